@@ -1,0 +1,55 @@
+# Every target sets up .venv first, where it is missing or older than pyproject.toml or constraints.txt.
+#
+#   TORCH_INDEX   where torch comes from, if not from pip's own index. On Linux that index gives a CUDA build of
+#                 several GB; the CPU build is at https://download.pytorch.org/whl/cpu
+#   AGENTPRM_HOME where everything that is made is kept (default: .agentprm in this folder)
+
+PYTHON ?= python3.11
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+export AGENTPRM_HOME ?= $(CURDIR)/.agentprm
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart ui test lint types bench clean
+
+help:
+	@echo "make quickstart   two iterations of AgentPRM on generated games, then the table (CPU, minutes)"
+	@echo "make ui           Dagster and MLflow in the browser"
+	@echo "make test         all tests"
+	@echo "make lint types   ruff; mypy over the built wheel"
+	@echo "make bench        the fast engine against the stock one: parity and speed"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) --version >/dev/null 2>&1 || { echo "$(PYTHON) not found: install Python 3.11, or name it: make PYTHON=..." >&2; exit 1; }
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+quickstart: $(READY)
+	$(BIN)/agentprm run quickstart
+
+ui: $(READY)
+	$(BIN)/agentprm ui
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m zipfile -e build/wheel/*.whl build/wheel/unpacked
+	cd build/wheel/unpacked && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --package agentprm_dagster
+
+bench: $(READY)
+	$(BIN)/python benchmarks/parity.py
+
+clean:
+	rm -rf build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,23 @@
+"""AgentPRM and InversePRM (arXiv 2502.10325) as Dagster assets.
+
+Importing the package settles what the libraries underneath read from the environment when they are imported, so that
+it is settled once for every way in: command line, Dagster's processes, tests. What the user has set is left alone.
+"""
+
+from os import environ
+
+_SETTINGS = {
+    # torch's OpenMP threads otherwise spin while they wait: on a busy machine 0.15 s becomes 8 s.
+    "OMP_WAIT_POLICY": "passive",
+    "TOKENIZERS_PARALLELISM": "false",
+    # Models are made here or named by a path; set it to 0 for a model that has to come from the Hugging Face hub.
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "DAGSTER_DISABLE_TELEMETRY": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+
+for _name, _value in _SETTINGS.items():
+    environ.setdefault(_name, _value)

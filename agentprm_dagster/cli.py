@@ -1,0 +1,178 @@
+"""The command line. Every command's own module is imported when it is called, so that `--help` answers at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from agentprm_dagster.config import ExperimentError, experiment_files
+
+app = typer.Typer(
+    help="AgentPRM: process reward models for language-model agents, iteration by iteration.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+games_app = typer.Typer(help="List, generate or download games.", no_args_is_help=True)
+app.add_typer(games_app, name="games")
+
+
+def _known(name: str) -> str:
+    try:
+        names = experiment_files()
+    except ExperimentError as error:
+        raise typer.BadParameter(str(error)) from error
+    if name not in names:
+        raise typer.BadParameter(f"no experiment {name!r}; there are: {', '.join(names)}")
+    return name
+
+
+ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", callback=_known, help="Name of an experiment.")]
+Iteration = Annotated[int, typer.Option("--iteration", "-i", min=0, help="Iteration; 0 is pi_0.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+SplitName = Literal["valid_seen", "valid_unseen", "train_held_out"]
+
+
+@app.command()
+def run(
+    experiment: ExperimentName,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, help="How many; by default as many as the experiment plans.")
+    ] = None,
+) -> None:
+    """Run an experiment, or go on where it stopped, and print the results."""
+    from agentprm_dagster.commands.run import run_experiment
+
+    run_experiment(experiment, iterations)
+
+
+@app.command()
+def report(experiment: ExperimentName, as_json: AsJson = False) -> None:
+    """Print the results of all iterations made so far."""
+    from agentprm_dagster.commands.report import print_report
+
+    print_report(experiment, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    experiment: ExperimentName,
+    iteration: Iteration,
+    split: Annotated[SplitName, typer.Option(help="Which games.")] = "valid_seen",
+    max_steps: Annotated[int, typer.Option(min=1, help="Actions an episode may take.")] = 30,
+    best_of: Annotated[int, typer.Option(min=1, help="N of Best-of-N against the iteration's PRM; 1 is greedy.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of sampling.")] = 0,
+    games: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Data folder (holds json_2.1.1) to play instead.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate the policy of an iteration. Nothing is stored."""
+    from agentprm_dagster.commands.evaluate import evaluate_policy
+
+    evaluate_policy(experiment, iteration, split, max_steps, best_of, seed, games, as_json=as_json)
+
+
+@app.command()
+def lineage(
+    experiment: ExperimentName,
+    asset: Annotated[str, typer.Argument(help="An asset, such as prm.")],
+    iteration: Iteration = 0,
+    down: Annotated[bool, typer.Option("--down", help="What was made from it, instead of what made it.")] = False,
+    digest: Annotated[str | None, typer.Option(help="A version by the beginning of its digest.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw it into this file (.png, .svg, .pdf).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell which data, policies and code made an artifact, from the manifests alone."""
+    from agentprm_dagster.commands.lineage import print_lineage
+
+    print_lineage(experiment, asset, iteration, digest, picture, down=down, as_json=as_json)
+
+
+@app.command()
+def verify(as_json: AsJson = False) -> None:
+    """Read and hash everything that was committed; exit code 1 if anything changed."""
+    from agentprm_dagster.commands.lineage import print_verification
+
+    raise typer.Exit(0 if print_verification(as_json=as_json) else 1)
+
+
+@app.command()
+def play(
+    game: Annotated[str, typer.Argument(help="A game.tw-pddl, its folder, or a game's id under ALFWORLD_DATA.")],
+    engine: Annotated[Literal["household", "alfworld"], typer.Option(help="Fast engine or stock engine.")] = "household",
+    commands: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Commands, one a line.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play a game by hand, or from a file of commands; with --json one JSON line an answer, the reset's first."""
+    from agentprm_dagster.commands.play import play_game
+
+    play_game(game, engine, commands, as_json=as_json)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check versions, games, devices and ports, and say how to get what is missing."""
+    from agentprm_dagster.commands.doctor import examine
+
+    raise typer.Exit(0 if examine(as_json=as_json) else 1)
+
+
+@app.command()
+def ui(
+    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Show everything in the browser: Dagster (with its daemon) and MLflow, on this machine only."""
+    from agentprm_dagster.commands.ui import serve
+
+    serve(dagster_port, mlflow_port)
+
+
+@games_app.command("list")
+def list_games(
+    folder: Annotated[Path | None, typer.Option("--dir", help="Data folder; by default ALFWORLD_DATA.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count the games of every split and task type."""
+    from agentprm_dagster.commands.games import print_games
+
+    print_games(folder, as_json=as_json)
+
+
+@games_app.command("generate")
+def generate(
+    folder: Annotated[Path, typer.Option("--dir", help="Where to put them.")],
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    train: Annotated[int, typer.Option(min=0)] = 1000,
+    valid_seen: Annotated[int, typer.Option(min=0)] = 200,
+    valid_unseen: Annotated[int, typer.Option(min=0)] = 200,
+    size: Annotated[Literal["small", "medium", "full"], typer.Option(help="How large the rooms are.")] = "small",
+) -> None:
+    """Make solvable games of all six task types in ALFWorld's own format."""
+    from agentprm_dagster.commands.games import generate_into
+
+    generate_into(folder, seed, {"train": train, "valid_seen": valid_seen, "valid_unseen": valid_unseen}, size)
+
+
+@games_app.command("download")
+def download(
+    folder: Annotated[Path | None, typer.Option("--dir", help="Where to put them; by default ALFWORLD_DATA.")] = None,
+) -> None:
+    """Fetch the real games with ALFWorld's own downloader."""
+    from agentprm_dagster.commands.games import download_into
+
+    download_into(folder)
+
+
+def main() -> None:
+    """Runs the command line; an error of our own is told in its words, any other keeps its traceback."""
+    try:
+        app()
+    except Exception as error:
+        if not type(error).__module__.startswith("agentprm_dagster"):
+            raise
+        typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
+        sys.exit(1)

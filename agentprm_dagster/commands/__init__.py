@@ -1,0 +1,1 @@
+"""The commands of `agentprm`, one idea a file."""

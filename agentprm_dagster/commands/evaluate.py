@@ -1,0 +1,52 @@
+"""`agentprm evaluate`: one policy, judged once more, in any way; nothing is stored."""
+
+import logging
+from pathlib import Path
+
+import typer
+
+from agentprm_dagster.commands.report import print_rows
+from agentprm_dagster.config import load_experiment
+from agentprm_dagster.core.stage import SilentMonitor
+from agentprm_dagster.envs.games import GameRef, find_games
+from agentprm_dagster.iterations import FIRST
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.evaluations import Trial
+from agentprm_dagster.resources.games import EvaluationSplit, GamesResource
+from agentprm_dagster.resources.inference import InferenceResource
+from agentprm_dagster.resources.monitor import StageMonitor, progress_bars
+
+_log = logging.getLogger(__name__)
+
+
+def evaluate_policy(
+    name: str,
+    iteration: int,
+    split: EvaluationSplit,
+    max_steps: int,
+    best_of: int,
+    seed: int,
+    root: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Plays a split with pi_i, or with the PRM of the iteration choosing among `best_of` answers (pi_0: of the first).
+
+    Raises:
+        ArtifactError: the policy or the PRM has not been made.
+        GamesNotFoundError: the split's games are not there.
+    """
+    experiment, store, source = load_experiment(name), ArtifactsResource().store(), GamesResource()
+    policy = store.current(name, "improved_policy" if iteration else "initial_policy", iteration)
+    prm = None if best_of == 1 else store.current(name, "prm", max(iteration, FIRST)).path
+    games = source.play(_games_in(root, split) if root else source.split(experiment, split))
+    trial = Trial(experiment, iteration, policy.path, prm, split, max_steps, best_of, seed)
+    with progress_bars():
+        _, row = trial.play(games, InferenceResource(), StageMonitor(trial.name, _log.debug, SilentMonitor()))
+    print_rows([row], as_json=as_json)
+
+
+def _games_in(root: Path, split: EvaluationSplit) -> tuple[GameRef, ...]:
+    if split == "train_held_out":
+        raise typer.BadParameter("train_held_out is cut from the experiment's own games: leave --games out")
+    return find_games(root, split)

@@ -1,0 +1,65 @@
+"""`agentprm games`: which games there are, and getting more."""
+
+import json
+from collections import Counter
+from os import environ
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from agentprm_dagster.core.results import SHORT_NAMES
+from agentprm_dagster.core.types import SPLITS, TASK_TYPES, Split
+from agentprm_dagster.envs.download import download
+from agentprm_dagster.envs.errors import GamesNotFoundError
+from agentprm_dagster.envs.games import GameRef, data_root, find_games
+from agentprm_dagster.envs.generate import generate_games
+from agentprm_dagster.envs.generate_tables import Size
+
+
+def print_games(folder: Path | None, *, as_json: bool) -> None:
+    """Prints counts by split and task type, or as JSON every game; GamesNotFoundError where no split has any."""
+    root = folder or data_root()
+    games = {split: found for split in SPLITS if (found := _found(root, split))}
+    if not games:
+        find_games(root, "train")  # says what is missing and how to get it
+    if as_json:
+        print(json.dumps([_entry(game) for split in games.values() for game in split], indent=2))
+        return
+    table = Table("split", "games", "rooms", *(SHORT_NAMES[kind] for kind in TASK_TYPES), title=str(root))
+    for split, found in games.items():
+        kinds = Counter(game.task_type for game in found)
+        rooms = len({game.room for game in found})
+        table.add_row(split, str(len(found)), str(rooms), *(str(kinds[kind]) for kind in TASK_TYPES))
+    Console().print(table)
+
+
+def generate_into(folder: Path, seed: int, counts: dict[Split, int], size: Size) -> None:
+    """Generates games into a folder and prints what is there."""
+    generate_games(folder, seed=seed, counts=counts, size=size)
+    print_games(folder, as_json=False)
+    print(f"Play them with ALFWORLD_DATA={folder.absolute()}")
+
+
+def download_into(folder: Path | None) -> None:
+    """Downloads the real games to where they are looked for, and prints what is there."""
+    root = folder or Path(environ.get("ALFWORLD_DATA") or "~/.cache/alfworld").expanduser()
+    download(root)
+    print_games(root, as_json=False)
+
+
+def _found(root: Path, split: Split) -> tuple[GameRef, ...]:
+    try:
+        return find_games(root, split)
+    except GamesNotFoundError:
+        return ()
+
+
+def _entry(game: GameRef) -> dict[str, object]:
+    return {
+        "id": game.id,
+        "split": game.split,
+        "task_type": game.task_type,
+        "room": game.room,
+        "path": str(game.path),
+    }

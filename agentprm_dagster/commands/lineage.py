@@ -1,0 +1,49 @@
+"""`agentprm lineage` and `agentprm verify`: answers from the manifests alone."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from agentprm_dagster.provenance.drawing import draw, text_tree
+from agentprm_dagster.provenance.lineage import lineage
+from agentprm_dagster.provenance.verify import verify
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+
+
+def print_lineage(
+    experiment: str,
+    asset: str,
+    iteration: int,
+    digest: str | None,
+    picture: Path | None,
+    *,
+    down: bool,
+    as_json: bool,
+) -> None:
+    """Prints what made an artifact, or what was made from it; draws it where a file is named."""
+    found = lineage(
+        ArtifactsResource().store(), experiment, asset, iteration, digest, "downstream" if down else "upstream"
+    )
+    if picture:
+        draw(found, picture)
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        Console().print(text_tree(found))
+
+
+def print_verification(*, as_json: bool) -> bool:
+    """Prints what is not as it was committed; whether all is."""
+    verification = verify(ArtifactsResource().store())
+    if as_json:
+        print(json.dumps(verification.to_dict(), indent=2))
+        return verification.sound
+    for problem in verification.problems:
+        print(f"{problem.place}: {problem.kind}: {problem.detail}")
+        for version in problem.downstream:
+            print(f"    read by {version}")
+    print(f"{verification.checked} versions checked, {len(verification.problems)} problems")
+    for leftover in verification.leftovers:
+        print(f"left by a killed process, removed by the next run: {leftover}")
+    return verification.sound

@@ -1,0 +1,35 @@
+"""`agentprm report`: the table of an experiment's evaluations, from the store alone."""
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from agentprm_dagster.core.results import COLUMNS, Row, cells
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.evaluations import current_rows
+
+TABLE_WIDTH = 130
+"""Columns of text that the table needs; where no terminal says otherwise it gets them."""
+
+
+def print_report(experiment: str, *, as_json: bool = False) -> None:
+    """Prints all current evaluations of an experiment."""
+    print_rows(current_rows(ArtifactsResource().store(), experiment), as_json=as_json)
+
+
+def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:
+    """Prints evaluations as JSON or as a table."""
+    if as_json:
+        print(json.dumps(list(rows), indent=2))
+        return
+    if not rows:
+        print("Nothing has been evaluated yet: `agentprm run EXPERIMENT` does it.")
+        return
+    table = Table(*COLUMNS)
+    for row in rows:
+        table.add_row(*cells(row))
+    console = Console()
+    console.width = console.width if console.is_terminal else TABLE_WIDTH
+    console.print(table)

@@ -1,0 +1,85 @@
+"""`agentprm run`: the assets of an experiment, iteration after iteration, in this process."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import typer
+from dagster._utils.error import SerializableErrorInfo
+from rich.console import Console
+
+from agentprm_dagster.commands.instance import open_instance
+from agentprm_dagster.commands.report import print_report
+from agentprm_dagster.config import load_experiment
+from agentprm_dagster.definitions import build_definitions
+from agentprm_dagster.iterations import FIRST, announce
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.monitor import progress_bars
+
+ONCE = ("demonstrations", "initial_policy")
+"""Stages that later iterations do not need made again."""
+
+SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Dagster keeps its log in the instance; the terminal shows bars instead."""
+
+console = Console(stderr=True)
+
+
+def run_experiment(name: str, iterations: int | None) -> None:
+    """Makes what is not there yet, prints the table; exit code 1 where a stage failed."""
+    experiment = load_experiment(name)
+    definitions = build_definitions({name: experiment})
+    instance = open_instance()
+    for iteration in range(FIRST, (iterations or experiment.iterations) + 1):
+        console.rule(f"{name}, iteration {iteration}")
+        result = run_iteration(definitions, instance, name, iteration)
+        if not result.success:
+            for line in failures(result):
+                typer.secho(line, fg="red", err=True)
+            console.print(f"Run {result.run_id} has the details: see it with `agentprm ui`. The same command goes on.")
+            raise typer.Exit(1)
+    print_report(name)
+
+
+def run_iteration(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, name: str, iteration: int
+) -> dg.ExecuteInProcessResult:
+    """One iteration of an experiment as one Dagster run."""
+    if iteration > FIRST:
+        _announce_beyond_plan(instance, name, iteration)
+    job = definitions.resolve_job_def(name)
+    keys = [key for key in job.asset_layer.executable_asset_keys if iteration == FIRST or key.path[-1] not in ONCE]
+    with progress_bars():
+        return job.execute_in_process(
+            instance=instance,
+            partition_key=str(iteration),
+            asset_selection=keys,
+            run_config=SILENT,
+            raise_on_error=False,
+        )
+
+
+def failures(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+    """What went wrong, in the words of the gates that stopped it or of the errors."""
+    gates = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    for check in gates:
+        yield f"{check.asset_key.path[-1]} did not pass its gate {check.check_name}: {check.description}"
+    stopped = {check.asset_key.path[-1] for check in gates}
+    for event in result.get_step_failure_events():
+        error = event.step_failure_data.error
+        name = (event.step_key or "").split("__")[-1]
+        if error and name not in stopped:
+            yield f"{name} failed: {_words(error.cause or error)}"
+
+
+def _words(error: SerializableErrorInfo) -> str:
+    """An error's own words, after its class without the modules it lies in."""
+    kind, _, words = error.message.strip().partition(": ")
+    return f"{kind.rpartition('.')[2]}: {words}"
+
+
+def _announce_beyond_plan(instance: dg.DagsterInstance, name: str, iteration: int) -> None:
+    """An iteration that the experiment does not plan was not announced by the one before; do it now."""
+    store = ArtifactsResource().store()
+    if not store.announcements(name, iteration):
+        policy = store.current(name, "improved_policy", iteration - 1)
+        announce(instance, store, name, iteration, policy, instance.report_runless_asset_event)

@@ -1,0 +1,263 @@
+"""One experiment, every setting of it: read from a YAML file, refused where it is wrong.
+
+A YAML names only what differs from the defaults here; the resolved experiment goes into every manifest.
+"""
+
+from importlib import resources
+from os import environ
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Temperature = Annotated[float, Field(ge=0, le=2)]
+
+
+class ExperimentError(ValueError):
+    """An experiment that is not there or not valid."""
+
+
+class Section(BaseModel):
+    """Settings that belong together; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Games(Section):
+    """Which games are played, and which rooms are never trained on."""
+
+    source: Literal["generated", "alfworld"] = "generated"
+    """Generated from a seed, or the real ones under ALFWORLD_DATA."""
+    size: Literal["small", "medium", "full"] = "small"
+    """How large generated rooms are; `full` is like the real ones."""
+    train: Positive | None = 1000
+    """Games to train on; null takes all there are."""
+    valid_seen: Positive | None = 200
+    """Games in rooms that training uses too."""
+    valid_unseen: NotNegative | None = 300
+    """Games in rooms that training never uses (generated games only: ALFWorld's own unseen split is the final exam)."""
+    held_out_rooms: Probability = 0.0
+    """Share of the training rooms set apart as the out-of-distribution split `train_held_out` (real games)."""
+
+
+class Demonstrations(Section):
+    """What the expert shows."""
+
+    expert: Literal["handcoded", "handcoded_corrected", "walkthrough"] = "handcoded"
+    """ALFWorld's handcoded expert as shipped, with its put/move fault corrected, or the game's own walkthrough."""
+    episodes: Positive = 1000
+    max_steps: Positive = 30
+    """Demonstrations that have not won by then are counted and left out."""
+
+
+class Model(Section):
+    """The language model that becomes the policy and, with a scalar head, the PRM."""
+
+    name: str = "embedded"
+    """`embedded` builds a small Llama from the sizes below; `smollm2` is SmolLM2-135M; else a hub name or a path."""
+    hidden_size: Positive = 128
+    layers: Positive = 4
+    heads: Positive = 4
+    kv_heads: Positive = 1
+    intermediate_size: Positive = 384
+    context: Positive = 2048
+    """Longest conversation in tokens (embedded model)."""
+
+    @model_validator(mode="after")
+    def heads_divide(self) -> Self:
+        if self.hidden_size % self.heads or self.heads % self.kv_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} must be a multiple of heads {self.heads}, and heads of kv_heads "
+                f"{self.kv_heads}: attention splits the width evenly"
+            )
+        return self
+
+
+class Dialogue(Section):
+    """How an episode is written for the model."""
+
+    format: Literal["append", "restated"] = "append"
+    """`append`: one growing conversation. `restated`: the paper's prompt, the history written anew each turn."""
+
+
+class Sft(Section):
+    """Supervised fine-tuning on the demonstrations (the paper's pi_0)."""
+
+    epochs: PositiveFloat = 3
+    optimizer: Literal["adamw", "muon"] = "muon"
+    """Muon suits a small model trained from scratch, AdamW a pretrained one."""
+    learning_rate: PositiveFloat = 2e-3
+    warmup_ratio: Probability = 0.05
+    batch_episodes: Positive = 8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+
+
+class Rollouts(Section):
+    """How the behaviour policy explores (stage 1 of the paper's Algorithm 1)."""
+
+    games: Positive | None = 300
+    """Training games drawn for this iteration; null takes all."""
+    per_game: Positive = 2
+    """Whole episodes from the start of each game."""
+    temperature: Temperature = 1.0
+    max_steps: Positive = 30
+    branch_states: NotNegative = 2
+    """States drawn along each whole episode; from each, other actions are tried."""
+    branch_actions: NotNegative = 3
+    """Different sampled actions tried from such a state (k); 0 is the paper's way: whole episodes only."""
+    branch_continuations: Positive = 1
+    """Continuations played after each tried action (m)."""
+    slots: Positive = 128
+    """Episodes played at the same time."""
+    max_new_tokens: Positive = 40
+
+
+class Targets(Section):
+    """Monte-Carlo targets (Eq. 1)."""
+
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.95
+    weighting: Literal["return_to_go", "reference"] = "return_to_go"
+    """gamma^(T-1-t) as in the paper, or the authors' code's gamma^t on +/-1, for comparison."""
+    held_out_games: Probability = 0.15
+    """Share of the games whose targets only measure the PRM."""
+
+
+class Prm(Section):
+    """The process reward model (Eq. 2)."""
+
+    init: Literal["policy", "base", "previous"] = "policy"
+    """Where the trunk starts: the behaviour policy, the untuned base model, or the PRM of the iteration before."""
+    epochs: PositiveFloat = 3
+    optimizer: Literal["adamw", "muon"] = "muon"
+    learning_rate: PositiveFloat = 1e-3
+    warmup_ratio: Probability = 0.05
+    batch_tokens: Positive = 8192
+    """Padded tokens of one step."""
+    pairwise_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the pairwise term on states with several tried actions; 0 is the paper's soft BCE alone."""
+    pairwise_margin: Probability = 0.0
+    """Least difference of targets that makes a pair."""
+
+
+class Improvement(Section):
+    """Policy improvement against the PRM (Eq. 3): Online DPO, reference pi_(i-1)."""
+
+    steps: Positive = 150
+    states_per_step: Positive = 128
+    candidates: Annotated[int, Field(ge=2)] = 4
+    """Actions sampled by the current policy at each state (n)."""
+    temperature: Temperature = 1.0
+    max_new_tokens: Positive = 40
+    beta: PositiveFloat = 0.1
+    sft_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the negative log-likelihood of the chosen answer, beside the DPO loss; 0 is the paper's."""
+    min_gap: Annotated[float, Field(ge=0)] = 0.02
+    """Pairs whose PRM values differ by less are ties and not trained on."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    learning_rate: PositiveFloat = 3e-4
+    warmup_ratio: Probability = 0.1
+
+
+class Evaluation(Section):
+    """How policies are judged."""
+
+    splits: tuple[Literal["valid_seen", "valid_unseen", "train_held_out"], ...] = ("valid_seen", "valid_unseen")
+    games: Positive | None = None
+    """Games of each split; null takes all."""
+    max_steps: Positive = 30
+    temperature: Temperature = 0.0
+    best_of: Annotated[int, Field(ge=2)] = 8
+    """N of Best-of-N, reported beside the greedy policy."""
+    best_of_temperature: Temperature = 1.0
+
+
+class Gates(Section):
+    """What blocks an iteration from going on."""
+
+    min_demonstration_success: Probability = 0.5
+    max_parse_failures: Probability = 0.05
+    min_wins: Positive = 10
+    min_losses: Positive = 10
+    min_ordering_accuracy: Probability = 0.5
+    """Share of held-out pairs of tried actions that the PRM orders as their returns do; must be exceeded."""
+    max_kl: PositiveFloat = 20.0
+    """Nats per answer between the improved policy and its reference."""
+
+
+class Experiment(Section):
+    """Everything that decides what an experiment makes."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+    description: str = ""
+    seed: NotNegative = 0
+    iterations: Positive = 2
+    games: Games = Games()
+    demonstrations: Demonstrations = Demonstrations()
+    dialogue: Dialogue = Dialogue()
+    model: Model = Model()
+    sft: Sft = Sft()
+    rollouts: Rollouts = Rollouts()
+    targets: Targets = Targets()
+    prm: Prm = Prm()
+    improvement: Improvement = Improvement()
+    evaluation: Evaluation = Evaluation()
+    gates: Gates = Gates()
+
+    @model_validator(mode="after")
+    def splits_exist(self) -> Self:
+        if "train_held_out" in self.evaluation.splits and not self.games.held_out_rooms:
+            raise ValueError("evaluation.splits names train_held_out: set games.held_out_rooms above 0 to make it")
+        return self
+
+
+def experiment_folders() -> list[Path]:
+    """The package's own experiments, then the folders named by AGENTPRM_EXPERIMENTS (separated as in PATH)."""
+    own = Path(str(resources.files("agentprm_dagster") / "experiments"))
+    extra = environ.get("AGENTPRM_EXPERIMENTS", "")
+    return [own, *(Path(folder) for folder in extra.split(":") if folder)]
+
+
+def experiment_files() -> dict[str, Path]:
+    """Every experiment's file by name; a name used twice is an error."""
+    files: dict[str, Path] = {}
+    for folder in experiment_folders():
+        if not folder.is_dir():
+            raise ExperimentError(f"AGENTPRM_EXPERIMENTS names {folder}, which is not a folder")
+        for path in sorted(folder.glob("*.yaml")):
+            if path.stem in files:
+                raise ExperimentError(f"two experiments are called {path.stem}: {files[path.stem]} and {path}")
+            files[path.stem] = path
+    return files
+
+
+def load_experiment(name: str) -> Experiment:
+    """Reads and checks one experiment; ExperimentError says which key of which file is wrong, and how."""
+    files = experiment_files()
+    if name not in files:
+        raise ExperimentError(f"no experiment {name!r}; there are: {', '.join(files)}")
+    return read_experiment(files[name])
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Reads and checks the experiment in a YAML file, named after the file."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ExperimentError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ExperimentError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
+    try:
+        return Experiment.model_validate({"name": path.stem, **values})
+    except ValidationError as error:
+        problems = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ExperimentError(f"{path} is not a valid experiment:\n{problems}") from error
+
+
+def load_experiments() -> dict[str, Experiment]:
+    """Every experiment there is, by name."""
+    return {name: read_experiment(path) for name, path in experiment_files().items()}

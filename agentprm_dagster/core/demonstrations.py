@@ -1,0 +1,105 @@
+"""Expert episodes: what pi_0 is fine-tuned on, and what InversePRM takes for good.
+
+The expert gives commands; the REASON beside each is a sentence made by rule from what the episode has shown so far.
+"""
+
+from collections.abc import Sequence
+from itertools import cycle, islice
+from typing import Protocol
+
+from agentprm_dagster.core.dialogue import write_answer
+from agentprm_dagster.core.reasons import explain
+from agentprm_dagster.core.rollout import Playable
+from agentprm_dagster.core.stage import Gate, Monitor, StageReport
+from agentprm_dagster.core.types import Episode, Observation, Turn
+
+
+class ExpertGaveUp(RuntimeError):  # noqa: N818 - it is an outcome of a game rather than an error of ours
+    """A demonstrator has no advice left for its game."""
+
+
+class Expert(Protocol):
+    """A demonstrator of one game."""
+
+    def act(self, observation: Observation) -> str:
+        """The next command after `observation`; ExpertGaveUp when there is none."""
+
+
+class Demonstrable(Playable, Protocol):
+    """A game that an expert can play."""
+
+    def expert(self, kind: str, seed: int) -> Expert:
+        """A new expert for a new episode."""
+
+
+def demonstrate(game: Demonstrable, *, episode_id: str, kind: str, max_steps: int, seed: int) -> Episode:
+    """One expert episode; lost where the expert gives up or has not won within `max_steps`."""
+    environment = game.environment()
+    expert = game.expert(kind, seed)
+    observation = first = environment.reset()
+    turns: list[Turn] = []
+    while not observation.done and len(turns) < max_steps:
+        try:
+            action = expert.act(observation)
+        except ExpertGaveUp:
+            break
+        reason = explain(first.text, turns, action)
+        before, observation = observation, environment.step(action)
+        turns.append(
+            Turn(
+                reason=reason,
+                action=action,
+                observation=observation.text,
+                response=write_answer(reason, action),
+                admissible=action in before.admissible_commands,
+            )
+        )
+    return Episode(episode_id, game.id, game.task_type, first.text, tuple(turns), observation.won)
+
+
+def collect_demonstrations(
+    games: Sequence[Demonstrable], *, expert: str, episodes: int, max_steps: int, seed: int, monitor: Monitor
+) -> list[Episode]:
+    """Plays the games in turn, more than once where there are fewer games than episodes; won and lost ones."""
+    demonstrations = []
+    for i, game in enumerate(islice(cycle(games), episodes)):
+        episode_id = f"{game.id}#{i // len(games)}"
+        demonstrations.append(
+            demonstrate(game, episode_id=episode_id, kind=expert, max_steps=max_steps, seed=seed + i)
+        )
+        if i % 50 == 49 or i == episodes - 1:
+            monitor.progress(i + 1, episodes, "demonstrations")
+    return demonstrations
+
+
+def demonstrations_report(episodes: Sequence[Episode], *, min_success: float) -> StageReport:
+    """How often and how fast the expert won; only won episodes are learnt from."""
+    won = [episode for episode in episodes if episode.won]
+    share = len(won) / len(episodes)
+    metrics = {
+        "episodes": len(episodes),
+        "success_rate": share,
+        "mean_actions_won": sum(len(episode.turns) for episode in won) / max(len(won), 1),
+        "turns": sum(len(episode.turns) for episode in won),
+        "games": len({episode.game for episode in episodes}),
+    }
+    gate = Gate(
+        "expert_success",
+        share >= min_success,
+        f"the expert won {len(won)} of {len(episodes)} games ({share:.1%}); expected at least {min_success:.0%}: raise "
+        "demonstrations.max_steps or choose another expert",
+        share,
+    )
+    return StageReport(metrics, (gate,), _preview(won[:1], metrics))
+
+
+def _preview(sample: Sequence[Episode], metrics: dict[str, float]) -> str:
+    table = "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
+    return table + "\n\n" + "\n\n".join(map(transcript, sample))
+
+
+def transcript(episode: Episode) -> str:
+    """An episode as markdown that a person reads."""
+    turns = "\n".join(f"{turn.response}\n\n> {turn.observation}\n" for turn in episode.turns)
+    outcome = "won" if episode.won else "lost"
+    return f"**{episode.episode_id}** ({outcome}, {len(episode.turns)} actions)\n\n{episode.first_observation}\n\n{turns}"

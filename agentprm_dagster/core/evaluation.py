@@ -1,0 +1,87 @@
+"""How good a policy is: success rates with the interval they are known to, overall and by task type."""
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from typing import Any
+
+from agentprm_dagster.core.stage import Gate, StageReport
+from agentprm_dagster.core.types import TASK_TYPES, Episode
+
+Z = 1.959964
+"""The normal quantile of a two-sided 95% interval."""
+
+
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    """The 95% interval of a success rate (Wilson 1927); unlike the normal one it stays within [0, 1].
+
+    Raises:
+        ValueError: nothing was counted.
+    """
+    if n < 1:
+        raise ValueError(f"expected at least one episode to estimate a success rate from, got {n}")
+    rate, z2 = successes / n, Z * Z
+    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z * sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def success(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """n, successes, success_rate, ci_low, ci_high (95%), mean_actions, mean_actions_won (None without a win)."""
+    won = [len(episode.turns) for episode in episodes if episode.won]
+    low, high = wilson_interval(len(won), len(episodes))
+    return {
+        "n": len(episodes),
+        "successes": len(won),
+        "success_rate": len(won) / len(episodes),
+        "ci_low": low,
+        "ci_high": high,
+        "mean_actions": sum(len(episode.turns) for episode in episodes) / len(episodes),
+        "mean_actions_won": sum(won) / len(won) if won else None,
+    }
+
+
+def evaluation_row(
+    episodes: Sequence[Episode],
+    *,
+    experiment: str,
+    policy: str,
+    iteration: int,
+    split: str,
+    max_steps: int,
+    best_of: int,
+    seed: int,
+) -> dict[str, Any]:
+    """One evaluation: who played which games how, and `success` overall and by task type."""
+    kinds = {kind: [episode for episode in episodes if episode.task_type == kind] for kind in TASK_TYPES}
+    return {
+        "experiment": experiment,
+        "policy": policy,
+        "iteration": iteration,
+        "split": split,
+        **success(episodes),
+        "max_steps": max_steps,
+        "best_of": best_of,
+        "seed": seed,
+        "by_task_type": {kind: success(played) for kind, played in kinds.items() if played},
+    }
+
+
+def evaluation_report(rows: Sequence[Mapping[str, Any]], games: Mapping[str, int]) -> StageReport:
+    """Success of every row; a gate on every game of every split having been played once, `games` telling how many."""
+    short = [f"{row['n']} of {games[row['split']]} of {row['split']}" for row in rows if row["n"] != games[row["split"]]]
+    gate = Gate(
+        "all_games_accounted_for",
+        not short,
+        f"evaluated {', '.join(short) or 'every game'}; expected every game of every split once",
+        float(len(short)),
+    )
+    metrics = {
+        f"{row['split']} {row['policy']} best of {row['best_of']}": float(row["success_rate"]) for row in rows
+    }
+    lines = [
+        f"| {row['split']} | {row['policy']} | {row['best_of']} | {row['n']} | {row['success_rate']:.1%} "
+        f"| {row['ci_low']:.1%} to {row['ci_high']:.1%} | {row['mean_actions']:.1f} |"
+        for row in rows
+    ]
+    head = "| split | policy | best of | n | success | 95% interval | actions |\n|---|---|---|---|---|---|---|"
+    return StageReport(metrics, (gate,), "\n".join([head, *lines]))

@@ -1,0 +1,25 @@
+"""From an answer's text to a command. What is not in the agreed form is counted, never guessed into shape."""
+
+import re
+from dataclasses import dataclass
+
+_AGREED = re.compile(r"\s*REASON:(?P<reason>.*?)\n\s*ACTION:(?P<action>[^\n]*\S[^\n]*)\s*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an answer says."""
+
+    reason: str
+    action: str
+    """The command, stripped; empty when the answer has no ACTION line."""
+    parsed: bool
+    """Whether the answer has the agreed form."""
+
+
+def parse_answer(text: str) -> Answer:
+    """Reads "REASON: ... ACTION: ..."; an answer in any other form has no action and is not parsed."""
+    match = _AGREED.fullmatch(text)
+    if match is None or "ACTION:" in match["reason"]:
+        return Answer(reason="", action="", parsed=False)
+    return Answer(reason=match["reason"].strip(), action=match["action"].strip(), parsed=True)

@@ -1,0 +1,91 @@
+"""How good a process reward model is on games it was not trained on.
+
+Loss against the constant predictor says whether it knows anything; calibration whether its numbers mean what they say;
+and the ordering of several actions tried in one state whether a policy can learn from it.
+"""
+
+import numpy as np
+import pandas as pd
+
+from agentprm_dagster.core.stage import Gate, StageReport
+
+
+def prm_report(scored: pd.DataFrame, *, constant: float, train_loss: float, min_ordering: float) -> StageReport:
+    """Judges held-out decisions: the columns of the targets table and `logit`; `constant` is the mean target."""
+    probability = 1 / (1 + np.exp(-scored["logit"]))
+    loss = soft_bce(scored["q"], probability)
+    baseline = soft_bce(scored["q"], pd.Series(constant, index=scored.index))
+    ordering = action_ordering(scored)
+    metrics = {
+        "train_loss": train_loss,
+        "held_out_loss": loss,
+        "held_out_constant_loss": baseline,
+        "held_out_decisions": len(scored),
+        "correlation": float(np.corrcoef(probability, scored["q"])[0, 1]),
+        "calibration_error": calibration_error(probability, scored["q"]),
+        **ordering,
+    }
+    pairs, accuracy = int(ordering["ordered_pairs"]), ordering["ordering_accuracy"]
+    gates = (
+        Gate(
+            "better_than_constant",
+            loss < baseline,
+            f"held-out loss {loss:.4f}; expected less than {baseline:.4f}, the loss of always saying {constant:.3f}",
+            loss,
+        ),
+        Gate(
+            "orders_actions",
+            pairs == 0 or accuracy > min_ordering,
+            f"of {pairs} held-out pairs of actions tried in one state {accuracy:.1%} are ordered as their returns are; "
+            f"expected more than {min_ordering:.1%}: roll out more branches or train longer",
+            accuracy,
+        ),
+    )
+    return StageReport(metrics, gates, _preview(probability, scored["q"], metrics))
+
+
+def soft_bce(target: pd.Series, probability: pd.Series) -> float:
+    """Mean binary cross-entropy of probabilities against soft targets (Eq. 2), in nats."""
+    p = probability.clip(1e-7, 1 - 1e-7)
+    return float(-(target * np.log(p) + (1 - target) * np.log1p(-p)).mean())
+
+
+def action_ordering(scored: pd.DataFrame) -> dict[str, float]:
+    """On states with several tried actions: pairs with different targets, the share ordered alike, the gap in logits.
+
+    `ordering_gap` is the mean of logit(better) - logit(worse); chance is an accuracy of 0.5 and a gap of 0.
+    """
+    tried = scored.drop_duplicates(["state", "action"])
+    gaps = []
+    for _, group in tried.groupby("state"):
+        q, logit = group["q"].to_numpy(), group["logit"].to_numpy()
+        better, worse = np.nonzero(q[:, None] > q[None, :])
+        gaps.append(logit[better] - logit[worse])
+    gap = np.concatenate(gaps) if gaps else np.zeros(0)
+    return {
+        "ordered_pairs": float(len(gap)),
+        "ordering_accuracy": float((gap > 0).mean() + 0.5 * (gap == 0).mean()) if len(gap) else 0.5,
+        "ordering_gap": float(gap.mean()) if len(gap) else 0.0,
+    }
+
+
+def calibration_error(probability: pd.Series, target: pd.Series, bins: int = 10) -> float:
+    """Mean distance between predicted and observed value over bins of the prediction, weighted by their size."""
+    table = _calibration(probability, target, bins)
+    return float((table["count"] * (table["predicted"] - table["observed"]).abs()).sum() / table["count"].sum())
+
+
+def _calibration(probability: pd.Series, target: pd.Series, bins: int) -> pd.DataFrame:
+    index = (probability * bins).astype(int).clip(0, bins - 1)
+    frame = pd.DataFrame({"bin": index, "predicted": probability, "observed": target})
+    grouped = frame.groupby("bin")
+    return grouped.mean().assign(count=grouped.size()).reset_index()
+
+
+def _preview(probability: pd.Series, target: pd.Series, metrics: dict[str, float]) -> str:
+    numbers = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
+    bins = "\n".join(
+        f"| {row.predicted:.3f} | {row.observed:.3f} | {row.count:.0f} |"
+        for row in _calibration(probability, target, 10).itertuples(index=False)
+    )
+    return f"| held out | |\n|---|---|\n{numbers}\n\n| predicted | observed | decisions |\n|---|---|---|\n{bins}\n"

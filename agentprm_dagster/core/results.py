@@ -1,0 +1,96 @@
+"""All evaluations of an experiment beside the paper's Table 1.
+
+A row is what `core.evaluation.evaluation_row` makes. The paper's rows are those of its own models on ALFWorld's unseen
+split: Llama-3.2-3B, 134 games, one pass, N = 16. The paper counts Q from zero, we count it with the policy it was
+learnt from: its BoN(pi_1, Q_0) is our BoN(pi_1, prm[1]).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from agentprm_dagster.core.stage import StageReport
+from agentprm_dagster.core.types import TASK_TYPES, TaskType
+
+Row = Mapping[str, Any]
+"""One evaluation, with the keys of `core.evaluation.evaluation_row`."""
+
+SHORT_NAMES: dict[TaskType, str] = {
+    "pick_and_place_simple": "pick",
+    "look_at_obj_in_light": "look",
+    "pick_clean_then_place_in_recep": "clean",
+    "pick_heat_then_place_in_recep": "heat",
+    "pick_cool_then_place_in_recep": "cool",
+    "pick_two_obj_and_place": "pick two",
+}
+
+
+class PaperRow(NamedTuple):
+    """A row of the paper's Table 1: success in percent, over all games and in the order of TASK_TYPES."""
+
+    policy: str
+    success: float
+    actions: float
+    by_task_type: tuple[float, float, float, float, float, float]
+
+
+PAPER = (
+    PaperRow("pi_0", 64.9, 14.9, (62.5, 66.7, 74.2, 69.6, 71.4, 35.3)),
+    PaperRow("BoN(pi_0, Q_0)", 67.9, 15.1, (66.7, 66.7, 74.2, 69.6, 71.4, 52.9)),
+    PaperRow("pi_1", 73.9, 14.0, (58.3, 100.0, 80.6, 73.9, 71.4, 58.8)),
+    PaperRow("BoN(pi_1, Q_0)", 84.3, 13.5, (75.0, 100.0, 90.3, 95.7, 76.2, 64.7)),
+    PaperRow("pi_2", 85.8, 12.6, (75.0, 100.0, 87.1, 91.3, 100.0, 58.8)),
+    PaperRow("BoN(pi_2, Q_1)", 88.8, 12.0, (79.2, 100.0, 87.1, 91.3, 100.0, 76.5)),
+    PaperRow("pi_3", 88.1, 12.7, (79.2, 100.0, 90.3, 91.3, 100.0, 64.7)),
+    PaperRow("BoN(pi_3, Q_2)", 91.0, 12.5, (87.5, 100.0, 87.1, 91.3, 100.0, 82.4)),
+)
+
+COLUMNS = ("split", "policy", "n", "success", "95% interval", "actions", *(SHORT_NAMES[kind] for kind in TASK_TYPES))
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    """By split, then iteration, greedy before Best-of-N."""
+    return sorted(rows, key=lambda row: (row["split"], row["iteration"], row["best_of"]))
+
+
+def policy_name(row: Row) -> str:
+    """`pi_2`, or `BoN(pi_2, prm[2])` where a PRM chose among sampled answers; pi_0 is judged by prm[1]."""
+    if row["best_of"] == 1:
+        return str(row["policy"])
+    return f"BoN({row['policy']}, prm[{max(row['iteration'], 1)}])"
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One evaluation as a line of the table, in the order of COLUMNS."""
+    kinds = row["by_task_type"]
+    return (
+        row["split"],
+        policy_name(row),
+        str(row["n"]),
+        f"{row['success_rate']:.1%}",
+        f"{row['ci_low']:.1%} to {row['ci_high']:.1%}",
+        f"{row['mean_actions']:.1f}",
+        *(f"{kinds[kind]['success_rate']:.0%}" if kind in kinds else "" for kind in TASK_TYPES),
+    )
+
+
+def results_report(rows: Sequence[Row], picture: str) -> StageReport:
+    """Success of every evaluation, our table, the picture, the paper's table."""
+    ours = _table(COLUMNS, (cells(row) for row in in_order(rows)))
+    paper = _table(
+        ("the paper's", "success", "actions", *(SHORT_NAMES[kind] for kind in TASK_TYPES)),
+        ((row.policy, f"{row.success}%", str(row.actions), *(f"{rate:.0f}%" for rate in row.by_task_type)) for row in PAPER),
+    )
+    page = (
+        f"{ours}\n\n![success over iterations]({picture})\n\n"
+        f"Table 1 of the paper (Llama-3.2-3B, valid_unseen, 134 games, N = 16):\n\n{paper}\n"
+    )
+    return StageReport({_metric_name(row): row["success_rate"] for row in in_order(rows)}, (), page)
+
+
+def _metric_name(row: Row) -> str:
+    chosen = "" if row["best_of"] == 1 else f" best of {row['best_of']}"
+    return f"{row['split']} {row['policy']}{chosen}"
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))

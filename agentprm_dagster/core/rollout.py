@@ -1,0 +1,304 @@
+"""Playing games with an agent, many at once: whole episodes, and branches from states along them.
+
+Stage 1 of the paper's Algorithm 1 rolls out the policy several times on each task. Whole episodes rarely visit a state
+twice, so their targets tell states apart and hardly actions. A branch goes back to a state of an episode, tries
+several different actions there and plays each to the end: those targets tell actions apart (beyond the paper, which
+could not return to a state).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from agentprm_dagster.core.parsing import parse_answer
+from agentprm_dagster.core.stage import Gate, Monitor, StageReport
+from agentprm_dagster.core.types import Episode, Observation, SnapshotEnvironment, TaskType, Turn
+
+
+class Playable(Protocol):
+    """A game that can be opened for play."""
+
+    @property
+    def id(self) -> str:
+        """The game's id."""
+
+    @property
+    def task_type(self) -> TaskType:
+        """What kind of task it sets."""
+
+    def environment(self) -> SnapshotEnvironment:
+        """A fresh environment; the game's file is read once and shared."""
+
+
+class Agent(Protocol):
+    """Answers in several conversations at once, each held in a slot."""
+
+    slots: int
+
+    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+        """Opens a conversation in a slot, at the state after `turns`, where `observation` was seen last."""
+
+    def act(self, slots: Sequence[int]) -> list[str]:
+        """One answer for each slot, which becomes part of its conversation."""
+
+    def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
+        """Tells a slot what its answer led to."""
+
+    def propose(self, slots: Sequence[int], candidates: int) -> list[list[str]]:
+        """Several answers for each slot, none of which becomes part of its conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where an episode begins: at a game's start, or after some turns of another episode."""
+
+    episode_id: str
+    game: Playable
+    turns: tuple[Turn, ...] = ()
+    """Turns inherited from the parent."""
+    response: str | None = None
+    """An answer that is given first, whatever the agent would say."""
+    parent: str | None = None
+
+
+@dataclass(slots=True)
+class _Play:
+    """An episode under way."""
+
+    start: Start
+    environment: SnapshotEnvironment
+    first_observation: str
+    observation: Observation
+    turns: list[Turn] = field(default_factory=list)
+
+    def answer(self, response: str, *, keep_candidates: bool = False) -> Turn:
+        """Sends an answer's command to the environment and records the turn."""
+        answer = parse_answer(response)
+        before = self.observation
+        self.observation = self.environment.step(answer.action)
+        turn = Turn(
+            reason=answer.reason,
+            action=answer.action,
+            observation=self.observation.text,
+            response=response,
+            parsed=answer.parsed,
+            admissible=answer.action in before.admissible_commands,
+            candidates=before.admissible_commands if keep_candidates else (),
+        )
+        self.turns.append(turn)
+        return turn
+
+    def over(self, max_steps: int) -> bool:
+        return self.observation.done or len(self.turns) >= max_steps
+
+    def episode(self) -> Episode:
+        return Episode(
+            episode_id=self.start.episode_id,
+            game=self.start.game.id,
+            task_type=self.start.game.task_type,
+            first_observation=self.first_observation,
+            turns=tuple(self.turns),
+            won=self.observation.won,
+            start=len(self.start.turns),
+            parent=self.start.parent,
+        )
+
+
+def _open(start: Start) -> _Play:
+    """Brings a fresh environment to the start's state by replaying its turns."""
+    environment = start.game.environment()
+    observation = environment.reset()
+    first = observation.text
+    for turn in start.turns:
+        observation = environment.step(turn.action)
+        if observation.text != turn.observation:
+            raise RuntimeError(
+                f"game {start.game.id} does not replay: after {turn.action!r} expected {turn.observation!r}, got "
+                f"{observation.text!r}; the game file or the engine has changed since the episode was recorded"
+            )
+    play = _Play(start, environment, first, observation, list(start.turns))
+    if start.response is not None:
+        play.answer(start.response)
+    return play
+
+
+def play(agent: Agent, starts: Iterable[Start], *, max_steps: int, total: int, monitor: Monitor) -> list[Episode]:
+    """Plays every start to its end; a slot takes the next start the moment its episode ends."""
+    waiting = iter(starts)
+    active: dict[int, _Play] = {}
+    finished: list[Episode] = []
+    for slot in range(agent.slots):
+        _fill(agent, slot, active, waiting, finished, max_steps)
+    while active:
+        slots = sorted(active)
+        for slot, response in zip(slots, agent.act(slots), strict=True):
+            game = active[slot]
+            turn = game.answer(response)
+            if game.over(max_steps):
+                finished.append(active.pop(slot).episode())
+                _fill(agent, slot, active, waiting, finished, max_steps)
+            else:
+                agent.observe(slot, turn, game.observation)
+        monitor.progress(len(finished), total, "episodes")
+    return sorted(finished, key=lambda episode: episode.episode_id)
+
+
+def _fill(
+    agent: Agent,
+    slot: int,
+    active: dict[int, _Play],
+    waiting: Iterator[Start],
+    finished: list[Episode],
+    max_steps: int,
+) -> None:
+    """Puts the next start that is not over at once into a slot."""
+    for start in waiting:
+        game = _open(start)
+        if game.over(max_steps):
+            finished.append(game.episode())
+            continue
+        agent.begin(slot, game.first_observation, game.turns, game.observation)
+        active[slot] = game
+        return
+
+
+def whole_episodes(games: Sequence[Playable], per_game: int) -> list[Start]:
+    """Every game from its start, several times."""
+    return [Start(f"{game.id}#{k}", game) for game in games for k in range(per_game)]
+
+
+def branches(
+    agent: Agent,
+    episodes: Sequence[Episode],
+    games: Sequence[Playable],
+    *,
+    states: int,
+    actions: int,
+    continuations: int,
+    seed: int,
+    monitor: Monitor,
+) -> list[Start]:
+    """From `states` states along each episode, up to `actions` different sampled actions, each `continuations` times.
+
+    The agent draws twice as many answers as actions are wanted; the first different ones are tried. A state where all
+    draws agree gives no branch: there is nothing to compare.
+    """
+    rng = np.random.default_rng(seed)
+    by_id = {game.id: game for game in games}
+    points = [(episode, int(turn)) for episode in episodes for turn in _states(episode, states, rng)]
+    starts: list[Start] = []
+    for first in range(0, len(points), agent.slots):
+        group = points[first : first + agent.slots]
+        for slot, (episode, turn) in enumerate(group):
+            opened = _open(Start(episode.episode_id, by_id[episode.game], episode.turns[:turn]))
+            agent.begin(slot, opened.first_observation, opened.turns, opened.observation)
+        for (episode, turn), answers in zip(group, agent.propose(range(len(group)), 2 * actions), strict=True):
+            tried = _different_actions(answers, actions)
+            starts += [
+                Start(
+                    f"{episode.episode_id}/t{turn:02d}a{a}m{m}",
+                    by_id[episode.game],
+                    episode.turns[:turn],
+                    answer,
+                    episode.episode_id,
+                )
+                for a, answer in enumerate(tried)
+                for m in range(continuations)
+                if len(tried) > 1
+            ]
+        monitor.progress(min(first + agent.slots, len(points)), len(points), "branch states")
+    return starts
+
+
+def _states(episode: Episode, count: int, rng: np.random.Generator) -> list[int]:
+    turns = len(episode.turns)
+    return sorted(rng.choice(turns, size=min(count, turns), replace=False).tolist())
+
+
+def _different_actions(answers: Sequence[str], count: int) -> list[str]:
+    """The first answers that give different commands."""
+    by_action: dict[str, str] = {}
+    for answer in answers:
+        by_action.setdefault(parse_answer(answer).action, answer)
+    return list(by_action.values())[:count]
+
+
+def collect_rollouts(
+    agent: Agent,
+    games: Sequence[Playable],
+    *,
+    per_game: int,
+    max_steps: int,
+    branch_states: int,
+    branch_actions: int,
+    branch_continuations: int,
+    seed: int,
+    monitor: Monitor,
+) -> list[Episode]:
+    """Whole episodes of every game, then branches from states along them (`branch_actions` 0: the paper's way)."""
+    starts = whole_episodes(games, per_game)
+    episodes = play(agent, starts, max_steps=max_steps, total=len(starts), monitor=monitor)
+    if not (branch_states and branch_actions):
+        return episodes
+    more = branches(
+        agent,
+        episodes,
+        games,
+        states=branch_states,
+        actions=branch_actions,
+        continuations=branch_continuations,
+        seed=seed,
+        monitor=monitor,
+    )
+    return episodes + play(agent, more, max_steps=max_steps, total=len(more), monitor=monitor)
+
+
+def rollouts_report(
+    episodes: Sequence[Episode], *, max_parse_failures: float, min_wins: int, min_losses: int
+) -> StageReport:
+    """Counts of everything that was played; gates on parse failures and on both outcomes being there."""
+    whole = [episode for episode in episodes if episode.parent is None]
+    turns = [turn for episode in episodes for turn in episode.own_turns]
+    wins = sum(episode.won for episode in episodes)
+    losses = len(episodes) - wins
+    unparsed = sum(not turn.parsed for turn in turns) / len(turns)
+    inadmissible = sum(not turn.admissible for turn in turns) / len(turns)
+    metrics = {
+        "episodes": len(episodes),
+        "whole_episodes": len(whole),
+        "branches": len(episodes) - len(whole),
+        "decisions": len(turns),
+        "success_rate": sum(episode.won for episode in whole) / len(whole),
+        "mean_actions": sum(len(episode.turns) for episode in whole) / len(whole),
+        "parse_failures": unparsed,
+        "inadmissible_actions": inadmissible,
+    }
+    gates = (
+        Gate(
+            "parse_failures",
+            unparsed <= max_parse_failures,
+            f"{unparsed:.1%} of {len(turns)} answers were not in the agreed form; at most {max_parse_failures:.1%} "
+            "may be: train the policy longer or lower the temperature",
+            unparsed,
+        ),
+        Gate(
+            "both_outcomes",
+            wins >= min_wins and losses >= min_losses,
+            f"{wins} episodes won and {losses} lost; a PRM needs at least {min_wins} and {min_losses} to tell good "
+            "from bad: play more games, or change how hard they are",
+            min(wins, losses),
+        ),
+    )
+    return StageReport(metrics, gates, _preview(episodes, metrics))
+
+
+def _preview(episodes: Sequence[Episode], metrics: dict[str, float]) -> str:
+    rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
+    sample = episodes[0]
+    lines = "\n".join(f"{turn.response}\n> {turn.observation}\n" for turn in sample.turns)
+    return (
+        f"| | |\n|---|---|\n{rows}\n\n**{sample.episode_id}** ({'won' if sample.won else 'lost'})\n\n"
+        f"```\n{sample.first_observation}\n\n{lines}```\n"
+    )

@@ -1,0 +1,49 @@
+"""What every stage reports, whatever it makes: numbers, gates, a page to look at; and how it tells of its progress."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A condition without which nothing downstream may run."""
+
+    name: str
+    """Short snake_case name, unique within the stage."""
+    passed: bool
+    message: str
+    """What was expected, what came, and what to do if it did not pass."""
+    value: float | None = None
+    """The number that was judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """The account a stage gives of what it made."""
+
+    metrics: Mapping[str, float]
+    """Plain numbers, comparable from iteration to iteration."""
+    gates: tuple[Gate, ...]
+    preview: str
+    """Markdown that a person looks at."""
+
+
+class Monitor(Protocol):
+    """Where a running stage tells how far it is."""
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """`done` of `total` units of `what` are finished."""
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Numbers at a training step."""
+
+
+class SilentMonitor:
+    """A monitor that nobody watches."""
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """Says nothing."""
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Says nothing."""

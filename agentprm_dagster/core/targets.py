@@ -1,0 +1,108 @@
+"""Monte-Carlo targets of the process reward model: the paper's Eq. 1.
+
+    Q(s, a) = mean over the rollouts through (s, a) of gamma^(T-1-t) * outcome
+
+t is the turn of (s, a), T the number of turns, so a win counts for less the more turns it still took. A state is what
+the paper says: the game, the observations and the actions so far, no reasons. Pairs are grouped over the whole rollout
+set; a branch counts from its first own turn on, because only there was its action drawn for the state it is in.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from agentprm_dagster.core.stage import Gate, StageReport
+from agentprm_dagster.core.types import Episode
+
+Weighting = Literal["return_to_go", "reference"]
+
+
+def mc_value_targets(
+    episodes: Sequence[Episode], *, gamma: float, weighting: Weighting, held_out_games: float, seed: int
+) -> pd.DataFrame:
+    """One row for every decision: what its (state, action) is worth on average over the rollout set.
+
+    Columns: episode_id, turn, game, state (16 hex digits), action, outcome (this rollout's own return), q in [0, 1]
+    (the target), visits (rollouts through the pair), held_out (the game only measures the PRM).
+    """
+    rows = pd.DataFrame(
+        (row for episode in episodes for row in _decisions(episode, gamma, weighting)),
+        columns=["episode_id", "turn", "game", "state", "action", "outcome"],
+    )
+    groups = rows.groupby(["state", "action"], sort=False)["outcome"]
+    rows["q"] = groups.transform("mean")
+    rows["visits"] = groups.transform("size")
+    rows["held_out"] = rows["game"].isin(_held_out(rows["game"].unique(), held_out_games, seed))
+    return rows
+
+
+def _decisions(episode: Episode, gamma: float, weighting: Weighting) -> Iterator[tuple[object, ...]]:
+    """The episode's own decisions with the return of each."""
+    state = hashlib.blake2b(f"{episode.game}\0{episode.first_observation}".encode(), digest_size=8)
+    last = len(episode.turns) - 1
+    for t, turn in enumerate(episode.turns):
+        if t >= episode.start:
+            outcome = discounted_outcome(episode.won, t, last, gamma, weighting)
+            yield episode.episode_id, t, episode.game, state.hexdigest(), turn.action, outcome
+        state.update(f"\0{turn.action}\0{turn.observation}".encode())
+
+
+def discounted_outcome(won: bool, turn: int, last: int, gamma: float, weighting: Weighting) -> float:
+    """The return of one rollout at a turn, in [0, 1].
+
+    `return_to_go`: gamma^(T-1-t) * outcome, the paper's. `reference`: what the authors' code computes, gamma^t from the
+    episode's start on outcomes of +-1, mapped to [0, 1]; it prefers no shorter win and fades with depth.
+    """
+    if weighting == "reference":
+        return float(0.5 + 0.5 * gamma**turn * (1 if won else -1))
+    return float(gamma ** (last - turn) * won)
+
+
+def _held_out(games: np.ndarray, share: float, seed: int) -> set[str]:
+    """A share of the games, at least one where any is asked for; whole games, so that no state is on both sides."""
+    ordered = np.sort(games.astype(str))
+    count = max(round(share * len(ordered)), 1) if share else 0
+    return set(np.random.default_rng(seed).permutation(ordered)[:count].tolist())
+
+
+def targets_report(targets: pd.DataFrame) -> StageReport:
+    """What the targets look like, and whether they can be learnt from."""
+    pairs = targets.drop_duplicates(["state", "action"])
+    actions = pairs.groupby("state").size()
+    in_range = bool(targets["q"].between(0, 1).all())
+    metrics = {
+        "decisions": len(targets),
+        "state_action_pairs": len(pairs),
+        "states": len(actions),
+        "states_with_several_actions": int((actions > 1).sum()),
+        "visited_more_than_once": float((pairs["visits"] > 1).mean()),
+        "mean_target": float(targets["q"].mean()),
+        "held_out_share": float(targets["held_out"].mean()),
+    }
+    gates = (
+        Gate(
+            "targets_in_unit_interval",
+            in_range,
+            f"targets lie between {targets['q'].min():.4g} and {targets['q'].max():.4g}; expected [0, 1]",
+        ),
+        Gate(
+            "targets_differ",
+            targets["q"].nunique() > 1,
+            f"{targets['q'].nunique()} different target values; expected at least 2: all episodes ended alike",
+        ),
+    )
+    return StageReport(metrics, gates, _preview(pairs, metrics))
+
+
+def _preview(pairs: pd.DataFrame, metrics: dict[str, float]) -> str:
+    edges = np.linspace(0, 1, 11)
+    counts, _ = np.histogram(pairs["q"], bins=edges)
+    bars = "\n".join(
+        f"| {low:.1f} to {high:.1f} | {count} | {'█' * round(40 * count / max(counts.max(), 1))} |"
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+    )
+    table = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
+    return f"| | |\n|---|---|\n{table}\n\n| target | pairs | |\n|---|---|---|\n{bars}\n"

@@ -1,0 +1,100 @@
+"""The records that stages hand to each other: observations, turns, episodes.
+
+The setting is the paper's turn-level decision process (section 2.1): a state is everything observed and done so
+far, an action is one whole answer (REASON and ACTION), and the outcome reward arrives at the end.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+TaskType = Literal[
+    "pick_and_place_simple",
+    "look_at_obj_in_light",
+    "pick_clean_then_place_in_recep",
+    "pick_heat_then_place_in_recep",
+    "pick_cool_then_place_in_recep",
+    "pick_two_obj_and_place",
+]
+TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
+
+Split = Literal["train", "valid_seen", "valid_unseen"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the environment answers to a reset or a command."""
+
+    text: str
+    """The feedback, byte for byte as the stock engine writes it."""
+    admissible_commands: tuple[str, ...]
+    """Every command the engine accepts in this state, sorted as strings."""
+    won: bool
+    """The task is fulfilled."""
+    done: bool
+    """The game accepts no further step (a step cap is the caller's, not the engine's)."""
+
+
+class Environment(Protocol):
+    """One game that can be played again and again."""
+
+    def reset(self) -> Observation:
+        """Starts the game anew."""
+
+    def step(self, command: str) -> Observation:
+        """Plays one command; a command that is not admissible answers "Nothing happens."."""
+
+
+class SnapshotEnvironment(Environment, Protocol):
+    """An environment that can return to any state it has been in."""
+
+    def snapshot(self) -> object:
+        """The present state, immutable and cheap."""
+
+    def restore(self, snapshot: object) -> Observation:
+        """Returns to a state; answers what was last observed there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One decision of the agent and what it led to."""
+
+    reason: str
+    """The agent's stated reason; empty when the answer held none."""
+    action: str
+    """The command sent to the environment; empty when the answer held none."""
+    observation: str
+    """The environment's answer to the command."""
+    response: str
+    """The agent's answer as it was written, REASON and ACTION included."""
+    parsed: bool = True
+    """Whether the answer had the agreed form."""
+    admissible: bool = True
+    """Whether the command was admissible in the state it was sent in."""
+    candidates: tuple[str, ...] = ()
+    """The admissible commands the agent was shown; kept only where the dialogue lists them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One game played, or one continuation of another episode from a state along it."""
+
+    episode_id: str
+    """Unique within its rollout set."""
+    game: str
+    """The game's id (`GameRef.id`)."""
+    task_type: TaskType
+    first_observation: str
+    """The room and the task, as the game shows them first."""
+    turns: tuple[Turn, ...]
+    """All decisions from the game's start, those inherited from `parent` included."""
+    won: bool
+    start: int = 0
+    """How many leading turns are inherited from `parent`."""
+    parent: str | None = None
+    """The episode this one continues."""
+
+    @property
+    def own_turns(self) -> tuple[Turn, ...]:
+        """The decisions this episode took itself."""
+        return self.turns[self.start :]

@@ -1,0 +1,76 @@
+"""Where everything meets: assets x experiments, resources, jobs, schedules, sensors. Dagster loads this module."""
+
+from collections.abc import Iterator, Mapping
+
+import dagster as dg
+
+from agentprm_dagster import assets
+from agentprm_dagster.config import Experiment, load_experiments
+from agentprm_dagster.iterations import FIRST, ITERATION
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.games import GamesResource
+from agentprm_dagster.resources.inference import InferenceResource
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tracker import MlflowTracker
+
+EXECUTOR = dg.multiprocess_executor.configured(
+    {
+        # One stage at a time: each takes all cores.
+        "max_concurrent": 1,
+        # Steps are forked from a server that has imported torch once.
+        "start_method": {"forkserver": {"preload_modules": ["agentprm_dagster.definitions", "torch", "transformers"]}},
+    }
+)
+
+
+def resources() -> dict[str, object]:
+    """What the assets ask for, by name."""
+    return {
+        "stages": StagesResource(artifacts=ArtifactsResource(), tracker=MlflowTracker(), games=GamesResource()),
+        "inference": InferenceResource(),
+    }
+
+
+def nightly(experiment: Experiment) -> dg.ScheduleDefinition:
+    """One more iteration every night until the experiment has as many as it plans."""
+
+    @dg.schedule(name=f"{experiment.name}_nightly", job_name=experiment.name, cron_schedule="0 1 * * *")
+    def schedule(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        evaluated = context.instance.get_materialized_partitions(dg.AssetKey([experiment.name, "eval_report"]))
+        left = [i for i in range(FIRST, experiment.iterations + 1) if str(i) not in evaluated]
+        if left:
+            context.instance.add_dynamic_partitions(ITERATION, [str(left[0])])
+            yield dg.RunRequest(partition_key=str(left[0]))
+        else:
+            yield dg.SkipReason(f"all {experiment.iterations} iterations of {experiment.name} are evaluated")
+
+    return schedule
+
+
+def automation(name: str) -> dg.AutomationConditionSensorDefinition:
+    """While switched on, launches every stage of an experiment when its inputs are there."""
+    return dg.AutomationConditionSensorDefinition(f"{name}_automation", target=dg.AssetSelection.groups(name))
+
+
+def build_definitions(
+    experiments: Mapping[str, Experiment], bound: Mapping[str, object] | None = None
+) -> dg.Definitions:
+    """The same assets once for every experiment, each under its own key prefix and in its own group."""
+    return dg.Definitions(
+        assets=[
+            asset
+            for name in experiments
+            for asset in dg.load_assets_from_package_module(assets, key_prefix=name, group_name=name)
+        ],
+        jobs=[
+            dg.define_asset_job(name, dg.AssetSelection.groups(name), description="One iteration, all stages in turn.")
+            for name in experiments
+        ],
+        schedules=[nightly(experiment) for experiment in experiments.values()],
+        sensors=[automation(name) for name in experiments],
+        resources=bound or resources(),
+        executor=EXECUTOR,
+    )
+
+
+defs = build_definitions(load_experiments())

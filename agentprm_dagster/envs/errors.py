@@ -1,0 +1,25 @@
+"""What can go wrong with games and engines, in words a user can act on."""
+
+
+class GamesNotFoundError(FileNotFoundError):
+    """No ALFWorld games where they were looked for."""
+
+
+class GameFileError(ValueError):
+    """A game file that cannot be played as it is."""
+
+
+class BrokenGameError(GameFileError):
+    """A game file that is cut short or is no JSON object."""
+
+
+class EngineError(RuntimeError):
+    """The stock engine's worker process failed."""
+
+
+class GamesConflictError(ValueError):
+    """A folder holds other games than those that were to be generated into it."""
+
+
+class DownloadError(RuntimeError):
+    """ALFWorld's games could not be fetched."""

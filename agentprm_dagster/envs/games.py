@@ -1,0 +1,182 @@
+"""ALFWorld games on disk: which there are, which rooms they play in, and how a set of them is named.
+
+A data root holds `json_2.1.1/<split>/<task>-<object>-<movable>-<receptacle>-<room>/<trial>/game.tw-pddl`, the layout
+of ALFWorld's own release; generated games lie in the same layout.
+"""
+
+import hashlib
+import json
+import os
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentprm_dagster.core.types import TASK_TYPES, Split, TaskType
+from agentprm_dagster.envs.errors import BrokenGameError, GamesNotFoundError
+
+GAMES_FOLDER = "json_2.1.1"
+GAME_FILE = "game.tw-pddl"
+
+_TAIL_BYTES = 4096
+_HOLD_OUT_DRAWS = 64
+
+
+@dataclass(frozen=True)
+class GameRef:
+    """One game, before it is loaded."""
+
+    id: str
+    """`<split>/<task folder>/<trial>`: the game's folder relative to the root's `json_2.1.1`, in posix form."""
+    path: Path
+    """The game file, `game.tw-pddl`."""
+    split: Split
+    """The split whose folder holds it."""
+    task_type: TaskType
+    """The first part of the task folder's name."""
+    room: int
+    """The floor plan, the last part of the task folder's name: 1 to 199 are kitchens, 2xx living rooms, 3xx bedrooms
+    and 4xx bathrooms."""
+
+
+def data_root() -> Path:
+    """The folder that holds `json_2.1.1`: $ALFWORLD_DATA, else ALFWorld's own default, ~/.cache/alfworld.
+
+    Raises:
+        GamesNotFoundError: it holds no `json_2.1.1`.
+    """
+    root = Path(os.environ.get("ALFWORLD_DATA") or "~/.cache/alfworld").expanduser()
+    if not (root / GAMES_FOLDER).is_dir():
+        raise _not_found(root / GAMES_FOLDER)
+    return root
+
+
+def find_games(root: Path, split: Split) -> tuple[GameRef, ...]:
+    """The games of a split that the stock `AlfredTWEnv` would play, sorted by id.
+
+    Like it, leaves out tasks with movable receptacles or sliced objects, games without `traj_data.json`, and games
+    not marked solvable. Game files are not parsed: the mark is looked for in the file's last bytes, where every
+    release writes it.
+
+    Raises:
+        GamesNotFoundError: the split's folder is missing or holds no game.
+        BrokenGameError: a game file is cut short or is no JSON object, or its folder's name ends with no room.
+    """
+    folder = root / GAMES_FOLDER / split
+    found = (_game_ref(path, split) for path in folder.glob(f"*/*/{GAME_FILE}"))
+    games = tuple(sorted((game for game in found if game and is_solvable(game.path)), key=lambda game: game.id))
+    if not games:
+        raise _not_found(folder)
+    return games
+
+
+def is_solvable(path: Path) -> bool:
+    """Whether a game file is marked solvable, without parsing it where its tail tells.
+
+    Raises:
+        BrokenGameError: the file is cut short or is no JSON object.
+    """
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        if b'"solvable": true' in file.read():
+            return True
+    try:
+        return json.loads(path.read_bytes()).get("solvable") is True
+    except (ValueError, AttributeError) as error:
+        raise BrokenGameError(
+            f"expected a JSON object with pddl_domain, grammar, pddl_problem, solvable and walkthrough in {path}, "
+            f"got {path.stat().st_size} bytes that are not one ({error}); remove that folder and fetch or generate "
+            "the games again"
+        ) from error
+
+
+def games_digest(games: Iterable[GameRef]) -> str:
+    """sha256, in hex, over ids and contents of game files; the order of the games does not matter.
+
+    About a second for ALFWorld's 3,553 training games (350 MB).
+    """
+    digest = hashlib.sha256()
+    for game in sorted(games, key=lambda game: game.id):
+        with game.path.open("rb") as file:
+            digest.update(f"{game.id}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def hold_out_rooms(
+    games: Sequence[GameRef], fraction: float, seed: int
+) -> tuple[tuple[GameRef, ...], tuple[GameRef, ...]]:
+    """Splits games by room into (kept, held out), both sorted by id; no room is on both sides.
+
+    Of each kind of room (kitchens, living rooms, bedrooms, bathrooms) the same fraction is held out, at least one
+    and never all where there are two. Among several seeded draws the first is taken that shows most task types on
+    both sides. Depends only on the set of games and the seed.
+
+    Raises:
+        ValueError: `fraction` is not between 0 and 1, or no kind of room has two rooms.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"expected the fraction of rooms to hold out between 0 and 1, got {fraction}")
+    rng = random.Random(seed)
+    kinds = _rooms_by_kind(games)
+    draws = [_draw_rooms(kinds, fraction, rng) for _ in range(_HOLD_OUT_DRAWS)]
+    best = max(draws, key=lambda held: _spread(games, held))
+    if not best:
+        raise ValueError(f"no kind of room has two rooms in these {len(games)} games, so none can be held out")
+    ordered = sorted(games, key=lambda game: game.id)
+    return (
+        tuple(game for game in ordered if game.room not in best),
+        tuple(game for game in ordered if game.room in best),
+    )
+
+
+def sample_games(games: Sequence[GameRef], n: int, seed: int) -> tuple[GameRef, ...]:
+    """n different games drawn uniformly, in drawn order; depends only on the set of games, n and the seed.
+
+    Raises:
+        ValueError: fewer than n games are there.
+    """
+    if n > len(games):
+        raise ValueError(f"expected at least {n} games to sample from, got {len(games)}; ask for fewer")
+    return tuple(random.Random(seed).sample(sorted(games, key=lambda game: game.id), n))
+
+
+def _game_ref(path: Path, split: Split) -> GameRef | None:
+    task_folder, trial = path.parts[-3:-1]
+    task_type, _, rest = task_folder.partition("-")
+    game_id = f"{split}/{task_folder}/{trial}"
+    if task_type not in TASK_TYPES or "movable" in game_id or "Sliced" in game_id:
+        return None
+    if not path.with_name("traj_data.json").is_file():
+        return None
+    room = rest.rpartition("-")[2]
+    if not room.isdecimal():
+        raise BrokenGameError(f"expected a task folder that ends with its room, as in ...-Mug-None-Desk-308: {path}")
+    return GameRef(game_id, path, split, task_type, int(room))
+
+
+def _not_found(folder: Path) -> GamesNotFoundError:
+    return GamesNotFoundError(
+        f"expected ALFWorld games in {folder}, found none; get them with `agentprm games download`, make some with "
+        "`agentprm games generate`, or set ALFWORLD_DATA to the folder that holds json_2.1.1"
+    )
+
+
+def _rooms_by_kind(games: Iterable[GameRef]) -> list[list[int]]:
+    kinds: dict[int, set[int]] = defaultdict(set)
+    for game in games:
+        kinds[max(1, game.room // 100)].add(game.room)
+    return [sorted(kinds[kind]) for kind in sorted(kinds)]
+
+
+def _draw_rooms(kinds: Sequence[Sequence[int]], fraction: float, rng: random.Random) -> frozenset[int]:
+    held: set[int] = set()
+    for rooms in kinds:
+        if len(rooms) > 1:
+            count = min(max(1, round(fraction * len(rooms))), len(rooms) - 1)
+            held.update(rng.sample(rooms, count))
+    return frozenset(held)
+
+
+def _spread(games: Iterable[GameRef], held: frozenset[int]) -> int:
+    return len({(game.task_type, game.room in held) for game in games})

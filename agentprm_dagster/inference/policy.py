@@ -1,0 +1,94 @@
+"""A language model as an agent: one answer a turn, from cached conversations."""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from agentprm_dagster.core.dialogue import Format
+from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.inference.conversations import Conversations
+from agentprm_dagster.inference.sampling import Sampled, Sampler
+from agentprm_dagster.inference.slots import SlotModel
+from agentprm_dagster.models.attention import use_grouped_attention
+from agentprm_dagster.models.chat import Chat
+
+
+class Policy:
+    """pi(answer | dialogue) in several slots at once (`core.rollout.Agent`)."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        dialogue: Format,
+        slots: int,
+        temperature: float,
+        max_new_tokens: int,
+        seed: int,
+    ) -> None:
+        use_grouped_attention(model)
+        self.model = model.eval()
+        self.slots = slots
+        self.temperature, self.max_new_tokens = temperature, max_new_tokens
+        self.chat = Chat(tokenizer)
+        self.conversations = Conversations(self.chat, dialogue)
+        self.cache = SlotModel(model, slots=slots, capacity=model.config.max_position_embeddings)
+        head = model.get_output_embeddings()
+        self.sampler = Sampler(self.cache, head, end=self.chat.end, banned=tokenizer.all_special_ids)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+        """Opens a conversation in a slot."""
+        self.conversations.begin(slot, first_observation, turns, observation)
+
+    def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
+        """Tells a slot what its answer led to."""
+        self.conversations.observe(slot, turn, observation)
+
+    @torch.no_grad()
+    def act(self, slots: Sequence[int]) -> list[str]:
+        """Samples one answer for each slot and keeps it."""
+        sampled = self._draw(slots, 1)
+        self._keep(slots, sampled, [0] * len(slots))
+        return [self.chat.decode(answers[0]) for answers in sampled.tokens]
+
+    @torch.no_grad()
+    def propose(self, slots: Sequence[int], candidates: int) -> list[list[str]]:
+        """Samples several answers for each slot; none is kept, and the slots must begin anew afterwards."""
+        sampled = self._draw(slots, candidates)
+        return [[self.chat.decode(ids) for ids in answers] for answers in sampled.tokens]
+
+    def _draw(self, slots: Sequence[int], candidates: int) -> Sampled:
+        return self.sampler.draw(
+            slots,
+            read_pending(self.cache, self.conversations, slots),
+            candidates=candidates,
+            temperature=self.temperature,
+            max_new_tokens=self.max_new_tokens,
+            generator=self.generator,
+        )
+
+    def _keep(self, slots: Sequence[int], sampled: Sampled, choice: Sequence[int]) -> None:
+        """Makes the chosen candidates part of the conversations."""
+        rows = torch.tensor(slots)
+        answers = [tokens[c] for tokens, c in zip(sampled.tokens, choice, strict=True)]
+        # The last token of an answer that was cut has not been read yet; the end token never has.
+        cut = [not finished[c] for finished, c in zip(sampled.finished, choice, strict=True)]
+        counts = torch.tensor([len(ids) - is_cut for ids, is_cut in zip(answers, cut, strict=True)])
+        scratch = sampled.scratch[torch.arange(len(rows)), torch.tensor(choice)][:, : max(int(counts.max()), 1)]
+        self.cache.keep(rows, scratch, counts)
+        for slot, ids, is_cut in zip(slots, answers, cut, strict=True):
+            self.conversations.by_slot[slot].pending = [*(ids[-1:] if is_cut else []), self.chat.end]
+
+
+def read_pending(cache: SlotModel, conversations: Conversations, slots: Sequence[int]) -> torch.Tensor:
+    """Feeds every slot what it has not read; hidden states behind the last tokens (B, H)."""
+    pending = []
+    for slot in slots:
+        ids, fresh = conversations.take_pending(slot)
+        if fresh:
+            cache.clear(slot)
+        pending.append(ids)
+    return cache.feed(slots, pending)

@@ -1,0 +1,68 @@
+"""The loop in Dagster: iterations as partitions, the policy that each starts from, and when a stage is due.
+
+Dagster allows no cycle between assets. So the arrow from one iteration's improved policy to the next iteration's
+rollouts is an external asset, `behaviour_policy`: `improved_policy[i]` announces `behaviour_policy[i + 1]` when it is
+done, `initial_policy` announces `behaviour_policy[1]`. Iteration i is the i of the paper's Algorithm 1.
+"""
+
+from collections.abc import Callable
+
+import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+
+from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.store import ArtifactStore
+
+ITERATION = "iteration"
+"""The partitions' name in Dagster."""
+
+ITERATIONS = dg.DynamicPartitionsDefinition(name=ITERATION)
+"""One partition an iteration, "1", "2", ...; a partition is added when its policy is announced."""
+
+FIRST = 1
+
+BEHAVIOUR_POLICY = dg.AssetSpec(
+    "behaviour_policy",
+    partitions_def=ITERATIONS,
+    description="The policy that iteration i explores with, pi_(i-1); announced by the asset that made it.",
+    kinds={"policy"},
+)
+
+WHEN_READY = (
+    dg.AutomationCondition.missing()
+    & ~dg.AutomationCondition.any_deps_missing()
+    & ~dg.AutomationCondition.in_progress()
+    & ~dg.AutomationCondition.execution_failed()
+).with_label("when its inputs are there")
+"""Once, when everything it reads is there; after a failure it waits for a person instead of trying for ever."""
+
+WHEN_UPDATED = (
+    dg.AutomationCondition.any_deps_updated().since_last_handled() & ~dg.AutomationCondition.in_progress()
+).with_label("when an input is new")
+"""Again whenever something it reads was made."""
+
+
+def announce(
+    instance: dg.DagsterInstance,
+    store: ArtifactStore,
+    experiment: str,
+    iteration: int,
+    policy: Artifact,
+    report: Callable[[dg.AssetMaterialization], None],
+) -> None:
+    """Makes a policy the behaviour policy of an iteration, which can be launched from then on.
+
+    The store's record is what stages read; the partition and the event that `report` logs show it in Dagster.
+    """
+    store.announce(experiment, iteration, policy)
+    instance.add_dynamic_partitions(ITERATION, [str(iteration)])
+    made = policy.manifest
+    report(
+        dg.AssetMaterialization(
+            dg.AssetKey([experiment, BEHAVIOUR_POLICY.key.path[-1]]),
+            partition=str(iteration),
+            description=f"{made.asset} of iteration {made.iteration}",
+            metadata={"made_by": made.asset, "iteration": made.iteration, "digest": policy.digest},
+            tags={DATA_VERSION_TAG: policy.digest},
+        )
+    )

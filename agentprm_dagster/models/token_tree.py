@@ -1,0 +1,81 @@
+"""Several continuations of one conversation, read in one pass.
+
+A tree of token segments: each continues another segment from some length on. Packed into one row with a mask under
+which a token sees its own segment up to itself and the part of each ancestor that it continues, and with positions
+counted along the path from the root, it gives the same numbers as reading every path for itself, without reading the
+common part again. Candidates of one state, or an episode and its branches, are such trees.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from transformers import PreTrainedModel
+
+ROOT = -1
+
+
+@dataclass(slots=True)
+class TokenTree:
+    """Token segments in the order they were added."""
+
+    ids: list[int] = field(default_factory=list)
+    """All tokens, segment after segment."""
+    positions: list[int] = field(default_factory=list)
+    """Each token's distance from the root."""
+    _spans: list[tuple[int, int]] = field(default_factory=list)
+    _seen: list[list[tuple[int, int]]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def add(self, ids: Sequence[int], *, parent: int = ROOT, length: int = 0) -> int:
+        """Adds a segment that continues the path to `parent` after its first `length` tokens; its number.
+
+        `length` counts along the path from the root. ValueError where the parent does not reach that far.
+        """
+        start = len(self.ids)
+        seen = [] if parent == ROOT else self._path(parent, length)
+        if sum(stop - first for first, stop in seen) != length:
+            raise ValueError(f"segment {parent} ends before length {length}: nothing there to continue")
+        self.ids += ids
+        self.positions += range(length, length + len(ids))
+        self._spans.append((start, start + len(ids)))
+        self._seen.append(seen)
+        return len(self._spans) - 1
+
+    def _path(self, segment: int, length: int) -> list[tuple[int, int]]:
+        """The stretches of `ids` that make up the first `length` tokens of the path to a segment."""
+        path = []
+        for first, stop in [*self._seen[segment], self._spans[segment]]:
+            path.append((first, min(stop, first + length)))
+            length -= path[-1][1] - first
+        return [(first, stop) for first, stop in path if stop > first]
+
+    def index(self, segment: int, offset: int) -> int:
+        """Where in `ids` the token `offset` of a segment stands."""
+        return self._spans[segment][0] + offset
+
+    def fill(self, mask: torch.Tensor) -> None:
+        """Sets to True what each token sees, in a False mask (T, T) with T at least the tree's length."""
+        for (start, stop), seen in zip(self._spans, self._seen, strict=True):
+            mask[start:stop, start:stop] = torch.ones(stop - start, stop - start, dtype=torch.bool).tril()
+            for first, last in seen:
+                mask[start:stop, first:last] = True
+
+
+def read_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> torch.Tensor:
+    """Hidden states (B, T, H) of a model's trunk over packed trees, padded to the longest."""
+    longest = max(map(len, trees))
+    ids = torch.zeros(len(trees), longest, dtype=torch.long)
+    positions = torch.zeros(len(trees), longest, dtype=torch.long)
+    mask = torch.zeros(len(trees), longest, longest, dtype=torch.bool)
+    for row, tree in enumerate(trees):
+        ids[row, : len(tree)] = torch.tensor(tree.ids)
+        positions[row, : len(tree)] = torch.tensor(tree.positions)
+        tree.fill(mask[row])
+    # Padding sees itself, so that no row of the softmax is empty.
+    mask |= torch.eye(longest, dtype=torch.bool)
+    out = model.base_model(input_ids=ids, position_ids=positions, attention_mask=mask[:, None], use_cache=False)
+    hidden: torch.Tensor = out.last_hidden_state
+    return hidden

@@ -1,0 +1,85 @@
+"""The files of an artifact: what may be among them, what they are, and how they differ from what was recorded."""
+
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from upath import UPath
+
+from agentprm_dagster.provenance.errors import ArtifactError
+from agentprm_dagster.provenance.manifest import MANIFEST, FileEntry
+
+EXECUTABLE_SUFFIXES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
+"""Formats that run code when they are loaded (pickle, in one dress or another)."""
+
+
+class Difference(NamedTuple):
+    """A file that is not what the manifest says."""
+
+    kind: Literal["changed", "missing", "extra"]
+    path: str
+
+
+def describe(folder: Path) -> tuple[FileEntry, ...]:
+    """Every file under `folder`, hashed, by path; ArtifactError for what an artifact must not hold."""
+    entries = tuple(_entry(folder, path) for path in _files(folder))
+    if not entries:
+        raise ArtifactError(f"expected files in {folder}, found none: the stage wrote nothing")
+    return entries
+
+
+def differences(folder: UPath, entries: Iterable[FileEntry], *, hashes: bool = True) -> Iterator[Difference]:
+    """How `folder` differs from its manifest's `entries`; without `hashes` only names and sizes are compared."""
+    expected = {entry.path: entry for entry in entries}
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
+    for name in sorted((expected.keys() | found.keys()) - {MANIFEST}):
+        if name not in found:
+            yield Difference("missing", name)
+        elif name not in expected:
+            yield Difference("extra", name)
+        elif found[name].stat().st_size != expected[name].bytes or (
+            hashes and sha256_of(found[name]) != expected[name].sha256
+        ):
+            yield Difference("changed", name)
+
+
+def sha256_of(path: Path | UPath) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    paths = sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix())
+    for path in paths:
+        _refuse_unfit(folder, path)
+    return [path for path in paths if path.is_file()]
+
+
+def _refuse_unfit(folder: Path, path: Path) -> None:
+    name = path.relative_to(folder).as_posix()
+    if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        raise ArtifactError(f"{name}: expected plain files and folders, got a link or a device; copy what it names")
+    if path.suffix.lower() in EXECUTABLE_SUFFIXES:
+        raise ArtifactError(f"{name}: {path.suffix} files can run code when loaded; write safetensors, parquet or JSON")
+    if name == MANIFEST:
+        raise ArtifactError(f"{name}: this name is kept for the artifact's own manifest; choose another")
+
+
+def _entry(folder: Path, path: Path) -> FileEntry:
+    rows = _parquet_rows(path) if path.suffix == ".parquet" else None
+    return FileEntry(path.relative_to(folder).as_posix(), sha256_of(path), path.stat().st_size, rows)
+
+
+def _parquet_rows(path: Path) -> int:
+    from pyarrow import ArrowException, parquet  # half a second to import, and only tables need it
+
+    try:
+        rows: int = parquet.read_metadata(path).num_rows
+    except ArrowException as error:
+        raise ArtifactError(f"{path.name}: expected a whole parquet file, but {error}; was the disk full?") from error
+    return rows

@@ -1,0 +1,62 @@
+"""An artifact while it is being made: a temporary folder that becomes a version, or nothing."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+
+from agentprm_dagster.core.stage import Gate
+from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.canonical import digest_of
+from agentprm_dagster.provenance.contents import describe
+from agentprm_dagster.provenance.environment import library_versions
+from agentprm_dagster.provenance.manifest import Manifest, Recipe
+
+
+class Draft:
+    """Write files under `path`, then `commit`; a draft that is not committed is dropped."""
+
+    def __init__(self, path: Path, recipe: Recipe, publish: Callable[[Path, Manifest], Artifact]) -> None:
+        self.path = path
+        self._recipe = recipe
+        self._publish = publish
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._clock = monotonic()
+
+    def commit(
+        self,
+        *,
+        metrics: Mapping[str, float],
+        gates: tuple[Gate, ...] = (),
+        environment: Mapping[str, str] | None = None,
+        dagster_run_id: str | None = None,
+        mlflow_run_id: str | None = None,
+    ) -> Artifact:
+        """Makes the files a version, durably, and that version the current one.
+
+        If the same content was committed before, that version is answered and nothing is written. `environment` adds
+        to the library versions. ArtifactError if there are no files, or files that an artifact must not hold.
+        """
+        recipe, files = self._recipe, describe(self.path)
+        manifest = Manifest(
+            schema="agentprm-manifest-1",
+            asset=recipe.asset,
+            experiment=recipe.experiment,
+            iteration=recipe.iteration,
+            digest=recipe.digest(files),
+            key=recipe.key,
+            inputs=recipe.inputs,
+            config=recipe.config,
+            config_digest=digest_of(recipe.config),
+            code=recipe.code,
+            environment={**library_versions(), **(environment or {})},
+            seeds=recipe.seeds,
+            files=files,
+            metrics=dict(metrics),
+            gates=gates,
+            dagster_run_id=dagster_run_id,
+            mlflow_run_id=mlflow_run_id,
+            started=self._started,
+            seconds=round(monotonic() - self._clock, 3),
+        )
+        return self._publish(self.path, manifest)

@@ -1,0 +1,82 @@
+"""A lineage to look at: a tree of text, a mermaid diagram, a picture."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from rich.text import Text
+from rich.tree import Tree
+
+from agentprm_dagster.provenance.lineage import Lineage, Node
+from agentprm_dagster.provenance.manifest import Version
+
+
+def text_tree(lineage: Lineage) -> Tree:
+    """A tree for `rich.print`, the artifact asked about at its root."""
+    tree = Tree(_line(lineage.root))
+    _grow(tree, lineage.root)
+    return tree
+
+
+def mermaid(lineage: Lineage) -> str:
+    """A mermaid flowchart, arrows from what was read to what was made."""
+    names = {version: f"n{i}" for i, version in enumerate(lineage.versions())}
+    boxes = [f'    {name}["{_title(version)}<br/>{version.digest[:8]}"]' for version, name in names.items()]
+    arrows = [f"    {names[read]} --> {names[made]}" for read, made in lineage.edges()]
+    return "\n".join(["flowchart LR", *boxes, *arrows]) + "\n"
+
+
+def draw(lineage: Lineage, path: Path) -> None:
+    """Writes a picture (the format by the file's ending), from left, what was read, to right, what was made."""
+    from matplotlib.figure import Figure  # half a second to import, for pictures only
+
+    places = _layout(lineage)
+    width = 1 + max(x for x, _ in places.values())
+    height = 1 + max(y for _, y in places.values())
+    figure = Figure(figsize=(2.2 * width, 0.9 * height), layout="constrained")
+    axes = figure.add_subplot(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    axes.axis("off")
+    for read, made in lineage.edges():
+        arrow = {"arrowstyle": "->", "color": "tab:gray", "shrinkA": 18, "shrinkB": 18}
+        axes.annotate("", xy=places[made], xytext=places[read], arrowprops=arrow)
+    for version, (x, y) in places.items():
+        asked = version == lineage.root.version
+        box = {"boxstyle": "round", "facecolor": "moccasin" if asked else "aliceblue", "edgecolor": "tab:gray"}
+        label = f"{_title(version)}\n{version.digest[:8]}"
+        axes.text(x, y, label, ha="center", va="center", fontsize=8, bbox=box)
+    figure.savefig(path, dpi=150)
+
+
+def _title(version: Version) -> str:
+    return f"{version.experiment}/{version.asset} {version.iteration}"
+
+
+def _line(node: Node) -> Text:
+    line = Text.assemble(str(node.version.slot), " ", (node.version.digest[:16], "dim"))
+    other_roles = [role for role in node.roles if role != node.version.asset]
+    if other_roles:
+        line.append(f" as {', '.join(other_roles)}", "italic")
+    if not node.found:
+        line.append(" not in the store", "bold red")
+    if node.repeated:
+        line.append(" (see above)", "dim")
+    return line
+
+
+def _grow(tree: Tree, node: Node) -> None:
+    for child in node.children:
+        _grow(tree.add(_line(child)), child)
+
+
+def _layout(lineage: Lineage) -> dict[Version, tuple[int, int]]:
+    """A column and a row for every artifact: one column to the right of everything it was made from."""
+    columns = dict.fromkeys(lineage.versions(), 0)
+    edges = lineage.edges()
+    for _ in columns:
+        for read, made in edges:
+            columns[made] = max(columns[made], columns[read] + 1)
+    rows: dict[int, int] = defaultdict(int)
+    places = {}
+    for version, column in columns.items():
+        places[version] = (column, rows[column])
+        rows[column] += 1
+    return places

@@ -1,0 +1,138 @@
+"""What made this, and what was made from this: answered from manifests alone, by digest.
+
+Neither "latest" nor a date enters: an artifact's inputs are the digests its manifest names, so redoing iterations, in
+any order and in any number of experiments, cannot change an answer already given.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.errors import ArtifactError
+from agentprm_dagster.provenance.manifest import Slot, Version
+from agentprm_dagster.provenance.store import ArtifactStore
+
+Direction = Literal["upstream", "downstream"]
+"""Upstream: what made it. Downstream: what was made from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An artifact in a lineage tree."""
+
+    version: Version
+    roles: tuple[str, ...]
+    """What it was read as by its parent (upstream), or what its parent was read as by it (downstream)."""
+    found: bool
+    """Whether its manifest is in the store."""
+    repeated: bool
+    """It has been in the tree before, where its children are shown."""
+    children: tuple["Node", ...]
+
+    def walk(self) -> Iterator["Node"]:
+        """The node and everything under it."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tree as plain JSON values."""
+        return {
+            "experiment": self.version.experiment,
+            "asset": self.version.asset,
+            "iteration": self.version.iteration,
+            "digest": self.version.digest,
+            "roles": list(self.roles),
+            "found": self.found,
+            "repeated": self.repeated,
+            "children": [child.to_dict() for child in self.children],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The answer to a question about one artifact."""
+
+    direction: Direction
+    root: Node
+
+    def versions(self) -> list[Version]:
+        """All artifacts in it, the one asked about first, each once."""
+        return list(dict.fromkeys(node.version for node in self.root.walk()))
+
+    def edges(self) -> list[tuple[Version, Version]]:
+        """(read, made) pairs, each once."""
+        pairs = ((node.version, child.version) for node in self.root.walk() for child in node.children)
+        return list(dict.fromkeys((b, a) if self.direction == "upstream" else (a, b) for a, b in pairs))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as plain JSON values."""
+        return {"direction": self.direction, "root": self.root.to_dict()}
+
+
+class LineageGraph:
+    """Who read whom, among all artifacts given."""
+
+    def __init__(self, artifacts: Iterable[Artifact]) -> None:
+        self._known: set[Version] = set()
+        self._links: dict[Direction, dict[Version, dict[Version, list[str]]]] = {
+            "upstream": defaultdict(lambda: defaultdict(list)),
+            "downstream": defaultdict(lambda: defaultdict(list)),
+        }
+        for artifact in artifacts:
+            self._known.add(artifact.version)
+            for read in artifact.manifest.inputs:
+                self._links["upstream"][artifact.version][read.version].append(read.role)
+                self._links["downstream"][read.version][artifact.version].append(read.role)
+
+    def versions(self) -> list[Version]:
+        """All artifacts that are in the store, or were read by one that is; sorted."""
+        return sorted(self._known | {read for links in self._links["upstream"].values() for read in links})
+
+    def tree(self, version: Version, direction: Direction) -> Lineage:
+        """The lineage of one artifact; an artifact met again is marked as repeated, without its children."""
+        return Lineage(direction, self._node(version, (), direction, set()))
+
+    def reach(self, version: Version, direction: Direction) -> list[Version]:
+        """Everything on one side of an artifact, itself left out, sorted."""
+        reached: set[Version] = set()
+        waiting = [version]
+        while waiting:
+            new = self._links[direction][waiting.pop()].keys() - reached
+            reached |= new
+            waiting.extend(new)
+        return sorted(reached)
+
+    def _node(self, version: Version, roles: tuple[str, ...], direction: Direction, seen: set[Version]) -> Node:
+        found, repeated = version in self._known, version in seen
+        seen.add(version)
+        links = {} if repeated else self._links[direction][version]
+        children = tuple(self._node(other, tuple(links[other]), direction, seen) for other in sorted(links))
+        return Node(version, roles, found, repeated, children)
+
+
+def lineage(
+    store: ArtifactStore,
+    experiment: str,
+    asset: str,
+    iteration: int,
+    digest: str | None = None,
+    direction: Direction = "upstream",
+) -> Lineage:
+    """The lineage of an artifact: of its current version, or of the one whose digest begins with `digest`."""
+    version = find_version(store, Slot(experiment, asset, iteration), digest)
+    return LineageGraph(store.artifacts()).tree(version, direction)
+
+
+def find_version(store: ArtifactStore, slot: Slot, digest: str | None = None) -> Version:
+    """The current version, or the one whose digest begins so; ArtifactError if there is none, or more than one."""
+    if digest is None:
+        return store.head(slot.experiment, slot.asset, slot.iteration)
+    there = [artifact.version for artifact in store.versions(slot)]
+    found = [version for version in there if version.digest.startswith(digest)]
+    if len(found) != 1:
+        known = ", ".join(version.digest[:16] for version in there) or "none"
+        raise ArtifactError(f"expected one version of {slot} whose digest begins with {digest!r}; there are: {known}")
+    return found[0]

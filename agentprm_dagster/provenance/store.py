@@ -1,0 +1,222 @@
+"""Where artifacts are kept: committed in one step, never overwritten, read by digest.
+
+    <root>/<experiment>/<asset>/<iteration>/<16 digits of the digest>/   the files and manifest.json
+    <root>/<experiment>/<asset>/<iteration>/HEAD                         the digest of the current version
+    <root>/<experiment>/behaviour_policy/<iteration>/ANNOUNCED           the policies announced; the last one counts
+    <work>/drafts, locks, copies                                         what is being made, by whom; remote files
+
+A stage writes into a draft. Committing hashes and syncs the files, writes the manifest last, and renames the draft into
+its place; a kill at any moment leaves either no version or the whole of it. In a remote store (any URI that
+universal_pathlib knows) the files are uploaded first and the manifest last: a version without one does not exist.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from pydantic import ValidationError
+from upath import UPath
+
+from agentprm_dagster.provenance.announcements import ROLE, Announcement, Announcements
+from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.contents import differences
+from agentprm_dagster.provenance.draft import Draft
+from agentprm_dagster.provenance.durable import make_folder, replace_text
+from agentprm_dagster.provenance.errors import ArtifactError
+from agentprm_dagster.provenance.lock import guarded, locked
+from agentprm_dagster.provenance.manifest import MANIFEST, Input, Manifest, Recipe, Slot, Version
+from agentprm_dagster.provenance.owner import Owner
+from agentprm_dagster.provenance.storage import open_storage
+
+_RESTORE = "Bring it back from a copy, or remove the folder and materialize it again (`agentprm verify` lists the rest)"
+
+
+class ArtifactStore:
+    """The artifacts under one root: a local folder, or a URI and a local `scratch` folder."""
+
+    def __init__(self, root: str | Path | UPath, scratch: Path | None = None) -> None:
+        self._storage = open_storage(root, scratch)
+        self.root: UPath = self._storage.root
+        self.work: Path = self._storage.work
+
+    # Making
+
+    def find(self, recipe: Recipe) -> Artifact | None:
+        """The committed version made from exactly this recipe; None if it has to be made.
+
+        Were several made (a stage that is not deterministic, done twice), the current one, else the first by digest.
+        """
+        made = [artifact for artifact in self.versions(recipe.slot) if artifact.manifest.key == recipe.key]
+        if not made:
+            return None
+        head = self._head(recipe.slot)
+        found = min(made, key=lambda artifact: (artifact.digest != head, artifact.digest))
+        self._refuse_damage(found, hashes=False)
+        return found
+
+    def reuse(self, recipe: Recipe) -> Artifact | None:
+        """`find`, and what is found becomes the current version."""
+        found = self.find(recipe)
+        if found is not None:
+            self.select(found)
+        return found
+
+    @contextmanager
+    def draft(self, recipe: Recipe) -> Iterator[Draft]:
+        """A draft to write into and to commit; whatever is not committed is dropped."""
+        folder = self.work / "drafts" / uuid4().hex
+        try:
+            with guarded(folder.parent):
+                make_folder(folder / "files")
+                replace_text(folder / "owner", Owner.this_process().to_json())
+            yield Draft(folder / "files", recipe, self._publish)
+        finally:
+            if folder.exists():
+                shutil.rmtree(folder)
+
+    def lock(self, experiment: str, asset: str, iteration: int) -> AbstractContextManager[None]:
+        """Makes the caller the only one on this machine who makes this; LockedError if another process does."""
+        slot = Slot(experiment, asset, iteration)
+        return locked(self.work / "locks" / f"{experiment}.{asset}.{iteration}.lock", str(slot))
+
+    # Reading
+
+    def get(self, experiment: str, asset: str, iteration: int, digest: str) -> Artifact:
+        """The version of this digest, every byte checked; ArtifactError if it is missing or different."""
+        version = Version(experiment, asset, iteration, digest)
+        artifact = self.read(self.root / version.place)
+        if artifact.version != version:
+            raise ArtifactError(f"expected {version} ({digest}) in {artifact.uri}, found {artifact.digest}")
+        self._storage.fetch(version.place)
+        self._refuse_damage(artifact, hashes=True)
+        return artifact
+
+    def resolve(self, made: Input) -> Artifact:
+        """`get` for an input."""
+        return self.get(made.experiment, made.asset, made.iteration, made.digest)
+
+    def head(self, experiment: str, asset: str, iteration: int) -> Version:
+        """The current version: the one last committed, reused or selected; never "the newest by date"."""
+        slot = Slot(experiment, asset, iteration)
+        digest = self._head(slot)
+        if digest is None:
+            raise ArtifactError(f"{slot} has no current version in {self.root}: materialize it first")
+        try:
+            return Version(experiment, asset, iteration, digest)
+        except ValidationError as error:
+            raise ArtifactError(f"{self.root / slot.place / 'HEAD'}: expected a digest, found {digest!r}") from error
+
+    def current(self, experiment: str, asset: str, iteration: int) -> Artifact:
+        """`get` for the current version."""
+        return self.get(experiment, asset, iteration, self.head(experiment, asset, iteration).digest)
+
+    def select(self, artifact: Artifact) -> None:
+        """Makes a committed version the current one."""
+        slot = artifact.version.slot
+        with self._guarded():
+            if self._head(slot) != artifact.digest:
+                self._storage.replace(f"{slot.place}/HEAD", artifact.digest + "\n")
+
+    def versions(self, slot: Slot) -> Iterator[Artifact]:
+        """All committed versions of one asset and iteration, by digest."""
+        return (self.read(place) for place in _folders(self.root / slot.place) if (place / MANIFEST).exists())
+
+    def artifacts(self, experiment: str | None = None) -> Iterator[Artifact]:
+        """Everything committed, or everything of one experiment, by place."""
+        return (self.read(place) for place in self.places(experiment) if (place / MANIFEST).exists())
+
+    def places(self, experiment: str | None = None) -> Iterator[UPath]:
+        """Every version's folder, also those without a manifest."""
+        return (place for slot in self.slot_folders(experiment) for place in _folders(slot))
+
+    def slot_folders(self, experiment: str | None = None) -> Iterator[UPath]:
+        """Every folder that holds the versions of one asset and iteration."""
+        experiments = _folders(self.root) if experiment is None else [self.root / experiment]
+        return (slot for folder in experiments for asset in _folders(folder) for slot in _folders(asset))
+
+    def read(self, place: UPath) -> Artifact:
+        """What the manifest in a version's folder says, its digests checked, its files not; else ArtifactError."""
+        try:
+            manifest = Manifest.from_json((place / MANIFEST).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ArtifactError(
+                f"no artifact in {place}: expected a {MANIFEST}. Materialize it again, or bring the folder back"
+            ) from error
+        except (ArtifactError, UnicodeDecodeError) as error:
+            raise ArtifactError(f"{place / MANIFEST}: {error}. {_RESTORE}") from error
+        faults = manifest.faults()
+        if str(place) != str(self.root / manifest.version.place):
+            faults.append("place")
+        if faults:
+            raise ArtifactError(f"{place / MANIFEST}: wrong {', '.join(faults)}. {_RESTORE}")
+        return self._artifact(manifest)
+
+    # The back edge of the loop
+
+    def announce(self, experiment: str, iteration: int, policy: Artifact) -> Input:
+        """Makes `policy` the behaviour policy of an iteration; announcing another later is recorded after it."""
+        slot = Slot(experiment, ROLE, iteration)
+        announced = policy.as_input(ROLE)
+        with self._guarded():
+            so_far = self.announcements(experiment, iteration)
+            if not so_far or so_far[-1].policy != announced:
+                new = Announcement(announced, datetime.now(UTC).isoformat(timespec="seconds"))
+                self._storage.replace(f"{slot.place}/ANNOUNCED", Announcements((*so_far, new)).to_json())
+        return announced
+
+    def announced(self, experiment: str, iteration: int) -> Input:
+        """The behaviour policy of an iteration, as an input; ArtifactError if none was announced."""
+        announcements = self.announcements(experiment, iteration)
+        if not announcements:
+            raise ArtifactError(
+                f"{Slot(experiment, ROLE, iteration)} was not announced in {self.root}: materialize the policy first"
+            )
+        return announcements[-1].policy
+
+    def announcements(self, experiment: str, iteration: int) -> tuple[Announcement, ...]:
+        """Every announcement for an iteration, the first one first."""
+        path = self.root / Slot(experiment, ROLE, iteration).place / "ANNOUNCED"
+        if not path.exists():
+            return ()
+        try:
+            return Announcements.from_json(path.read_text(encoding="utf-8")).announcements
+        except ValueError as error:
+            raise ArtifactError(f"{path}: {error}. {_RESTORE}") from error
+
+    # Inside
+
+    def _publish(self, files: Path, manifest: Manifest) -> Artifact:
+        if self._storage.publish(files, manifest):
+            artifact = self._artifact(manifest)
+        else:
+            artifact = self.get(manifest.experiment, manifest.asset, manifest.iteration, manifest.digest)
+        self.select(artifact)
+        return artifact
+
+    def _artifact(self, manifest: Manifest) -> Artifact:
+        place = manifest.version.place
+        return Artifact(manifest, self._storage.local(place), str(self.root / place))
+
+    def _head(self, slot: Slot) -> str | None:
+        path = self.root / slot.place / "HEAD"
+        return path.read_text(encoding="ascii", errors="replace").strip() if path.exists() else None
+
+    def _guarded(self) -> AbstractContextManager[None]:
+        return guarded(self.work)
+
+    def _refuse_damage(self, artifact: Artifact, *, hashes: bool) -> None:
+        folder = UPath(artifact.path) if hashes else self.root / artifact.version.place
+        damage = [f"{kind} {name}" for kind, name in differences(folder, artifact.manifest.files, hashes=hashes)]
+        if damage:
+            raise ArtifactError(f"{folder} is not as it was committed: {', '.join(damage[:5])}. {_RESTORE}")
+
+
+def _folders(folder: UPath) -> list[UPath]:
+    """The folders in a folder, iterations in their order; hidden ones (the store's own) left out."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted(found, key=lambda path: (int(path.name) if path.name.isdecimal() else 0, path.name))

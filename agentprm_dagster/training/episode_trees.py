@@ -1,0 +1,65 @@
+"""Episodes and their branches as token trees, so that the common part of a family is read once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from agentprm_dagster.core.dialogue import Format, restated_prompt
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.token_tree import TokenTree
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredTree:
+    """A token tree and where its answers end."""
+
+    tree: TokenTree
+    decisions: list[tuple[str, int]]
+    """(episode_id, turn) of every answer that an episode of the family gave itself."""
+    ends: list[int]
+    """Where in the tree each of these answers' end token stands."""
+
+
+def families(episodes: Sequence[Episode]) -> Iterator[list[Episode]]:
+    """Every whole episode with its branches, parents before children."""
+    roots: dict[str, str] = {}
+    members: dict[str, list[Episode]] = {}
+    for episode in episodes:
+        root = roots[episode.parent] if episode.parent else episode.episode_id
+        roots[episode.episode_id] = root
+        members.setdefault(root, []).append(episode)
+    yield from members.values()
+
+
+def family_trees(chat: Chat, family: Sequence[Episode], dialogue: Format) -> list[ScoredTree]:
+    """One tree for the family in the `append` format; one a decision where every turn restates the history."""
+    if dialogue == "restated":
+        return [_restated_tree(chat, episode, t) for episode in family for t in _own(episode)]
+    tree = TokenTree()
+    decisions: list[tuple[str, int]] = []
+    ends: list[int] = []
+    segments: dict[str, int] = {}
+    for episode in family:
+        encoded = chat.episode(episode.first_observation, episode.turns)
+        length = encoded.answers[episode.start][0] if episode.parent else 0
+        if episode.parent:
+            segment = tree.add(encoded.ids[length:], parent=segments[episode.parent], length=length)
+        else:
+            segment = tree.add(encoded.ids)
+        segments[episode.episode_id] = segment
+        for t in _own(episode):
+            decisions.append((episode.episode_id, t))
+            ends.append(tree.index(segment, encoded.answers[t][1] - 1 - length))
+    return [ScoredTree(tree, decisions, ends)]
+
+
+def _own(episode: Episode) -> range:
+    return range(episode.start, len(episode.turns))
+
+
+def _restated_tree(chat: Chat, episode: Episode, t: int) -> ScoredTree:
+    turn = episode.turns[t]
+    prompt = chat.prompt(restated_prompt(episode.first_observation, episode.turns[:t], turn.candidates))
+    tree = TokenTree()
+    segment = tree.add([*prompt, *chat.answer(turn.response)])
+    return ScoredTree(tree, [(episode.episode_id, t)], [tree.index(segment, len(tree) - 1)])

@@ -1,0 +1,113 @@
+"""Supervised fine-tuning on expert episodes: the paper's pi_0. One row an episode, loss on the agent's answers only."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import datasets
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl import SFTConfig, SFTTrainer
+
+from agentprm_dagster.config import Experiment, Sft
+from agentprm_dagster.core.dialogue import conversation
+from agentprm_dagster.core.stage import Gate, Monitor, StageReport
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.embedded import build_model
+from agentprm_dagster.models.tokenizer import build_tokenizer
+from agentprm_dagster.training.monitoring import MonitorCallback
+from agentprm_dagster.training.optimizers import build_optimizer
+
+
+def train_initial_policy(
+    episodes: Sequence[Episode], experiment: Experiment, out: Path, *, seed: int, monitor: Monitor
+) -> StageReport:
+    """Fine-tunes the experiment's model on won episodes and writes the checkpoint to `out`."""
+    model, tokenizer = initial_model(episodes, experiment, seed=seed)
+    dataset = sft_dataset(episodes, Chat(tokenizer))
+    result = fit(model, tokenizer, dataset, experiment.sft, seed=seed, monitor=monitor)
+    checkpoints.save(model, tokenizer, out)
+    metrics = {
+        "train_loss": result["train_loss"],
+        "steps": result["steps"],
+        "episodes": len(dataset),
+        "tokens": sum(map(len, dataset["input_ids"])),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "vocabulary": len(tokenizer),
+    }
+    finite = Gate(
+        "finite_loss",
+        math.isfinite(metrics["train_loss"]),
+        f"the training loss is {metrics['train_loss']}; expected a finite number: lower sft.learning_rate",
+        metrics["train_loss"],
+    )
+    return StageReport(metrics, (finite,), f"Fine-tuned on {len(dataset)} episodes, loss {result['train_loss']:.4f}.")
+
+
+def initial_model(
+    episodes: Sequence[Episode], experiment: Experiment, *, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model before fine-tuning: built for the corpus, or loaded by name or path."""
+    if experiment.model.name != "embedded":
+        return checkpoints.load_base(experiment.model.name)
+    messages = (message for episode in episodes for message in conversation(episode.first_observation, episode.turns))
+    tokenizer = build_tokenizer(message["content"] for message in messages)
+    return build_model(experiment.model, tokenizer, seed=seed), tokenizer
+
+
+def sft_dataset(episodes: Sequence[Episode], chat: Chat) -> datasets.Dataset:
+    """Rows of `input_ids` and `labels`: -100 but on the agent's own tokens, end tokens included."""
+    rows = []
+    for episode in episodes:
+        encoded = chat.episode(episode.first_observation, episode.turns)
+        labels = [-100] * len(encoded.ids)
+        for start, end in encoded.answers:
+            labels[start:end] = encoded.ids[start:end]
+        rows.append({"input_ids": encoded.ids, "labels": labels})
+    return datasets.Dataset.from_list(rows)
+
+
+def fit(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: datasets.Dataset,
+    settings: Sft,
+    *,
+    seed: int,
+    monitor: Monitor,
+) -> dict[str, float]:
+    """Runs TRL's SFTTrainer to the end of its plan."""
+    optimizer = build_optimizer(
+        model, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    with TemporaryDirectory() as folder:
+        args = SFTConfig(
+            output_dir=folder,
+            num_train_epochs=settings.epochs,
+            per_device_train_batch_size=settings.batch_episodes,
+            lr_scheduler_type="cosine",
+            warmup_steps=settings.warmup_ratio,
+            max_grad_norm=1.0,
+            train_sampling_strategy="group_by_length",
+            max_length=None,
+            bf16=False,
+            gradient_checkpointing=False,
+            seed=seed,
+            logging_steps=10,
+            report_to=[],
+            save_strategy="no",
+            disable_tqdm=True,
+            use_cpu=True,
+        )
+        trainer = SFTTrainer(
+            model=model,
+            args=args,
+            train_dataset=dataset,
+            processing_class=tokenizer,
+            optimizers=(optimizer, None),
+            callbacks=[MonitorCallback(monitor)],
+        )
+        outcome = trainer.train()
+    return {"train_loss": outcome.training_loss, "steps": outcome.global_step}

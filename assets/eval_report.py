@@ -1,0 +1,57 @@
+"""How good a policy is, with and without its PRM choosing for it."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+
+from agentprm_dagster.core.evaluation import evaluation_report
+from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.tables import write_episodes
+from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
+from agentprm_dagster.resources.evaluations import EVALUATION, Trial
+from agentprm_dagster.resources.inference import InferenceResource
+from agentprm_dagster.resources.materialization import gates
+from agentprm_dagster.resources.stages import StagesResource
+
+
+@dg.asset(
+    partitions_def=ITERATIONS,
+    deps=["initial_policy", "improved_policy", "prm"],
+    check_specs=gates("eval_report", "all_games_accounted_for"),
+    automation_condition=WHEN_READY,
+    kinds={"table"},
+)
+def eval_report(
+    context: dg.AssetExecutionContext, stages: StagesResource, inference: InferenceResource
+) -> dg.MaterializeResult:
+    """pi_i and BoN(pi_i, prm[i]) on games that nothing was learnt from; in iteration 1 also pi_0, where it all began."""
+    stage = stages.stage(context)
+    settings = stage.experiment.evaluation
+    prm = stage.read("prm")
+    policies = {stage.iteration: stage.read("improved_policy")}
+    if stage.iteration == FIRST:
+        policies[0] = stage.read("initial_policy", 0)
+    games = {split: stage.games.split(stage.experiment, split) for split in settings.splits}
+    trials = [
+        Trial(stage.experiment, i, policy.path, judge, split, settings.max_steps, n, stage.seed)
+        for split in games
+        for i, policy in sorted(policies.items())
+        for judge, n in ((None, 1), (prm.path, settings.best_of))
+    ]
+
+    def evaluate(out: Path, monitor: Monitor) -> StageReport:
+        rows = []
+        for trial in trials:
+            episodes, row = trial.play(stage.games.play(games[trial.split]), inference, monitor)
+            rows.append(row)
+            (out / trial.name).mkdir()
+            write_episodes(episodes, out / trial.name)
+        (out / EVALUATION).write_text(json.dumps(rows, indent=2), encoding="utf-8")
+        return evaluation_report(rows, {split: len(refs) for split, refs in games.items()})
+
+    return stage.make(
+        evaluate,
+        settings=("dialogue", "evaluation", "rollouts.slots", "rollouts.max_new_tokens"),
+        games=[game for refs in games.values() for game in refs],
+    )

@@ -1,0 +1,44 @@
+"""The policy after one iteration: the paper's Eq. 3."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.tables import read_episodes
+from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
+from agentprm_dagster.resources.materialization import gates
+from agentprm_dagster.resources.stages import StagesResource
+
+
+@dg.asset(
+    partitions_def=ITERATIONS,
+    deps=["behaviour_policy", "rollouts", "prm"],
+    check_specs=gates("improved_policy", "finite_loss", "within_kl_budget"),
+    automation_condition=WHEN_READY,
+    kinds={"policy", "huggingface"},
+)
+def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
+    """pi_i: pi_(i-1) improved by Online DPO against the PRM. Announces the behaviour policy of iteration i + 1."""
+    stage = stages.stage(context)
+    policy, rollouts, prm = stage.behaviour_policy(), stage.read("rollouts"), stage.read("prm")
+    last = stage.iteration >= stage.experiment.iterations
+
+    def train(out: Path, monitor: Monitor) -> StageReport:
+        from agentprm_dagster.training.policy_improvement import improve_policy  # loads torch
+
+        return improve_policy(
+            policy.path,
+            prm.path,
+            read_episodes(rollouts.path),
+            stage.experiment,
+            out,
+            seed=stage.seed,
+            monitor=monitor,
+        )
+
+    return stage.make(
+        train,
+        settings=("dialogue", "improvement", "gates.max_kl"),
+        announces=None if last else stage.iteration + 1,
+    )

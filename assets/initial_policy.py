@@ -1,0 +1,31 @@
+"""The paper's pi_0."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.tables import read_episodes
+from agentprm_dagster.iterations import FIRST, WHEN_READY
+from agentprm_dagster.resources.materialization import gates
+from agentprm_dagster.resources.stages import StagesResource
+
+
+@dg.asset(
+    deps=[dg.AssetDep("demonstrations", partition_mapping=dg.SpecificPartitionsPartitionMapping([str(FIRST)]))],
+    check_specs=gates("initial_policy", "finite_loss"),
+    automation_condition=WHEN_READY,
+    kinds={"policy", "huggingface"},
+)
+def initial_policy(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
+    """pi_0: the experiment's model, fine-tuned on the won demonstrations of iteration 1."""
+    stage = stages.stage(context)
+    demonstrations = stage.read("demonstrations", FIRST)
+
+    def train(out: Path, monitor: Monitor) -> StageReport:
+        from agentprm_dagster.training.sft import train_initial_policy  # loads torch
+
+        won = [episode for episode in read_episodes(demonstrations.path) if episode.won]
+        return train_initial_policy(won, stage.experiment, out, seed=stage.seed, monitor=monitor)
+
+    return stage.make(train, settings=("dialogue", "model", "sft"), announces=FIRST)

@@ -1,0 +1,43 @@
+"""The process reward model: the paper's Eq. 2."""
+
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+
+from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.tables import read_episodes
+from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
+from agentprm_dagster.resources.materialization import gates
+from agentprm_dagster.resources.stages import StagesResource
+
+
+@dg.asset(
+    partitions_def=ITERATIONS,
+    deps=["behaviour_policy", "rollouts", "mc_value_targets"],
+    check_specs=gates("prm", "better_than_constant", "orders_actions"),
+    automation_condition=WHEN_READY,
+    kinds={"reward_model", "huggingface"},
+)
+def prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
+    """Q(s, a) of the behaviour policy, learnt from the targets by soft binary cross-entropy."""
+    stage = stages.stage(context)
+    policy, rollouts, targets = stage.behaviour_policy(), stage.read("rollouts"), stage.read("mc_value_targets")
+    continued = stage.experiment.prm.init == "previous" and stage.iteration > FIRST
+    previous = stage.read("prm", stage.iteration - 1, role="previous_prm") if continued else None
+
+    def train(out: Path, monitor: Monitor) -> StageReport:
+        from agentprm_dagster.training.process_reward_model import train_prm  # loads torch
+
+        return train_prm(
+            policy.path,
+            read_episodes(rollouts.path),
+            pd.read_parquet(targets.path / "targets.parquet"),
+            stage.experiment,
+            out,
+            previous=previous.path if previous else None,
+            seed=stage.seed,
+            monitor=monitor,
+        )
+
+    return stage.make(train, settings=("dialogue", "model", "prm", "gates.min_ordering_accuracy"))

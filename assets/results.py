@@ -1,0 +1,29 @@
+"""All iterations beside the paper."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+
+from agentprm_dagster.chart import draw
+from agentprm_dagster.core.results import in_order, results_report
+from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.iterations import FIRST, WHEN_UPDATED
+from agentprm_dagster.resources.evaluations import evaluated_iterations, rows_of
+from agentprm_dagster.resources.stages import StagesResource
+
+
+@dg.asset(deps=["eval_report"], automation_condition=WHEN_UPDATED, kinds={"table"})
+def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
+    """Every evaluated iteration in one table, beside the paper's Table 1, and one picture."""
+    stage = stages.stage(context)
+    iterations = evaluated_iterations(stage.store, stage.experiment.name) or [FIRST]
+    reports = [stage.read("eval_report", i, role=f"eval_report_{i}") for i in iterations]
+
+    def compare(out: Path, monitor: Monitor) -> StageReport:
+        rows = in_order(row for report in reports for row in rows_of(report))
+        (out / "results.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
+        draw(rows, out / "results.png")
+        return results_report(rows, picture="results.png")
+
+    return stage.make(compare)

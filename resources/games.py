@@ -1,0 +1,85 @@
+"""The games an experiment plays: which belong to which split, real or generated, and opening them."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import dagster as dg
+
+from agentprm_dagster.config import Experiment
+from agentprm_dagster.core.types import Split
+from agentprm_dagster.envs.games import GameRef, data_root, find_games, hold_out_rooms, sample_games
+from agentprm_dagster.envs.generate import generate_games
+from agentprm_dagster.envs.playable import PlayableGame
+from agentprm_dagster.home import games_folder
+
+EvaluationSplit = Literal["valid_seen", "valid_unseen", "train_held_out"]
+
+
+class GamesResource(dg.ConfigurableResource):
+    """Real games from ALFWORLD_DATA; generated ones are made once, under the home folder, from the experiment's seed."""
+
+    def train(self, experiment: Experiment) -> tuple[GameRef, ...]:
+        """The games to train on, sorted by id; no game of a held-out room among them.
+
+        Raises:
+            GamesNotFoundError: the games are not there.
+            ValueError: fewer games are there than the experiment asks for.
+        """
+        kept, _ = _by_room(experiment, self.root(experiment))
+        return _some(kept, experiment.games.train, experiment.seed)
+
+    def draw(self, experiment: Experiment, count: int | None, seed: int) -> tuple[GameRef, ...]:
+        """At most `count` training games (None: all), in an order that the seed decides."""
+        games = self.train(experiment)
+        return sample_games(games, min(count or len(games), len(games)), seed)
+
+    def split(self, experiment: Experiment, name: EvaluationSplit) -> tuple[GameRef, ...]:
+        """The games of an evaluation split, sorted by id.
+
+        Raises:
+            GamesNotFoundError: the games are not there.
+            ValueError: fewer games are there than the experiment asks for.
+        """
+        root = self.root(experiment)
+        if name == "train_held_out":
+            games = _by_room(experiment, root)[1]
+        else:
+            games = _some(find_games(root, name), _limit(experiment, name), experiment.seed)
+        return _some(games, experiment.evaluation.games, experiment.seed)
+
+    def root(self, experiment: Experiment) -> Path:
+        """The data folder, with the generated games made if they are not there."""
+        if experiment.games.source == "alfworld":
+            return data_root()
+        counts = _counts(experiment)
+        numbers = "-".join(str(count) for count in counts.values())
+        root = games_folder() / f"{experiment.games.size}-{experiment.seed}-{numbers}"
+        generate_games(root, seed=experiment.seed, counts=counts, size=experiment.games.size)
+        return root
+
+    def play(self, games: Iterable[GameRef]) -> list[PlayableGame]:
+        """The games on the fast engine."""
+        return [PlayableGame(game) for game in games]
+
+
+def _counts(experiment: Experiment) -> Mapping[Split, int]:
+    games = experiment.games
+    return {"train": games.train or 0, "valid_seen": games.valid_seen or 0, "valid_unseen": games.valid_unseen or 0}
+
+
+def _limit(experiment: Experiment, name: Literal["valid_seen", "valid_unseen"]) -> int | None:
+    return experiment.games.valid_seen if name == "valid_seen" else experiment.games.valid_unseen
+
+
+def _by_room(experiment: Experiment, root: Path) -> tuple[tuple[GameRef, ...], tuple[GameRef, ...]]:
+    games = find_games(root, "train")
+    if not experiment.games.held_out_rooms:
+        return games, ()
+    return hold_out_rooms(games, experiment.games.held_out_rooms, experiment.seed)
+
+
+def _some(games: tuple[GameRef, ...], count: int | None, seed: int) -> tuple[GameRef, ...]:
+    if count is None or count == len(games):
+        return games
+    return tuple(sorted(sample_games(games, count, seed), key=lambda game: game.id))

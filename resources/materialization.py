@@ -1,0 +1,61 @@
+"""A committed artifact as Dagster shows it: numbers, a page, links, and the verdict of every gate."""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterable
+from pathlib import Path
+
+import dagster as dg
+
+from agentprm_dagster.provenance.artifact import Artifact
+
+PAGE = "page.md"
+"""The file of every artifact that a person reads first."""
+
+_PICTURE = re.compile(r"\]\(([\w.-]+\.png)\)")
+
+
+def gates(asset: str, *names: str) -> list[dg.AssetCheckSpec]:
+    """The gates of an asset as checks that stop what is downstream."""
+    return [dg.AssetCheckSpec(name, asset=asset, blocking=True) for name in names]
+
+
+def materialization(artifact: Artifact, mlflow_url: str | None) -> dg.MaterializeResult:
+    """The event of an artifact, whether it was made now or before; its digest is the data version."""
+    made = artifact.manifest
+    links = {"mlflow": dg.MetadataValue.url(mlflow_url)} if mlflow_url else {}
+    return dg.MaterializeResult(
+        metadata={
+            **{name: float(value) for name, value in made.metrics.items()},
+            "page": dg.MetadataValue.md(_page(artifact.path)),
+            "path": dg.MetadataValue.path(artifact.uri),
+            "made_from": dg.MetadataValue.md(_made_from(artifact)),
+            "seconds": made.seconds,
+            **links,
+        },
+        check_results=list(_verdicts(artifact)),
+        data_version=dg.DataVersion(artifact.digest),
+    )
+
+
+def _page(folder: Path) -> str:
+    """The page, its pictures within it: Dagster shows markdown and knows nothing of the files beside it."""
+    text = (folder / PAGE).read_text(encoding="utf-8")
+    return _PICTURE.sub(lambda match: f"](data:image/png;base64,{_base64(folder / match[1])})", text)
+
+
+def _base64(path: Path) -> str:
+    return b64encode(path.read_bytes()).decode()
+
+
+def _made_from(artifact: Artifact) -> str:
+    rows = [f"| {made.role} | {made.asset} | {made.iteration} | `{made.digest[:16]}` |" for made in artifact.manifest.inputs]
+    return "\n".join(["| read as | asset | iteration | digest |", "|---|---|---|---|", *rows])
+
+
+def _verdicts(artifact: Artifact) -> Iterable[dg.AssetCheckResult]:
+    for gate in artifact.manifest.gates:
+        metadata = {} if gate.value is None else {"value": gate.value}
+        yield dg.AssetCheckResult(
+            check_name=gate.name, passed=gate.passed, description=gate.message, metadata=metadata
+        )

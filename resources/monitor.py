@@ -1,0 +1,74 @@
+"""Telling how far a running stage is: in Dagster's log, in MLflow, and as a bar where a person watches a terminal."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+LOG_EVERY_SECONDS = 10.0
+
+_bars: ContextVar["Bars | None"] = ContextVar("bars", default=None)
+
+
+class Bars:
+    """Progress bars, one for each (stage, kind of work) seen."""
+
+    def __init__(self, progress: "Progress") -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def show(self, name: str, done: int, total: int) -> None:
+        """Moves the bar called `name`, made when first named."""
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=total)
+        self._progress.update(self._tasks[name], completed=done, total=total)
+
+
+@contextmanager
+def progress_bars() -> Iterator[None]:
+    """Within it, stages that run in this thread show bars in the terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        token = _bars.set(Bars(progress))
+        try:
+            yield
+        finally:
+            _bars.reset(token)
+
+
+class MetricSink(Protocol):
+    """Where numbers over steps go."""
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Numbers at a training step."""
+
+
+class StageMonitor:
+    """The `Monitor` of a stage that runs as a Dagster asset."""
+
+    def __init__(self, stage: str, log: Callable[[str], None], sink: MetricSink) -> None:
+        self._stage = stage
+        self._log = log
+        self._sink = sink
+        self._logged_at = monotonic()
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """Moves the bar at every call, logs at most every ten seconds and at the end."""
+        if bars := _bars.get():
+            bars.show(f"{self._stage} {what}", done, total)
+        if done >= total or monotonic() - self._logged_at >= LOG_EVERY_SECONDS:
+            self._logged_at = monotonic()
+            self._log(f"{what}: {done} of {total}")
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Hands the numbers to the tracker."""
+        self._sink.metrics(values, step)

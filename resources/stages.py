@@ -1,0 +1,150 @@
+"""How every stage is run: found if it was made before, else made under a lock, judged, committed and announced."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from agentprm_dagster.config import Experiment, load_experiment
+from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.envs.games import GameRef, games_digest
+from agentprm_dagster.iterations import announce
+from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.code import current_code
+from agentprm_dagster.provenance.errors import ArtifactError
+from agentprm_dagster.provenance.manifest import Recipe
+from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.games import GamesResource
+from agentprm_dagster.resources.materialization import PAGE, materialization
+from agentprm_dagster.resources.monitor import StageMonitor
+from agentprm_dagster.resources.tracker import TrackerResource
+
+Work = Callable[[Path, Monitor], StageReport]
+"""Writes a stage's files into a folder and reports on them."""
+
+
+class StagesResource(dg.ConfigurableResource):
+    """Everything an asset needs to run its stage."""
+
+    artifacts: dg.ResourceDependency[ArtifactsResource]
+    tracker: dg.ResourceDependency[TrackerResource]
+    games: dg.ResourceDependency[GamesResource]
+
+    def stage(self, context: dg.AssetExecutionContext) -> "Stage":
+        """The stage that `context` is about: experiment by key prefix, asset by name, iteration by partition."""
+        experiment, asset = context.asset_key.path
+        iteration = int(context.partition_key) if context.assets_def.partitions_def else 0
+        return Stage(self, context, load_experiment(experiment), asset, iteration, self.artifacts.store())
+
+
+@dataclass
+class Stage:
+    """One asset of one iteration (0 where it has none) of one experiment."""
+
+    resources: StagesResource
+    context: dg.AssetExecutionContext
+    experiment: Experiment
+    asset: str
+    iteration: int
+    store: ArtifactStore
+    inputs: dict[str, Artifact] = field(default_factory=dict)
+    """What was read so far, by role."""
+
+    @property
+    def games(self) -> GamesResource:
+        """Where its games come from."""
+        return self.resources.games
+
+    @property
+    def seed(self) -> int:
+        """A number below 2^31 that depends on the experiment's seed, the asset and the iteration alone."""
+        name = f"{self.experiment.seed}/{self.asset}/{self.iteration}"
+        return int(sha256(name.encode()).hexdigest()[:8], 16) >> 1
+
+    def read(self, asset: str, iteration: int | None = None, role: str | None = None) -> Artifact:
+        """The current version of another asset, read once and recorded as an input.
+
+        Raises:
+            ArtifactError: it was not made, is damaged, or did not pass its gates.
+        """
+        where = self.iteration if iteration is None else iteration
+        return self._record(role or asset, self.store.current(self.experiment.name, asset, where))
+
+    def behaviour_policy(self) -> Artifact:
+        """The policy announced for this iteration; the version that the announcement names and no other.
+
+        Raises:
+            ArtifactError: none was announced, or what was announced is missing, damaged, or did not pass its gates.
+        """
+        announced = self.store.announced(self.experiment.name, self.iteration)
+        return self._record(announced.role, self.store.resolve(announced))
+
+    def make(
+        self,
+        work: Work,
+        *,
+        settings: Sequence[str] = (),
+        games: Sequence[GameRef] = (),
+        announces: int | None = None,
+    ) -> dg.MaterializeResult:
+        """Answers the version made from the same inputs, settings, games, code and seed before; otherwise makes it.
+
+        `settings` names the sections (or single values, as `gates.max_kl`) of the experiment that decide what is
+        made, `games` are those that are played. `announces` is the iteration whose behaviour policy this is.
+        """
+        played = {"games_digest": games_digest(games)} if games else {}
+        recipe = self._recipe({**_pick(self.experiment, settings), **played})
+        with self.store.lock(self.experiment.name, self.asset, self.iteration):
+            artifact = self.store.reuse(recipe)
+            if artifact is None:
+                artifact = self._make(recipe, work)
+            else:
+                self.context.log.info(f"{artifact.version} was made before from the same; nothing to do")
+        if announces is not None and not _failed(artifact):
+            announce(self.context.instance, self.store, self.experiment.name, announces, artifact, self.context.log_event)
+        return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id))
+
+    def _record(self, role: str, artifact: Artifact) -> Artifact:
+        if failed := _failed(artifact):
+            raise ArtifactError(f"{artifact.version} did not pass its gates, so {self.asset} must not use it: {failed}")
+        self.inputs[role] = artifact
+        return artifact
+
+    def _recipe(self, config: dict[str, Any]) -> Recipe:
+        return Recipe(
+            experiment=self.experiment.name,
+            asset=self.asset,
+            iteration=self.iteration,
+            inputs=tuple(artifact.as_input(role) for role, artifact in self.inputs.items()),
+            config=config,
+            code=current_code(f"agentprm_dagster.assets.{self.asset}"),
+            seeds={"experiment": self.experiment.seed, "stage": self.seed},
+        )
+
+    def _make(self, recipe: Recipe, work: Work) -> Artifact:
+        with self.store.draft(recipe) as draft, self.resources.tracker.run(recipe, self.context.run.run_id) as run:
+            name = f"{self.asset}[{self.iteration}]" if self.iteration else self.asset
+            report = work(draft.path, StageMonitor(name, self.context.log.info, run))
+            (draft.path / PAGE).write_text(report.preview, encoding="utf-8")
+            run.metrics(report.metrics, step=self.iteration)
+            artifact = draft.commit(
+                metrics=report.metrics, gates=report.gates, dagster_run_id=self.context.run.run_id, mlflow_run_id=run.id
+            )
+            run.committed(artifact)
+        return artifact
+
+
+def _pick(experiment: Experiment, settings: Sequence[str]) -> dict[str, Any]:
+    """The named sections, and single values by their dotted names."""
+    values = experiment.model_dump(mode="json")
+    return {name: reduce(lambda part, key: part[key], name.split("."), values) for name in settings}
+
+
+def _failed(artifact: Artifact) -> str:
+    """What the gates that did not pass say; empty if all did."""
+    return "; ".join(gate.message for gate in artifact.manifest.gates if not gate.passed)

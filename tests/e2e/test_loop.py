@@ -1,0 +1,72 @@
+"""The loop in Dagster over a toy whose policies are numbers: order, announcements, resuming, gates, lineage."""
+
+import dagster as dg
+import pytest
+from agentprm_dagster.commands.run import failures, run_iteration
+from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.provenance.lineage import lineage
+from agentprm_dagster.provenance.verify import verify
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.evaluations import current_rows
+
+STAGES = ["demonstrations", "initial_policy", "rollouts", "mc_value_targets", "prm", "improved_policy", "eval_report"]
+
+
+@pytest.fixture
+def instance() -> dg.DagsterInstance:
+    """An instance where iteration 1 can be launched."""
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions(ITERATION, ["1"])
+    return instance
+
+
+def materialized(instance: dg.DagsterInstance, asset: str) -> set[str]:
+    return set(instance.get_materialized_partitions(dg.AssetKey(["toy", asset])))
+
+
+def test_two_iterations_improve_and_can_be_traced(toy: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    for iteration in (1, 2):
+        result = run_iteration(toy, instance, "toy", iteration)
+        assert result.success, list(failures(result))
+    store = ArtifactsResource().store()
+    rows = current_rows(store, "toy")
+    greedy = [row["success_rate"] for row in rows if row["split"] == "valid_seen" and row["best_of"] == 1]
+    assert len(greedy) == 3
+    assert greedy[0] < greedy[-1]
+    assert [row["iteration"] for row in rows if row["split"] == "valid_unseen"] == [0, 0, 1, 1, 2, 2]
+    assert materialized(instance, "behaviour_policy") == {"1", "2", "3"}
+    made_from = {str(version.slot) for version in lineage(store, "toy", "prm", 2).versions()}
+    assert {"toy/rollouts[2]", "toy/improved_policy[1]", "toy/prm[1]", "toy/initial_policy"} <= made_from
+    assert verify(store).sound
+
+
+def test_what_is_committed_is_not_made_again(toy: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    first = run_iteration(toy, instance, "toy", 1)
+    store = ArtifactsResource().store()
+    made = {artifact.digest: artifact.manifest.started for artifact in store.artifacts("toy")}
+    again = run_iteration(toy, instance, "toy", 1)
+    assert first.success
+    assert again.success
+    assert {artifact.digest: artifact.manifest.started for artifact in store.artifacts("toy")} == made
+    assert versions(first) == versions(again)
+
+
+def test_another_home_gives_the_same_digests(
+    toy: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    first = run_iteration(toy, instance, "toy", 1)
+    monkeypatch.setenv("AGENTPRM_HOME", str(tmp_path_factory.mktemp("other")))
+    other = dg.DagsterInstance.ephemeral()
+    other.add_dynamic_partitions(ITERATION, ["1"])
+    again = run_iteration(toy, other, "toy", 1)
+    assert len(versions(first)) == 9
+    assert versions(again) == versions(first)
+
+
+def versions(result: dg.ExecuteInProcessResult) -> dict[str, str | None]:
+    """Data versions by asset."""
+    return {
+        event.asset_key.path[-1]: (event.step_materialization_data.materialization.tags or {}).get("dagster/data_version")
+        for event in result.get_asset_materialization_events()
+        if event.asset_key
+    }

@@ -1,0 +1,374 @@
+"""The household engine on a hand-made kitchen: every command, every task type, and the stock engine's word on it."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alfworld.gen.goal_library import gdict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentprm_dagster.core.types import TASK_TYPES, TaskType
+from agentprm_dagster.envs.alfworld import StockEngine
+from agentprm_dagster.envs.errors import GameFileError
+from agentprm_dagster.envs.game_file import Game
+from agentprm_dagster.envs.household import Household
+
+RECEPTACLES = {
+    "Fridge_bar_1": ("FridgeType", "loc_bar_1"),
+    "Microwave_bar_1": ("MicrowaveType", "loc_bar_2"),
+    "Sink_bar_1_bar_SinkBasin": ("SinkBasinType", "loc_bar_3"),
+    "CounterTop_bar_1": ("CounterTopType", "loc_bar_4"),
+    "Shelf_bar_1": ("ShelfType", "loc_bar_4"),
+    "Shelf_bar_2": ("ShelfType", "loc_bar_5"),
+}
+THINGS = {
+    "Apple_bar_1": ("AppleType", "Fridge_bar_1"),
+    "Apple_bar_2": ("AppleType", "CounterTop_bar_1"),
+    "Mug_bar_1": ("MugType", "Shelf_bar_1"),
+    "Knife_bar_1": ("KnifeType", "CounterTop_bar_1"),
+    "DeskLamp_bar_1": ("DeskLampType", "Shelf_bar_2"),
+    "Spoon_bar_1": ("SpoonType", "Shelf_bar_1"),
+}
+FACTS = """
+(atLocation agent1 loc_bar_0)
+(openable Fridge_bar_1) (openable Microwave_bar_1)
+(pickupable Apple_bar_1) (pickupable Apple_bar_2) (pickupable Mug_bar_1) (pickupable Knife_bar_1)
+(pickupable Spoon_bar_1)
+(isReceptacleObject Mug_bar_1) (inReceptacleObject Spoon_bar_1 Mug_bar_1)
+(cleanable Apple_bar_1) (cleanable Apple_bar_2) (cleanable Mug_bar_1)
+(heatable Apple_bar_1) (heatable Apple_bar_2)
+(coolable Apple_bar_1) (coolable Apple_bar_2)
+(sliceable Apple_bar_1) (sliceable Apple_bar_2)
+(toggleable DeskLamp_bar_1)
+(isCool Apple_bar_1)
+"""
+TASKS: dict[TaskType, str] = {
+    "pick_and_place_simple": "put a mug in countertop",
+    "look_at_obj_in_light": "look at mug under the desklamp",
+    "pick_clean_then_place_in_recep": "put a clean apple in shelf",
+    "pick_heat_then_place_in_recep": "put a hot apple in shelf",
+    "pick_cool_then_place_in_recep": "put a cool apple in shelf",
+    "pick_two_obj_and_place": "put two apple in shelf",
+}
+
+
+def kitchen(task_type: TaskType = "pick_and_place_simple") -> dict[str, Any]:
+    """A game file's content, with the domain and the grammar of the installed alfworld."""
+    task = TASKS[task_type]
+    wanted = {"obj": "Mug" if "mug" in task else "Apple", "recep": "CounterTop" if "mug" in task else "Shelf"}
+    goal = gdict[task_type]["pddl"].replace("#", "-").format(**wanted, toggle="DeskLamp", mrecep="")
+    data = files("alfworld") / "data"
+    return {
+        "pddl_domain": (data / "alfred.pddl").read_text(),
+        "grammar": (data / "alfred.twl2").read_text().replace("UNKNOWN GOAL", task),
+        "pddl_problem": problem(goal),
+        "solvable": True,
+        "walkthrough": ["look"],
+    }
+
+
+def problem(goal: str) -> str:
+    rtypes = sorted({kind for kind, _ in RECEPTACLES.values()})
+    otypes = sorted({kind for kind, _ in THINGS.values()} | {"ButterKnifeType"})
+    objects = {
+        "agent": ["agent1"],
+        "location": [f"loc_bar_{number}" for number in range(6)],
+        "rtype": rtypes,
+        "otype": otypes,
+        "receptacle": RECEPTACLES,
+        "object": THINGS,
+    }
+    facts = [FACTS]
+    facts += (f"(receptacleType {r} {kind}) (receptacleAtLocation {r} {at})" for r, (kind, at) in RECEPTACLES.items())
+    for thing, (kind, receptacle) in THINGS.items():
+        place = RECEPTACLES[receptacle][1]
+        facts.append(
+            f"(objectType {thing} {kind}) (inReceptacle {thing} {receptacle}) (objectAtLocation {thing} {place})"
+        )
+    facts += (f"(canContain {rtype} {otype})" for rtype in rtypes for otype in otypes if otype != "DeskLampType")
+    declared = "\n".join(f"{' '.join(names)} - {kind}" for kind, names in objects.items())
+    # goal_library's goals close the problem's own bracket
+    return f"(define (problem kitchen) (:domain alfred) (:objects\n{declared}\n) (:init\n{' '.join(facts)}\n) {goal}"
+
+
+def write(folder: Path, content: Any, task_type: TaskType = "pick_and_place_simple") -> Path:
+    trial = folder / f"{task_type}-Mug-None-CounterTop-1" / "trial_1"
+    trial.mkdir(parents=True)
+    (trial / "traj_data.json").write_text(json.dumps({"task_type": task_type}))
+    path = trial / "game.tw-pddl"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def games(tmp_path_factory: pytest.TempPathFactory) -> dict[TaskType, Game]:
+    folder = tmp_path_factory.mktemp("kitchens")
+    return {kind: Game.load(write(folder, kitchen(kind), kind)) for kind in TASK_TYPES}
+
+
+@pytest.fixture(scope="module")
+def game(games: dict[TaskType, Game]) -> Game:
+    return games["pick_clean_then_place_in_recep"]
+
+
+SCRIPT = [
+    ("look", "You are in the middle of a room. Looking quickly around you, you see nothing."),
+    ("go to shelf 1", "You arrive at shelf 1. On the shelf 1, you see a desklamp 1."),
+    ("look", "You are facing the shelf 1. Next to it, you see nothing."),
+    ("use desklamp 1", "You turn on the desklamp 1."),
+    ("use desklamp 1", "You turn on the desklamp 1."),
+    ("examine desklamp 1", "Nothing happens."),
+    ("take desklamp 1 from shelf 1", "Nothing happens."),
+    ("go to countertop 1", "You arrive at countertop 1. On the countertop 1, you see a apple 1, and a knife 1."),
+    ("go to shelf 2", "Nothing happens."),
+    ("examine shelf 2", "On the shelf 2, you see a mug 1, and a spoon 1."),
+    ("examine apple 1", "Nothing happens."),
+    ("take knife 1 from countertop 1", "You pick up the knife 1 from the countertop 1."),
+    ("slice apple 1 with knife 1", "You sliced the apple 1 with the knife 1."),
+    ("move knife 1 to shelf 2", "You move the knife 1 to the shelf 2."),
+    ("look", "You are facing the countertop 1, and shelf 2. Next to it, you see a knife 1."),
+    ("take apple 1 from countertop 1", "You pick up the apple 1 from the countertop 1."),
+    ("examine apple 1", "This is a sliced apple 1."),
+    ("inventory", "You are carrying: a apple 1."),
+    ("go to microwave 1", "You arrive at microwave 1. The microwave 1 is closed."),
+    ("heat apple 1 with microwave 1", "You heat the apple 1 using the microwave 1."),
+    ("examine apple 1", "This is a hot sliced apple 1."),
+    ("go to fridge 1", "You arrive at fridge 1. The fridge 1 is closed."),
+    ("cool apple 1 with fridge 1", "You cool the apple 1 using the fridge 1."),
+    ("examine apple 1", "This is a cool sliced apple 1."),
+    ("open fridge 1", "You open the fridge 1. The fridge 1 is open. In it, you see a apple 2."),
+    ("open fridge 1", "Nothing happens."),
+    ("move apple 1 to fridge 1", "You move the apple 1 to the fridge 1."),
+    ("inventory", "You are not carrying anything."),
+    ("take apple 2 from fridge 1", "You pick up the apple 2 from the fridge 1."),
+    ("examine apple 2", "This is a cold apple 2."),
+    ("close fridge 1", "You close the fridge 1."),
+    ("examine fridge 1", "The fridge 1 is closed."),
+    ("go to countertop 1", "You arrive at countertop 1. On the countertop 1, you see nothing."),
+    ("move apple 2 to countertop 1", "You move the apple 2 to the countertop 1."),
+    ("take mug 1 from shelf 2", "You pick up the mug 1 from the shelf 2."),
+    ("go to sinkbasin 1", "You arrive at sinkbasin 1. On the sinkbasin 1, you see nothing."),
+    ("clean mug 1 with sinkbasin 1", "You clean the mug 1 using the sinkbasin 1."),
+    ("examine mug 1", "This is a normal mug 1. In it, you see a spoon 1."),
+    (" move mug 1 to sinkbasin 1\n", "You move the mug 1 to the sinkbasin 1."),
+    ("take  mug 1 from sinkbasin 1", "Nothing happens."),
+    ("Look", "Nothing happens."),
+    ("", "Nothing happens."),
+]
+
+
+def test_first_observation(game: Game) -> None:
+    observation = Household(game).reset()
+    assert observation.text == (
+        "-= Welcome to TextWorld, ALFRED! =-\n\n"
+        "You are in the middle of a room. Looking quickly around you, you see a countertop 1, a fridge 1, "
+        "a microwave 1, a shelf 2, a shelf 1, and a sinkbasin 1.\n\n"
+        "Your task is to: put a clean apple in shelf."
+    )
+    assert observation.admissible_commands == (
+        *("go to countertop 1", "go to fridge 1", "go to microwave 1", "go to shelf 1", "go to shelf 2"),
+        *("go to sinkbasin 1", "help", "inventory", "look"),
+    )
+    assert not observation.won and not observation.done
+
+
+def test_every_command_by_hand(game: Game) -> None:
+    household = Household(game)
+    for command, answer in SCRIPT:
+        assert household.step(command).text == answer, command
+
+
+def test_help_lists_the_commands(game: Game) -> None:
+    text = Household(game).step("help").text
+    assert text.startswith("Available commands:\n  look:") and text.endswith("using a sharp object\n")
+
+
+def test_the_stock_engine_answers_the_same(game: Game) -> None:
+    household = Household(game)
+    with StockEngine(game.path) as stock:
+        assert stock.reset() == household.reset()
+        for command in [*(command for command, _ in SCRIPT), "help"]:
+            assert stock.step(command) == household.step(command), command
+
+
+def test_admissible_commands_with_an_object_in_hand(game: Game) -> None:
+    household = Household(game)
+    for command in ("go to countertop 1", "take apple 1 from countertop 1", "go to fridge 1", "open fridge 1"):
+        observation = household.step(command)
+    assert observation.admissible_commands == (
+        *("close fridge 1", "cool apple 1 with fridge 1", "examine apple 1", "examine fridge 1", "go to countertop 1"),
+        *("go to microwave 1", "go to shelf 1", "go to shelf 2", "go to sinkbasin 1", "help", "inventory", "look"),
+        "move apple 1 to fridge 1",
+    )
+
+
+WINNING: dict[TaskType, tuple[str, ...]] = {
+    "pick_and_place_simple": (*("go to shelf 2", "take mug 1 from shelf 2", "move mug 1 to countertop 1"),),
+    "look_at_obj_in_light": (
+        *("go to shelf 1", "use desklamp 1", "go to shelf 2", "take mug 1 from shelf 2", "go to shelf 1"),
+    ),
+    "pick_clean_then_place_in_recep": (
+        *(
+            "go to countertop 1",
+            "take apple 1 from countertop 1",
+            "move apple 1 to shelf 2",
+            "take apple 1 from shelf 2",
+        ),
+        *("go to sinkbasin 1", "clean apple 1 with sinkbasin 1", "go to shelf 1", "move apple 1 to shelf 1"),
+    ),
+    "pick_heat_then_place_in_recep": (
+        *("go to countertop 1", "take apple 1 from countertop 1", "go to microwave 1", "heat apple 1 with microwave 1"),
+        *("go to fridge 1", "cool apple 1 with fridge 1", "go to shelf 1", "move apple 1 to shelf 1"),
+        *("take apple 1 from shelf 1", "go to microwave 1", "heat apple 1 with microwave 1", "go to shelf 2"),
+        "move apple 1 to shelf 2",
+    ),
+    "pick_cool_then_place_in_recep": (
+        *("go to fridge 1", "open fridge 1", "take apple 2 from fridge 1", "go to shelf 1", "move apple 2 to shelf 1"),
+    ),
+    "pick_two_obj_and_place": (
+        *("go to countertop 1", "take apple 1 from countertop 1", "move apple 1 to shelf 2", "go to fridge 1"),
+        *("open fridge 1", "take apple 2 from fridge 1", "go to shelf 1", "move apple 2 to shelf 1"),
+        *("take apple 2 from shelf 1", "go to shelf 2", "move apple 2 to shelf 2"),
+    ),
+}
+
+
+@pytest.mark.parametrize("task_type", TASK_TYPES)
+def test_a_game_is_won_by_its_last_command_and_then_stands_still(
+    games: dict[TaskType, Game], task_type: TaskType
+) -> None:
+    game, household = games[task_type], Household(games[task_type])
+    assert game.task_type == task_type and game.task == f"{TASKS[task_type]}."
+    *before, last = (household.step(command) for command in WINNING[task_type])
+    assert not any(observation.won or observation.done for observation in before)
+    assert last.won and last.done
+    assert household.step("look") == household.step("nonsense") == last
+    assert not household.reset().won
+
+
+@given(st.lists(st.floats(0, 1, exclude_max=True), max_size=40), st.integers(0, 40))
+@settings(max_examples=60, deadline=None)
+def test_restoring_a_snapshot_is_playing_the_same_commands_again(game: Game, choices: list[float], cut: int) -> None:
+    household = Household(game)
+    observation, commands = household.reset(), []
+    snapshots = [household.snapshot()]
+    for choice in choices:
+        commands.append(observation.admissible_commands[int(choice * len(observation.admissible_commands))])
+        observation = household.step(commands[-1])
+        snapshots.append(household.snapshot())
+    cut = min(cut, len(commands))
+    again = Household(game)
+    assert again.restore(snapshots[cut]) == snapshots[cut].observation
+    for command, snapshot in zip(commands[cut:], snapshots[cut + 1 :], strict=True):
+        assert again.step(command) == snapshot.observation
+    assert again.snapshot() == snapshots[-1] and hash(again.snapshot()) == hash(snapshots[-1])
+
+
+@given(st.lists(st.floats(0, 1, exclude_max=True), max_size=40))
+@settings(max_examples=60, deadline=None)
+def test_admissible_commands_are_sorted_and_do_something_and_others_do_nothing(
+    game: Game, choices: list[float]
+) -> None:
+    household = Household(game)
+    observation = household.reset()
+    everything = {command for command, _ in SCRIPT}
+    for choice in choices:
+        admissible = observation.admissible_commands
+        assert list(admissible) == sorted(set(admissible))
+        here = household.snapshot()
+        for command in everything - {" move mug 1 to sinkbasin 1\n"} - set(admissible):
+            assert observation.done or household.step(command).text == "Nothing happens."
+        assert household.snapshot().state == here.state
+        household.restore(here)
+        observation = household.step(admissible[int(choice * len(admissible))])
+        assert observation.text != "Nothing happens."
+
+
+def test_facts_follow_the_commands(game: Game) -> None:
+    household = Household(game)
+    assert ("atlocation", ("agent1", "loc 6")) in household.facts()
+    for command in ("go to countertop 1", "take apple 1 from countertop 1"):
+        household.step(command)
+    facts = household.facts()
+    assert ("holds", ("agent1", "apple 1")) in facts
+    assert ("not_inreceptacle", ("apple 1", "countertop 1")) in facts
+    assert ("inreceptacle", ("apple 1", "countertop 1")) not in facts
+    assert ("iscool", ("apple 2",)) in facts
+    assert facts == sorted(facts)
+
+
+def test_names_count_down_the_alphabet_of_ids(tmp_path: Path) -> None:
+    content = kitchen()
+    more = " ".join(f"(receptacleAtLocation Cabinet_bar_{n:02} loc_bar_5)" for n in range(11))
+    names = " ".join(f"Cabinet_bar_{n:02}" for n in range(11))
+    content["pddl_problem"] = (
+        content["pddl_problem"]
+        .replace("(:init", f"(:init {more}")
+        .replace("(:objects", f"(:objects {names} - receptacle")
+    )
+    observation = Household(Game.load(write(tmp_path, content))).reset()
+    assert "you see a cabinet 11, a cabinet 10, a cabinet 9, " in observation.text
+    assert observation.admissible_commands[:3] == ("go to cabinet 1", "go to cabinet 10", "go to cabinet 11")
+
+
+def test_a_thing_in_two_receptacles_is_in_both_until_it_is_taken_from_both(tmp_path: Path) -> None:
+    content = kitchen()
+    content["pddl_problem"] = content["pddl_problem"].replace("(:init", "(:init (inReceptacle Apple_bar_2 Shelf_bar_1)")
+    household = Household(Game.load(write(tmp_path, content)))
+    household.step("go to shelf 2")
+    household.step("take apple 1 from shelf 2")
+    assert household.step("examine countertop 1").text == "On the countertop 1, you see a apple 1, and a knife 1."
+    household.step("move apple 1 to shelf 2")
+    assert "take apple 1 from countertop 1" in household.snapshot().observation.admissible_commands
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"pddl_domain": "(def', "expected a JSON object with the keys pddl_domain, .*`agentprm games download`"),
+        ([1], "got a JSON list"),
+        ({**kitchen(), "grammar": None}, "nothing fitting for grammar"),
+        ({key: value for key, value in kitchen().items() if key != "solvable"}, "nothing fitting for solvable"),
+        ({**kitchen(), "solvable": False}, "expected a solvable game"),
+        ({**kitchen(), "pddl_problem": "(define)"}, r"a problem without \(:init"),
+    ],
+)
+def test_broken_files_are_refused_by_name(tmp_path: Path, content: Any, message: str) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(GameFileError, match=message) as error:
+        Game.load(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "message"),
+    [
+        ("grammar", "move {o} to {r}", "put {o} in/on {r}", "wording of alfworld before 0.4.*games download"),
+        ("grammar", "You close the {r.name}.", "Shut.", "grammar that says"),
+        ("grammar", "examine {o}", "inspect {o}", 'command "examine {o}"'),
+        ("grammar", "Your task is to: ", "Your task is to:", 'grammar that says "Your task is to: "'),
+        ("pddl_domain", "(:action help", "(:action shout", "the actions .*'shout'"),
+        ("pddl_problem", "(inReceptacle ?o ?r)", "(holds ?a ?o)", "a goal of other atoms"),
+        ("pddl_problem", "(atLocation agent1 loc_bar_0)", "", "0 times an agent at a place"),
+        (
+            "pddl_problem",
+            "(:init",
+            "(:init (receptacleAtLocation Shelf_bar_1 loc_bar_0)",
+            "2 times a place of shelf_bar_1",
+        ),
+        ("pddl_problem", "(:init", "(:init (openable Fridge_bar_1 Mug_bar_1)", r"the fact \(openable fridge_bar_1"),
+    ],
+)
+def test_games_with_other_rules_are_refused(tmp_path: Path, key: str, old: str, new: str, message: str) -> None:
+    content = kitchen()
+    assert old in content[key]
+    with pytest.raises(GameFileError, match=message):
+        Game.load(write(tmp_path, {**content, key: content[key].replace(old, new)}))
+
+
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Game.load(tmp_path / "game.tw-pddl")

@@ -1,0 +1,153 @@
+"""kill -9 before every single thing a commit does to the disk, full disks, and what is left afterwards."""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agentprm_dagster.provenance.errors import ArtifactError
+from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.provenance.verify import sweep, verify
+
+DISK_EVENTS = {"open", "os.chmod", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "shutil.rmtree"}
+OLD = {"data.json": b"old", "sub/page.md": b"old"}
+NEW = {"data.json": b"new", "sub/page.md": b"new"}
+
+
+def killed_before(event: int, work: Callable[[], object]) -> bool:
+    """Runs `work` in a child that kills itself before its `event`-th disk event; False if it ended before that."""
+    child = os.fork()
+    if child == 0:
+        left = event
+
+        def count(name: str, _: object) -> None:
+            nonlocal left
+            if name in DISK_EVENTS:
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        work()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def test_killed_anywhere_there_is_the_old_or_the_new_and_again_makes_the_new(tmp_path, make_recipe, commit) -> None:
+    expected = commit(ArtifactStore(tmp_path / "undisturbed"), make_recipe(seed=1), NEW)
+    torn, kills = 0, 0
+    while True:
+        store = ArtifactStore(tmp_path / str(kills))
+        old = commit(store, make_recipe(seed=0), OLD)
+
+        def again(store: ArtifactStore = store) -> None:
+            with store.lock("smoke", "rollouts", 1):
+                if store.reuse(make_recipe(seed=1)) is None:
+                    commit(store, make_recipe(seed=1), NEW)
+
+        if not killed_before(kills, again):
+            break
+        kills += 1
+        assert store.current("smoke", "rollouts", 1).digest in (old.digest, expected.digest)
+        found = verify(store)
+        assert found.sound, found.problems
+        torn += bool(found.leftovers)
+        again()
+        assert store.current("smoke", "rollouts", 1).digest == expected.digest
+        assert len(list(store.artifacts())) == 2
+        sweep(store)
+        assert verify(store).leftovers == ()
+    assert kills > 40
+    assert torn > 20
+
+
+def test_killed_anywhere_the_announcement_is_the_old_or_the_new(tmp_path, make_recipe, commit) -> None:
+    kills = 0
+    while True:
+        store = ArtifactStore(tmp_path / str(kills))
+        old = commit(store, make_recipe("improved_policy", seed=0), OLD)
+        new = commit(store, make_recipe("improved_policy", seed=1), NEW)
+        store.announce("smoke", 2, old)
+        if not killed_before(kills, lambda store=store, new=new: store.announce("smoke", 2, new)):
+            break
+        kills += 1
+        assert store.announced("smoke", 2).digest in (old.digest, new.digest)
+        store.announce("smoke", 2, new)
+        assert [one.policy.digest for one in store.announcements("smoke", 2)] == [old.digest, new.digest]
+    assert kills >= 4
+
+
+@pytest.mark.parametrize("call", ["os.fsync", "os.rename", "os.replace", "os.mkdir", "pathlib.Path.write_text"])
+@pytest.mark.parametrize("nth", range(6))
+def test_a_full_disk_is_an_error_and_leaves_the_old(tmp_path, make_recipe, commit, monkeypatch, call, nth) -> None:
+    store = ArtifactStore(tmp_path)
+    old = commit(store, make_recipe(seed=0), OLD)
+    real, left = Path.write_text if "Path" in call else getattr(os, call.split(".")[1]), nth
+
+    def full(*args: object, **kwargs: object) -> object:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(call, full)
+        try:
+            commit(store, make_recipe(seed=1), NEW)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+        else:
+            assert left >= 0
+    assert store.current("smoke", "rollouts", 1).digest in {old.digest, commit(store, make_recipe(seed=1), NEW).digest}
+    found = verify(store)
+    assert found.sound
+    assert found.leftovers == ()
+    assert len(list(store.artifacts())) == 2
+
+
+def test_everything_is_synced_before_the_rename_that_commits(store, make_recipe, monkeypatch) -> None:
+    events: list[tuple[str, str]] = []
+    fsync, rename = os.fsync, os.rename
+
+    def record_sync(descriptor: int) -> None:
+        events.append(("sync", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
+        fsync(descriptor)
+
+    def record_rename(source: Path, target: Path) -> None:
+        events.append(("rename", str(source)))
+        events.append(("to", str(target)))
+        rename(source, target)
+
+    with store.draft(make_recipe()) as draft:
+        (draft.path / "sub").mkdir()
+        (draft.path / "sub" / "data.json").write_text("{}")
+        monkeypatch.setattr("os.fsync", record_sync)
+        monkeypatch.setattr("os.rename", record_rename)
+        made = draft.commit(metrics={})
+    commit = events.index(("rename", str(draft.path)))
+    synced = {name for what, name in events[:commit] if what == "sync"}
+    needed = {"", "/sub", "/sub/data.json", "/manifest.json"}
+    assert {f"{draft.path}{name}" for name in needed} <= synced
+    assert ("sync", str(made.path.parent)) in events[commit:]
+
+
+def test_two_that_commit_the_same_at_once_make_one_version(store, make_recipe, commit) -> None:
+    with store.draft(make_recipe()) as slow:
+        (slow.path / "data.json").write_text("{}")
+        fast = commit(store, make_recipe(), {"data.json": b"{}"})
+        assert slow.commit(metrics={}) == fast
+    assert list(store.artifacts()) == [fast]
+
+
+def test_a_version_in_the_way_that_is_damaged_is_an_error(store, make_recipe, commit) -> None:
+    made = commit(store, make_recipe())
+    (made.path / "more.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"extra more\.json"):
+        commit(store, make_recipe())

@@ -1,0 +1,190 @@
+"""Lineage under histories that no one would wish for, against an oracle that wrote down every read as it happened."""
+
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.drawing import draw, mermaid, text_tree
+from agentprm_dagster.provenance.errors import ArtifactError
+from agentprm_dagster.provenance.lineage import Direction, Lineage, LineageGraph, lineage
+from agentprm_dagster.provenance.manifest import Version
+from agentprm_dagster.provenance.store import ArtifactStore
+
+STAGES = {
+    "demonstrations": (),
+    "rollouts": ("behaviour_policy",),
+    "prm": ("rollouts",),
+    "improved_policy": ("behaviour_policy", "prm", "demonstrations"),
+}
+
+Action = tuple[str, str, int, int, bool]
+"""Experiment, asset, iteration, variant of the result, and whether the policy made is announced."""
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["one", "two"]), st.sampled_from([*STAGES]), st.integers(1, 3), st.integers(0, 1), st.booleans()
+    ),
+    max_size=20,
+)
+
+
+class History:
+    """Does what the stages do, and writes down in its own words what was read for what."""
+
+    def __init__(self, store: ArtifactStore, make_recipe, commit) -> None:
+        self.store, self.make_recipe, self.commit = store, make_recipe, commit
+        self.reads: set[tuple[Version, Version]] = set()
+        self.made: set[Version] = set()
+
+    def act(self, action: Action) -> None:
+        experiment, asset, iteration, variant, announce = action
+        inputs = []
+        for role in STAGES[asset]:
+            try:
+                inputs.append(self.read(experiment, role, iteration))
+            except ArtifactError:
+                continue  # not made yet: the stage begins without it, as initial_policy does
+        recipe = self.make_recipe(
+            asset, iteration, tuple(artifact.as_input(role) for role, artifact in inputs), experiment=experiment
+        )
+        made = self.commit(self.store, recipe, {"data.json": f'{{"variant": {variant}}}'.encode()})
+        self.made.add(made.version)
+        self.reads |= {(artifact.version, made.version) for _, artifact in inputs}
+        if announce and asset == "improved_policy":
+            self.store.announce(experiment, iteration + 1, made)
+
+    def read(self, experiment: str, role: str, iteration: int) -> tuple[str, Artifact]:
+        if role == "behaviour_policy":
+            return role, self.store.resolve(self.store.announced(experiment, iteration))
+        return role, self.store.current(experiment, role, iteration)
+
+    def reach(self, version: Version, direction: Direction) -> set[Version]:
+        """By brute force: the transitive closure of the reads written down."""
+        pairs = self.reads if direction == "downstream" else {(made, read) for read, made in self.reads}
+        reached = {version}
+        while more := {b for a, b in pairs if a in reached} - reached:
+            reached |= more
+        return reached - {version}
+
+
+@settings(max_examples=20, deadline=None)
+@given(ACTIONS)
+def test_lineage_equals_the_reads_that_happened(make_recipe, commit, actions: list[Action]) -> None:
+    with TemporaryDirectory() as folder:
+        history = History(ArtifactStore(folder), make_recipe, commit)
+        for action in actions:
+            history.act(action)
+        artifacts = list(history.store.artifacts())
+        assert {artifact.version for artifact in artifacts} == history.made
+        graph = LineageGraph(artifacts)
+        for version in history.made:
+            for direction in ("upstream", "downstream"):
+                expected = history.reach(version, direction)
+                answer = graph.tree(version, direction)
+                assert set(graph.reach(version, direction)) == expected
+                assert set(answer.versions()) == expected | {version}
+                assert set(answer.edges()) == {(a, b) for a, b in history.reads if {a, b} <= expected | {version}}
+                assert all(node.found for node in answer.root.walk())
+
+
+@pytest.fixture
+def loop(store, make_recipe, commit) -> dict[str, Artifact]:
+    """Two iterations: demos -> policy -> rollouts -> prm -> policy -> rollouts; then rollouts[1] is redone."""
+    made = {}
+    made["demos"] = commit(store, make_recipe("demonstrations", 1))
+    made["pi0"] = commit(store, make_recipe("initial_policy", 0, (made["demos"].as_input("demonstrations"),)))
+    made["rollouts1"] = commit(store, make_recipe("rollouts", 1, (made["pi0"].as_input("behaviour_policy"),)))
+    made["prm1"] = commit(store, make_recipe("prm", 1, (made["rollouts1"].as_input("rollouts"),)))
+    inputs = (made["pi0"].as_input("behaviour_policy"), made["prm1"].as_input("prm"))
+    made["pi1"] = commit(store, make_recipe("improved_policy", 1, inputs))
+    made["rollouts2"] = commit(store, make_recipe("rollouts", 2, (made["pi1"].as_input("behaviour_policy"),)))
+    made["redone"] = commit(store, make_recipe("rollouts", 1, (made["pi0"].as_input("behaviour_policy"),), seed=1))
+    return made
+
+
+def test_a_redo_changes_no_answer_already_given(store, loop) -> None:
+    upstream = lineage(store, "smoke", "prm", 1)
+    assert upstream.versions() == [loop[name].version for name in ("prm1", "rollouts1", "pi0", "demos")]
+    assert store.current("smoke", "rollouts", 1) == loop["redone"]
+    downstream = lineage(store, "smoke", "rollouts", 1, direction="downstream")
+    assert downstream.versions() == [loop["redone"].version]
+    old = lineage(store, "smoke", "rollouts", 1, loop["rollouts1"].digest[:12], "downstream")
+    assert old.versions() == [loop[name].version for name in ("rollouts1", "prm1", "pi1", "rollouts2")]
+
+
+def test_the_tree_says_roles_and_shows_shared_parts_once(store, loop) -> None:
+    tree = lineage(store, "smoke", "rollouts", 2).to_dict()
+    assert tree["direction"] == "upstream"
+    policy = tree["root"]["children"][0]
+    assert (policy["asset"], policy["roles"]) == ("improved_policy", ["behaviour_policy"])
+    initial, prm = policy["children"]
+    assert (initial["asset"], initial["repeated"], len(initial["children"])) == ("initial_policy", False, 1)
+    again = prm["children"][0]["children"][0]
+    assert (again["asset"], again["repeated"], again["children"]) == ("initial_policy", True, [])
+
+
+def test_an_artifact_read_in_two_roles_is_one_edge(store, make_recipe, commit) -> None:
+    policy = commit(store, make_recipe("initial_policy", 0))
+    both = (policy.as_input("behaviour_policy"), policy.as_input("reference"))
+    made = commit(store, make_recipe("improved_policy", 1, both))
+    answer = lineage(store, "smoke", "improved_policy", 1)
+    assert answer.edges() == [(policy.version, made.version)]
+    assert answer.root.children[0].roles == ("behaviour_policy", "reference")
+
+
+def test_a_deleted_input_is_shown_as_not_there(store, loop) -> None:
+    for path in loop["pi0"].path.iterdir():
+        path.unlink()
+    answer = lineage(store, "smoke", "rollouts", 2)
+    found = {node.version.asset: node.found for node in answer.root.walk()}
+    assert found == {"rollouts": True, "improved_policy": True, "initial_policy": False, "prm": True}
+    assert any("initial_policy[0]" in line and "not in the store" in line for line in printed(answer))
+
+
+def printed(answer: Lineage) -> list[str]:
+    page = StringIO()
+    Console(file=page, width=100).print(text_tree(answer))
+    return [line.rstrip() for line in page.getvalue().splitlines()]
+
+
+def test_a_digest_that_names_none_or_several_is_an_error(store, loop) -> None:
+    with pytest.raises(ArtifactError, match="begins with 'nothing'; there are: "):
+        lineage(store, "smoke", "rollouts", 1, "nothing")
+    with pytest.raises(ArtifactError, match=loop["redone"].digest[:16]):
+        lineage(store, "smoke", "rollouts", 1, "")
+    with pytest.raises(ArtifactError, match="no current version"):
+        lineage(store, "smoke", "eval_report", 1)
+
+
+def test_the_text_tree(store, loop) -> None:
+    digest = {name: artifact.digest[:16] for name, artifact in loop.items()}
+    assert printed(lineage(store, "smoke", "rollouts", 2)) == [
+        f"smoke/rollouts[2] {digest['rollouts2']}",
+        f"└── smoke/improved_policy[1] {digest['pi1']} as behaviour_policy",
+        f"    ├── smoke/initial_policy[0] {digest['pi0']} as behaviour_policy",
+        f"    │   └── smoke/demonstrations[1] {digest['demos']}",
+        f"    └── smoke/prm[1] {digest['prm1']}",
+        f"        └── smoke/rollouts[1] {digest['rollouts1']}",
+        f"            └── smoke/initial_policy[0] {digest['pi0']} as behaviour_policy (see above)",
+    ]
+
+
+@pytest.mark.parametrize("direction", ["upstream", "downstream"])
+def test_diagrams_point_from_what_was_read_to_what_was_made(store, loop, tmp_path: Path, direction) -> None:
+    digest = loop["prm1"].digest
+    answer = lineage(store, "smoke", "prm", 1, digest, direction)
+    lines = mermaid(answer).splitlines()
+    names = {line.split("[")[0].strip(): line for line in lines if '["' in line}
+    assert lines[0] == "flowchart LR"
+    assert len(names) == len(answer.versions())
+    arrows = [line.strip().split(" --> ") for line in lines if "-->" in line]
+    shown = {(names[a].split("<br/>")[1][:8], names[b].split("<br/>")[1][:8]) for a, b in arrows}
+    assert shown == {(read.digest[:8], made.digest[:8]) for read, made in answer.edges()}
+    draw(answer, tmp_path / "lineage.png")
+    assert (tmp_path / "lineage.png").read_bytes().startswith(b"\x89PNG")

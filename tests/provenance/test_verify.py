@@ -1,0 +1,120 @@
+"""verify: whatever is not as it was committed is found, with everything that was made from it."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.durable import replace_text
+from agentprm_dagster.provenance.lock import LockedError
+from agentprm_dagster.provenance.owner import Owner
+from agentprm_dagster.provenance.verify import Verification, sweep, verify
+
+FILES = {"data.json": b'{"value": 1}', "sub/page.md": b"hello"}
+
+
+@pytest.fixture
+def chain(store, make_recipe, commit) -> list[Artifact]:
+    """demonstrations -> rollouts -> prm, and an eval_report made from nothing."""
+    demos = commit(store, make_recipe("demonstrations"), FILES)
+    rollouts = commit(store, make_recipe("rollouts", 1, (demos.as_input("demonstrations"),)), FILES)
+    prm = commit(store, make_recipe("prm", 1, (rollouts.as_input("rollouts"),)), FILES)
+    return [demos, rollouts, prm, commit(store, make_recipe("eval_report"), FILES)]
+
+
+def said(found: Verification) -> list[tuple[str, str, list[str]]]:
+    return [(p.place, p.kind, [version.asset for version in p.downstream]) for p in found.problems]
+
+
+def test_what_is_whole_is_sound(store, chain) -> None:
+    store.announce("smoke", 2, chain[1])
+    found = verify(store)
+    assert found == Verification(checked=4, problems=(), leftovers=())
+    assert found.sound
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_one_flipped_bit_anywhere_is_found_with_all_that_was_made_from_it(store, chain, data) -> None:
+    artifact = data.draw(st.sampled_from(chain))
+    path = data.draw(st.sampled_from(sorted(path for path in artifact.path.rglob("*") if path.is_file())))
+    content = path.read_bytes()
+    position, bit = data.draw(st.integers(0, len(content) - 1)), data.draw(st.integers(0, 7))
+    flipped = bytearray(content)
+    flipped[position] ^= 1 << bit
+    path.chmod(0o644)
+    path.write_bytes(flipped)
+    try:
+        found = verify(store)
+    finally:
+        path.write_bytes(content)
+    downstream = [made.manifest.asset for made in sorted(chain[chain.index(artifact) + 1 : 3], key=lambda a: a.version)]
+    kind = "manifest" if path.name == "manifest.json" else "changed"
+    assert (artifact.version.place, kind, downstream if artifact != chain[3] else []) in said(found)
+    assert {place for place, kind, _ in said(found) if kind != "pointer"} == {artifact.version.place}
+
+
+def test_missing_and_extra_files(store, chain) -> None:
+    (chain[1].path / "data.json").unlink()
+    (chain[2].path / "more.json").write_text("{}")
+    assert [(p.kind, p.detail) for p in verify(store).problems] == [("extra", "more.json"), ("missing", "data.json")]
+    assert {version.asset for p in verify(store).problems if p.kind == "missing" for version in p.downstream} == {"prm"}
+
+
+def test_a_version_that_is_gone_is_named_with_all_that_was_made_from_it(store, chain) -> None:
+    for path in sorted(chain[0].path.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    chain[0].path.rmdir()
+    place = chain[0].version.place
+    assert said(verify(store)) == [
+        (place, "input", ["prm", "rollouts"]),
+        ("smoke/demonstrations/1/HEAD", "pointer", []),
+    ]
+
+
+def test_a_version_without_manifest_is_incomplete(store, chain) -> None:
+    (chain[0].path / "manifest.json").unlink()
+    assert (chain[0].version.place, "incomplete", ["prm", "rollouts"]) in said(verify(store))
+
+
+def test_pointers_to_nothing(store, chain) -> None:
+    root = Path(str(store.root))
+    store.announce("smoke", 2, chain[1])
+    (root / "smoke/prm/1/HEAD").write_text("0" * 64 + "\n")
+    announced = root / "smoke/behaviour_policy/2/ANNOUNCED"
+    announced.write_text(announced.read_text().replace("rollouts", "rollouta"))
+    assert said(verify(store)) == [
+        ("smoke/behaviour_policy/2/ANNOUNCED", "pointer", []),
+        ("smoke/prm/1/HEAD", "pointer", []),
+    ]
+
+
+def test_leftovers_of_the_dead_are_swept_and_the_living_left_alone(store, make_recipe, chain) -> None:
+    dead = Owner(pid=1, host=Owner.this_process().host, boot="another", started="0")
+    draft, lock = store.work / "drafts" / "abc", store.work / "locks" / "smoke.prm.2.lock"
+    replace_text(draft / "owner", dead.to_json())
+    (draft / "files").mkdir()
+    (store.work / "drafts" / "without_owner").mkdir()
+    replace_text(lock, dead.to_json())
+    with store.draft(make_recipe()) as alive, store.lock("smoke", "rollouts", 1):
+        found = verify(store)
+        assert found.sound
+        assert found.leftovers == (str(draft), str(draft.with_name("without_owner")), str(lock))
+        assert [str(path) for path in sweep(store)] == [*found.leftovers]
+        assert alive.path.is_dir()
+        with pytest.raises(LockedError):
+            store.lock("smoke", "rollouts", 1).__enter__()
+    assert verify(store) == Verification(checked=4, problems=(), leftovers=())
+    assert sweep(store) == []
+
+
+def test_an_empty_store_is_sound(store) -> None:
+    assert verify(store) == Verification(0, (), ())
+
+
+def test_the_report_is_plain_json(store, chain) -> None:
+    (chain[0].path / "more.json").write_text("{}")
+    found = verify(store).to_dict()
+    assert found["problems"][0]["downstream"][0]["asset"] == "prm"

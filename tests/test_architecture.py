@@ -1,0 +1,96 @@
+"""The house stays as it was drawn: who may import whom, and what is packaged."""
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from agentprm_dagster.config import experiment_files, load_experiments
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "agentprm_dagster"
+
+MAY_IMPORT = {
+    "core": {"core"},
+    "config": set(),
+    "home": set(),
+    "chart": {"core"},
+    "envs": {"core", "config", "envs"},
+    "models": {"core", "config", "models"},
+    "inference": {"core", "config", "models", "inference"},
+    "training": {"core", "config", "models", "inference", "training"},
+    "provenance": {"core", "config", "provenance"},
+    "iterations": {"provenance"},
+    "resources": {
+        "core", "config", "home", "envs", "models", "inference", "training", "provenance", "iterations", "resources"
+    },
+    "assets": {"core", "config", "training", "iterations", "resources", "chart"},
+}  # fmt: skip
+"""By part of the house. Only `definitions`, `reconcile`, `cli` and its `commands` know all."""
+
+CORE_LIBRARIES = {"numpy", "pandas"}
+HEAVY = {"alfworld", "datasets", "gguf", "matplotlib", "mlflow", "textworld", "torch", "transformers", "trl"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Every module by its dotted name within the package, and its file."""
+    for folder, prefix in ((PACKAGE, ""), (ROOT / "assets", "assets."), (ROOT / "resources", "resources.")):
+        for path in sorted(folder.rglob("*.py")):
+            yield prefix + ".".join(path.relative_to(folder).with_suffix("").parts), path
+
+
+def imports(path: Path, *, top_only: bool = False) -> set[str]:
+    """The modules a file imports; with `top_only` those it imports when it is itself imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_only else ast.walk(tree)
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize(("name", "path"), [pytest.param(*module, id=module[0]) for module in modules()])
+def test_arrows(name: str, path: Path) -> None:
+    part = name.split(".")[0]
+    if part not in MAY_IMPORT:
+        assert part in {"__init__", "definitions", "reconcile", "cli", "commands"}
+        return
+    known = {imported.split(".")[1] for imported in imports(path) if imported.startswith("agentprm_dagster.")}
+    assert known <= MAY_IMPORT[part]
+
+
+def test_core_needs_only_the_standard_library_numpy_and_pandas() -> None:
+    import sys
+
+    for path in (PACKAGE / "core").glob("*.py"):
+        outside = {imported.split(".")[0] for imported in imports(path)} - {"agentprm_dagster", *CORE_LIBRARIES}
+        assert outside <= sys.stdlib_module_names, path
+
+
+@pytest.mark.parametrize("folder", ["assets", "resources", "agentprm_dagster"])
+def test_what_dagster_loads_imports_nothing_heavy(folder: str) -> None:
+    for path in (ROOT / folder).glob("*.py"):
+        assert not {imported.split(".")[0] for imported in imports(path, top_only=True)} & HEAVY, path
+
+
+def test_packages_are_the_folders() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {"agentprm_dagster", "agentprm_dagster.assets", "agentprm_dagster.resources"}
+    folders |= {f"agentprm_dagster.{path.parent.name}" for path in PACKAGE.glob("*/__init__.py")}
+    assert set(settings["packages"]) == folders
+    assert not list((ROOT / "assets").glob("*/*.py")), "assets/ is flat"
+    assert not list((ROOT / "resources").glob("*/*.py")), "resources/ is flat"
+
+
+def test_every_experiment_loads() -> None:
+    assert load_experiments().keys() == experiment_files().keys()
+
+
+def test_files_are_short() -> None:
+    long = {name: n for name, path in modules() if (n := len(path.read_text(encoding="utf-8").splitlines())) > 350}
+    assert not long
