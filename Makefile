@@ -43,7 +43,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 types: $(READY)
-	rm -rf build/wheel
+	rm -rf build
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(BIN)/python -m zipfile -e build/wheel/*.whl build/wheel/unpacked
 	cd build/wheel/unpacked && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --package agentprm_dagster

@@ -10,6 +10,7 @@ _SETTINGS = {
     # torch's OpenMP threads otherwise spin while they wait: on a busy machine 0.15 s becomes 8 s.
     "OMP_WAIT_POLICY": "passive",
     "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
     # Models are made here or named by a path; set it to 0 for a model that has to come from the Hugging Face hub.
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

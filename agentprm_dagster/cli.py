@@ -102,7 +102,9 @@ def verify(as_json: AsJson = False) -> None:
 @app.command()
 def play(
     game: Annotated[str, typer.Argument(help="A game.tw-pddl, its folder, or a game's id under ALFWORLD_DATA.")],
-    engine: Annotated[Literal["household", "alfworld"], typer.Option(help="Fast engine or stock engine.")] = "household",
+    engine: Annotated[
+        Literal["household", "alfworld"], typer.Option(help="Fast engine or stock engine.")
+    ] = "household",
     commands: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Commands, one a line.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -140,6 +140,8 @@ class Prm(Section):
     """Padded tokens of one step."""
     pairwise_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the pairwise term on states with several tried actions; 0 is the paper's soft BCE alone."""
+    branch_turns: Positive = 1
+    """How many of a branch's own turns are read: the first is what it was played for."""
     pairwise_margin: Probability = 0.0
     """Least difference of targets that makes a pair."""
 
@@ -183,6 +185,8 @@ class Gates(Section):
     max_parse_failures: Probability = 0.05
     min_wins: Positive = 10
     min_losses: Positive = 10
+    max_prm_loss: PositiveFloat = 1.0
+    """Held-out loss of the PRM as a multiple of the loss of always answering the mean target; must stay below."""
     min_ordering_accuracy: Probability = 0.5
     """Share of held-out pairs of tried actions that the PRM orders as their returns do; must be exceeded."""
     max_kl: PositiveFloat = 20.0

@@ -7,6 +7,7 @@ import dagster as dg
 from agentprm_dagster import assets
 from agentprm_dagster.config import Experiment, load_experiments
 from agentprm_dagster.iterations import FIRST, ITERATION
+from agentprm_dagster.reconcile import UNDER_WAY
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
@@ -36,6 +37,10 @@ def nightly(experiment: Experiment) -> dg.ScheduleDefinition:
 
     @dg.schedule(name=f"{experiment.name}_nightly", job_name=experiment.name, cron_schedule="0 1 * * *")
     def schedule(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        under_way = dg.RunsFilter(job_name=experiment.name, statuses=[dg.DagsterRunStatus.QUEUED, *UNDER_WAY])
+        if context.instance.get_runs_count(under_way):
+            yield dg.SkipReason(f"an iteration of {experiment.name} is under way")
+            return
         evaluated = context.instance.get_materialized_partitions(dg.AssetKey([experiment.name, "eval_report"]))
         left = [i for i in range(FIRST, experiment.iterations + 1) if str(i) not in evaluated]
         if left:

@@ -56,13 +56,12 @@ def announce(
     """
     store.announce(experiment, iteration, policy)
     instance.add_dynamic_partitions(ITERATION, [str(iteration)])
-    made = policy.manifest
     report(
         dg.AssetMaterialization(
             dg.AssetKey([experiment, BEHAVIOUR_POLICY.key.path[-1]]),
             partition=str(iteration),
-            description=f"{made.asset} of iteration {made.iteration}",
-            metadata={"made_by": made.asset, "iteration": made.iteration, "digest": policy.digest},
+            description=f"pi_{iteration - 1}, made by {policy.version.slot}",
+            metadata={"made_by": str(policy.version.slot), "digest": policy.digest, "path": policy.uri},
             tags={DATA_VERSION_TAG: policy.digest},
         )
     )

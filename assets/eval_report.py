@@ -25,7 +25,7 @@ from agentprm_dagster.resources.stages import StagesResource
 def eval_report(
     context: dg.AssetExecutionContext, stages: StagesResource, inference: InferenceResource
 ) -> dg.MaterializeResult:
-    """pi_i and BoN(pi_i, prm[i]) on games that nothing was learnt from; in iteration 1 also pi_0, where it all began."""
+    """pi_i and BoN(pi_i, prm[i]) on games that nothing was learnt from; in iteration 1 also pi_0."""
     stage = stages.stage(context)
     settings = stage.experiment.evaluation
     prm = stage.read("prm")

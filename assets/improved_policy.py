@@ -14,7 +14,7 @@ from agentprm_dagster.resources.stages import StagesResource
 @dg.asset(
     partitions_def=ITERATIONS,
     deps=["behaviour_policy", "rollouts", "prm"],
-    check_specs=gates("improved_policy", "finite_loss", "within_kl_budget"),
+    check_specs=gates("improved_policy", "policy_finite", "kl_budget", "pairs_to_learn_from"),
     automation_condition=WHEN_READY,
     kinds={"policy", "huggingface"},
 )

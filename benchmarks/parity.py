@@ -1,4 +1,4 @@
-"""Parity of the household engine with the stock one: `python -m benchmarks.parity --games 250 --episodes 4 --steps 50`.
+"""Parity of the household engine with the stock one: `python -m benchmarks.parity --games 210 --episodes 5 --steps 50`.
 
 Plays the same commands on both engines and compares text, admissible commands, won and done at every step, over games
 of all six task types. The stock engine runs in its memoised form (`agentprm_dagster/envs/memoised.py`: the same
@@ -8,10 +8,12 @@ played once more on the stock engine exactly as it ships. Exits with 1 where any
 
 import argparse
 import json
+import multiprocessing
 import random
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from agentprm_dagster.envs.games import GameRef, data_root, find_games
 from agentprm_dagster.envs.parity import Comparison, compare_games
 
 COLUMNS = ("stock engine", "task type", "games", "episodes", "steps", "won", "mismatches")
+_SHARE = 4
+"""How many games a worker plays before it reports."""
 
 
 def main() -> int:
@@ -84,24 +88,23 @@ def _games(root: Path, split: Split) -> tuple[GameRef, ...]:
 
 
 def _compare(games: Sequence[Path], memoised: bool, options: argparse.Namespace, console: Console) -> list[Comparison]:
-    """Compares on as many stock engines as there are workers; prints every mismatch as it is met."""
-    form = "memoised" if memoised else "plain"
-    with Progress(console=console) as progress, ThreadPoolExecutor(options.workers) as pool:
-        task = progress.add_task(f"{len(games)} games on the {form} stock engine", total=len(games) * options.episodes)
-
-        def play(share: Sequence[Path]) -> list[Comparison]:
-            played = []
-            for one in compare_games(
-                share, episodes=options.episodes, steps=options.steps, seed=options.seed, memoised=memoised
-            ):
-                played.append(one)
-                progress.advance(task)
+    """Compares share by share, in as many processes as there are workers; prints every mismatch as it is met."""
+    play = partial(_play, episodes=options.episodes, steps=options.steps, seed=options.seed, memoised=memoised)
+    shares = [games[start : start + _SHARE] for start in range(0, len(games), _SHARE)]
+    spawn = multiprocessing.get_context("spawn")
+    played = []
+    with Progress(console=console) as progress, ProcessPoolExecutor(options.workers, mp_context=spawn) as pool:
+        form = "memoised" if memoised else "plain"
+        for share in progress.track(pool.map(play, shares), total=len(shares), description=f"{form} stock engine"):
+            played += share
+            for one in share:
                 if one.difference:
                     progress.console.print(f"{one.game} after {one.commands}: {one.difference}", markup=False)
-            return played
+    return played
 
-        shares = [games[worker :: options.workers] for worker in range(options.workers)]
-        return [one for share in pool.map(play, filter(None, shares)) for one in share]
+
+def _play(games: Sequence[Path], **how: Any) -> list[Comparison]:
+    return list(compare_games(games, **how))
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -114,7 +117,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.parity", description="Compares the two engines.")
     parser.add_argument("--games", type=int, default=60, help="how many games, the six task types in turn")
-    parser.add_argument("--episodes", type=int, default=4, help="episodes a game; four are one of each walk")
+    parser.add_argument("--episodes", type=int, default=5, help="episodes a game; five are one of each walk")
     parser.add_argument("--steps", type=int, default=50, help="at most so many commands an episode")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, help="the folder that holds json_2.1.1; default: $ALFWORLD_DATA")

@@ -1,7 +1,7 @@
 """Judging policies, and the evaluations that are in the store."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.envs.playable import PlayableGame
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.resources.games import EvaluationSplit
 from agentprm_dagster.resources.inference import InferenceResource
 
 EVALUATION = "evaluation.json"
@@ -48,7 +49,7 @@ class Trial:
     policy: Path
     prm: Path | None
     """The PRM that chooses among sampled answers; None: the policy answers alone, as `best_of` 1 says."""
-    split: str
+    split: EvaluationSplit
     max_steps: int
     best_of: int
     seed: int
@@ -63,7 +64,8 @@ class Trial:
     ) -> tuple[list[Episode], Row]:
         """Plays every game once; the episodes and their row of the table."""
         starts = whole_episodes(games, 1)
-        episodes = play(self._agent(inference), starts, max_steps=self.max_steps, total=len(starts), monitor=monitor)
+        agent, told = self._agent(inference), _Part(self.name, monitor)
+        episodes = play(agent, starts, max_steps=self.max_steps, total=len(starts), monitor=told)
         row = evaluation_row(
             episodes,
             experiment=self.experiment.name,
@@ -88,3 +90,17 @@ class Trial:
             temperature=settings.best_of_temperature,
             seed=self.seed,
         )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A monitor that says which part of a stage it is told about."""
+
+    name: str
+    monitor: Monitor
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        self.monitor.progress(done, total, f"{self.name} {what}")
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        self.monitor.metrics(values, step)

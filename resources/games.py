@@ -17,7 +17,7 @@ EvaluationSplit = Literal["valid_seen", "valid_unseen", "train_held_out"]
 
 
 class GamesResource(dg.ConfigurableResource):
-    """Real games from ALFWORLD_DATA; generated ones are made once, under the home folder, from the experiment's seed."""
+    """Real games from ALFWORLD_DATA; generated ones are made once, in the home folder, from the experiment's seed."""
 
     def train(self, experiment: Experiment) -> tuple[GameRef, ...]:
         """The games to train on, sorted by id; no game of a held-out room among them.

@@ -49,13 +49,13 @@ def _base64(path: Path) -> str:
 
 
 def _made_from(artifact: Artifact) -> str:
-    rows = [f"| {made.role} | {made.asset} | {made.iteration} | `{made.digest[:16]}` |" for made in artifact.manifest.inputs]
+    rows = [
+        f"| {made.role} | {made.asset} | {made.iteration} | `{made.digest[:16]}` |" for made in artifact.manifest.inputs
+    ]
     return "\n".join(["| read as | asset | iteration | digest |", "|---|---|---|---|", *rows])
 
 
 def _verdicts(artifact: Artifact) -> Iterable[dg.AssetCheckResult]:
     for gate in artifact.manifest.gates:
         metadata = {} if gate.value is None else {"value": gate.value}
-        yield dg.AssetCheckResult(
-            check_name=gate.name, passed=gate.passed, description=gate.message, metadata=metadata
-        )
+        yield dg.AssetCheckResult(check_name=gate.name, passed=gate.passed, description=gate.message, metadata=metadata)

@@ -15,7 +15,7 @@ _bars: ContextVar["Bars | None"] = ContextVar("bars", default=None)
 
 
 class Bars:
-    """Progress bars, one for each (stage, kind of work) seen."""
+    """Progress bars of the stage that runs; a line for each that is done."""
 
     def __init__(self, progress: "Progress") -> None:
         self._progress = progress
@@ -27,12 +27,32 @@ class Bars:
             self._tasks[name] = self._progress.add_task(name, total=total)
         self._progress.update(self._tasks[name], completed=done, total=total)
 
+    def conclude(self, line: str) -> None:
+        """Puts a line in the place of all bars."""
+        for task in self._tasks.values():
+            self._progress.remove_task(task)
+        self._tasks.clear()
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def conclude(line: str) -> None:
+    """Tells a person at the terminal, if there is one, how a stage ended."""
+    if bars := _bars.get():
+        bars.conclude(line)
+
 
 @contextmanager
 def progress_bars() -> Iterator[None]:
-    """Within it, stages that run in this thread show bars in the terminal."""
+    """Within it, stages that run in this thread show in the terminal how far they are."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()

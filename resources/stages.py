@@ -21,8 +21,10 @@ from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.materialization import PAGE, materialization
-from agentprm_dagster.resources.monitor import StageMonitor
+from agentprm_dagster.resources.monitor import StageMonitor, conclude
 from agentprm_dagster.resources.tracker import TrackerResource
+
+NUMBERS_TOLD = 4
 
 Work = Callable[[Path, Monitor], StageReport]
 """Writes a stage's files into a folder and reports on them."""
@@ -59,6 +61,11 @@ class Stage:
     def games(self) -> GamesResource:
         """Where its games come from."""
         return self.resources.games
+
+    @property
+    def name(self) -> str:
+        """As a person writes it: `prm[2]`, `initial_policy`."""
+        return f"{self.asset}[{self.iteration}]" if self.iteration else self.asset
 
     @property
     def seed(self) -> int:
@@ -100,14 +107,22 @@ class Stage:
         played = {"games_digest": games_digest(games)} if games else {}
         recipe = self._recipe({**_pick(self.experiment, settings), **played})
         with self.store.lock(self.experiment.name, self.asset, self.iteration):
-            artifact = self.store.reuse(recipe)
-            if artifact is None:
-                artifact = self._make(recipe, work)
-            else:
-                self.context.log.info(f"{artifact.version} was made before from the same; nothing to do")
+            found = self.store.reuse(recipe)
+            artifact = found or self._make(recipe, work)
+        self._conclude(artifact, made_before=found is not None)
         if announces is not None and not _failed(artifact):
-            announce(self.context.instance, self.store, self.experiment.name, announces, artifact, self.context.log_event)
+            announce(
+                self.context.instance, self.store, self.experiment.name, announces, artifact, self.context.log_event
+            )
         return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id))
+
+    def _conclude(self, artifact: Artifact, *, made_before: bool) -> None:
+        made = artifact.manifest
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in list(made.metrics.items())[:NUMBERS_TOLD])
+        told = "made before" if made_before else f"{made.seconds:9.0f} s  {numbers}"
+        line = f"{self.name:20} {told}"
+        self.context.log.info(line)
+        conclude(line)
 
     def _record(self, role: str, artifact: Artifact) -> Artifact:
         if failed := _failed(artifact):
@@ -128,8 +143,7 @@ class Stage:
 
     def _make(self, recipe: Recipe, work: Work) -> Artifact:
         with self.store.draft(recipe) as draft, self.resources.tracker.run(recipe, self.context.run.run_id) as run:
-            name = f"{self.asset}[{self.iteration}]" if self.iteration else self.asset
-            report = work(draft.path, StageMonitor(name, self.context.log.info, run))
+            report = work(draft.path, StageMonitor(self.name, self.context.log.info, run))
             (draft.path / PAGE).write_text(report.preview, encoding="utf-8")
             run.metrics(report.metrics, step=self.iteration)
             artifact = draft.commit(

@@ -70,15 +70,15 @@ class TrackerResource(dg.ConfigurableResource[Any], ABC):
 class NullTracker(TrackerResource):
     """Keeps no account."""
 
-    def run(self, recipe: Recipe, dagster_run_id: str) -> AbstractContextManager[TrackedRun]:  # noqa: ARG002
+    def run(self, recipe: Recipe, dagster_run_id: str) -> AbstractContextManager[TrackedRun]:
         """A run that is not tracked."""
         return nullcontext(_UntrackedRun())
 
-    def url(self, run_id: str | None) -> str | None:  # noqa: ARG002
+    def url(self, run_id: str | None) -> str | None:
         """Nowhere."""
         return None
 
-    def reconcile(self, store: ArtifactStore) -> list[str]:  # noqa: ARG002
+    def reconcile(self, store: ArtifactStore) -> list[str]:
         """Nothing to end."""
         return []
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from agentprm_dagster.config import experiment_files, load_experiments
 
 ROOT = Path(__file__).parents[1]

@@ -19,8 +19,16 @@ from agentprm_dagster.home import home
 from agentprm_dagster.resources.tracker import tracking_uri
 
 PACKAGES = (
-    "agentprm_dagster", "torch", "transformers", "trl", "dagster", "dagster-webserver", "mlflow", "alfworld", "textworld"
-)  # fmt: skip
+    "agentprm_dagster",
+    "alfworld",
+    "dagster",
+    "dagster-webserver",
+    "mlflow",
+    "textworld",
+    "torch",
+    "transformers",
+    "trl",
+)
 GIBIBYTE = 2**30
 ENOUGH_DISK = 5
 """GiB under the home folder that a few experiments with the embedded model want."""

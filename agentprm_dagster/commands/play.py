@@ -50,7 +50,8 @@ def open_game(path: Path, engine: Engine) -> AbstractContextManager[Environment]
         from agentprm_dagster.envs.alfworld import StockEngine
 
         return StockEngine(path)
-    from agentprm_dagster.envs.household import Game, Household
+    from agentprm_dagster.envs.game_file import Game
+    from agentprm_dagster.envs.household import Household
 
     return nullcontext(Household(Game.load(path)))
 

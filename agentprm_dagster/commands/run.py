@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 import typer
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
 
 from agentprm_dagster.commands.instance import open_instance

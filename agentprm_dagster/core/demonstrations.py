@@ -14,7 +14,7 @@ from agentprm_dagster.core.stage import Gate, Monitor, StageReport
 from agentprm_dagster.core.types import Episode, Observation, Turn
 
 
-class ExpertGaveUp(RuntimeError):  # noqa: N818 - it is an outcome of a game rather than an error of ours
+class ExpertGaveUp(RuntimeError):
     """A demonstrator has no advice left for its game."""
 
 
@@ -64,9 +64,7 @@ def collect_demonstrations(
     demonstrations = []
     for i, game in enumerate(islice(cycle(games), episodes)):
         episode_id = f"{game.id}#{i // len(games)}"
-        demonstrations.append(
-            demonstrate(game, episode_id=episode_id, kind=expert, max_steps=max_steps, seed=seed + i)
-        )
+        demonstrations.append(demonstrate(game, episode_id=episode_id, kind=expert, max_steps=max_steps, seed=seed + i))
         if i % 50 == 49 or i == episodes - 1:
             monitor.progress(i + 1, episodes, "demonstrations")
     return demonstrations
@@ -102,4 +100,6 @@ def transcript(episode: Episode) -> str:
     """An episode as markdown that a person reads."""
     turns = "\n".join(f"{turn.response}\n\n> {turn.observation}\n" for turn in episode.turns)
     outcome = "won" if episode.won else "lost"
-    return f"**{episode.episode_id}** ({outcome}, {len(episode.turns)} actions)\n\n{episode.first_observation}\n\n{turns}"
+    return (
+        f"**{episode.episode_id}** ({outcome}, {len(episode.turns)} actions)\n\n{episode.first_observation}\n\n{turns}"
+    )

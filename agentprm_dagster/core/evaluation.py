@@ -22,7 +22,8 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     rate, z2 = successes / n, Z * Z
     centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
     half = Z * sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    # Rounding must not push the ends past the rate itself, nor out of [0, 1].
+    return min(max(centre - half, 0.0), rate), max(min(centre + half, 1.0), rate)
 
 
 def success(episodes: Sequence[Episode]) -> dict[str, Any]:
@@ -68,16 +69,16 @@ def evaluation_row(
 
 def evaluation_report(rows: Sequence[Mapping[str, Any]], games: Mapping[str, int]) -> StageReport:
     """Success of every row; a gate on every game of every split having been played once, `games` telling how many."""
-    short = [f"{row['n']} of {games[row['split']]} of {row['split']}" for row in rows if row["n"] != games[row["split"]]]
+    short = [
+        f"{row['n']} of {games[row['split']]} of {row['split']}" for row in rows if row["n"] != games[row["split"]]
+    ]
     gate = Gate(
         "all_games_accounted_for",
         not short,
         f"evaluated {', '.join(short) or 'every game'}; expected every game of every split once",
         float(len(short)),
     )
-    metrics = {
-        f"{row['split']} {row['policy']} best of {row['best_of']}": float(row["success_rate"]) for row in rows
-    }
+    metrics = {f"{row['split']} {row['policy']} best of {row['best_of']}": float(row["success_rate"]) for row in rows}
     lines = [
         f"| {row['split']} | {row['policy']} | {row['best_of']} | {row['n']} | {row['success_rate']:.1%} "
         f"| {row['ci_low']:.1%} to {row['ci_high']:.1%} | {row['mean_actions']:.1f} |"

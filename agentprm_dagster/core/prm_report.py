@@ -10,8 +10,13 @@ import pandas as pd
 from agentprm_dagster.core.stage import Gate, StageReport
 
 
-def prm_report(scored: pd.DataFrame, *, constant: float, train_loss: float, min_ordering: float) -> StageReport:
-    """Judges held-out decisions: the columns of the targets table and `logit`; `constant` is the mean target."""
+def prm_report(
+    scored: pd.DataFrame, *, constant: float, train_loss: float, max_loss: float, min_ordering: float
+) -> StageReport:
+    """Judges held-out decisions: the columns of the targets table and `logit`; `constant` is the mean target.
+
+    `max_loss` is a multiple of the constant's loss.
+    """
     probability = 1 / (1 + np.exp(-scored["logit"]))
     loss = soft_bce(scored["q"], probability)
     baseline = soft_bce(scored["q"], pd.Series(constant, index=scored.index))
@@ -29,8 +34,9 @@ def prm_report(scored: pd.DataFrame, *, constant: float, train_loss: float, min_
     gates = (
         Gate(
             "better_than_constant",
-            loss < baseline,
-            f"held-out loss {loss:.4f}; expected less than {baseline:.4f}, the loss of always saying {constant:.3f}",
+            loss < max_loss * baseline,
+            f"held-out loss {loss:.4f}; expected less than {max_loss:g} times {baseline:.4f}, the loss of always "
+            f"saying {constant:.3f}: collect more rollouts, or train with a lower rate",
             loss,
         ),
         Gate(

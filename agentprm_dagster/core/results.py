@@ -78,7 +78,10 @@ def results_report(rows: Sequence[Row], picture: str) -> StageReport:
     ours = _table(COLUMNS, (cells(row) for row in in_order(rows)))
     paper = _table(
         ("the paper's", "success", "actions", *(SHORT_NAMES[kind] for kind in TASK_TYPES)),
-        ((row.policy, f"{row.success}%", str(row.actions), *(f"{rate:.0f}%" for rate in row.by_task_type)) for row in PAPER),
+        (
+            (row.policy, f"{row.success}%", str(row.actions), *(f"{rate:.0f}%" for rate in row.by_task_type))
+            for row in PAPER
+        ),
     )
     page = (
         f"{ours}\n\n![success over iterations]({picture})\n\n"

@@ -53,7 +53,9 @@ def read_episodes(folder: Path) -> list[Episode]:
         episode_id, length = row["episode_id"], row.pop("turns")
         parent = episodes.get(row["parent"])
         if row["parent"] and parent is None:
-            raise TableError(f"{folder}: episode {episode_id} continues {row['parent']}, which does not stand before it")
+            raise TableError(
+                f"{folder}: episode {episode_id} continues {row['parent']}, which does not stand before it"
+            )
         inherited = parent.turns[: row["start"]] if parent else ()
         turns = (*inherited, *own.get(episode_id, ()))
         if len(turns) != length:

@@ -66,8 +66,14 @@ class Household:
         """The present state and observation; taking and keeping it costs nothing."""
         return Snapshot(self._state, self._observation)
 
-    def restore(self, snapshot: Snapshot) -> Observation:
-        """Returns to a state of this game; answers what was last observed there."""
+    def restore(self, snapshot: object) -> Observation:
+        """Returns to a state of this game; answers what was last observed there.
+
+        Raises:
+            TypeError: it is not a household's snapshot.
+        """
+        if not isinstance(snapshot, Snapshot):
+            raise TypeError(f"expected what Household.snapshot() answered, got {snapshot!r}")
         self._state, self._observation = snapshot
         return self._observation
 

@@ -9,7 +9,7 @@ from agentprm_dagster.core.types import Environment, Observation, TaskType
 from agentprm_dagster.envs.alfworld import StockEngine
 from agentprm_dagster.envs.game_file import Game
 from agentprm_dagster.envs.household import Household
-from agentprm_dagster.envs.walks import WALKS, Walk, chooser
+from agentprm_dagster.envs.walks import WALKS, Walk, Walker
 
 _STEPS_AFTER_THE_END = 2
 
@@ -47,13 +47,13 @@ def compare_games(
 
 def compare(game: Game, stock: Environment, walk: Walk, steps: int, rng: random.Random) -> Comparison:
     """Plays one episode on both engines: until they differ, shortly after the game's end, or for `steps` commands."""
-    choose = chooser(walk, game, rng)
+    choose = Walker(walk, game, rng)
     household = Household(game)
     ours, theirs = household.reset(), stock.reset()
     commands: list[str] = []
     left = steps
     while ours == theirs and left > 0:
-        commands.append(choose(ours.admissible_commands))
+        commands.append(choose(ours))
         ours, theirs = household.step(commands[-1]), stock.step(commands[-1])
         left = min(left - 1, _STEPS_AFTER_THE_END) if ours.done else left - 1
     return Comparison(game.path, game.task_type, walk, tuple(commands), ours.won, _difference(ours, theirs))

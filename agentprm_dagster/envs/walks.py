@@ -1,64 +1,95 @@
 """Ways to wander through a game, for comparing engines: each is a stream of commands, some of them wrong on purpose.
 
-They know nothing of an engine's insides, only what it admits, the names in the house, and the walkthrough.
+They know nothing of an engine's insides, only what it answers, the names in the house, and the walkthrough.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal, get_args
 
+from agentprm_dagster.core.demonstrations import ExpertGaveUp
+from agentprm_dagster.core.types import Observation
+from agentprm_dagster.envs.experts import HandcodedExpert
 from agentprm_dagster.envs.game_file import Game
 
-Walk = Literal["random", "verbs", "walkthrough", "wrong"]
+Walk = Literal["random", "verbs", "walkthrough", "expert", "wrong"]
 """How commands are chosen: any admissible one; any verb and then any of its commands, so that rare ones are met; the
-walkthrough with detours and ways back; mostly commands that are not admissible. All err now and then."""
+walkthrough with detours and ways back; alfworld's handcoded expert, corrected; mostly commands that are not admissible.
+All err now and then."""
 WALKS: tuple[Walk, ...] = get_args(Walk)
 
-Choose = Callable[[Sequence[str]], str]
-"""From the admissible commands to the next command."""
-
-_ERRORS: dict[Walk, float] = {"random": 0.05, "verbs": 0.05, "walkthrough": 0.1, "wrong": 0.7}
+_ERRORS: dict[Walk, float] = {"random": 0.05, "verbs": 0.05, "walkthrough": 0.1, "expert": 0.1, "wrong": 0.7}
 _DETOURS = 0.3
 
-
-def chooser(walk: Walk, game: Game, rng: random.Random) -> Choose:
-    """A fresh walk through a game, its choices drawn from `rng`."""
-    choices: dict[Walk, Choose] = {
-        "random": rng.choice,
-        "wrong": rng.choice,
-        "verbs": lambda admissible: _any_verb(admissible, rng),
-        "walkthrough": _Guide(game.walkthrough, rng),
-    }
-    choose = choices[walk]
-
-    def err_now_and_then(admissible: Sequence[str]) -> str:
-        command = choose(admissible)
-        return _slip(command, game, rng) if rng.random() < _ERRORS[walk] else command
-
-    return err_now_and_then
+_Way = Callable[[Observation, str | None, random.Random], str]
+"""From what was observed, and the command that was played for it, to the next command."""
 
 
-def _any_verb(admissible: Sequence[str], rng: random.Random) -> str:
-    verb = rng.choice(sorted({command.split()[0] for command in admissible}))
-    return rng.choice([command for command in admissible if command.split()[0] == verb])
+class Walker:
+    """One walk through one game, its choices drawn from `rng`. Called with each observation, answers the command."""
+
+    def __init__(self, walk: Walk, game: Game, rng: random.Random) -> None:
+        ways: dict[Walk, Callable[[], _Way]] = {
+            "random": lambda: _any_command,
+            "verbs": lambda: _any_verb,
+            "walkthrough": lambda: _Guide(game),
+            "expert": lambda: _Searcher(game, rng),
+            "wrong": lambda: _any_command,
+        }
+        self._way = ways[walk]()
+        self._errors = _ERRORS[walk]
+        self._game = game
+        self._rng = rng
+        self._played: str | None = None
+
+    def __call__(self, observation: Observation) -> str:
+        command = self._way(observation, self._played, self._rng)
+        if self._rng.random() < self._errors:
+            command = _slip(command, self._game, self._rng)
+        self._played = command
+        return command
+
+
+def _any_command(observation: Observation, _played: str | None, rng: random.Random) -> str:
+    return rng.choice(observation.admissible_commands)
+
+
+def _any_verb(observation: Observation, _played: str | None, rng: random.Random) -> str:
+    verb = rng.choice(sorted({command.split()[0] for command in observation.admissible_commands}))
+    return rng.choice([command for command in observation.admissible_commands if command.split()[0] == verb])
 
 
 class _Guide:
     """Follows the walkthrough; strays at times, and finds back."""
 
-    def __init__(self, walkthrough: Sequence[str], rng: random.Random) -> None:
-        self.walkthrough = walkthrough
-        self.rng = rng
+    def __init__(self, game: Game) -> None:
+        self.walkthrough = game.walkthrough
         self.followed = 0
 
-    def __call__(self, admissible: Sequence[str]) -> str:
-        if self.followed == len(self.walkthrough) or self.rng.random() < _DETOURS:
-            return self.rng.choice([command for command in admissible if not command.startswith(("take", "move"))])
+    def __call__(self, observation: Observation, _played: str | None, rng: random.Random) -> str:
+        admissible = observation.admissible_commands
+        if self.followed == len(self.walkthrough) or rng.random() < _DETOURS:
+            return rng.choice([command for command in admissible if not command.startswith(("take", "move"))])
         if self.walkthrough[self.followed] in admissible:
             self.followed += 1
             return self.walkthrough[self.followed - 1]
         ways_back = [c for c in self.walkthrough[: self.followed] if c in admissible and c.startswith(("go", "open"))]
-        return ways_back[-1] if ways_back else self.rng.choice(admissible)
+        return ways_back[-1] if ways_back else rng.choice(admissible)
+
+
+class _Searcher:
+    """Asks the expert until it gives up, and then plays anything."""
+
+    def __init__(self, game: Game, rng: random.Random) -> None:
+        self.expert: HandcodedExpert | None = HandcodedExpert(game, seed=rng.getrandbits(32), corrected=True)
+
+    def __call__(self, observation: Observation, played: str | None, rng: random.Random) -> str:
+        if self.expert:
+            try:
+                return self.expert.act(observation, played)
+            except ExpertGaveUp:
+                self.expert = None
+        return rng.choice(observation.admissible_commands)
 
 
 def _slip(command: str, game: Game, rng: random.Random) -> str:

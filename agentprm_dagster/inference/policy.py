@@ -61,10 +61,11 @@ class Policy:
         return [[self.chat.decode(ids) for ids in answers] for answers in sampled.tokens]
 
     def _draw(self, slots: Sequence[int], candidates: int) -> Sampled:
+        hidden = read_pending(self.cache, self.conversations, slots)
         return self.sampler.draw(
             slots,
-            read_pending(self.cache, self.conversations, slots),
-            candidates=candidates,
+            hidden[:, None].expand(-1, candidates, -1),
+            self.cache.lengths[list(slots)][:, None].expand(-1, candidates),
             temperature=self.temperature,
             max_new_tokens=self.max_new_tokens,
             generator=self.generator,

@@ -31,26 +31,30 @@ class Sampler:
         self,
         rows: Sequence[int],
         hidden: torch.Tensor,
+        prefix: torch.Tensor,
         *,
-        candidates: int,
         temperature: float,
         max_new_tokens: int,
         generator: torch.Generator,
+        idle: torch.Tensor | None = None,
     ) -> Sampled:
-        """Samples `candidates` answers behind each row; hidden (B, H). Temperature 0 is greedy."""
+        """Samples an answer in every lane. Temperature 0 is greedy.
+
+        hidden (B, n, H) is the state behind the conversation's first `prefix` (B, n) tokens, which a lane continues;
+        lanes marked `idle` (B, n) give empty answers.
+        """
         row = torch.tensor(rows)
-        start = self.slots.lengths[row]
-        state = hidden[:, None].expand(-1, candidates, -1)
-        done = torch.zeros(len(row), candidates, dtype=torch.bool)
+        base = self.slots.lengths[row]
+        done = torch.zeros(prefix.shape, dtype=torch.bool) if idle is None else idle
         steps: list[torch.Tensor] = []
         for step in range(max_new_tokens):
-            token = self._pick(state, temperature, generator)
+            token = self._pick(hidden, temperature, generator)
             steps.append(torch.where(done, self.end, token))
             done = done | (token == self.end)
             if bool(done.all()) or step == max_new_tokens - 1:
                 break
-            state = self._advance(row, start, steps[-1], step)
-        return self._collect(torch.stack(steps, dim=-1), start, candidates)
+            hidden = self._advance(row, base, prefix, steps[-1], step)
+        return self._collect(torch.stack(steps, dim=-1), base)
 
     def _pick(self, state: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
         logits = self.head(state).float()
@@ -61,17 +65,20 @@ class Sampler:
         uniform = torch.rand(logits.shape, generator=generator).clamp_min_(1e-20)
         return (logits / temperature - torch.log(-torch.log(uniform))).argmax(-1)
 
-    def _advance(self, row: torch.Tensor, start: torch.Tensor, token: torch.Tensor, step: int) -> torch.Tensor:
-        """Feeds one token to every candidate; candidate c's step j lies at start + j * n + c."""
-        candidates = token.shape[1]
-        lane = torch.arange(candidates)
-        write = start[:, None] + step * candidates + lane
-        behind = torch.arange(int(write.max()) + 1) - start[:, None]
-        own = (behind[:, None] % candidates == lane[:, None]) & (behind[:, None] < (step + 1) * candidates)
-        mask = (behind[:, None] < 0) | own
-        return self.slots.forward(row, token, (start + step)[:, None].expand_as(token), write, mask)
+    def _advance(
+        self, row: torch.Tensor, base: torch.Tensor, prefix: torch.Tensor, token: torch.Tensor, step: int
+    ) -> torch.Tensor:
+        """Feeds one token to every lane; lane c's step j lies at base + j * n + c."""
+        lanes = token.shape[1]
+        lane = torch.arange(lanes)
+        write = base[:, None] + step * lanes + lane
+        index = torch.arange(int(write.max()) + 1)
+        behind = index - base[:, None]
+        own = (behind[:, None] >= 0) & (behind[:, None] % lanes == lane[:, None])
+        mask = (index < prefix[..., None]) | (own & (behind[:, None] < (step + 1) * lanes))
+        return self.slots.forward(row, token, prefix + step, write, mask)
 
-    def _collect(self, drawn: torch.Tensor, start: torch.Tensor, candidates: int) -> Sampled:
+    def _collect(self, drawn: torch.Tensor, base: torch.Tensor) -> Sampled:
         ended = drawn == self.end
         finished = ended.any(-1)
         counts = torch.where(finished, ended.int().argmax(-1), drawn.shape[-1])
@@ -79,6 +86,6 @@ class Sampler:
             [ids[:count] for ids, count in zip(row, row_counts, strict=True)]
             for row, row_counts in zip(drawn.tolist(), counts.tolist(), strict=True)
         ]
-        lane, step = torch.arange(candidates)[:, None], torch.arange(drawn.shape[-1])
-        scratch = start[:, None, None] + step * candidates + lane
+        lanes = drawn.shape[1]
+        scratch = base[:, None, None] + torch.arange(drawn.shape[-1]) * lanes + torch.arange(lanes)[:, None]
         return Sampled(tokens, finished.tolist(), scratch)

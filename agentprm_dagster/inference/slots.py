@@ -13,7 +13,6 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
-
 _LENGTH_CLASSES = (32, 128, 512, 2048)
 
 

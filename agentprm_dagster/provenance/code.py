@@ -10,12 +10,15 @@ recorded for people.
 import ast
 import subprocess
 from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from agentprm_dagster.provenance.canonical import digest_of
-from agentprm_dagster.provenance.contents import sha256_of
 from agentprm_dagster.provenance.manifest import Code
 
 PACKAGE = "agentprm_dagster"
@@ -32,45 +35,67 @@ PLUMBING = (
 
 
 def current_code(module: str) -> Code:
-    """The code of an asset's module (its `__name__`) as it is on the disk now."""
+    """The code of an asset's module (its `__name__`)."""
     commit, dirty = _checkout()
     return Code(version(PACKAGE), source_digest(module), commit, dirty)
 
 
 def source_digest(module: str) -> str:
     """Digest of the sources that `module` reaches; ValueError for a module that is not one of this package's stages."""
-    files = source_files(module)
-    if module not in files:
+    sources = reached_sources(module)
+    if module not in sources:
         raise ValueError(f"expected a module of {PACKAGE} that makes artifacts, got {module!r}")
-    return digest_of({name: sha256_of(path) for name, path in files.items()})
+    return digest_of({name: source.sha256 for name, source in sources.items()})
 
 
-def source_files(module: str) -> dict[str, Path]:
-    """The modules of this package that `module` reaches by import, itself included, and their files."""
-    files: dict[str, Path] = {}
+class Source(NamedTuple):
+    """A module's source file as it was read."""
+
+    sha256: str
+    imports: tuple[str, ...]
+    """Every name that might be an imported module, imports inside functions included."""
+
+
+def reached_sources(module: str) -> dict[str, Source]:
+    """The modules of this package that `module` reaches by import, itself included."""
+    sources: dict[str, Source] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in files and (path := _source(name)) is not None:
-            files[name] = path
-            waiting.extend(_imports(path))
-    return files
+        if name not in sources and (source := _source(name)) is not None:
+            sources[name] = source
+            waiting.extend(source.imports)
+    return sources
 
 
-def _source(module: str) -> Path | None:
-    """The file of a module that counts; None for plumbing, for other packages, and for names that are no module."""
+@cache
+def _source(module: str) -> Source | None:
+    """A module that counts; None for plumbing, for other packages, and for names that are no module.
+
+    Read once a process: a stage runs the code that was there when its process began, whoever edits it meanwhile.
+    """
     if module.split(".")[0] != PACKAGE or f"{module}.".startswith(tuple(f"{name}." for name in PLUMBING)):
         return None
-    try:
-        spec = find_spec(module)
-    except ModuleNotFoundError:  # the parent is a module, so this is a name inside it
+    spec = _find(module)
+    if spec is None or spec.origin is None:
         return None
-    return Path(spec.origin) if spec and spec.origin else None
+    content = Path(spec.origin).read_bytes()
+    return Source(sha256(content).hexdigest(), tuple(_imports(content)))
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """Every name that might be an imported module, imports inside functions included."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+def _find(module: str) -> ModuleSpec | None:
+    """Where a module lies. `importlib.util.find_spec` alone would import what is above it, and torch with that."""
+    parent = module.rpartition(".")[0]
+    if parent in ("", PACKAGE):
+        return find_spec(module)
+    above = _find(parent)
+    if above is None or above.submodule_search_locations is None:
+        return None
+    return PathFinder.find_spec(module, above.submodule_search_locations)
+
+
+def _imports(content: bytes) -> Iterator[str]:
+    for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

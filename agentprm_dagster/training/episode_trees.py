@@ -1,7 +1,7 @@
 """Episodes and their branches as token trees, so that the common part of a family is read once."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentprm_dagster.core.dialogue import Format, restated_prompt
 from agentprm_dagster.core.types import Episode
@@ -31,8 +31,15 @@ def families(episodes: Sequence[Episode]) -> Iterator[list[Episode]]:
     yield from members.values()
 
 
-def family_trees(chat: Chat, family: Sequence[Episode], dialogue: Format) -> list[ScoredTree]:
-    """One tree for the family in the `append` format; one a decision where every turn restates the history."""
+def family_trees(chat: Chat, family: Sequence[Episode], dialogue: Format, *, branch_turns: int) -> list[ScoredTree]:
+    """One tree for the family in the `append` format; one a decision where every turn restates the history.
+
+    Of a branch only the first `branch_turns` own turns are read: what it was for is the value of its first action.
+    Continuations that begin with the same answer differ in their returns, which the targets have averaged, and not in
+    what is read when `branch_turns` is 1; they are read once.
+    """
+    family = list({_read_part(episode, branch_turns): episode for episode in reversed(family)}.values())[::-1]
+    family = [_shortened(episode, branch_turns) for episode in family]
     if dialogue == "restated":
         return [_restated_tree(chat, episode, t) for episode in family for t in _own(episode)]
     tree = TokenTree()
@@ -51,6 +58,20 @@ def family_trees(chat: Chat, family: Sequence[Episode], dialogue: Format) -> lis
             decisions.append((episode.episode_id, t))
             ends.append(tree.index(segment, encoded.answers[t][1] - 1 - length))
     return [ScoredTree(tree, decisions, ends)]
+
+
+def _read_part(episode: Episode, branch_turns: int) -> object:
+    """What tells two episodes of a family apart, as far as they are read."""
+    if episode.parent is None:
+        return episode.episode_id
+    answers = tuple(turn.response for turn in episode.own_turns[:branch_turns])
+    return episode.parent, episode.start, answers
+
+
+def _shortened(episode: Episode, branch_turns: int) -> Episode:
+    if episode.parent is None:
+        return episode
+    return replace(episode, turns=episode.turns[: episode.start + branch_turns])
 
 
 def _own(episode: Episode) -> range:

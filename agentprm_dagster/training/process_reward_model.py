@@ -62,7 +62,12 @@ def train_prm(
     model = checkpoints.load_prm(previous) if previous else checkpoints.prm_from_policy(policy, seed=seed)
     use_grouped_attention(model)
     examples = prm_examples(
-        Chat(tokenizer), episodes, targets, experiment.dialogue.format, margin=settings.pairwise_margin
+        Chat(tokenizer),
+        episodes,
+        targets,
+        experiment.dialogue.format,
+        margin=settings.pairwise_margin,
+        branch_turns=settings.branch_turns,
     )
     held_out = targets["held_out"].to_numpy()
     train = [example for example in examples if not held_out[example.rows[0]]]
@@ -73,11 +78,24 @@ def train_prm(
     rows = [row for example in test for row in example.rows]
     scored = targets.iloc[rows].assign(logit=logits)
     constant = float(targets.loc[~targets["held_out"], "q"].mean())
-    return prm_report(scored, constant=constant, train_loss=losses, min_ordering=experiment.gates.min_ordering_accuracy)
+    limits = experiment.gates
+    return prm_report(
+        scored,
+        constant=constant,
+        train_loss=losses,
+        max_loss=limits.max_prm_loss,
+        min_ordering=limits.min_ordering_accuracy,
+    )
 
 
 def prm_examples(
-    chat: Chat, episodes: Sequence[Episode], targets: pd.DataFrame, dialogue: Format, *, margin: float
+    chat: Chat,
+    episodes: Sequence[Episode],
+    targets: pd.DataFrame,
+    dialogue: Format,
+    *,
+    margin: float,
+    branch_turns: int,
 ) -> list[Example]:
     """Every family of episodes as trees with targets."""
     keys = zip(targets["episode_id"], targets["turn"], strict=True)
@@ -85,7 +103,7 @@ def prm_examples(
     q, states, actions = targets["q"].to_numpy(), targets["state"].to_numpy(), targets["action"].to_numpy()
     examples = []
     for family in families(episodes):
-        for scored in family_trees(chat, family, dialogue):
+        for scored in family_trees(chat, family, dialogue, branch_turns=branch_turns):
             rows = [row_of[decision] for decision in scored.decisions]
             pairs = ordered_pairs([(states[r], actions[r], float(q[r])) for r in rows], margin)
             examples.append(Example(scored.tree, scored.ends, [float(q[r]) for r in rows], rows, pairs))
@@ -170,9 +188,7 @@ class _PrmTrainer(Trainer):
         return prm_loss(decision_logits(model, inputs["examples"]), inputs["examples"], self.pairwise_weight)
 
 
-def fit(
-    model: PreTrainedModel, batches: list[list[Example]], settings: Prm, *, seed: int, monitor: Monitor
-) -> float:
+def fit(model: PreTrainedModel, batches: list[list[Example]], settings: Prm, *, seed: int, monitor: Monitor) -> float:
     """Trains in place; the mean training loss."""
     with TemporaryDirectory() as folder:
         args = TrainingArguments(

@@ -2,7 +2,9 @@
 
 import dagster as dg
 import pytest
+
 from agentprm_dagster.commands.run import failures, run_iteration
+from agentprm_dagster.core.stage import Gate, StageReport
 from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.provenance.lineage import lineage
 from agentprm_dagster.provenance.verify import verify
@@ -36,7 +38,7 @@ def test_two_iterations_improve_and_can_be_traced(toy: dg.Definitions, instance:
     assert [row["iteration"] for row in rows if row["split"] == "valid_unseen"] == [0, 0, 1, 1, 2, 2]
     assert materialized(instance, "behaviour_policy") == {"1", "2", "3"}
     made_from = {str(version.slot) for version in lineage(store, "toy", "prm", 2).versions()}
-    assert {"toy/rollouts[2]", "toy/improved_policy[1]", "toy/prm[1]", "toy/initial_policy"} <= made_from
+    assert {"toy/rollouts[2]", "toy/improved_policy[1]", "toy/prm[1]", "toy/initial_policy[0]"} <= made_from
     assert verify(store).sound
 
 
@@ -52,7 +54,10 @@ def test_what_is_committed_is_not_made_again(toy: dg.Definitions, instance: dg.D
 
 
 def test_another_home_gives_the_same_digests(
-    toy: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    toy: dg.Definitions,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     first = run_iteration(toy, instance, "toy", 1)
     monkeypatch.setenv("AGENTPRM_HOME", str(tmp_path_factory.mktemp("other")))
@@ -63,10 +68,46 @@ def test_another_home_gives_the_same_digests(
     assert versions(again) == versions(first)
 
 
+def test_a_gate_that_fails_stops_what_is_downstream(
+    toy: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentprm_dagster.assets.mc_value_targets.targets_report", refuse)
+    result = run_iteration(toy, instance, "toy", 1)
+    assert list(failures(result)) == ["mc_value_targets did not pass its gate targets_differ: all alike"]
+    assert materialized(instance, "mc_value_targets") == {"1"}
+    assert not materialized(instance, "prm")
+    by_hand = toy.resolve_job_def("toy").execute_in_process(
+        instance=instance, partition_key="1", asset_selection=[dg.AssetKey(["toy", "prm"])], raise_on_error=False
+    )
+    assert "did not pass its gates, so prm must not use it: all alike" in "".join(failures(by_hand))
+
+
+def refuse(targets: object) -> StageReport:
+    gates = (Gate("targets_in_unit_interval", True, "fine"), Gate("targets_differ", False, "all alike"))
+    return StageReport({}, gates, "Nothing to learn from.")
+
+
+def test_an_iteration_needs_its_announcement(toy: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    instance.add_dynamic_partitions(ITERATION, ["7"])
+    result = toy.resolve_job_def("toy").execute_in_process(
+        instance=instance, partition_key="7", asset_selection=[dg.AssetKey(["toy", "rollouts"])], raise_on_error=False
+    )
+    assert "toy/behaviour_policy[7] was not announced" in "".join(failures(result))
+
+
+def test_iterations_beyond_the_plan_are_announced_on_demand(toy: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    assert all(run_iteration(toy, instance, "toy", iteration).success for iteration in (1, 2, 3))
+    assert materialized(instance, "behaviour_policy") == {"1", "2", "3"}
+    assert run_iteration(toy, instance, "toy", 4).success
+    assert materialized(instance, "eval_report") == {"1", "2", "3", "4"}
+
+
 def versions(result: dg.ExecuteInProcessResult) -> dict[str, str | None]:
     """Data versions by asset."""
     return {
-        event.asset_key.path[-1]: (event.step_materialization_data.materialization.tags or {}).get("dagster/data_version")
+        event.asset_key.path[-1]: (event.step_materialization_data.materialization.tags or {}).get(
+            "dagster/data_version"
+        )
         for event in result.get_asset_materialization_events()
         if event.asset_key
     }

@@ -287,6 +287,11 @@ def test_admissible_commands_are_sorted_and_do_something_and_others_do_nothing(
         assert observation.text != "Nothing happens."
 
 
+def test_only_snapshots_are_restored(game: Game) -> None:
+    with pytest.raises(TypeError, match=r"expected what Household\.snapshot\(\) answered, got 3"):
+        Household(game).restore(3)
+
+
 def test_facts_follow_the_commands(game: Game) -> None:
     household = Household(game)
     assert ("atlocation", ("agent1", "loc 6")) in household.facts()

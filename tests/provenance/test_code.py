@@ -1,6 +1,8 @@
 """Which code counts: what an asset's module reaches by import, byte for byte, and nothing else."""
 
 import subprocess
+import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,55 +10,68 @@ from types import SimpleNamespace
 import pytest
 
 from agentprm_dagster.provenance import code
-from agentprm_dagster.provenance.code import current_code, source_digest, source_files
+from agentprm_dagster.provenance.code import current_code, reached_sources, source_digest
 from agentprm_dagster.provenance.environment import library_versions
 
 REASONS = "agentprm_dagster.core.reasons"
 
 
 def test_what_a_module_reaches_counts_and_plumbing_does_not() -> None:
-    assert {REASONS, "agentprm_dagster.core.types"} <= source_files(REASONS).keys()
-    assert all(path.suffix == ".py" and path.is_file() for path in source_files(REASONS).values())
-    assert source_files("agentprm_dagster.provenance.store") == {}
+    assert {REASONS, "agentprm_dagster.core.types"} <= reached_sources(REASONS).keys()
+    assert reached_sources("agentprm_dagster.provenance.store") == {}
+
+
+def new_process() -> None:
+    """Sources are read once a process."""
+    code._source.cache_clear()
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch) -> Path:
+def house(tmp_path: Path, monkeypatch) -> Iterator[Path]:
     """A small package in place of ours: assets.a reaches core.b, core.c (inside a function), and plumbing."""
     files = {
+        "__init__.py": "",
+        "assets/__init__.py": "",
         "assets/a.py": "import json\nfrom house.core import b\nfrom house.provenance.store import x\n",
         "assets/other.py": "",
+        "core/__init__.py": "raise RuntimeError('reading the sources imported one')\n",
         "core/b.py": "def f():\n    from house.core.c import name\n    import house.core.d\n",
         "core/c.py": "name = 1\n",
         "core/d.py": "from house.core.b import f\n",
         "core/unrelated.py": "",
+        "provenance/__init__.py": "",
         "provenance/store.py": "from house.core.unrelated import y\n",
     }
     for name, text in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path = tmp_path / "house" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-
-    def find_spec(name: str) -> SimpleNamespace | None:
-        path = tmp_path.joinpath(*name.split(".")[1:]).with_suffix(".py")
-        if not path.parent.is_dir():
-            raise ModuleNotFoundError(name)
-        return SimpleNamespace(origin=str(path)) if path.is_file() else None
-
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(code, "PACKAGE", "house")
     monkeypatch.setattr(code, "PLUMBING", ("house.provenance",))
-    monkeypatch.setattr(code, "find_spec", find_spec)
-    return tmp_path
+    new_process()
+    yield tmp_path / "house"
+    new_process()
+    monkeypatch.delitem(sys.modules, "house", raising=False)
 
 
 def test_the_digest_follows_the_sources_reached_and_no_others(house: Path) -> None:
     before = source_digest("house.assets.a")
-    assert sorted(source_files("house.assets.a")) == ["house.assets.a", *(f"house.core.{name}" for name in "bcd")]
+    reached = ["house.assets.a", "house.core", *(f"house.core.{name}" for name in "bcd")]
+    assert sorted(reached_sources("house.assets.a")) == reached
     for name in ("assets/other.py", "core/unrelated.py", "provenance/store.py"):
         (house / name).write_text("# changed")
+    new_process()
     assert source_digest("house.assets.a") == before
     (house / "core/c.py").write_text("name = 2\n")
+    new_process()
     assert source_digest("house.assets.a") != before
+
+
+def test_an_edit_while_a_process_runs_is_not_what_it_runs(house: Path) -> None:
+    before = source_digest("house.assets.a")
+    (house / "core/c.py").write_text("name = 2\n")
+    assert source_digest("house.assets.a") == before
 
 
 @pytest.mark.parametrize("module", ["house.provenance.store", "house.assets.missing", "json"])

@@ -1,0 +1,89 @@
+"""Best-of-N, the paper's BoN(pi, Q): at every turn the policy samples N answers and the PRM chooses one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.inference.conversations import Conversations
+from agentprm_dagster.inference.policy import Policy, read_pending
+from agentprm_dagster.inference.sampling import Sampled
+from agentprm_dagster.inference.slots import SlotModel
+from agentprm_dagster.models.attention import use_grouped_attention
+
+
+class BestOfN(Policy):
+    """argmax over N sampled answers of Q(state, answer); the PRM reads along in a cache of its own."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        prm: PreTrainedModel,
+        *,
+        n: int,
+        **settings: Any,
+    ) -> None:
+        super().__init__(model, tokenizer, **settings)
+        use_grouped_attention(prm)
+        self.n = n
+        self.judge = Judge(prm.eval(), Conversations(self.chat, self.conversations.format), slots=self.slots)
+
+    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+        """Opens a conversation in a slot."""
+        super().begin(slot, first_observation, turns, observation)
+        self.judge.conversations.begin(slot, first_observation, turns, observation)
+
+    def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
+        """Tells a slot what its answer led to."""
+        super().observe(slot, turn, observation)
+        self.judge.conversations.observe(slot, turn, observation)
+
+    @torch.no_grad()
+    def act(self, slots: Sequence[int]) -> list[str]:
+        """Samples N answers for each slot and keeps the one that the PRM values most."""
+        sampled = self._draw(slots, self.n)
+        choice = self.judge.choose(slots, sampled, self.chat.end)
+        self._keep(slots, sampled, choice)
+        return [self.chat.decode(answers[c]) for answers, c in zip(sampled.tokens, choice, strict=True)]
+
+
+class Judge:
+    """A PRM over slots of cached conversations."""
+
+    def __init__(self, prm: PreTrainedModel, conversations: Conversations, *, slots: int) -> None:
+        self.conversations = conversations
+        self.cache = SlotModel(prm, slots=slots, capacity=prm.config.max_position_embeddings)
+        self.score: torch.nn.Module = prm.score
+
+    def choose(self, slots: Sequence[int], sampled: Sampled, end: int) -> list[int]:
+        """The most valued answer of each slot, which becomes part of its conversation; of equals the first."""
+        read_pending(self.cache, self.conversations, slots)
+        rows = torch.tensor(slots)
+        lanes = [[torch.tensor([*ids, end]) for ids in answers] for answers in sampled.tokens]
+        counts = torch.tensor([[len(ids) for ids in answers] for answers in lanes])
+        tokens = pad_sequence([ids for answers in lanes for ids in answers], batch_first=True)
+        tokens = tokens.view(*counts.shape, -1)
+        choice = self._values(rows, tokens, counts).argmax(-1)
+        width, row = tokens.shape[-1], torch.arange(len(rows))
+        scratch = (self.cache.lengths[rows] + choice * width)[:, None] + torch.arange(width)
+        self.cache.keep(rows, scratch, counts[row, choice])
+        return choice.tolist()
+
+    def _values(self, rows: torch.Tensor, tokens: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """Q of answers (B, n, T), the first `counts` (B, n) tokens of each, read at the last of them: logits (B, n)."""
+        batch, n, width = tokens.shape
+        base = self.cache.lengths[rows]
+        lane, step = torch.arange(n).repeat_interleave(width), torch.arange(width).repeat(n)
+        # Lane c's token t lies at base + c * T + t and sees the conversation and its own lane up to itself.
+        index = torch.arange(int(base.max()) + n * width)
+        behind = index - base[:, None]
+        own = (behind[:, None] // width == lane[:, None]) & (behind[:, None] % width <= step[:, None])
+        mask = (behind < 0)[:, None] | ((behind >= 0)[:, None] & own)
+        positions, write = base[:, None] + step, base[:, None] + torch.arange(n * width)
+        hidden = self.cache.forward(rows, tokens.reshape(batch, -1), positions, write, mask)
+        last = torch.arange(n) * width + counts - 1
+        return self.score(hidden[torch.arange(batch)[:, None], last]).squeeze(-1).float()

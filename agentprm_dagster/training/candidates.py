@@ -1,0 +1,129 @@
+"""Answers that the current policy gives in every state of some episodes, without reading an episode twice."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
+
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.inference.sampling import Sampler
+from agentprm_dagster.inference.slots import SlotModel
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.token_tree import TokenTree, read_trees
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """One episode's tokens and its states."""
+
+    ids: list[int]
+    """The conversation up to where the last answer begins."""
+    states: list[int]
+    """How many of the ids make up the state before each answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One of the different answers drawn in a state."""
+
+    state: tuple[int, int]
+    """(trunk, turn)."""
+    ids: tuple[int, ...]
+    """Its tokens, end token included."""
+    draws: int
+    """How often it was drawn."""
+
+
+def trunk_of(chat: Chat, episode: Episode) -> Trunk:
+    """The states of an episode, each right before an answer."""
+    encoded = chat.episode(episode.first_observation, episode.turns)
+    states = [start for start, _ in encoded.answers]
+    return Trunk(encoded.ids[: states[-1]], states)
+
+
+class CandidateSampler:
+    """Draws n answers in every state of a batch of trunks with a model whose weights may change in between."""
+
+    def __init__(self, model: PreTrainedModel, chat: Chat, trunks: Sequence[Trunk], *, rows: int, n: int, new: int):
+        widest = max(len(trunk.ids) + len(trunk.states) * n * new for trunk in trunks)
+        self.chat, self.n, self.new = chat, n, new
+        self.cache = SlotModel(model, slots=rows, capacity=widest)
+        banned = chat.tokenizer.all_special_ids
+        self.sampler = Sampler(self.cache, model.get_output_embeddings(), end=chat.end, banned=banned)
+
+    @torch.no_grad()
+    def draw(self, trunks: Sequence[Trunk], *, temperature: float, generator: torch.Generator) -> list[Candidate]:
+        """The different answers drawn in each state."""
+        rows = list(range(len(trunks)))
+        hidden = self._read(rows, trunks)
+        states = pad_sequence([torch.tensor(trunk.states) for trunk in trunks], batch_first=True)
+        idle = (states == 0).repeat_interleave(self.n, dim=1)
+        prefix = states.clamp(min=1).repeat_interleave(self.n, dim=1)
+        sampled = self.sampler.draw(
+            rows,
+            hidden[torch.arange(len(rows))[:, None], prefix - 1],
+            prefix,
+            temperature=temperature,
+            max_new_tokens=self.new,
+            generator=generator,
+            idle=idle,
+        )
+        counts = Counter(
+            ((row, lane // self.n), (*ids, self.chat.end))
+            for row, lanes in enumerate(sampled.tokens)
+            for lane, ids in enumerate(lanes)
+            if not idle[row, lane]
+        )
+        return [Candidate(state, ids, draws) for (state, ids), draws in counts.items()]
+
+    def _read(self, rows: list[int], trunks: Sequence[Trunk]) -> torch.Tensor:
+        """Hidden states (B, T, H) of all trunk tokens, which then lie in the cache."""
+        for row in rows:
+            self.cache.clear(row)
+        ids = pad_sequence([torch.tensor(trunk.ids) for trunk in trunks], batch_first=True)
+        positions = torch.arange(ids.shape[1]).expand_as(ids)
+        mask = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).tril().expand(len(rows), -1, -1)
+        hidden = self.cache.forward(torch.tensor(rows), ids, positions, positions, mask)
+        self.cache.lengths[rows] = torch.tensor([len(trunk.ids) for trunk in trunks])
+        return hidden
+
+
+class CandidateTrees:
+    """Trunks with their candidates as token trees: one pass scores them all."""
+
+    def __init__(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate]) -> None:
+        self.trees = [TokenTree() for _ in trunks]
+        roots = [tree.add(trunk.ids) for tree, trunk in zip(self.trees, trunks, strict=True)]
+        rows, before, tokens, lengths, ends = [], [], [], [], []
+        for candidate in candidates:
+            trunk, turn = candidate.state
+            tree, length = self.trees[trunk], trunks[trunk].states[turn]
+            segment = tree.add(candidate.ids, parent=roots[trunk], length=length)
+            first = tree.index(segment, 0)
+            # A token is predicted by the one before it: the state's last for the first, then its own.
+            before += [length - 1, *range(first, first + len(candidate.ids) - 1)]
+            rows += [trunk] * len(candidate.ids)
+            tokens += candidate.ids
+            lengths.append(len(candidate.ids))
+            ends.append(tree.index(segment, len(candidate.ids) - 1))
+        self.rows, self.before, self.tokens = map(torch.tensor, (rows, before, tokens))
+        self.owner = torch.arange(len(candidates)).repeat_interleave(torch.tensor(lengths))
+        self.last = torch.tensor(lengths).cumsum(0) - 1
+        self.ends = torch.tensor(ends)
+
+    def log_probabilities(self, model: PreTrainedModel) -> torch.Tensor:
+        """log pi(answer | state) of every candidate, summed over its tokens (C,)."""
+        hidden = read_trees(model, self.trees)[self.rows, self.before]
+        logits = model.get_output_embeddings()(hidden).float()
+        picked = logits.gather(-1, self.tokens[:, None]).squeeze(-1) - logits.logsumexp(-1)
+        return torch.zeros(len(self.last)).index_add(0, self.owner, picked)
+
+    def values(self, prm: PreTrainedModel) -> torch.Tensor:
+        """The PRM's logit of every candidate (C,), read at its end token."""
+        hidden = read_trees(prm, self.trees)
+        rows = self.rows[self.last]
+        logits: torch.Tensor = prm.score(hidden[rows, self.ends]).squeeze(-1).float()
+        return logits

@@ -1,0 +1,160 @@
+"""Policy improvement against the PRM (the paper's Eq. 3) by Online DPO with the last policy as reference.
+
+At every step the current policy answers n times in each state of some episodes, the PRM ranks the answers, and the DPO
+loss draws the policy from the worst towards the best of each state. Answers that are equal, or that the PRM does not
+tell apart, are not trained on. Sampling, scoring and the loss share the episode's tokens between all its states.
+"""
+
+import copy
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.nn.functional import logsigmoid
+from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
+
+from agentprm_dagster.config import Experiment, Improvement
+from agentprm_dagster.core.improvement_report import improvement_report
+from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.attention import use_grouped_attention
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunk_of
+from agentprm_dagster.training.optimizers import build_optimizer
+
+
+def improve_policy(
+    policy: Path,
+    prm: Path,
+    episodes: Sequence[Episode],
+    experiment: Experiment,
+    out: Path,
+    *,
+    seed: int,
+    monitor: Monitor,
+) -> StageReport:
+    """Improves the behaviour policy on the states of its own whole episodes and writes the checkpoint to `out`."""
+    tokenizer = checkpoints.load_tokenizer(policy)
+    model, critic = checkpoints.load_policy(policy), checkpoints.load_prm(prm)
+    use_grouped_attention(model)
+    use_grouped_attention(critic)
+    chat = Chat(tokenizer)
+    trunks = [trunk_of(chat, episode) for episode in episodes if episode.parent is None and episode.turns]
+    history = list(_train(model, critic.eval(), chat, trunks, experiment.improvement, seed=seed, monitor=monitor))
+    checkpoints.save(model, tokenizer, out)
+    return improvement_report(history, planned=experiment.improvement.steps, max_kl=experiment.gates.max_kl)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two different answers in one state, by their place among the candidates."""
+
+    better: int
+    worse: int
+
+
+def ranked_pairs(candidates: Sequence[Candidate], values: Sequence[float], min_gap: float) -> list[Pair]:
+    """The best against the worst answer of each state, where the PRM's logits differ by at least `min_gap`."""
+    by_state: dict[tuple[int, int], list[int]] = {}
+    for i, candidate in enumerate(candidates):
+        by_state.setdefault(candidate.state, []).append(i)
+    pairs = []
+    for members in by_state.values():
+        better = max(members, key=lambda i: values[i])
+        worse = min(members, key=lambda i: values[i])
+        if better != worse and values[better] - values[worse] >= min_gap:
+            pairs.append(Pair(better, worse))
+    return pairs
+
+
+def dpo_loss(log_ratio_better: torch.Tensor, log_ratio_worse: torch.Tensor, beta: float) -> torch.Tensor:
+    """TRL's sigmoid DPO loss of each pair: -log sigma(beta (log pi/ref(better) - log pi/ref(worse)))."""
+    return -logsigmoid(beta * (log_ratio_better - log_ratio_worse))
+
+
+def _train(
+    model: PreTrainedModel,
+    critic: PreTrainedModel,
+    chat: Chat,
+    trunks: Sequence[Trunk],
+    settings: Improvement,
+    *,
+    seed: int,
+    monitor: Monitor,
+) -> Iterator[dict[str, float]]:
+    """Trains in place; the numbers of every step."""
+    reference = copy.deepcopy(model).eval().requires_grad_(False)
+    optimizer = build_optimizer(model, settings.optimizer, learning_rate=settings.learning_rate)
+    warmup = round(settings.warmup_ratio * settings.steps)
+    schedule = get_cosine_schedule_with_warmup(optimizer, warmup, settings.steps)
+    batches = _batches(trunks, settings.states_per_step, random.Random(seed))
+    rows = 1 + settings.states_per_step // min(len(trunk.states) for trunk in trunks)
+    sampler = CandidateSampler(model, chat, trunks, rows=rows, n=settings.candidates, new=settings.max_new_tokens)
+    generator = torch.Generator().manual_seed(seed)
+    model.eval()  # no dropout: the log-probabilities compared are those of the policy that acts
+    for step in range(settings.steps):
+        batch = next(batches)
+        candidates = sampler.draw(batch, temperature=settings.temperature, generator=generator)
+        numbers = _step(model, reference, critic, CandidateTrees(batch, candidates), candidates, settings)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        monitor.progress(step + 1, settings.steps, "policy updates")
+        if step % 10 == 9:
+            monitor.metrics(numbers, step + 1)
+        yield numbers
+
+
+def _batches(trunks: Sequence[Trunk], states: int, rng: random.Random) -> Iterator[list[Trunk]]:
+    """For ever: episodes of similar length with at least `states` states together, all once before any twice."""
+    while True:
+        ordered = sorted(trunks, key=lambda trunk: (len(trunk.states), rng.random()))
+        batches: list[list[Trunk]] = [[]]
+        for trunk in ordered:
+            if sum(len(member.states) for member in batches[-1]) >= states:
+                batches.append([])
+            batches[-1].append(trunk)
+        rng.shuffle(batches)
+        yield from batches
+
+
+def _step(
+    model: PreTrainedModel,
+    reference: PreTrainedModel,
+    critic: PreTrainedModel,
+    trees: CandidateTrees,
+    candidates: Sequence[Candidate],
+    settings: Improvement,
+) -> dict[str, float]:
+    """Gradients of one step, and what is to be watched: pairs, values, and how far the policy has gone."""
+    with torch.no_grad():
+        values = trees.values(critic)
+        reference_log_p = trees.log_probabilities(reference)
+    log_p = trees.log_probabilities(model)
+    ratio = log_p - reference_log_p
+    pairs = ranked_pairs(candidates, values.tolist(), settings.min_gap)
+    draws = torch.tensor([float(candidate.draws) for candidate in candidates])
+    numbers = {
+        "value": float((draws * values.sigmoid()).sum() / draws.sum()),
+        "kl": float((draws * ratio.detach()).sum() / draws.sum()),
+        "states_with_pair": len(pairs) / len({candidate.state for candidate in candidates}),
+        "pairs": float(len(pairs)),
+    }
+    if not pairs:
+        return {**numbers, "loss": 0.0, "pair_accuracy": 0.0, "gap": 0.0}
+    better = torch.tensor([pair.better for pair in pairs])
+    worse = torch.tensor([pair.worse for pair in pairs])
+    loss = dpo_loss(ratio[better], ratio[worse], settings.beta).mean()
+    if settings.sft_weight:
+        loss = loss - settings.sft_weight * log_p[better].mean()
+    loss.backward()
+    return {
+        **numbers,
+        "loss": float(loss.detach()),
+        "pair_accuracy": float((ratio[better] > ratio[worse]).float().mean()),
+        "gap": float((values[better] - values[worse]).mean()),
+    }

@@ -1,0 +1,168 @@
+"""The command line, called as a user calls it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from typer.testing import CliRunner, Result
+
+from agentprm_dagster import cli
+from agentprm_dagster.resources.tracker import MlflowTracker
+from toy import ToyInference
+
+ROW_KEYS = [
+    "experiment", "policy", "iteration", "split", "n", "successes", "success_rate", "ci_low", "ci_high",
+    "mean_actions", "mean_actions_won", "max_steps", "best_of", "seed", "by_task_type",
+]  # fmt: skip
+ANSWER_KEYS = ["observation", "admissible_commands", "won", "done"]
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def toy_cli(toy: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line plays the toy; MLflow is left out."""
+    monkeypatch.setattr("agentprm_dagster.commands.run.build_definitions", lambda experiments: toy)
+    monkeypatch.setattr("agentprm_dagster.commands.evaluate.InferenceResource", ToyInference)
+    monkeypatch.setattr(MlflowTracker, "reconcile", lambda self, store: [])
+
+
+@pytest.fixture(scope="module")
+def games(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("games")
+    result = call("games", "generate", "--dir", folder, "--train", 6, "--valid-seen", 6, "--valid-unseen", 6)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_run_makes_resumes_and_reports(toy_cli: None, home: Path) -> None:
+    first = call("run", "toy", "--iterations", 2)
+    assert first.exit_code == 0, first.output
+    assert "BoN(pi_2, prm[2])" in first.output
+    again = call("run", "toy", "--iterations", 2)
+    assert "made before" in again.output
+    rows = json.loads(call("report", "toy", "--json").output)
+    assert [(row["iteration"], row["best_of"]) for row in rows if row["split"] == "valid_seen"] == [
+        (0, 1), (0, 8), (1, 1), (1, 8), (2, 1), (2, 8)
+    ]  # fmt: skip
+    assert all(list(row) == ROW_KEYS for row in rows)
+
+    evaluated = call("evaluate", "toy", "-i", 2, "--split", "valid_unseen", "--best-of", 4, "--seed", 3, "--json")
+    (row,) = json.loads(evaluated.stdout)
+    assert list(row) == ROW_KEYS
+    assert (row["policy"], row["iteration"], row["best_of"], row["seed"], row["n"]) == ("pi_2", 2, 4, 3, 12)
+
+    up = json.loads(call("lineage", "toy", "prm", "-i", 2, "--json").output)
+    assert up["direction"] == "upstream"
+    assert up["root"]["asset"] == "prm"
+    assert "eval_report[2]" in call("lineage", "toy", "prm", "-i", 2, "--down").output
+
+    assert call("verify").exit_code == 0
+    page = next((home / "artifacts/toy/prm/1").glob("*/page.md"))
+    page.chmod(0o644)
+    page.write_text("tampered", encoding="utf-8")
+    tampered = call("verify")
+    assert tampered.exit_code == 1
+    assert "page.md" in tampered.output
+
+
+def test_a_stage_that_fails_is_told_in_its_own_words(toy_cli: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **settings: object) -> None:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr("agentprm_dagster.assets.mc_value_targets.targets_of", fail)
+    result = call("run", "toy")
+    assert result.exit_code == 1
+    assert "mc_value_targets failed: RuntimeError: the disk is full" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_play_answers_a_file_of_commands(games: Path, tmp_path: Path) -> None:
+    game = json.loads(call("games", "list", "--dir", games, "--json").output)[0]
+    commands = tmp_path / "commands.txt"
+    commands.write_text("look\nfly away\n", encoding="utf-8")
+    lines = [
+        json.loads(line) for line in call("play", game["path"], "--commands", commands, "--json").output.splitlines()
+    ]
+    assert all(list(line) == ANSWER_KEYS for line in lines)
+    assert lines[0]["observation"].startswith("-= Welcome to TextWorld, ALFRED! =-")
+    assert lines[2]["observation"] == "Nothing happens."
+    assert not any(line["done"] for line in lines)
+
+
+def test_the_walkthrough_wins(games: Path, tmp_path: Path) -> None:
+    game = json.loads(call("games", "list", "--dir", games, "--json").output)[-1]
+    way = json.loads(Path(game["path"]).read_text(encoding="utf-8"))["walkthrough"]
+    commands = tmp_path / "commands.txt"
+    commands.write_text("\n".join([*way, "look"]), encoding="utf-8")
+    folder = Path(game["path"]).parent
+    last = call("play", folder, "--commands", commands, "--json").output.splitlines()[-1]
+    assert json.loads(last)["won"] is True
+
+
+def test_games_are_counted(games: Path) -> None:
+    listed = call("games", "list", "--dir", games)
+    assert listed.exit_code == 0
+    assert "valid_unseen" in listed.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run"],
+        ["run", "nosuch"],
+        ["run", "smoke", "--iterations", "0"],
+        ["report", "smoke", "--nosuch"],
+        ["evaluate", "smoke"],
+    ],
+)
+def test_wrong_usage_is_2(arguments: list[str], home: Path) -> None:
+    assert call(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["lineage", "smoke", "prm", "-i", "1"], "smoke/prm[1] has no current version"),
+        (["evaluate", "smoke", "-i", "0"], "smoke/initial_policy[0] has no current version"),
+        (["play", "nosuch"], "found none"),
+        (["games", "list"], "agentprm games download"),
+    ],
+)
+def test_expected_errors_are_1_and_kind(
+    arguments: list[str], words: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ALFWORLD_DATA", str(home))
+    monkeypatch.setattr(sys, "argv", ["agentprm", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code == 1
+    told = capsys.readouterr().err
+    assert words in told
+    assert "Traceback" not in told
+
+
+def test_an_unknown_fault_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "app", fault)
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_doctor_tells_what_is_there(home: Path) -> None:
+    findings = {finding["topic"]: finding for finding in json.loads(call("doctor", "--json").output)}
+    assert findings["torch"]["ok"]
+    assert findings["home"]["found"].startswith(str(home))
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = {"dagster", "mlflow", "numpy", "pandas", "textworld", "torch", "transformers"}
+    code = f"import sys, agentprm_dagster.cli; print(*({heavy} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split() == []

@@ -1,0 +1,58 @@
+"""The table beside the paper's."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentprm_dagster.chart import draw
+from agentprm_dagster.core.evaluation import success
+from agentprm_dagster.core.results import COLUMNS, PAPER, cells, in_order, policy_name, results_report
+from agentprm_dagster.core.types import Episode
+
+
+def row(iteration: int, best_of: int, won: int, split: str = "valid_seen") -> dict[str, Any]:
+    episodes = [Episode(str(i), str(i), "pick_and_place_simple", "", (), i < won) for i in range(10)]
+    counted = success(episodes)
+    name = {"policy": f"pi_{iteration}", "iteration": iteration, "split": split, "best_of": best_of}
+    return {**name, **counted, "by_task_type": {"pick_and_place_simple": counted}}
+
+
+ROWS = [row(1, 8, 7), row(0, 1, 2), row(1, 1, 5), row(0, 8, 3), row(0, 1, 1, "valid_unseen")]
+
+
+def test_order_and_names() -> None:
+    names = [(line["split"], policy_name(line)) for line in in_order(ROWS)]
+    assert names == [
+        ("valid_seen", "pi_0"),
+        ("valid_seen", "BoN(pi_0, prm[1])"),
+        ("valid_seen", "pi_1"),
+        ("valid_seen", "BoN(pi_1, prm[1])"),
+        ("valid_unseen", "pi_0"),
+    ]
+
+
+def test_a_line_by_hand() -> None:
+    line = dict(zip(COLUMNS, cells(row(1, 1, 5)), strict=True))
+    assert (line["n"], line["success"], line["pick"], line["look"]) == ("10", "50.0%", "50%", "")
+
+
+@pytest.mark.parametrize("paper", PAPER, ids=lambda paper: paper.policy)
+def test_the_papers_rows_are_counts_of_134_games(paper: Any) -> None:
+    # Games by task type in the order of TASK_TYPES: pick, look, clean, heat, cool, pick two.
+    counts = [round(rate / 100 * n) for rate, n in zip(paper.by_task_type, (24, 18, 31, 23, 21, 17), strict=True)]
+    assert round(100 * sum(counts) / 134, 1) == paper.success
+
+
+def test_the_page_shows_both_tables_and_the_picture() -> None:
+    report = results_report(ROWS, "results.png")
+    assert "| valid_seen | BoN(pi_1, prm[1]) | 10 | 70.0% |" in report.preview
+    assert "| pi_3 | 88.1% | 12.7 |" in report.preview
+    assert "](results.png)" in report.preview
+    assert report.metrics["valid_seen pi_1 best of 8"] == 0.7
+
+
+def test_the_picture_is_the_same_every_time(tmp_path: Path) -> None:
+    draw(ROWS, tmp_path / "one.png")
+    draw(ROWS, tmp_path / "two.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()

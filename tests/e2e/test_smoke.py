@@ -1,0 +1,93 @@
+"""The real stages end to end on the `smoke` experiment: store, Dagster, MLflow and the command line agree."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.provenance.verify import verify
+
+AGENTPRM = Path(sys.executable).with_name("agentprm")
+
+
+def call(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "AGENTPRM_HOME": str(home)}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    return subprocess.run([AGENTPRM, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which `agentprm run smoke` was called."""
+    folder = tmp_path_factory.mktemp("home")
+    ran = call(folder, "run", "smoke")
+    assert ran.returncode == 0, ran.stderr
+    assert "BoN(pi_2, prm[2])" in ran.stdout
+    return folder
+
+
+def digests(home: Path) -> dict[str, str]:
+    return {str(made.version.slot): made.digest for made in ArtifactStore(home / "artifacts").artifacts()}
+
+
+def test_every_row_of_the_plan_is_there(home: Path) -> None:
+    rows = json.loads(call(home, "report", "smoke", "--json").stdout)
+    found = {(row["split"], row["iteration"], row["best_of"]) for row in rows}
+    assert found == {(split, i, n) for split in ("valid_seen", "valid_unseen") for i in (0, 1, 2) for n in (1, 2)}
+    assert verify(ArtifactStore(home / "artifacts")).sound
+
+
+def test_evaluating_again_gives_the_greedy_row_again(home: Path) -> None:
+    rows = json.loads(call(home, "report", "smoke", "--json").stdout)
+    (before,) = (row for row in rows if (row["split"], row["iteration"], row["best_of"]) == ("valid_seen", 1, 1))
+    arguments = ("-i", "1", "--split", "valid_seen", "--max-steps", "12", "--best-of", "1", "--json")
+    (now,) = json.loads(call(home, "evaluate", "smoke", *arguments).stdout)
+    assert {**now, "seed": before["seed"]} == before
+
+
+def test_resuming_makes_nothing_new(home: Path) -> None:
+    before = digests(home)
+    again = call(home, "run", "smoke")
+    assert again.returncode == 0
+    assert digests(home) == before
+
+
+def test_the_same_seed_gives_the_same_data_elsewhere(home: Path, tmp_path: Path) -> None:
+    assert call(tmp_path, "run", "smoke", "--iterations", "1").returncode == 0
+    first, second = digests(home), digests(tmp_path)
+    assert second
+    assert {slot: first[slot] for slot in second if "results" not in slot} == {
+        slot: digest for slot, digest in second.items() if "results" not in slot
+    }
+
+
+def test_dagster_shows_what_the_command_line_made(home: Path) -> None:
+    heads = digests(home)
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        assert all(run.is_success for run in instance.get_runs())
+        for asset in ("rollouts", "prm", "improved_policy", "eval_report"):
+            key = dg.AssetKey(["smoke", asset])
+            assert instance.get_materialized_partitions(key) == {"1", "2"}
+            event = instance.get_latest_data_version_record(key, partition_key="2")
+            assert event
+            assert event.asset_materialization
+            assert (event.asset_materialization.tags or {})["dagster/data_version"] == heads[f"smoke/{asset}[2]"]
+
+
+def test_mlflow_has_one_finished_run_an_artifact_and_the_checkpoints(home: Path) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{home / 'mlflow' / 'mlflow.db'}")
+    (experiment,) = (found for found in client.search_experiments() if found.name == "smoke")
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    made = {artifact.manifest.mlflow_run_id for artifact in ArtifactStore(home / "artifacts").artifacts()}
+    assert {run.info.run_id for run in runs} == made
+    aliases = {model.name: set(model.aliases) for model in client.search_registered_models()}
+    assert aliases["smoke-policy"] >= {"iteration-1", "iteration-2"}
+    assert aliases["smoke-prm"] == {"iteration-1", "iteration-2"}

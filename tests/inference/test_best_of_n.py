@@ -1,0 +1,88 @@
+"""Best-of-N with caches chooses what scoring every whole conversation from its start would choose."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from agentprm_dagster.config import Model
+from agentprm_dagster.core.dialogue import conversation, write_answer
+from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.inference import best_of_n
+from agentprm_dagster.inference.best_of_n import BestOfN
+from agentprm_dagster.inference.sampling import Sampled
+from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.embedded import build_model
+from agentprm_dagster.models.tokenizer import build_tokenizer
+
+FIRST = "You are in the middle of a room. You see a shelf 1, and a mug 2.\n\nYour task is to: put a mug in shelf."
+TEXTS = [FIRST, write_answer("I look for a mug.", "go to shelf 1"), "You arrive at shelf 1. On it, you see a mug 2."]
+START = Observation(FIRST, ("go to shelf 1", "look"), won=False, done=False)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("policy")
+    tokenizer = build_tokenizer(TEXTS * 30)
+    settings = Model(hidden_size=32, layers=2, heads=2, intermediate_size=64)
+    checkpoints.save(build_model(settings, tokenizer, seed=0), tokenizer, folder)
+    return folder
+
+
+def agent(checkpoint: Path, n: int, slots: int = 3) -> BestOfN:
+    return BestOfN(
+        checkpoints.load_policy(checkpoint),
+        checkpoints.load_tokenizer(checkpoint),
+        checkpoints.prm_from_policy(checkpoint, seed=1),
+        n=n,
+        dialogue="append",
+        slots=slots,
+        temperature=1.5,
+        max_new_tokens=12,
+        seed=3,
+    )
+
+
+def test_it_keeps_the_answer_of_highest_value(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    player, seen = agent(checkpoint, n=5), []
+    values = best_of_n.Judge._values
+
+    def watched(judge: best_of_n.Judge, *arguments: torch.Tensor) -> torch.Tensor:
+        seen.append(values(judge, *arguments))
+        return seen[-1]
+
+    draws: list[Sampled] = []
+    draw = player._draw
+    monkeypatch.setattr(best_of_n.Judge, "_values", watched)
+    monkeypatch.setattr(player, "_draw", lambda slots, n: draws.append(draw(slots, n)) or draws[-1])
+    prm = checkpoints.prm_from_policy(checkpoint, seed=1).eval()
+    histories = {slot: player.chat.prompt(conversation(FIRST, [], last_observation=True)) for slot in (0, 2)}
+    for slot in histories:
+        player.begin(slot, FIRST, [], START)
+    for _ in range(3):
+        answers = player.act([0, 2])
+        for row, slot in enumerate((0, 2)):
+            scored = [score(prm, [*histories[slot], *ids, player.chat.end]) for ids in draws[-1].tokens[row]]
+            assert seen[-1][row].tolist() == pytest.approx(scored, abs=1e-4)
+            best = draws[-1].tokens[row][max(range(5), key=scored.__getitem__)]
+            assert answers[row] == player.chat.decode(best)
+            observation = "Nothing happens." * (slot + 1)
+            histories[slot] += [*best, player.chat.end, *player.chat.follow_up(observation)]
+            turn = Turn(reason="", action="", observation=observation, response=answers[row])
+            player.observe(slot, turn, START)
+
+
+@torch.no_grad()
+def score(prm: torch.nn.Module, ids: list[int]) -> float:
+    hidden = prm.base_model(input_ids=torch.tensor([ids])).last_hidden_state
+    return float(prm.score(hidden[0, -1]))
+
+
+def test_the_same_seed_gives_the_same_answers(checkpoint: Path) -> None:
+    def play() -> list[str]:
+        player = agent(checkpoint, n=4)
+        for slot in range(3):
+            player.begin(slot, FIRST, [], START)
+        return player.act(range(3))
+
+    assert play() == play()

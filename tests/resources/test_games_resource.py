@@ -1,0 +1,59 @@
+"""Which games an experiment plays."""
+
+from pathlib import Path
+
+import pytest
+
+from agentprm_dagster.config import Evaluation, Experiment, Games
+from agentprm_dagster.envs.errors import GamesNotFoundError
+from agentprm_dagster.resources.games import GamesResource
+
+SMALL = Experiment(name="small", games=Games(train=24, valid_seen=12, valid_unseen=12))
+
+
+@pytest.fixture
+def games(home: Path) -> GamesResource:
+    return GamesResource()
+
+
+def test_generated_games_are_made_once(games: GamesResource) -> None:
+    root = games.root(SMALL)
+    made = root.stat().st_mtime_ns
+    assert games.root(SMALL.model_copy(update={"name": "other"})) == root
+    assert root.stat().st_mtime_ns == made
+    assert games.root(SMALL.model_copy(update={"seed": 1})) != root
+
+
+def test_splits_have_the_sizes_asked_for(games: GamesResource) -> None:
+    assert len(games.train(SMALL)) == 24
+    assert len(games.split(SMALL, "valid_seen")) == len(games.split(SMALL, "valid_unseen")) == 12
+    few = SMALL.model_copy(update={"evaluation": Evaluation(games=5)})
+    assert len(games.split(few, "valid_seen")) == 5
+
+
+def test_held_out_rooms_are_never_trained_on(games: GamesResource) -> None:
+    experiment = SMALL.model_copy(
+        update={"games": Games(train=None, valid_seen=12, valid_unseen=12, held_out_rooms=0.3, source="alfworld")}
+    )
+    assert experiment.games.source == "alfworld"
+    root = games.root(SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALFWORLD_DATA", str(root))
+        train, held_out = games.train(experiment), games.split(experiment, "train_held_out")
+    assert len(train) + len(held_out) == 24
+    assert held_out
+    assert not {game.room for game in train} & {game.room for game in held_out}
+
+
+def test_draws_depend_on_the_seed_alone(games: GamesResource) -> None:
+    first = games.draw(SMALL, 6, seed=1)
+    assert first == games.draw(SMALL, 6, seed=1)
+    assert first != games.draw(SMALL, 6, seed=2)
+    assert len(set(first)) == 6
+    assert len(games.draw(SMALL, None, seed=1)) == len(games.draw(SMALL, 1000, seed=1)) == 24
+
+
+def test_missing_real_games_are_told(games: GamesResource, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
+    with pytest.raises(GamesNotFoundError, match="agentprm games download"):
+        games.train(Experiment(name="real", games=Games(source="alfworld")))

@@ -1,0 +1,138 @@
+"""A toy experiment that needs no model: real games, rollouts, targets and evaluation; policies that are numbers."""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import dagster as dg
+
+from agentprm_dagster.config import Experiment
+from agentprm_dagster.core.dialogue import write_answer
+from agentprm_dagster.core.stage import Gate, Monitor, StageReport
+from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.definitions import build_definitions
+from agentprm_dagster.envs.game_file import Game
+from agentprm_dagster.envs.household import Household
+from agentprm_dagster.home import games_folder
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.games import GamesResource
+from agentprm_dagster.resources.inference import InferenceResource
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tracker import NullTracker
+
+TOY = """
+description: A toy whose policies are numbers, how often they know the way.
+iterations: 3
+games: {train: 12, valid_seen: 12, valid_unseen: 12}
+demonstrations: {episodes: 12, expert: walkthrough}
+rollouts: {games: 12, per_game: 4, branch_states: 0, slots: 8}
+gates: {min_wins: 1, min_losses: 1}
+"""
+SKILL = 0.3
+"""How often pi_0 knows the way; every iteration halves how often it does not."""
+
+
+def write_toy(folder: Path) -> None:
+    """Puts the experiment's YAML into a folder, to be named in AGENTPRM_EXPERIMENTS."""
+    folder.mkdir()
+    (folder / "toy.yaml").write_text(TOY, encoding="utf-8")
+
+
+def toy_definitions() -> dg.Definitions:
+    """The definitions of the toy alone."""
+    bound = {
+        "stages": StagesResource(artifacts=ArtifactsResource(), tracker=NullTracker(), games=GamesResource()),
+        "inference": ToyInference(),
+    }
+    return build_definitions({"toy": Experiment(name="toy", iterations=3)}, bound)
+
+
+def toy_trainers() -> dict[str, ModuleType]:
+    """What stands in for the training modules, which are then not imported (torch takes seconds)."""
+    return dict(
+        (
+            _module("sft", train_initial_policy=_initial_policy),
+            _module("process_reward_model", train_prm=_prm),
+            _module("policy_improvement", improve_policy=_improve),
+        )
+    )
+
+
+class ToyInference(InferenceResource):
+    """Agents that know every game's walkthrough and follow it as often as their skill says."""
+
+    def policy(self, checkpoint: Path, experiment: Experiment, *, temperature: float, seed: int) -> Any:
+        return ToyAgent(_skill(checkpoint), experiment.rollouts.slots, seed)
+
+    def best_of_n(
+        self, checkpoint: Path, prm: Path, experiment: Experiment, *, n: int, temperature: float, seed: int
+    ) -> Any:
+        return ToyAgent(1 - (1 - _skill(checkpoint)) ** n, experiment.rollouts.slots, seed)
+
+
+class ToyAgent:
+    """Decides at an episode's start whether it knows the way; if not, it looks around for ever."""
+
+    def __init__(self, skill: float, slots: int, seed: int) -> None:
+        self.slots = slots
+        self._skill = skill
+        self._random = random.Random(seed)
+        self._ways = dict(map(_way, sorted(games_folder().rglob("game.tw-pddl"))))
+        self._left: dict[int, list[str]] = {}
+
+    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+        knows = self._random.random() < self._skill
+        self._left[slot] = list(self._ways[first_observation]) if knows else []
+
+    def act(self, slots: Sequence[int]) -> list[str]:
+        return [write_answer("So it goes.", self._left[slot].pop(0) if self._left[slot] else "look") for slot in slots]
+
+    def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
+        pass
+
+    def propose(self, slots: Sequence[int], candidates: int) -> list[list[str]]:
+        raise AssertionError("the toy plays no branches")
+
+
+def _module(name: str, **functions: Callable[..., StageReport]) -> tuple[str, ModuleType]:
+    full_name = f"agentprm_dagster.training.{name}"
+    module = ModuleType(full_name)
+    vars(module).update(functions)
+    return full_name, module
+
+
+def _way(path: Path) -> tuple[str, tuple[str, ...]]:
+    game = Game.load(path)
+    return Household(game).reset().text, game.walkthrough
+
+
+def _skill(folder: Path) -> float:
+    return float(json.loads((folder / "policy.json").read_text(encoding="utf-8")))
+
+
+def _write(out: Path, skill: float, *gates: str) -> StageReport:
+    (out / "policy.json").write_text(json.dumps(skill), encoding="utf-8")
+    return StageReport({"skill": skill}, tuple(Gate(name, True, "as expected") for name in gates), f"Skill {skill}.")
+
+
+def _initial_policy(
+    episodes: Sequence[object], experiment: Experiment, out: Path, *, seed: int, monitor: Monitor
+) -> StageReport:
+    return _write(out, SKILL, "finite_loss")
+
+
+def _prm(
+    policy: Path, episodes: object, targets: object, experiment: Experiment, out: Path, **rest: object
+) -> StageReport:
+    return _write(out, _skill(policy), "better_than_constant", "orders_actions")
+
+
+def _improve(
+    policy: Path, prm: Path, episodes: object, experiment: Experiment, out: Path, *, seed: int, monitor: Monitor
+) -> StageReport:
+    monitor.progress(1, 1, "steps")
+    monitor.metrics({"skill": _skill(policy)}, 0)
+    return _write(out, 1 - (1 - _skill(policy)) / 2, "policy_finite", "kl_budget", "pairs_to_learn_from")
