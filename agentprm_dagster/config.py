@@ -60,11 +60,11 @@ class Model(Section):
 
     name: str = "embedded"
     """`embedded` builds a small Llama from the sizes below; `smollm2` is SmolLM2-135M; else a hub name or a path."""
-    hidden_size: Positive = 128
-    layers: Positive = 4
-    heads: Positive = 4
+    hidden_size: Positive = 96
+    layers: Positive = 3
+    heads: Positive = 3
     kv_heads: Positive = 1
-    intermediate_size: Positive = 384
+    intermediate_size: Positive = 288
     context: Positive = 2048
     """Longest conversation in tokens (embedded model)."""
 
@@ -91,7 +91,7 @@ class Sft(Section):
     epochs: PositiveFloat = 3
     optimizer: Literal["adamw", "muon"] = "muon"
     """Muon suits a small model trained from scratch, AdamW a pretrained one."""
-    learning_rate: PositiveFloat = 2e-3
+    learning_rate: PositiveFloat = 4e-3
     warmup_ratio: Probability = 0.05
     batch_episodes: Positive = 8
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
@@ -112,9 +112,11 @@ class Rollouts(Section):
     """Different sampled actions tried from such a state (k); 0 is the paper's way: whole episodes only."""
     branch_continuations: Positive = 1
     """Continuations played after each tried action (m)."""
-    slots: Positive = 128
+    branch_temperature: Temperature = 1.0
+    """Temperature at which the actions to try are drawn; they are continued at `temperature`."""
+    slots: Positive = 64
     """Episodes played at the same time."""
-    max_new_tokens: Positive = 40
+    max_new_tokens: Positive = 16
 
 
 class Targets(Section):
@@ -150,15 +152,19 @@ class Improvement(Section):
     """Policy improvement against the PRM (Eq. 3): Online DPO, reference pi_(i-1)."""
 
     steps: Positive = 150
-    states_per_step: Positive = 128
-    candidates: Annotated[int, Field(ge=2)] = 4
+    states_per_step: Positive = 192
+    states_per_episode: Positive = 8
+    """States drawn from one episode for a step: a step that sees few episodes learns their peculiarities."""
+    candidates: Annotated[int, Field(ge=2)] = 8
     """Actions sampled by the current policy at each state (n)."""
     temperature: Temperature = 1.0
-    max_new_tokens: Positive = 40
-    beta: PositiveFloat = 0.1
+    max_new_tokens: Positive = 16
+    beta: PositiveFloat = 1.0
     sft_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the negative log-likelihood of the chosen answer, beside the DPO loss; 0 is the paper's."""
-    min_gap: Annotated[float, Field(ge=0)] = 0.02
+    kl_weight: Annotated[float, Field(ge=0)] = 0.3
+    """Weight of KL(pi || pi_(i-1)) per answer over all that was drawn, beside the DPO loss; 0 is the paper's."""
+    min_gap: Probability = 0.05
     """Pairs whose PRM values differ by less are ties and not trained on."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: PositiveFloat = 3e-4

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.core.rollout import collect_rollouts, rollouts_report
+from agentprm_dagster.core.rollout import rollouts_report
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.tables import write_episodes
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
@@ -31,18 +31,7 @@ def rollouts(
     games = stage.games.draw(stage.experiment, settings.games, stage.seed)
 
     def collect(out: Path, monitor: Monitor) -> StageReport:
-        agent = inference.policy(policy.path, stage.experiment, temperature=settings.temperature, seed=stage.seed)
-        episodes = collect_rollouts(
-            agent,
-            stage.games.play(games),
-            per_game=settings.per_game,
-            max_steps=settings.max_steps,
-            branch_states=settings.branch_states,
-            branch_actions=settings.branch_actions,
-            branch_continuations=settings.branch_continuations,
-            seed=stage.seed,
-            monitor=monitor,
-        )
+        episodes = inference.rollouts(policy.path, stage.experiment, games, seed=stage.seed, monitor=monitor)
         write_episodes(episodes, out)
         return rollouts_report(
             episodes,

@@ -1,12 +1,29 @@
-"""A home of its own for every test that asks for one, and the toy experiment in it."""
+"""What tests of several parts share: a home of their own, the toy experiment, a few games, the smallest of models."""
 
 import sys
+from os import environ
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
 
+from agentprm_dagster.core.demonstrations import collect_demonstrations
+from agentprm_dagster.core.dialogue import conversation
+from agentprm_dagster.core.rollout import collect_rollouts
+from agentprm_dagster.core.stage import SilentMonitor
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.envs.games import find_games
+from agentprm_dagster.envs.generate import generate_games
+from agentprm_dagster.envs.playable import PlayableGame
+from scripted import Scripted, knowing
 from toy import toy_definitions, toy_trainers, write_toy
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+# For the smallest of models two threads wait for each other longer than they compute. Read when torch is imported.
+environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture
@@ -25,3 +42,96 @@ def toy(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dg.Defin
     for name, module in toy_trainers().items():
         monkeypatch.setitem(sys.modules, name, module)
     return toy_definitions()
+
+
+@pytest.fixture(scope="session")
+def household_games(tmp_path_factory: pytest.TempPathFactory) -> list[PlayableGame]:
+    """Two generated games of every task type."""
+    root = tmp_path_factory.mktemp("household")
+    generate_games(root, seed=4, counts={"train": 12}, size="small")
+    return [PlayableGame(ref) for ref in find_games(root, "train")]
+
+
+@pytest.fixture(scope="session")
+def demonstrations(household_games: list[PlayableGame]) -> list[Episode]:
+    """Each of these games won by its walkthrough, and played by the handcoded expert, which searches and errs."""
+    return [
+        episode
+        for expert in ("walkthrough", "handcoded")
+        for episode in collect_demonstrations(
+            household_games, expert=expert, episodes=12, max_steps=30, seed=0, monitor=SilentMonitor()
+        )
+    ]
+
+
+@pytest.fixture(scope="session")
+def rollouts(household_games: list[PlayableGame]) -> list[Episode]:
+    """Each of these games won, with branches of which some are won and some lost."""
+    return collect_rollouts(
+        Scripted(knowing(household_games)),
+        household_games,
+        per_game=1,
+        max_steps=12,
+        branch_states=2,
+        branch_actions=3,
+        branch_continuations=2,
+        branch_temperature=1.0,
+        seed=0,
+        monitor=SilentMonitor(),
+    )
+
+
+@pytest.fixture(scope="session")
+def corpus(demonstrations: list[Episode], rollouts: list[Episode]) -> list[str]:
+    """All that is said in these episodes."""
+    dialogues = (
+        conversation(episode.first_observation, episode.turns, last_observation=True)
+        for episode in (*demonstrations, *rollouts)
+    )
+    return [message["content"] for dialogue in dialogues for message in dialogue]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(corpus: list[str]) -> "PreTrainedTokenizerFast":
+    """The embedded tokenizer for the corpus."""
+    from agentprm_dagster.models.tokenizer import build_tokenizer
+
+    return build_tokenizer(corpus)
+
+
+@pytest.fixture(scope="session")
+def policy_folder(tokenizer: "PreTrainedTokenizerFast", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a tiny policy with random weights. Not to be written to."""
+    from agentprm_dagster.config import Model
+    from agentprm_dagster.models import checkpoints
+    from agentprm_dagster.models.embedded import build_model
+
+    folder = tmp_path_factory.mktemp("policy")
+    sizes = Model(hidden_size=32, layers=2, heads=4, kv_heads=1, intermediate_size=64)
+    checkpoints.save(build_model(sizes, tokenizer, seed=0), tokenizer, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def taught_folder(
+    demonstrations: list[Episode],
+    tokenizer: "PreTrainedTokenizerFast",
+    policy_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The checkpoint of that policy after some lessons: most of its answers have the agreed form, and end.
+
+    Not to be written to.
+    """
+    from agentprm_dagster.config import Sft
+    from agentprm_dagster.models import checkpoints
+    from agentprm_dagster.models.chat import Chat
+    from agentprm_dagster.training.sft import fit, sft_dataset
+
+    folder = tmp_path_factory.mktemp("taught")
+    model = checkpoints.load_policy(policy_folder)
+    lessons = sft_dataset(demonstrations[:12], Chat(tokenizer))
+    settings = Sft(epochs=20, learning_rate=2e-2, batch_episodes=2)
+    fit(model, tokenizer, lessons, settings, seed=0, monitor=SilentMonitor())
+    checkpoints.save(model, tokenizer, folder)
+    return folder

@@ -12,11 +12,14 @@ import dagster as dg
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.stage import Gate, Monitor, StageReport
-from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.core.types import Episode, Observation, Turn
 from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.envs.game_file import Game
+from agentprm_dagster.envs.games import GameRef
 from agentprm_dagster.envs.household import Household
+from agentprm_dagster.envs.playable import PlayableGame
 from agentprm_dagster.home import games_folder
+from agentprm_dagster.inference.rollout_worker import roll_out
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
@@ -67,6 +70,12 @@ class ToyInference(InferenceResource):
     def policy(self, checkpoint: Path, experiment: Experiment, *, temperature: float, seed: int) -> Any:
         return ToyAgent(_skill(checkpoint), experiment.rollouts.slots, seed)
 
+    def rollouts(
+        self, checkpoint: Path, experiment: Experiment, games: Sequence[GameRef], *, seed: int, monitor: Monitor
+    ) -> list[Episode]:
+        agent = self.policy(checkpoint, experiment, temperature=experiment.rollouts.temperature, seed=seed)
+        return roll_out(agent, [PlayableGame(game) for game in games], experiment, seed=seed, monitor=monitor)
+
     def best_of_n(
         self, checkpoint: Path, prm: Path, experiment: Experiment, *, n: int, temperature: float, seed: int
     ) -> Any:
@@ -93,7 +102,7 @@ class ToyAgent:
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         pass
 
-    def propose(self, slots: Sequence[int], candidates: int) -> list[list[str]]:
+    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
         raise AssertionError("the toy plays no branches")
 
 

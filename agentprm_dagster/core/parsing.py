@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-_AGREED = re.compile(r"\s*REASON:(?P<reason>.*?)\n\s*ACTION:(?P<action>[^\n]*\S[^\n]*)\s*", re.DOTALL)
+_AGREED = re.compile(r"\s*REASON:(?P<reason>.*?)\n\s*ACTION:\s*(?P<action>\S[^\n]*)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,11 @@ class Answer:
 
 
 def parse_answer(text: str) -> Answer:
-    """Reads "REASON: ... ACTION: ..."; an answer in any other form has no action and is not parsed."""
+    """Reads "REASON: ... ACTION: ...", the command on the same line or the next, as the two dialogue formats ask for.
+
+    An answer in any other form, with a second ACTION for one, has no action and is not parsed.
+    """
     match = _AGREED.fullmatch(text)
-    if match is None or "ACTION:" in match["reason"]:
+    if match is None or text.count("ACTION:") > 1:
         return Answer(reason="", action="", parsed=False)
     return Answer(reason=match["reason"].strip(), action=match["action"].strip(), parsed=True)

@@ -46,7 +46,7 @@ class Agent(Protocol):
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         """Tells a slot what its answer led to."""
 
-    def propose(self, slots: Sequence[int], candidates: int) -> list[list[str]]:
+    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
         """Several answers for each slot, none of which becomes part of its conversation."""
 
 
@@ -177,6 +177,7 @@ def branches(
     states: int,
     actions: int,
     continuations: int,
+    temperature: float,
     seed: int,
     monitor: Monitor,
 ) -> list[Start]:
@@ -194,7 +195,9 @@ def branches(
         for slot, (episode, turn) in enumerate(group):
             opened = _open(Start(episode.episode_id, by_id[episode.game], episode.turns[:turn]))
             agent.begin(slot, opened.first_observation, opened.turns, opened.observation)
-        for (episode, turn), answers in zip(group, agent.propose(range(len(group)), 2 * actions), strict=True):
+        for (episode, turn), answers in zip(
+            group, agent.propose(range(len(group)), 2 * actions, temperature), strict=True
+        ):
             tried = _different_actions(answers, actions)
             starts += [
                 Start(
@@ -234,6 +237,7 @@ def collect_rollouts(
     branch_states: int,
     branch_actions: int,
     branch_continuations: int,
+    branch_temperature: float,
     seed: int,
     monitor: Monitor,
 ) -> list[Episode]:
@@ -249,6 +253,7 @@ def collect_rollouts(
         states=branch_states,
         actions=branch_actions,
         continuations=branch_continuations,
+        temperature=branch_temperature,
         seed=seed,
         monitor=monitor,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -44,12 +45,12 @@ def read_episodes(folder: Path) -> list[Episode]:
     heads = pd.read_parquet(folder / EPISODES)
     heads["parent"] = heads["parent"].astype(object).where(heads["parent"].notna(), None)
     own: dict[str, list[Turn]] = {}
-    for row in pd.read_parquet(folder / TURNS).to_dict("records"):
-        episode_id = str(row.pop("episode_id"))
+    for row in _rows(pd.read_parquet(folder / TURNS)):
+        episode_id = row.pop("episode_id")
         row.pop("turn")
         own.setdefault(episode_id, []).append(Turn(**{**row, "candidates": tuple(row["candidates"])}))
     episodes: dict[str, Episode] = {}
-    for row in heads.to_dict("records"):
+    for row in _rows(heads):
         episode_id, length = row["episode_id"], row.pop("turns")
         parent = episodes.get(row["parent"])
         if row["parent"] and parent is None:
@@ -62,3 +63,7 @@ def read_episodes(folder: Path) -> list[Episode]:
             raise TableError(f"{folder}: episode {episode_id} has {len(turns)} turns, its row says {length}")
         episodes[episode_id] = Episode(**row, turns=turns)
     return list(episodes.values())
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return cast("list[dict[str, Any]]", frame.to_dict("records"))

@@ -13,7 +13,7 @@ def make_agent(max_steps: int, corrected: bool) -> Any:
     return (_CorrectedAgent if corrected else HandCodedTWAgent)(max_steps=max_steps)
 
 
-class _CorrectedAgent(HandCodedTWAgent):  # type: ignore[misc]  # alfworld has no types
+class _CorrectedAgent(HandCodedTWAgent):
     def get_task_policy(self, task_param: dict[str, Any]) -> type:
         policy = super().get_task_policy(task_param)
         return type(f"Corrected{policy.__name__}", (_NoticesMoves, policy), {})

@@ -4,8 +4,9 @@ from functools import cached_property
 
 from agentprm_dagster.core.demonstrations import Expert
 from agentprm_dagster.core.types import TaskType
+from agentprm_dagster.envs.game_file import Game
 from agentprm_dagster.envs.games import GameRef
-from agentprm_dagster.envs.household import Game, Household
+from agentprm_dagster.envs.household import Household
 
 
 class PlayableGame:

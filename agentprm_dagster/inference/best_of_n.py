@@ -45,7 +45,7 @@ class BestOfN(Policy):
     @torch.no_grad()
     def act(self, slots: Sequence[int]) -> list[str]:
         """Samples N answers for each slot and keeps the one that the PRM values most."""
-        sampled = self._draw(slots, self.n)
+        sampled = self._draw(slots, self.n, self.temperature)
         choice = self.judge.choose(slots, sampled, self.chat.end)
         self._keep(slots, sampled, choice)
         return [self.chat.decode(answers[c]) for answers, c in zip(sampled.tokens, choice, strict=True)]

@@ -50,23 +50,23 @@ class Policy:
     @torch.no_grad()
     def act(self, slots: Sequence[int]) -> list[str]:
         """Samples one answer for each slot and keeps it."""
-        sampled = self._draw(slots, 1)
+        sampled = self._draw(slots, 1, self.temperature)
         self._keep(slots, sampled, [0] * len(slots))
         return [self.chat.decode(answers[0]) for answers in sampled.tokens]
 
     @torch.no_grad()
-    def propose(self, slots: Sequence[int], candidates: int) -> list[list[str]]:
+    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
         """Samples several answers for each slot; none is kept, and the slots must begin anew afterwards."""
-        sampled = self._draw(slots, candidates)
+        sampled = self._draw(slots, candidates, temperature)
         return [[self.chat.decode(ids) for ids in answers] for answers in sampled.tokens]
 
-    def _draw(self, slots: Sequence[int], candidates: int) -> Sampled:
+    def _draw(self, slots: Sequence[int], candidates: int, temperature: float) -> Sampled:
         hidden = read_pending(self.cache, self.conversations, slots)
         return self.sampler.draw(
             slots,
             hidden[:, None].expand(-1, candidates, -1),
             self.cache.lengths[list(slots)][:, None].expand(-1, candidates),
-            temperature=self.temperature,
+            temperature=temperature,
             max_new_tokens=self.max_new_tokens,
             generator=self.generator,
         )

@@ -1,4 +1,4 @@
-"""Sampling whole answers from a model over slots: several candidates from one conversation, without reading it twice."""
+"""Sampling whole answers from a model over slots: several from one conversation, which is read once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

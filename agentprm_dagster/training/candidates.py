@@ -37,18 +37,20 @@ class Candidate:
     """How often it was drawn."""
 
 
-def trunk_of(chat: Chat, episode: Episode) -> Trunk:
-    """The states of an episode, each right before an answer."""
+def trunk_of(chat: Chat, episode: Episode, turns: Sequence[int]) -> Trunk:
+    """The states of an episode before the answers of the given turns."""
     encoded = chat.episode(episode.first_observation, episode.turns)
-    states = [start for start, _ in encoded.answers]
+    states = [encoded.answers[turn][0] for turn in turns]
     return Trunk(encoded.ids[: states[-1]], states)
 
 
 class CandidateSampler:
     """Draws n answers in every state of a batch of trunks with a model whose weights may change in between."""
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, trunks: Sequence[Trunk], *, rows: int, n: int, new: int):
-        widest = max(len(trunk.ids) + len(trunk.states) * n * new for trunk in trunks)
+    def __init__(
+        self, model: PreTrainedModel, chat: Chat, trunks: Sequence[Trunk], *, rows: int, states: int, n: int, new: int
+    ):
+        widest = max(len(trunk.ids) for trunk in trunks) + states * n * new
         self.chat, self.n, self.new = chat, n, new
         self.cache = SlotModel(model, slots=rows, capacity=widest)
         banned = chat.tokenizer.all_special_ids
@@ -97,7 +99,8 @@ class CandidateTrees:
     def __init__(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate]) -> None:
         self.trees = [TokenTree() for _ in trunks]
         roots = [tree.add(trunk.ids) for tree, trunk in zip(self.trees, trunks, strict=True)]
-        rows, before, tokens, lengths, ends = [], [], [], [], []
+        tokens: list[int] = []
+        rows, before, lengths, ends = [], [], [], []
         for candidate in candidates:
             trunk, turn = candidate.state
             tree, length = self.trees[trunk], trunks[trunk].states[turn]
@@ -114,12 +117,23 @@ class CandidateTrees:
         self.last = torch.tensor(lengths).cumsum(0) - 1
         self.ends = torch.tensor(ends)
 
-    def log_probabilities(self, model: PreTrainedModel) -> torch.Tensor:
-        """log pi(answer | state) of every candidate, summed over its tokens (C,)."""
+    def token_log_probabilities(self, model: PreTrainedModel) -> torch.Tensor:
+        """log pi(. | before) at every candidate token, all vocabulary (N, V)."""
         hidden = read_trees(model, self.trees)[self.rows, self.before]
-        logits = model.get_output_embeddings()(hidden).float()
-        picked = logits.gather(-1, self.tokens[:, None]).squeeze(-1) - logits.logsumexp(-1)
-        return torch.zeros(len(self.last)).index_add(0, self.owner, picked)
+        log_p: torch.Tensor = model.get_output_embeddings()(hidden).float().log_softmax(-1)
+        return log_p
+
+    def drawn(self, log_p: torch.Tensor) -> torch.Tensor:
+        """The log-probabilities of the tokens that were drawn (N,)."""
+        return log_p.gather(-1, self.tokens[:, None]).squeeze(-1)
+
+    def answer_sums(self, per_token: torch.Tensor) -> torch.Tensor:
+        """Sums of a quantity per token (N,) over each candidate's tokens (C,)."""
+        return per_token.new_zeros(len(self.last)).index_add(0, self.owner, per_token)
+
+    def log_probabilities(self, model: PreTrainedModel) -> torch.Tensor:
+        """log pi(answer | state) of every candidate (C,)."""
+        return self.answer_sums(self.drawn(self.token_log_probabilities(model)))
 
     def values(self, prm: PreTrainedModel) -> torch.Tensor:
         """The PRM's logit of every candidate (C,), read at its end token."""

@@ -1,6 +1,6 @@
 """Ties transformers trainers to a stage's monitor, and keeps them quiet otherwise."""
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from agentprm_dagster.core.stage import Monitor
 
@@ -24,4 +24,10 @@ class MonitorCallback(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: object,
     ) -> None:
-        self.monitor.metrics({name: value for name, value in (logs or {}).items()}, state.global_step)
+        self.monitor.metrics(logs or {}, state.global_step)
+
+
+def watch(trainer: Trainer, monitor: Monitor) -> None:
+    """The monitor is told what the trainer would print."""
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(MonitorCallback(monitor))

@@ -16,7 +16,8 @@ class MuonAdamW(torch.optim.Optimizer):
     """
 
     def __init__(self, model: torch.nn.Module, *, learning_rate: float, weight_decay: float) -> None:
-        matrices, rest = [], []
+        matrices: list[torch.nn.Parameter] = []
+        rest: list[torch.nn.Parameter] = []
         for name, parameter in model.named_parameters():
             in_trunk = parameter.ndim == 2 and "embed" not in name and "score" not in name and "lm_head" not in name
             (matrices if in_trunk else rest).append(parameter)
@@ -26,8 +27,11 @@ class MuonAdamW(torch.optim.Optimizer):
             ),
             torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
         ]
-        # The groups are shared, not copied: a schedule that sets their learning rates reaches both parts.
-        super().__init__([group for part in self.parts for group in part.param_groups], {})
+        super().__init__(self._groups(), {})
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """The parts' own groups, not copies: a schedule that sets their learning rates reaches the parts."""
+        return [group for part in self.parts for group in part.param_groups]
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One step of both parts."""
@@ -42,6 +46,8 @@ class MuonAdamW(torch.optim.Optimizer):
         """Restores both parts."""
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
+        # Loading gives the parts new groups; accelerate loads as soon as it wraps an optimiser.
+        self.param_groups = self._groups()
 
 
 def build_optimizer(

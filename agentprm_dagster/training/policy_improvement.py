@@ -1,12 +1,17 @@
 """Policy improvement against the PRM (the paper's Eq. 3) by Online DPO with the last policy as reference.
 
-At every step the current policy answers n times in each state of some episodes, the PRM ranks the answers, and the DPO
-loss draws the policy from the worst towards the best of each state. Answers that are equal, or that the PRM does not
-tell apart, are not trained on. Sampling, scoring and the loss share the episode's tokens between all its states.
+At every step the current policy answers n times in each of some states, the PRM ranks the answers, and the DPO loss
+draws the policy from the worst towards the best of each state. Answers that are equal, or whose values the PRM does not
+tell apart, are not trained on. The states are those that rollouts branched at, where the policy does not always give
+the same answer: elsewhere there is nothing to choose from. Only a few states of a step yield a pair, and what they
+teach must not disturb all else, so that the KL term of Eq. 3 is also there in full, over every token drawn.
+
+Sampling, scoring and the loss share the episode's tokens between all its states.
 """
 
 import copy
 import random
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,10 +47,22 @@ def improve_policy(
     use_grouped_attention(model)
     use_grouped_attention(critic)
     chat = Chat(tokenizer)
-    trunks = [trunk_of(chat, episode) for episode in episodes if episode.parent is None and episode.turns]
+    trunks = [trunk_of(chat, episode, turns) for episode, turns in contested_states(episodes)]
     history = list(_train(model, critic.eval(), chat, trunks, experiment.improvement, seed=seed, monitor=monitor))
     checkpoints.save(model, tokenizer, out)
     return improvement_report(history, planned=experiment.improvement.steps, max_kl=experiment.gates.max_kl)
+
+
+def contested_states(episodes: Sequence[Episode]) -> list[tuple[Episode, list[int]]]:
+    """Whole episodes with the turns that branches start at; with all their turns where nothing was branched."""
+    starts: dict[str, set[int]] = defaultdict(set)
+    for episode in episodes:
+        if episode.parent:
+            starts[episode.parent].add(episode.start)
+    whole = [episode for episode in episodes if episode.parent is None and episode.turns]
+    if not starts:
+        return [(episode, list(range(len(episode.turns)))) for episode in whole]
+    return [(episode, sorted(starts[episode.episode_id])) for episode in whole if starts[episode.episode_id]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +74,7 @@ class Pair:
 
 
 def ranked_pairs(candidates: Sequence[Candidate], values: Sequence[float], min_gap: float) -> list[Pair]:
-    """The best against the worst answer of each state, where the PRM's logits differ by at least `min_gap`."""
+    """The best against the worst answer of each state, where their values differ by at least `min_gap`."""
     by_state: dict[tuple[int, int], list[int]] = {}
     for i, candidate in enumerate(candidates):
         by_state.setdefault(candidate.state, []).append(i)
@@ -90,9 +107,17 @@ def _train(
     optimizer = build_optimizer(model, settings.optimizer, learning_rate=settings.learning_rate)
     warmup = round(settings.warmup_ratio * settings.steps)
     schedule = get_cosine_schedule_with_warmup(optimizer, warmup, settings.steps)
-    batches = _batches(trunks, settings.states_per_step, random.Random(seed))
-    rows = 1 + settings.states_per_step // min(len(trunk.states) for trunk in trunks)
-    sampler = CandidateSampler(model, chat, trunks, rows=rows, n=settings.candidates, new=settings.max_new_tokens)
+    batches = _batches(trunks, settings, random.Random(seed))
+    rows = max(settings.states_per_step // settings.states_per_episode, 1)
+    sampler = CandidateSampler(
+        model,
+        chat,
+        trunks,
+        rows=rows,
+        states=settings.states_per_episode,
+        n=settings.candidates,
+        new=settings.max_new_tokens,
+    )
     generator = torch.Generator().manual_seed(seed)
     model.eval()  # no dropout: the log-probabilities compared are those of the policy that acts
     for step in range(settings.steps):
@@ -109,17 +134,18 @@ def _train(
         yield numbers
 
 
-def _batches(trunks: Sequence[Trunk], states: int, rng: random.Random) -> Iterator[list[Trunk]]:
-    """For ever: episodes of similar length with at least `states` states together, all once before any twice."""
+def _batches(trunks: Sequence[Trunk], settings: Improvement, rng: random.Random) -> Iterator[list[Trunk]]:
+    """For ever: a few states each of several episodes, all episodes once before any twice."""
+    size = max(settings.states_per_step // settings.states_per_episode, 1)
     while True:
-        ordered = sorted(trunks, key=lambda trunk: (len(trunk.states), rng.random()))
-        batches: list[list[Trunk]] = [[]]
-        for trunk in ordered:
-            if sum(len(member.states) for member in batches[-1]) >= states:
-                batches.append([])
-            batches[-1].append(trunk)
-        rng.shuffle(batches)
-        yield from batches
+        shuffled = rng.sample(trunks, len(trunks))
+        for first in range(0, len(shuffled), size):
+            yield [_some_states(trunk, settings.states_per_episode, rng) for trunk in shuffled[first : first + size]]
+
+
+def _some_states(trunk: Trunk, count: int, rng: random.Random) -> Trunk:
+    states = sorted(rng.sample(trunk.states, min(count, len(trunk.states))))
+    return Trunk(trunk.ids[: states[-1]], states)
 
 
 def _step(
@@ -132,15 +158,16 @@ def _step(
 ) -> dict[str, float]:
     """Gradients of one step, and what is to be watched: pairs, values, and how far the policy has gone."""
     with torch.no_grad():
-        values = trees.values(critic)
-        reference_log_p = trees.log_probabilities(reference)
-    log_p = trees.log_probabilities(model)
-    ratio = log_p - reference_log_p
-    pairs = ranked_pairs(candidates, values.tolist(), settings.min_gap)
+        values = trees.values(critic).sigmoid()
+        reference_tokens = trees.token_log_probabilities(reference)
+    tokens = trees.token_log_probabilities(model)
+    ratio = trees.answer_sums(trees.drawn(tokens) - trees.drawn(reference_tokens))
     draws = torch.tensor([float(candidate.draws) for candidate in candidates])
+    kl = (draws * trees.answer_sums(kl_divergence(tokens, reference_tokens))).sum() / draws.sum()
+    pairs = ranked_pairs(candidates, values.tolist(), settings.min_gap)
     numbers = {
-        "value": float((draws * values.sigmoid()).sum() / draws.sum()),
-        "kl": float((draws * ratio.detach()).sum() / draws.sum()),
+        "value": float((draws * values).sum() / draws.sum()),
+        "kl": float(kl.detach()),
         "states_with_pair": len(pairs) / len({candidate.state for candidate in candidates}),
         "pairs": float(len(pairs)),
     }
@@ -148,9 +175,9 @@ def _step(
         return {**numbers, "loss": 0.0, "pair_accuracy": 0.0, "gap": 0.0}
     better = torch.tensor([pair.better for pair in pairs])
     worse = torch.tensor([pair.worse for pair in pairs])
-    loss = dpo_loss(ratio[better], ratio[worse], settings.beta).mean()
-    if settings.sft_weight:
-        loss = loss - settings.sft_weight * log_p[better].mean()
+    dpo = dpo_loss(ratio[better], ratio[worse], settings.beta).mean()
+    likelihood = trees.answer_sums(trees.drawn(tokens))[better].mean()
+    loss = dpo + settings.kl_weight * kl - settings.sft_weight * likelihood
     loss.backward()
     return {
         **numbers,
@@ -158,3 +185,8 @@ def _step(
         "pair_accuracy": float((ratio[better] > ratio[worse]).float().mean()),
         "gap": float((values[better] - values[worse]).mean()),
     }
+
+
+def kl_divergence(log_p: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
+    """KL(p || q) of categorical distributions given by log-probabilities (..., V), in nats (...)."""
+    return (log_p.exp() * (log_p - log_q)).sum(-1)

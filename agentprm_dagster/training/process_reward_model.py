@@ -28,7 +28,7 @@ from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.token_tree import TokenTree, read_trees
 from agentprm_dagster.training.episode_trees import families, family_trees
-from agentprm_dagster.training.monitoring import MonitorCallback
+from agentprm_dagster.training.monitoring import watch
 from agentprm_dagster.training.optimizers import build_optimizer
 
 
@@ -209,12 +209,12 @@ def fit(model: PreTrainedModel, batches: list[list[Example]], settings: Prm, *, 
         trainer = _PrmTrainer(
             model=model,
             args=args,
-            train_dataset=batches,  # type: ignore[arg-type]
+            train_dataset=batches,
             data_collator=lambda rows: {"examples": rows[0]},
-            optimizers=(build_optimizer(model, settings.optimizer, learning_rate=settings.learning_rate), None),  # type: ignore[arg-type]
-            callbacks=[MonitorCallback(monitor)],
+            optimizers=(build_optimizer(model, settings.optimizer, learning_rate=settings.learning_rate), None),
             pairwise_weight=settings.pairwise_weight,
         )
+        watch(trainer, monitor)
         return float(trainer.train().training_loss)
 
 

@@ -17,7 +17,7 @@ from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.embedded import build_model
 from agentprm_dagster.models.tokenizer import build_tokenizer
-from agentprm_dagster.training.monitoring import MonitorCallback
+from agentprm_dagster.training.monitoring import watch
 from agentprm_dagster.training.optimizers import build_optimizer
 
 
@@ -93,7 +93,7 @@ def fit(
             train_sampling_strategy="group_by_length",
             max_length=None,
             bf16=False,
-            gradient_checkpointing=False,
+            activation_checkpointing=False,
             seed=seed,
             logging_steps=10,
             report_to=[],
@@ -107,7 +107,7 @@ def fit(
             train_dataset=dataset,
             processing_class=tokenizer,
             optimizers=(optimizer, None),
-            callbacks=[MonitorCallback(monitor)],
         )
+        watch(trainer, monitor)
         outcome = trainer.train()
     return {"train_loss": outcome.training_loss, "steps": outcome.global_step}

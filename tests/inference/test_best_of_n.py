@@ -54,7 +54,7 @@ def test_it_keeps_the_answer_of_highest_value(checkpoint: Path, monkeypatch: pyt
     draws: list[Sampled] = []
     draw = player._draw
     monkeypatch.setattr(best_of_n.Judge, "_values", watched)
-    monkeypatch.setattr(player, "_draw", lambda slots, n: draws.append(draw(slots, n)) or draws[-1])
+    monkeypatch.setattr(player, "_draw", lambda *arguments: draws.append(draw(*arguments)) or draws[-1])
     prm = checkpoints.prm_from_policy(checkpoint, seed=1).eval()
     histories = {slot: player.chat.prompt(conversation(FIRST, [], last_observation=True)) for slot in (0, 2)}
     for slot in histories:

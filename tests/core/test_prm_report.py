@@ -1,0 +1,78 @@
+"""How a process reward model is judged, by hand."""
+
+from math import log
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from agentprm_dagster.core.prm_report import action_ordering, calibration_error, prm_report, soft_bce
+
+# State s: three actions tried, one of them twice; state t: two that are worth the same; state u: one.
+SCORED = pd.DataFrame(
+    [
+        ("s", "a", 1.0, 2.0),
+        ("s", "a", 1.0, 2.0),
+        ("s", "b", 0.5, 3.0),
+        ("s", "c", 0.0, -1.0),
+        ("t", "a", 0.5, 0.0),
+        ("t", "b", 0.5, 9.0),
+        ("u", "a", 1.0, 1.0),
+    ],
+    columns=["state", "action", "q", "logit"],
+)
+
+
+def test_soft_bce() -> None:
+    target, probability = pd.Series([1.0, 0.0, 0.25]), pd.Series([0.8, 0.4, 0.5])
+    assert soft_bce(target, probability) == pytest.approx((-log(0.8) - log(0.6) - log(0.5)) / 3)
+
+
+def test_a_certain_error_is_finite() -> None:
+    assert np.isfinite(soft_bce(pd.Series([1.0]), pd.Series([0.0])))
+
+
+def test_ordering() -> None:
+    # Of a > b, a > c, b > c the first is the wrong way round; gaps 2 - 3, 2 + 1, 3 + 1.
+    assert action_ordering(SCORED) == {
+        "ordered_pairs": 3.0,
+        "ordering_accuracy": pytest.approx(2 / 3),
+        "ordering_gap": pytest.approx(2.0),
+    }
+
+
+def test_a_tie_of_the_model_is_half_right() -> None:
+    assert action_ordering(SCORED.assign(logit=0.0))["ordering_accuracy"] == 0.5
+
+
+def test_nothing_to_order_is_chance() -> None:
+    assert action_ordering(SCORED[SCORED["state"] != "s"]) == {
+        "ordered_pairs": 0.0,
+        "ordering_accuracy": 0.5,
+        "ordering_gap": 0.0,
+    }
+
+
+def test_calibration() -> None:
+    # Two bins: 0.15 said where 0.5 came, twice; 1.0 said where 0.8 came, once.
+    predicted, observed = pd.Series([0.1, 0.2, 1.0]), pd.Series([0.0, 1.0, 0.8])
+    assert calibration_error(predicted, observed, bins=2) == pytest.approx((2 * 0.35 + 0.2) / 3)
+    assert calibration_error(observed, observed) == 0.0
+
+
+def passed(scored: pd.DataFrame, **limits: float) -> dict[str, bool]:
+    limits = {"max_loss": 1.0, "min_ordering": 0.5, **limits}
+    report = prm_report(scored, constant=float(scored["q"].mean()), train_loss=0.1, **limits)
+    return {gate.name: gate.passed for gate in report.gates}
+
+
+def test_gates() -> None:
+    good = SCORED.assign(logit=(SCORED["q"] - 0.5) * 4)
+    assert passed(good) == {"better_than_constant": True, "orders_actions": True}
+    assert passed(good.assign(logit=-good["logit"])) == {"better_than_constant": False, "orders_actions": False}
+    assert not passed(good, max_loss=0.5)["better_than_constant"]
+    assert not passed(SCORED, min_ordering=0.7)["orders_actions"]
+
+
+def test_where_no_two_actions_differ_there_is_nothing_to_order() -> None:
+    assert passed(SCORED[SCORED["state"] != "s"])["orders_actions"]

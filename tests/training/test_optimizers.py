@@ -1,0 +1,62 @@
+"""Muon on the trunk's matrices, AdamW on the rest, one schedule for both."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+from agentprm_dagster.models import checkpoints
+from agentprm_dagster.training.optimizers import MuonAdamW, OptimizerName, build_optimizer
+
+
+def test_every_parameter_has_one_optimizer(policy_folder: Path) -> None:
+    prm = checkpoints.prm_from_policy(policy_folder, seed=0)
+    optimizer = build_optimizer(prm, "muon", learning_rate=0.1, weight_decay=0.01)
+    assert isinstance(optimizer, MuonAdamW)
+    by_muon, by_adamw = ([p for group in part.param_groups for p in group["params"]] for part in optimizer.parts)
+    names = {parameter: name for name, parameter in prm.named_parameters()}
+    assert sorted(names[p] for p in [*by_muon, *by_adamw]) == sorted(names.values())
+    assert {names[p].split(".")[-2] for p in by_muon} == {
+        *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    }
+    assert {names[p].split(".")[-2] for p in by_adamw} == {
+        *("embed_tokens", "input_layernorm", "post_attention_layernorm", "norm", "score")
+    }
+
+
+@pytest.mark.parametrize("restored", [False, True])
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_schedule_reaches_all_parameters(policy_folder: Path, name: OptimizerName, restored: bool) -> None:
+    model = checkpoints.load_policy(policy_folder)
+    optimizer = build_optimizer(model, name, learning_rate=0.1)
+    if restored:
+        optimizer.load_state_dict(optimizer.state_dict())
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: float(step > 0))
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    for moved in (False, True):
+        model(torch.tensor([[7, 8, 9]]), labels=torch.tensor([[7, 8, 9]])).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        same = [torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)]
+        assert not any(same) if moved else all(same)
+
+
+def test_its_state_can_be_stored(policy_folder: Path) -> None:
+    def stepped(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+        model(torch.tensor([[7, 8, 9]]), labels=torch.tensor([[7, 8, 9]])).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return [parameter.detach().clone() for parameter in model.parameters()]
+
+    model = checkpoints.load_policy(policy_folder)
+    optimizer = build_optimizer(model, "muon", learning_rate=0.01)
+    stepped(model, optimizer)
+    weights, state = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    other = checkpoints.load_policy(policy_folder)
+    other.load_state_dict(weights)
+    restored = build_optimizer(other, "muon", learning_rate=0.01)
+    restored.load_state_dict(state)
+    for mine, theirs in zip(stepped(model, optimizer), stepped(other, restored), strict=True):
+        assert torch.equal(mine, theirs)

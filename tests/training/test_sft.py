@@ -1,0 +1,180 @@
+"""Fine-tuning on demonstrations: what is learnt from, and that the result is an ordinary checkpoint."""
+
+import math
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from trl import SFTConfig, SFTTrainer
+
+from agentprm_dagster.config import Experiment, Model, Sft
+from agentprm_dagster.core.dialogue import conversation
+from agentprm_dagster.core.stage import SilentMonitor
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.training.optimizers import OptimizerName
+from agentprm_dagster.training.sft import fit, sft_dataset, train_initial_policy
+
+
+class Notes:
+    """A monitor that remembers."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, int]] = []
+        self.numbers: list[dict[str, float]] = []
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        self.steps.append((done, total))
+
+    def metrics(self, values: dict[str, float], step: int) -> None:
+        self.numbers.append(values)
+
+
+def test_what_is_learnt_is_exactly_the_answers(
+    tokenizer: PreTrainedTokenizerFast, demonstrations: list[Episode]
+) -> None:
+    rows = sft_dataset(demonstrations, Chat(tokenizer))
+    assert len(rows) == len(demonstrations)
+    for row, episode in zip(rows, demonstrations, strict=True):
+        learnt = [label for label in row["labels"] if label != -100]
+        assert tokenizer.decode(learnt) == "".join(f"{turn.response}<|end|>" for turn in episode.turns)
+        for label, token in zip(row["labels"], row["input_ids"], strict=True):
+            assert label in (-100, token)
+
+
+def trl_trainer(folder: Path, policy: Path, rows: datasets.Dataset, **settings: object) -> SFTTrainer:
+    args = SFTConfig(
+        output_dir=str(folder),
+        report_to=[],
+        max_length=None,
+        bf16=False,
+        use_cpu=True,
+        disable_tqdm=True,
+        activation_checkpointing=False,
+        **settings,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(policy)
+    model = AutoModelForCausalLM.from_pretrained(policy)
+    return SFTTrainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
+
+
+def test_the_loss_is_trls_own_on_assistant_turns(
+    policy_folder: Path, demonstrations: list[Episode], tmp_path: Path
+) -> None:
+    episodes = demonstrations[:3]
+    ours = sft_dataset(episodes, Chat(checkpoints.load_tokenizer(policy_folder)))
+    theirs = datasets.Dataset.from_list(
+        [{"messages": conversation(episode.first_observation, episode.turns)} for episode in episodes]
+    )
+    by_labels = trl_trainer(tmp_path, policy_folder, ours)
+    by_roles = trl_trainer(tmp_path, policy_folder, theirs, assistant_only_loss=True)
+    batches = [trainer.data_collator(list(trainer.train_dataset)) for trainer in (by_labels, by_roles)]
+    assert torch.equal(batches[0]["input_ids"], batches[1]["input_ids"])
+    assert torch.equal(batches[0]["labels"], batches[1]["labels"])
+    losses = [
+        float(trainer.compute_loss(trainer.model, batch).detach())
+        for trainer, batch in zip((by_labels, by_roles), batches, strict=True)
+    ]
+    assert losses[0] == pytest.approx(losses[1])
+    assert losses[0] == pytest.approx(cross_entropy(policy_folder, ours), rel=1e-4)
+
+
+@torch.no_grad()
+def cross_entropy(policy: Path, rows: datasets.Dataset) -> float:
+    """The mean over all learnt tokens, each episode read for itself."""
+    model = checkpoints.load_policy(policy)
+    losses = []
+    for row in rows:
+        log_p = model(torch.tensor([row["input_ids"]])).logits[0].log_softmax(-1)
+        losses += [-float(log_p[t - 1, label]) for t, label in enumerate(row["labels"]) if label != -100]
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_two_steps_move_every_parameter(
+    policy_folder: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    demonstrations: list[Episode],
+    optimizer: OptimizerName,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    model, before = checkpoints.load_policy(policy_folder), checkpoints.load_policy(policy_folder)
+    settings = Sft(epochs=1, batch_episodes=4, learning_rate=1e-3, warmup_ratio=0, optimizer=optimizer)
+    notes = Notes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        rows = sft_dataset(demonstrations[:8], Chat(tokenizer))
+        told = fit(model, tokenizer, rows, settings, seed=0, monitor=notes)
+    assert told["steps"] == 2
+    assert math.isfinite(told["train_loss"])
+    for (name, parameter), old in zip(model.named_parameters(), before.parameters(), strict=True):
+        assert not torch.equal(parameter, old), name
+        assert bool(parameter.isfinite().all()), name
+    assert notes.steps == [(1, 2), (2, 2)]
+    assert notes.numbers
+    assert capfd.readouterr().out == "", "the monitor is told, and nobody else"
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_the_last_of_many_steps_is_a_small_one(
+    policy_folder: Path, tokenizer: PreTrainedTokenizerFast, demonstrations: list[Episode], optimizer: OptimizerName
+) -> None:
+    model = checkpoints.load_policy(policy_folder)
+    weights: list[torch.Tensor] = []
+
+    class Watch(SilentMonitor):
+        def progress(self, done: int, total: int, what: str) -> None:
+            weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+
+    rows = sft_dataset(demonstrations[:8], Chat(tokenizer))
+    fit(model, tokenizer, rows, Sft(epochs=6, batch_episodes=4, optimizer=optimizer), seed=0, monitor=Watch())
+    moved = [float((after - before).norm()) for before, after in pairwise(weights)]
+    assert moved[-1] < moved[0] / 5, "the learning rate fell, and the trainer's optimiser noticed"
+
+
+def test_the_same_seed_gives_the_same_weights(
+    policy_folder: Path, tokenizer: PreTrainedTokenizerFast, demonstrations: list[Episode]
+) -> None:
+    def weights(seed: int) -> torch.Tensor:
+        model = checkpoints.load_policy(policy_folder)
+        rows = sft_dataset(demonstrations[:6], Chat(tokenizer))
+        fit(model, tokenizer, rows, Sft(epochs=1, batch_episodes=2), seed=seed, monitor=SilentMonitor())
+        return torch.cat([parameter.flatten() for parameter in model.parameters()])
+
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))
+
+
+def test_an_initial_policy_is_an_ordinary_checkpoint(demonstrations: list[Episode], tmp_path: Path) -> None:
+    experiment = Experiment(
+        name="tiny",
+        model=Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512),
+        sft=Sft(epochs=2, batch_episodes=6, learning_rate=1e-2),
+    )
+    report = train_initial_policy(demonstrations[:12], experiment, tmp_path, seed=0, monitor=SilentMonitor())
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert report.metrics["parameters"] == model.num_parameters()
+    assert report.metrics["vocabulary"] == len(tokenizer) == model.config.vocab_size
+    assert report.metrics["steps"] == 4
+    assert report.metrics["episodes"] == 12
+    assert [gate.passed for gate in report.gates] == [True]
+    messages = conversation(demonstrations[0].first_observation, demonstrations[0].turns)
+    ids = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
+    chat = Chat(tokenizer)
+    assert ids == chat.episode(demonstrations[0].first_observation, demonstrations[0].turns).ids
+    assert tokenizer.unk_token_id not in ids
+
+
+def test_a_named_model_keeps_its_tokenizer(
+    policy_folder: Path, tokenizer: PreTrainedTokenizerFast, demonstrations: list[Episode], tmp_path: Path
+) -> None:
+    experiment = Experiment(name="named", model=Model(name=str(policy_folder)), sft=Sft(epochs=1, learning_rate=1e-4))
+    train_initial_policy(demonstrations[:2], experiment, tmp_path, seed=0, monitor=SilentMonitor())
+    assert checkpoints.load_tokenizer(tmp_path).get_vocab() == tokenizer.get_vocab()
+    assert checkpoints.load_policy(tmp_path).config.hidden_size == 32
