@@ -219,6 +219,12 @@ class Experiment(Section):
     gates: Gates = Gates()
 
     @model_validator(mode="after")
+    def base_model_knows_something(self) -> Self:
+        if self.prm.init == "base" and self.model.name == "embedded":
+            raise ValueError("prm.init: base needs a pretrained model.name; the embedded model is random before SFT")
+        return self
+
+    @model_validator(mode="after")
     def splits_exist(self) -> Self:
         if "train_held_out" in self.evaluation.splits and not self.games.held_out_rooms:
             raise ValueError("evaluation.splits names train_held_out: set games.held_out_rooms above 0 to make it")

@@ -32,6 +32,7 @@ def demonstrations(context: dg.AssetExecutionContext, stages: StagesResource) ->
             max_steps=settings.max_steps,
             seed=stage.seed,
             monitor=monitor,
+            keep_candidates=stage.experiment.dialogue.format == "restated",
         )
         write_episodes(episodes, out)
         return demonstrations_report(episodes, min_success=stage.experiment.gates.min_demonstration_success)

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "chart": {"core"},
     "envs": {"core", "config", "envs"},
     "models": {"core", "config", "models"},
-    "inference": {"core", "config", "models", "inference"},
+    "inference": {"core", "config", "models", "envs", "inference"},
     "training": {"core", "config", "models", "inference", "training"},
     "provenance": {"core", "config", "provenance"},
     "iterations": {"provenance"},

@@ -4,6 +4,7 @@ The expert gives commands; the REASON beside each is a sentence made by rule fro
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import cycle, islice
 from typing import Protocol
 
@@ -32,7 +33,9 @@ class Demonstrable(Playable, Protocol):
         """A new expert for a new episode."""
 
 
-def demonstrate(game: Demonstrable, *, episode_id: str, kind: str, max_steps: int, seed: int) -> Episode:
+def demonstrate(
+    game: Demonstrable, *, episode_id: str, kind: str, max_steps: int, seed: int, keep_candidates: bool = False
+) -> Episode:
     """One expert episode; lost where the expert gives up or has not won within `max_steps`."""
     environment = game.environment()
     expert = game.expert(kind, seed)
@@ -52,19 +55,28 @@ def demonstrate(game: Demonstrable, *, episode_id: str, kind: str, max_steps: in
                 observation=observation.text,
                 response=write_answer(reason, action),
                 admissible=action in before.admissible_commands,
+                candidates=before.admissible_commands if keep_candidates else (),
             )
         )
     return Episode(episode_id, game.id, game.task_type, first.text, tuple(turns), observation.won)
 
 
 def collect_demonstrations(
-    games: Sequence[Demonstrable], *, expert: str, episodes: int, max_steps: int, seed: int, monitor: Monitor
+    games: Sequence[Demonstrable],
+    *,
+    expert: str,
+    episodes: int,
+    max_steps: int,
+    seed: int,
+    monitor: Monitor,
+    keep_candidates: bool = False,
 ) -> list[Episode]:
     """Plays the games in turn, more than once where there are fewer games than episodes; won and lost ones."""
+    show = partial(demonstrate, kind=expert, max_steps=max_steps, keep_candidates=keep_candidates)
     demonstrations = []
     for i, game in enumerate(islice(cycle(games), episodes)):
         episode_id = f"{game.id}#{i // len(games)}"
-        demonstrations.append(demonstrate(game, episode_id=episode_id, kind=expert, max_steps=max_steps, seed=seed + i))
+        demonstrations.append(show(game, episode_id=episode_id, seed=seed + i))
         if i % 50 == 49 or i == episodes - 1:
             monitor.progress(i + 1, episodes, "demonstrations")
     return demonstrations

@@ -26,7 +26,7 @@ def prm_report(
         "held_out_loss": loss,
         "held_out_constant_loss": baseline,
         "held_out_decisions": len(scored),
-        "correlation": float(np.corrcoef(probability, scored["q"])[0, 1]),
+        "correlation": correlation(probability, scored["q"]),
         "calibration_error": calibration_error(probability, scored["q"]),
         **ordering,
     }
@@ -54,6 +54,13 @@ def soft_bce(target: pd.Series, probability: pd.Series) -> float:
     """Mean binary cross-entropy of probabilities against soft targets (Eq. 2), in nats."""
     p = probability.clip(1e-7, 1 - 1e-7)
     return float(-(target * np.log(p) + (1 - target) * np.log1p(-p)).mean())
+
+
+def correlation(predicted: pd.Series, observed: pd.Series) -> float:
+    """Pearson's, in [-1, 1]; 0 where either side is constant and the notion has no meaning."""
+    if predicted.nunique() < 2 or observed.nunique() < 2:
+        return 0.0
+    return float(np.corrcoef(predicted, observed)[0, 1])
 
 
 def action_ordering(scored: pd.DataFrame) -> dict[str, float]:

@@ -8,6 +8,7 @@ could not return to a state).
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -72,8 +73,10 @@ class _Play:
     first_observation: str
     observation: Observation
     turns: list[Turn] = field(default_factory=list)
+    keep_candidates: bool = False
+    """Whether turns record what the agent could choose from."""
 
-    def answer(self, response: str, *, keep_candidates: bool = False) -> Turn:
+    def answer(self, response: str) -> Turn:
         """Sends an answer's command to the environment and records the turn."""
         answer = parse_answer(response)
         before = self.observation
@@ -85,7 +88,7 @@ class _Play:
             response=response,
             parsed=answer.parsed,
             admissible=answer.action in before.admissible_commands,
-            candidates=before.admissible_commands if keep_candidates else (),
+            candidates=before.admissible_commands if self.keep_candidates else (),
         )
         self.turns.append(turn)
         return turn
@@ -106,7 +109,7 @@ class _Play:
         )
 
 
-def _open(start: Start) -> _Play:
+def _open(start: Start, *, keep_candidates: bool = False) -> _Play:
     """Brings a fresh environment to the start's state by replaying its turns."""
     environment = start.game.environment()
     observation = environment.reset()
@@ -118,15 +121,26 @@ def _open(start: Start) -> _Play:
                 f"game {start.game.id} does not replay: after {turn.action!r} expected {turn.observation!r}, got "
                 f"{observation.text!r}; the game file or the engine has changed since the episode was recorded"
             )
-    play = _Play(start, environment, first, observation, list(start.turns))
+    play = _Play(start, environment, first, observation, list(start.turns), keep_candidates)
     if start.response is not None:
         play.answer(start.response)
     return play
 
 
-def play(agent: Agent, starts: Iterable[Start], *, max_steps: int, total: int, monitor: Monitor) -> list[Episode]:
-    """Plays every start to its end; a slot takes the next start the moment its episode ends."""
-    waiting = iter(starts)
+def play(
+    agent: Agent,
+    starts: Iterable[Start],
+    *,
+    max_steps: int,
+    total: int,
+    monitor: Monitor,
+    keep_candidates: bool = False,
+) -> list[Episode]:
+    """Plays every start to its end; a slot takes the next start the moment its episode ends.
+
+    `keep_candidates` records the admissible commands of every state, for dialogues that list them.
+    """
+    waiting = (_open(start, keep_candidates=keep_candidates) for start in starts)
     active: dict[int, _Play] = {}
     finished: list[Episode] = []
     for slot in range(agent.slots):
@@ -149,13 +163,12 @@ def _fill(
     agent: Agent,
     slot: int,
     active: dict[int, _Play],
-    waiting: Iterator[Start],
+    waiting: Iterator[_Play],
     finished: list[Episode],
     max_steps: int,
 ) -> None:
-    """Puts the next start that is not over at once into a slot."""
-    for start in waiting:
-        game = _open(start)
+    """Puts the next game that is not over at once into a slot."""
+    for game in waiting:
         if game.over(max_steps):
             finished.append(game.episode())
             continue
@@ -240,10 +253,12 @@ def collect_rollouts(
     branch_temperature: float,
     seed: int,
     monitor: Monitor,
+    keep_candidates: bool = False,
 ) -> list[Episode]:
     """Whole episodes of every game, then branches from states along them (`branch_actions` 0: the paper's way)."""
     starts = whole_episodes(games, per_game)
-    episodes = play(agent, starts, max_steps=max_steps, total=len(starts), monitor=monitor)
+    go = partial(play, agent, max_steps=max_steps, monitor=monitor, keep_candidates=keep_candidates)
+    episodes = go(starts, total=len(starts))
     if not (branch_states and branch_actions):
         return episodes
     more = branches(
@@ -257,7 +272,7 @@ def collect_rollouts(
         seed=seed,
         monitor=monitor,
     )
-    return episodes + play(agent, more, max_steps=max_steps, total=len(more), monitor=monitor)
+    return episodes + go(more, total=len(more))
 
 
 def rollouts_report(

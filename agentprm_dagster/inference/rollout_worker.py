@@ -56,6 +56,7 @@ def roll_out(
         branch_temperature=settings.branch_temperature,
         seed=seed,
         monitor=monitor,
+        keep_candidates=experiment.dialogue.format == "restated",
     )
 
 

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
-from agentprm_dagster.core.dialogue import Message, opening
+from agentprm_dagster.core.dialogue import Message, opening, restated_prompt
 from agentprm_dagster.core.types import Turn
 
 
@@ -84,6 +84,13 @@ class Chat:
     def decode(self, ids: Sequence[int]) -> str:
         """An answer's text from its ids (without the end token)."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def restated(self, first_observation: str, turns: Sequence[Turn]) -> EncodedEpisode:
+        """The last of `turns` alone, asked for by the paper's prompt, which restates the turns before it."""
+        *before, turn = turns
+        prompt = self.prompt(restated_prompt(first_observation, before, turn.candidates))
+        answer = self.answer(turn.response)
+        return EncodedEpisode([*prompt, *answer], [(len(prompt), len(prompt) + len(answer))])
 
     def episode(self, first_observation: str, turns: Sequence[Turn]) -> EncodedEpisode:
         """The whole conversation up to the last answer."""

@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
+from agentprm_dagster.core.dialogue import Format
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.inference.sampling import Sampler
 from agentprm_dagster.inference.slots import SlotModel
@@ -37,8 +38,16 @@ class Candidate:
     """How often it was drawn."""
 
 
+def trunks_of(chat: Chat, episode: Episode, turns: Sequence[int], dialogue: Format) -> list[Trunk]:
+    """The states of an episode before the answers of the given turns; a trunk each where turns restate the history."""
+    if dialogue == "append":
+        return [trunk_of(chat, episode, turns)]
+    encoded = [chat.restated(episode.first_observation, episode.turns[: turn + 1]) for turn in turns]
+    return [Trunk(turn.ids[: turn.answers[0][0]], [turn.answers[0][0]]) for turn in encoded]
+
+
 def trunk_of(chat: Chat, episode: Episode, turns: Sequence[int]) -> Trunk:
-    """The states of an episode before the answers of the given turns."""
+    """The states of an episode before the answers of the given turns, in the `append` format."""
     encoded = chat.episode(episode.first_observation, episode.turns)
     states = [encoded.answers[turn][0] for turn in turns]
     return Trunk(encoded.ids[: states[-1]], states)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from agentprm_dagster.core.dialogue import Format, restated_prompt
+from agentprm_dagster.core.dialogue import Format
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.token_tree import TokenTree
@@ -79,8 +79,6 @@ def _own(episode: Episode) -> range:
 
 
 def _restated_tree(chat: Chat, episode: Episode, t: int) -> ScoredTree:
-    turn = episode.turns[t]
-    prompt = chat.prompt(restated_prompt(episode.first_observation, episode.turns[:t], turn.candidates))
     tree = TokenTree()
-    segment = tree.add([*prompt, *chat.answer(turn.response)])
+    segment = tree.add(chat.restated(episode.first_observation, episode.turns[: t + 1]).ids)
     return ScoredTree(tree, [(episode.episode_id, t)], [tree.index(segment, len(tree) - 1)])

@@ -27,7 +27,7 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunk_of
+from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunks_of
 from agentprm_dagster.training.optimizers import build_optimizer
 
 
@@ -47,7 +47,9 @@ def improve_policy(
     use_grouped_attention(model)
     use_grouped_attention(critic)
     chat = Chat(tokenizer)
-    trunks = [trunk_of(chat, episode, turns) for episode, turns in contested_states(episodes)]
+    dialogue = experiment.dialogue.format
+    contested = contested_states(episodes)
+    trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, dialogue)]
     history = list(_train(model, critic.eval(), chat, trunks, experiment.improvement, seed=seed, monitor=monitor))
     checkpoints.save(model, tokenizer, out)
     return improvement_report(history, planned=experiment.improvement.steps, max_kl=experiment.gates.max_kl)
@@ -172,6 +174,7 @@ def _step(
         "pairs": float(len(pairs)),
     }
     if not pairs:
+        # At the reference the KL term alone is rounding noise, which Adam would blow up to whole steps.
         return {**numbers, "loss": 0.0, "pair_accuracy": 0.0, "gap": 0.0}
     better = torch.tensor([pair.better for pair in pairs])
     worse = torch.tensor([pair.worse for pair in pairs])

@@ -1,7 +1,7 @@
 """Supervised fine-tuning on expert episodes: the paper's pi_0. One row an episode, loss on the agent's answers only."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,11 +10,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
 from agentprm_dagster.config import Experiment, Sft
-from agentprm_dagster.core.dialogue import conversation
+from agentprm_dagster.core.dialogue import Format, Message, conversation, restated_prompt
 from agentprm_dagster.core.stage import Gate, Monitor, StageReport
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.chat import Chat, EncodedEpisode
 from agentprm_dagster.models.embedded import build_model
 from agentprm_dagster.models.tokenizer import build_tokenizer
 from agentprm_dagster.training.monitoring import watch
@@ -26,7 +26,7 @@ def train_initial_policy(
 ) -> StageReport:
     """Fine-tunes the experiment's model on won episodes and writes the checkpoint to `out`."""
     model, tokenizer = initial_model(episodes, experiment, seed=seed)
-    dataset = sft_dataset(episodes, Chat(tokenizer))
+    dataset = sft_dataset(episodes, Chat(tokenizer), experiment.dialogue.format)
     result = fit(model, tokenizer, dataset, experiment.sft, seed=seed, monitor=monitor)
     checkpoints.save(model, tokenizer, out)
     metrics = {
@@ -52,21 +52,38 @@ def initial_model(
     """The model before fine-tuning: built for the corpus, or loaded by name or path."""
     if experiment.model.name != "embedded":
         return checkpoints.load_base(experiment.model.name)
-    messages = (message for episode in episodes for message in conversation(episode.first_observation, episode.turns))
-    tokenizer = build_tokenizer(message["content"] for message in messages)
+    tokenizer = build_tokenizer(message["content"] for message in _messages(episodes, experiment.dialogue.format))
     return build_model(experiment.model, tokenizer, seed=seed), tokenizer
 
 
-def sft_dataset(episodes: Sequence[Episode], chat: Chat) -> datasets.Dataset:
-    """Rows of `input_ids` and `labels`: -100 but on the agent's own tokens, end tokens included."""
-    rows = []
+def _messages(episodes: Sequence[Episode], dialogue: Format) -> Iterator[Message]:
     for episode in episodes:
-        encoded = chat.episode(episode.first_observation, episode.turns)
+        yield from conversation(episode.first_observation, episode.turns)
+        if dialogue == "restated":
+            *before, last = episode.turns
+            yield from restated_prompt(episode.first_observation, before, last.candidates)
+
+
+def sft_dataset(episodes: Sequence[Episode], chat: Chat, dialogue: Format = "append") -> datasets.Dataset:
+    """Rows of `input_ids` and `labels`: -100 but on the agent's own tokens, end tokens included.
+
+    One row an episode; one a turn where every turn restates the history.
+    """
+    rows = []
+    for encoded in (row for episode in episodes for row in _encoded(chat, episode, dialogue)):
         labels = [-100] * len(encoded.ids)
         for start, end in encoded.answers:
             labels[start:end] = encoded.ids[start:end]
         rows.append({"input_ids": encoded.ids, "labels": labels})
     return datasets.Dataset.from_list(rows)
+
+
+def _encoded(chat: Chat, episode: Episode, dialogue: Format) -> Iterator[EncodedEpisode]:
+    if dialogue == "append":
+        yield chat.episode(episode.first_observation, episode.turns)
+        return
+    for t in range(len(episode.turns)):
+        yield chat.restated(episode.first_observation, episode.turns[: t + 1])
 
 
 def fit(
