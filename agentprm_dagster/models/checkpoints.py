@@ -15,6 +15,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from agentprm_dagster.models.smollm2 import smollm2_folder
+
 _HEAD = "score.weight"
 
 
@@ -29,9 +31,16 @@ def load_tokenizer(path: Path | str) -> PreTrainedTokenizerBase:
 
 
 def load_base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A model and its tokenizer by hub name or local path."""
-    path = Path(name) if Path(name).exists() else name
+    """A model and its tokenizer: `smollm2`, a local path, or a hub name."""
+    path = base_path(name)
     return load_policy(path), load_tokenizer(path)
+
+
+def base_path(name: str) -> Path | str:
+    """Where transformers finds a model that is not embedded."""
+    if name == "smollm2":
+        return smollm2_folder()
+    return Path(name) if Path(name).exists() else name
 
 
 def load_policy(path: Path | str) -> PreTrainedModel:

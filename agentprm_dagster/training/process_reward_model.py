@@ -59,7 +59,7 @@ def train_prm(
     """Trains a PRM on the games that are not held out, writes it to `out`, and reports on those that are."""
     settings = experiment.prm
     tokenizer = checkpoints.load_tokenizer(policy)
-    trunk = experiment.model.name if settings.init == "base" else policy
+    trunk = checkpoints.base_path(experiment.model.name) if settings.init == "base" else policy
     model = checkpoints.load_prm(previous) if previous else checkpoints.prm_from_policy(trunk, seed=seed)
     use_grouped_attention(model)
     examples = prm_examples(

