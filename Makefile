@@ -16,7 +16,7 @@ READY := .venv/.ready
 .PHONY: help quickstart ui test lint types bench clean
 
 help:
-	@echo "make quickstart   two iterations of AgentPRM on generated games, then the table (CPU, minutes)"
+	@echo "make quickstart   two iterations of AgentPRM on generated games, then the table (CPU)"
 	@echo "make ui           Dagster and MLflow in the browser"
 	@echo "make test         all tests"
 	@echo "make lint types   ruff; mypy over the built wheel"

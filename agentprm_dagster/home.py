@@ -4,6 +4,8 @@ from os import environ
 from pathlib import Path
 
 _DAGSTER_YAML = """\
+nux:
+  enabled: false
 telemetry:
   enabled: false
 concurrency:
