@@ -1,7 +1,7 @@
 """A tokenizer for text games, built from a corpus: an entity such as "cabinet 10" is one token.
 
 One token a word and a digit group hides from a small model that "cabinet 10" is one thing to copy; with entity tokens
-it learns to copy in a tenth of the data. The text between entities comes from a few templates, so a stretch that the
+it learns to copy from far less data. The text between entities comes from a few templates, so a stretch that the
 corpus repeats often is one token as well; all else is words. Tokens carry their leading blank: decoding is
 concatenation and gives back the exact text.
 """

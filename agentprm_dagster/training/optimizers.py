@@ -11,8 +11,7 @@ OptimizerName = Literal["adamw", "muon"]
 class MuonAdamW(torch.optim.Optimizer):
     """Muon (torch.optim.Muon) on the trunk's matrices, AdamW on embeddings, norms and heads.
 
-    Muon orthogonalises each matrix's update; its step is scaled to AdamW's size, so one learning rate serves both. A
-    small model trained from scratch needs about half the tokens with it.
+    Muon orthogonalises each matrix's update; its step is scaled to AdamW's size, so one learning rate serves both.
     """
 
     def __init__(self, model: torch.nn.Module, *, learning_rate: float, weight_decay: float) -> None:
