@@ -34,19 +34,18 @@ def eval_report(
         policies[0] = stage.read("initial_policy", 0)
     games = {split: stage.games.split(stage.experiment, split) for split in settings.splits}
     trials = [
-        Trial(stage.experiment, i, policy.path, judge, split, settings.max_steps, n, stage.seed)
-        for split in games
+        Trial(stage.experiment, i, policy.path, judge, split, refs, settings.max_steps, n, stage.seed)
+        for split, refs in games.items()
         for i, policy in sorted(policies.items())
         for judge, n in ((None, 1), (prm.path, settings.best_of))
     ]
 
     def evaluate(out: Path, monitor: Monitor) -> StageReport:
-        rows = []
-        for trial in trials:
-            episodes, row = trial.play(stage.games.play(games[trial.split]), inference, monitor)
-            rows.append(row)
+        played = inference.play(stage.experiment, [trial.task for trial in trials], monitor)
+        for trial, episodes in zip(trials, played, strict=True):
             (out / trial.name).mkdir()
             write_episodes(episodes, out / trial.name)
+        rows = [trial.row(episodes) for trial, episodes in zip(trials, played, strict=True)]
         (out / EVALUATION).write_text(json.dumps(rows, indent=2), encoding="utf-8")
         return evaluation_report(rows, {split: len(refs) for split, refs in games.items()})
 

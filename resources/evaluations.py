@@ -1,21 +1,20 @@
 """Judging policies, and the evaluations that are in the store."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.evaluation import evaluation_row
 from agentprm_dagster.core.results import Row, in_order
-from agentprm_dagster.core.rollout import Agent, play, whole_episodes
-from agentprm_dagster.core.stage import Monitor
 from agentprm_dagster.core.types import Episode
-from agentprm_dagster.envs.playable import PlayableGame
+from agentprm_dagster.envs.games import GameRef
+from agentprm_dagster.inference.pool import Task
+from agentprm_dagster.inference.worker import Player
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.games import EvaluationSplit
-from agentprm_dagster.resources.inference import InferenceResource
 
 EVALUATION = "evaluation.json"
 """The file of an `eval_report` with its rows."""
@@ -50,6 +49,8 @@ class Trial:
     prm: Path | None
     """The PRM that chooses among sampled answers; None: the policy answers alone, as `best_of` 1 says."""
     split: EvaluationSplit
+    games: tuple[GameRef, ...]
+    """Those of the split that are played, once each."""
     max_steps: int
     best_of: int
     seed: int
@@ -59,14 +60,23 @@ class Trial:
         """Names the trial among others of its experiment; fit for a folder."""
         return f"{self.split}-pi_{self.iteration}-best_of_{self.best_of}"
 
-    def play(
-        self, games: Sequence[PlayableGame], inference: InferenceResource, monitor: Monitor
-    ) -> tuple[list[Episode], Row]:
-        """Plays every game once; the episodes and their row of the table."""
-        starts = whole_episodes(games, 1)
-        agent, told = self._agent(inference), _Part(self.name, monitor)
-        episodes = play(agent, starts, max_steps=self.max_steps, total=len(starts), monitor=told)
-        row = evaluation_row(
+    @property
+    def task(self) -> Task:
+        """What is to be played."""
+        settings = self.experiment.evaluation
+        once = {
+            "per_game": 1,
+            "branch_states": 0,
+            "max_steps": self.max_steps,
+            "temperature": settings.temperature if self.prm is None else settings.best_of_temperature,
+        }
+        how = self.experiment.rollouts.model_copy(update=once)
+        player = Player(self.policy, self.experiment.dialogue.format, how, self.prm, self.best_of)
+        return Task(self.name, player, self.games, self.seed)
+
+    def row(self, episodes: Sequence[Episode]) -> Row:
+        """The row of the table for what was played."""
+        return evaluation_row(
             episodes,
             experiment=self.experiment.name,
             policy=f"pi_{self.iteration}",
@@ -76,31 +86,3 @@ class Trial:
             best_of=self.best_of,
             seed=self.seed,
         )
-        return episodes, row
-
-    def _agent(self, inference: InferenceResource) -> Agent:
-        settings = self.experiment.evaluation
-        if self.prm is None:
-            return inference.policy(self.policy, self.experiment, temperature=settings.temperature, seed=self.seed)
-        return inference.best_of_n(
-            self.policy,
-            self.prm,
-            self.experiment,
-            n=self.best_of,
-            temperature=settings.best_of_temperature,
-            seed=self.seed,
-        )
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A monitor that says which part of a stage it is told about."""
-
-    name: str
-    monitor: Monitor
-
-    def progress(self, done: int, total: int, what: str) -> None:
-        self.monitor.progress(done, total, f"{self.name} {what}")
-
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
-        self.monitor.metrics(values, step)

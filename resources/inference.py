@@ -1,10 +1,9 @@
-"""Checkpoints as agents that answer."""
+"""Checkpoints as players of games."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -12,58 +11,32 @@ from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.stage import Monitor
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.envs.games import GameRef
-
-if TYPE_CHECKING:
-    from agentprm_dagster.core.rollout import Agent
+from agentprm_dagster.inference.pool import Task, play_in_processes
+from agentprm_dagster.inference.worker import Player
 
 
 class InferenceResource(dg.ConfigurableResource):
-    """The embedded engine: transformers, one cached conversation a slot; rollouts in several processes."""
+    """The embedded engine: transformers, one cached conversation a slot, in several processes."""
 
     processes: int = 0
-    """Processes that roll out at the same time; 0: one a core for the embedded model, else one."""
+    """Processes that play at the same time; 0: one a core for the embedded model, else one."""
 
     def rollouts(
         self, checkpoint: Path, experiment: Experiment, games: Sequence[GameRef], *, seed: int, monitor: Monitor
     ) -> list[Episode]:
-        """Everything that one iteration rolls out; the same whatever the number of processes."""
-        from agentprm_dagster.inference.rollout_pool import roll_out_in_processes
+        """Everything that one iteration rolls out."""
+        player = Player(checkpoint, experiment.dialogue.format, experiment.rollouts)
+        (episodes,) = self.play(experiment, [Task("", player, tuple(games), seed)], monitor)
+        return episodes
 
-        processes = self.processes or (len(os.sched_getaffinity(0)) if experiment.model.name == "embedded" else 1)
+    def play(self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor) -> list[list[Episode]]:
+        """The episodes of every task; the same whatever the number of processes."""
+        cores, embedded = len(os.sched_getaffinity(0)), experiment.model.name == "embedded"
         with TemporaryDirectory() as scratch:
-            return roll_out_in_processes(
-                checkpoint,
-                experiment,
-                games,
-                processes=processes,
-                seed=seed,
+            return play_in_processes(
+                tasks,
+                processes=self.processes or (cores if embedded else 1),
+                threads=1 if embedded else cores,
                 scratch=Path(scratch),
                 monitor=monitor,
             )
-
-    def policy(self, checkpoint: Path, experiment: Experiment, *, temperature: float, seed: int) -> "Agent":
-        """A policy that samples its answers (temperature 0: takes the likeliest)."""
-        from agentprm_dagster.inference.policy import Policy  # loads torch
-        from agentprm_dagster.models import checkpoints
-
-        model, tokenizer = checkpoints.load_policy(checkpoint), checkpoints.load_tokenizer(checkpoint)
-        return Policy(model, tokenizer, temperature=temperature, seed=seed, **_settings(experiment))
-
-    def best_of_n(
-        self, checkpoint: Path, prm: Path, experiment: Experiment, *, n: int, temperature: float, seed: int
-    ) -> "Agent":
-        """A policy that samples n answers at every turn, of which the PRM chooses one."""
-        from agentprm_dagster.inference.best_of_n import BestOfN  # loads torch
-        from agentprm_dagster.models import checkpoints
-
-        model, tokenizer = checkpoints.load_policy(checkpoint), checkpoints.load_tokenizer(checkpoint)
-        judge = checkpoints.load_prm(prm)
-        return BestOfN(model, tokenizer, judge, n=n, temperature=temperature, seed=seed, **_settings(experiment))
-
-
-def _settings(experiment: Experiment) -> dict[str, Any]:
-    return {
-        "dialogue": experiment.dialogue.format,
-        "slots": experiment.rollouts.slots,
-        "max_new_tokens": experiment.rollouts.max_new_tokens,
-    }

@@ -5,7 +5,6 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import dagster as dg
 
@@ -15,11 +14,11 @@ from agentprm_dagster.core.stage import Gate, Monitor, StageReport
 from agentprm_dagster.core.types import Episode, Observation, Turn
 from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.envs.game_file import Game
-from agentprm_dagster.envs.games import GameRef
 from agentprm_dagster.envs.household import Household
 from agentprm_dagster.envs.playable import PlayableGame
 from agentprm_dagster.home import games_folder
-from agentprm_dagster.inference.rollout_worker import roll_out
+from agentprm_dagster.inference.pool import Task
+from agentprm_dagster.inference.worker import play_shard
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
@@ -67,19 +66,13 @@ def toy_trainers() -> dict[str, ModuleType]:
 class ToyInference(InferenceResource):
     """Agents that know every game's walkthrough and follow it as often as their skill says."""
 
-    def policy(self, checkpoint: Path, experiment: Experiment, *, temperature: float, seed: int) -> Any:
-        return ToyAgent(_skill(checkpoint), experiment.rollouts.slots, seed)
+    def play(self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor) -> list[list[Episode]]:
+        return [self._play(task, monitor) for task in tasks]
 
-    def rollouts(
-        self, checkpoint: Path, experiment: Experiment, games: Sequence[GameRef], *, seed: int, monitor: Monitor
-    ) -> list[Episode]:
-        agent = self.policy(checkpoint, experiment, temperature=experiment.rollouts.temperature, seed=seed)
-        return roll_out(agent, [PlayableGame(game) for game in games], experiment, seed=seed, monitor=monitor)
-
-    def best_of_n(
-        self, checkpoint: Path, prm: Path, experiment: Experiment, *, n: int, temperature: float, seed: int
-    ) -> Any:
-        return ToyAgent(1 - (1 - _skill(checkpoint)) ** n, experiment.rollouts.slots, seed)
+    def _play(self, task: Task, monitor: Monitor) -> list[Episode]:
+        player = task.player
+        agent = ToyAgent(1 - (1 - _skill(player.policy)) ** player.best_of, player.how.slots, task.seed)
+        return play_shard(agent, list(map(PlayableGame, task.games)), player, seed=task.seed, monitor=monitor)
 
 
 class ToyAgent:

@@ -39,11 +39,12 @@ def evaluate_policy(
     experiment, store, source = load_experiment(name), ArtifactsResource().store(), GamesResource()
     policy = store.current(name, "improved_policy" if iteration else "initial_policy", iteration)
     prm = None if best_of == 1 else store.current(name, "prm", max(iteration, FIRST)).path
-    games = source.play(_games_in(root, split) if root else source.split(experiment, split))
-    trial = Trial(experiment, iteration, policy.path, prm, split, max_steps, best_of, seed)
+    games = _games_in(root, split) if root else source.split(experiment, split)
+    trial = Trial(experiment, iteration, policy.path, prm, split, games, max_steps, best_of, seed)
+    monitor = StageMonitor("evaluate", _log.debug, SilentMonitor())
     with progress_bars():
-        _, row = trial.play(games, InferenceResource(), StageMonitor(trial.name, _log.debug, SilentMonitor()))
-    print_rows([row], as_json=as_json)
+        (episodes,) = InferenceResource().play(experiment, [trial.task], monitor)
+    print_rows([trial.row(episodes)], as_json=as_json)
 
 
 def _games_in(root: Path, split: EvaluationSplit) -> tuple[GameRef, ...]:

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from agentprm_dagster.core.parsing import parse_answer
-from agentprm_dagster.core.stage import Gate, Monitor, StageReport
+from agentprm_dagster.core.stage import Gate, Monitor, PartMonitor, StageReport
 from agentprm_dagster.core.types import Episode, Observation, SnapshotEnvironment, TaskType, Turn
 
 
@@ -257,8 +257,8 @@ def collect_rollouts(
 ) -> list[Episode]:
     """Whole episodes of every game, then branches from states along them (`branch_actions` 0: the paper's way)."""
     starts = whole_episodes(games, per_game)
-    go = partial(play, agent, max_steps=max_steps, monitor=monitor, keep_candidates=keep_candidates)
-    episodes = go(starts, total=len(starts))
+    go = partial(play, agent, max_steps=max_steps, keep_candidates=keep_candidates)
+    episodes = go(starts, total=len(starts), monitor=monitor)
     if not (branch_states and branch_actions):
         return episodes
     more = branches(
@@ -272,7 +272,7 @@ def collect_rollouts(
         seed=seed,
         monitor=monitor,
     )
-    return episodes + go(more, total=len(more))
+    return episodes + go(more, total=len(more), monitor=PartMonitor("branch", monitor))
 
 
 def rollouts_report(

@@ -47,3 +47,19 @@ class SilentMonitor:
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartMonitor:
+    """A monitor that says which part of a stage it is told about."""
+
+    part: str
+    monitor: Monitor
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """Names the part before what is counted."""
+        self.monitor.progress(done, total, f"{self.part} {what}")
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Passes the numbers on."""
+        self.monitor.metrics(values, step)

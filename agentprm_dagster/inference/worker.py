@@ -1,0 +1,168 @@
+"""A process that plays shards of games, one after the other; several of them use several cores.
+
+A small model gains nothing from a second thread and everything from a second process. `python -m` this module with the
+number of threads; every line of its standard input is the path of a shard, and what it tells goes to its standard
+output as JSON lines. It ends when its standard input closes: no orphan survives whoever started it.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from agentprm_dagster.config import Rollouts
+from agentprm_dagster.core.dialogue import Format
+from agentprm_dagster.core.rollout import Agent, Playable, collect_rollouts
+from agentprm_dagster.core.stage import Monitor
+from agentprm_dagster.core.tables import write_episodes
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.envs.games import GameRef
+from agentprm_dagster.envs.playable import PlayableGame
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Player:
+    """Who plays, and how."""
+
+    policy: Path
+    dialogue: Format
+    how: Rollouts
+    """Episodes, branches, temperature and limits; `games` is not read here."""
+    prm: Path | None = None
+    """The PRM that chooses among `best_of` sampled answers; None: the policy answers alone."""
+    best_of: int = 1
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Games that are played together, their seed, and the folder for their episodes."""
+
+    player: Player
+    games: tuple[GameRef, ...]
+    seed: int
+    out: Path
+
+    @property
+    def path(self) -> Path:
+        """The file that describes it to a worker."""
+        return self.out.with_suffix(".json")
+
+    def write(self) -> None:
+        """Writes that file."""
+        self.path.write_bytes(_SHARD.dump_json(self))
+
+    @staticmethod
+    def read(path: Path) -> "Shard":
+        """What `write` wrote."""
+        return _SHARD.validate_json(path.read_bytes())
+
+
+_SHARD = TypeAdapter(Shard)
+
+PLAYED = "played"
+"""What a worker says when the episodes of a shard are in their folder."""
+
+
+def play_shard(
+    agent: Agent, games: Sequence[Playable], player: Player, *, seed: int, monitor: Monitor
+) -> list[Episode]:
+    """The episodes of one shard; `agent` is the player, ready to answer."""
+    how = player.how
+    return collect_rollouts(
+        agent,
+        games,
+        per_game=how.per_game,
+        max_steps=how.max_steps,
+        branch_states=how.branch_states,
+        branch_actions=how.branch_actions,
+        branch_continuations=how.branch_continuations,
+        branch_temperature=how.branch_temperature,
+        seed=seed,
+        monitor=monitor,
+        keep_candidates=player.dialogue == "restated",
+    )
+
+
+def ready(player: Player, seed: int) -> Agent:
+    """The player as an agent; the models of the player before are kept where they are the same."""
+    from agentprm_dagster.inference.best_of_n import BestOfN  # loads torch
+    from agentprm_dagster.inference.policy import Policy
+
+    model, tokenizer = _policy(player.policy)
+    settings: dict[str, Any] = {
+        "dialogue": player.dialogue,
+        "slots": player.how.slots,
+        "temperature": player.how.temperature,
+        "max_new_tokens": player.how.max_new_tokens,
+        "seed": seed,
+    }
+    if player.prm is None:
+        return Policy(model, tokenizer, **settings)
+    return BestOfN(model, tokenizer, _prm(player.prm), n=player.best_of, **settings)
+
+
+@lru_cache(maxsize=1)
+def _policy(path: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    from agentprm_dagster.models import checkpoints
+
+    return checkpoints.load_policy(path), checkpoints.load_tokenizer(path)
+
+
+@lru_cache(maxsize=1)
+def _prm(path: Path) -> "PreTrainedModel":
+    from agentprm_dagster.models import checkpoints
+
+    return checkpoints.load_prm(path)
+
+
+def _tell(words: object) -> None:
+    print(json.dumps(words), flush=True)
+
+
+class _StdoutMonitor:
+    """Progress as JSON lines."""
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        _tell({"done": done, "total": total, "what": what})
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Playing has none."""
+
+
+def _receive(paths: "SimpleQueue[Path]") -> None:
+    """Hears of shards while others are played; leaves when nobody is there to send any."""
+    for line in sys.stdin:
+        paths.put(Path(line.rstrip("\n")))
+    os._exit(1)
+
+
+def main(threads: int) -> None:
+    """Plays every shard that it is told of."""
+    paths: SimpleQueue[Path] = SimpleQueue()
+    Thread(target=_receive, args=(paths,), daemon=True).start()
+    import torch
+
+    torch.set_num_threads(threads)
+    while True:
+        shard = Shard.read(paths.get())
+        games = [PlayableGame(game) for game in shard.games]
+        agent = ready(shard.player, shard.seed)
+        episodes = play_shard(agent, games, shard.player, seed=shard.seed, monitor=_StdoutMonitor())
+        shard.out.mkdir()
+        write_episodes(episodes, shard.out)
+        _tell(PLAYED)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
