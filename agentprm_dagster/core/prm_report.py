@@ -7,6 +7,7 @@ and the ordering of several actions tried in one state whether a policy can lear
 import numpy as np
 import pandas as pd
 
+from agentprm_dagster.core.evaluation import wilson_interval
 from agentprm_dagster.core.stage import Gate, StageReport
 
 
@@ -15,7 +16,8 @@ def prm_report(
 ) -> StageReport:
     """Judges held-out decisions: the columns of the targets table and `logit`; `constant` is the mean target.
 
-    `max_loss` is a multiple of the constant's loss.
+    `max_loss` is a multiple of the constant's loss; `min_ordering` is what the lower end of the ordering accuracy's 95%
+    interval must reach (0: any will do).
     """
     probability = 1 / (1 + np.exp(-scored["logit"]))
     loss = soft_bce(scored["q"], probability)
@@ -31,6 +33,7 @@ def prm_report(
         **ordering,
     }
     pairs, accuracy = int(ordering["ordered_pairs"]), ordering["ordering_accuracy"]
+    low, high = ordering["ordering_ci_low"], ordering["ordering_ci_high"]
     gates = (
         Gate(
             "better_than_constant",
@@ -41,10 +44,11 @@ def prm_report(
         ),
         Gate(
             "orders_actions",
-            pairs == 0 or accuracy > min_ordering,
-            f"of {pairs} held-out pairs of actions tried in one state {accuracy:.1%} are ordered as their returns are; "
-            f"expected more than {min_ordering:.1%}: roll out more branches or train longer",
-            accuracy,
+            pairs == 0 or low >= min_ordering,
+            f"of {pairs} held-out pairs of actions tried in one state {accuracy:.1%} (95% interval {low:.1%} to "
+            f"{high:.1%}) are ordered as their returns are; expected an interval above {min_ordering:.1%}: roll out "
+            "more branches or train longer",
+            low,
         ),
     )
     return StageReport(metrics, gates, _preview(probability, scored["q"], metrics))
@@ -66,7 +70,9 @@ def correlation(predicted: pd.Series, observed: pd.Series) -> float:
 def action_ordering(scored: pd.DataFrame) -> dict[str, float]:
     """On states with several tried actions: pairs with different targets, the share ordered alike, the gap in logits.
 
-    `ordering_gap` is the mean of logit(better) - logit(worse); chance is an accuracy of 0.5 and a gap of 0.
+    `ordering_gap` is the mean of logit(better) - logit(worse); chance is an accuracy of 0.5 and a gap of 0. The 95%
+    interval of the accuracy takes the pairs as independent, which those of one state are not quite: the true one is
+    somewhat wider. Without a pair it is [0, 1].
     """
     tried = scored.drop_duplicates(["state", "action"])
     gaps = []
@@ -75,9 +81,13 @@ def action_ordering(scored: pd.DataFrame) -> dict[str, float]:
         better, worse = np.nonzero(q[:, None] > q[None, :])
         gaps.append(logit[better] - logit[worse])
     gap = np.concatenate(gaps) if gaps else np.zeros(0)
+    right = float((gap > 0).sum() + 0.5 * (gap == 0).sum())
+    low, high = wilson_interval(right, len(gap)) if len(gap) else (0.0, 1.0)
     return {
         "ordered_pairs": float(len(gap)),
-        "ordering_accuracy": float((gap > 0).mean() + 0.5 * (gap == 0).mean()) if len(gap) else 0.5,
+        "ordering_accuracy": right / len(gap) if len(gap) else 0.5,
+        "ordering_ci_low": low,
+        "ordering_ci_high": high,
         "ordering_gap": float(gap.mean()) if len(gap) else 0.0,
     }
 

@@ -37,6 +37,8 @@ def test_ordering() -> None:
     assert action_ordering(SCORED) == {
         "ordered_pairs": 3.0,
         "ordering_accuracy": pytest.approx(2 / 3),
+        "ordering_ci_low": pytest.approx(0.2077, abs=1e-4),
+        "ordering_ci_high": pytest.approx(0.9385, abs=1e-4),
         "ordering_gap": pytest.approx(2.0),
     }
 
@@ -49,6 +51,8 @@ def test_nothing_to_order_is_chance() -> None:
     assert action_ordering(SCORED[SCORED["state"] != "s"]) == {
         "ordered_pairs": 0.0,
         "ordering_accuracy": 0.5,
+        "ordering_ci_low": 0.0,
+        "ordering_ci_high": 1.0,
         "ordering_gap": 0.0,
     }
 
@@ -66,12 +70,26 @@ def passed(scored: pd.DataFrame, **limits: float) -> dict[str, bool]:
     return {gate.name: gate.passed for gate in report.gates}
 
 
+def several(scored: pd.DataFrame, times: int) -> pd.DataFrame:
+    """The same decisions in several copies of each state."""
+    copies = [scored.assign(state=scored["state"] + str(i)) for i in range(times)]
+    return pd.concat(copies, ignore_index=True)
+
+
 def test_gates() -> None:
-    good = SCORED.assign(logit=(SCORED["q"] - 0.5) * 4)
+    good = several(SCORED.assign(logit=(SCORED["q"] - 0.5) * 4), 2)
     assert passed(good) == {"better_than_constant": True, "orders_actions": True}
     assert passed(good.assign(logit=-good["logit"])) == {"better_than_constant": False, "orders_actions": False}
     assert not passed(good, max_loss=0.5)["better_than_constant"]
-    assert not passed(SCORED, min_ordering=0.7)["orders_actions"]
+
+
+def test_an_ordering_that_chance_explains_does_not_pass() -> None:
+    # 2 of 3 pairs are right. Wilson's lower end is 0.208 of 3, 0.488 of 30 and 0.503 of 36 pairs.
+    assert [passed(several(SCORED, times))["orders_actions"] for times in (1, 10, 12)] == [False, False, True]
+    assert passed(SCORED, min_ordering=0.2)["orders_actions"]
+    assert not passed(several(SCORED, 12), min_ordering=0.6)["orders_actions"]
+    wrong = SCORED.assign(logit=-SCORED["q"])
+    assert passed(wrong, min_ordering=0)["orders_actions"], "switched off"
 
 
 def test_where_no_two_actions_differ_there_is_nothing_to_order() -> None:
