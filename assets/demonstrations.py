@@ -7,19 +7,21 @@ import dagster as dg
 from agentprm_dagster.core.demonstrations import collect_demonstrations, demonstrations_report
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.tables import write_episodes
-from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
+from agentprm_dagster.iterations import WHEN_READY
 from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import StagesResource
 
 
 @dg.asset(
-    partitions_def=ITERATIONS,
     check_specs=gates("demonstrations", "expert_success"),
     automation_condition=WHEN_READY,
     kinds={"episodes"},
 )
 def demonstrations(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
-    """Episodes in which an expert plays training games, won and lost ones; pi_0 learns from the won ones."""
+    """Episodes in which an expert plays training games, won and lost ones: made once, for all iterations.
+
+    pi_0 learns from the won ones.
+    """
     stage = stages.stage(context)
     settings = stage.experiment.demonstrations
     games = stage.games.draw(stage.experiment, settings.episodes, stage.seed)

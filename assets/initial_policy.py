@@ -12,15 +12,15 @@ from agentprm_dagster.resources.stages import StagesResource
 
 
 @dg.asset(
-    deps=[dg.AssetDep("demonstrations", partition_mapping=dg.SpecificPartitionsPartitionMapping([str(FIRST)]))],
+    deps=["demonstrations"],
     check_specs=gates("initial_policy", "finite_loss"),
     automation_condition=WHEN_READY,
     kinds={"policy", "huggingface"},
 )
 def initial_policy(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
-    """pi_0: the experiment's model, fine-tuned on the won demonstrations of iteration 1."""
+    """pi_0: the experiment's model, fine-tuned on the won demonstrations."""
     stage = stages.stage(context)
-    demonstrations = stage.read("demonstrations", FIRST)
+    demonstrations = stage.read("demonstrations")
 
     def train(out: Path, monitor: Monitor) -> StageReport:
         from agentprm_dagster.training.sft import train_initial_policy  # loads torch

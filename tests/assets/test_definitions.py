@@ -23,7 +23,7 @@ ASSETS = {
     "results",
     "rollouts",
 }
-UNPARTITIONED = {"initial_policy", "results"}
+UNPARTITIONED = {"demonstrations", "initial_policy", "results"}
 
 
 @pytest.fixture(scope="module")
