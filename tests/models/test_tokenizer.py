@@ -47,6 +47,14 @@ def test_every_entity_of_the_games_is_one_token(
     assert all(len(encode(tokenizer, f" {entity}")) == 1 for entity in entities)
 
 
+def test_numbers_that_the_corpus_leaves_out_are_tokens_too() -> None:
+    tokenizer = build_tokenizer(["You see a cabinet 4, and a mug 1."])
+    for entity in ("cabinet 1", "cabinet 2", "cabinet 3", "cabinet 4", "cabinet 5", "cabinet 6", "mug 2", "mug 3"):
+        assert tokenizer.tokenize(f"You see a {entity}.") == ["You", " see", " a", f" {entity}", "."]
+    for entity in ("cabinet 7", "mug 4"):
+        assert tokenizer.tokenize(f"You see a {entity}.")[3] == UNKNOWN
+
+
 def test_a_stretch_that_the_corpus_repeats_is_one_token() -> None:
     often, rarely = ["You arrive at mug 1."] * 20, ["You leave from mug 1."] * 19
     tokenizer = build_tokenizer([*often, *rarely])
