@@ -8,6 +8,7 @@ are written there, until one of them is kept.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 
 import torch
 from torch.nn.functional import pad
@@ -99,7 +100,7 @@ class SlotModel:
         self, slots: Sequence[int], new: Sequence[torch.Tensor], members: Iterable[int]
     ) -> Iterable[tuple[int, torch.Tensor]]:
         """Reads what is new to some slots, all in one pass; each member with its last hidden state."""
-        parts = list(self._parts(new, members))
+        parts = list(self._parts(slots, new, members))
         segments = [self.segment([slots[i] for i in part], [new[i] for i in part]) for part in parts]
         for part, segment, hidden in zip(parts, segments, self.read(segments), strict=True):
             counts = torch.tensor([len(new[i]) for i in part])
@@ -107,16 +108,16 @@ class SlotModel:
             self._held[segment.rows] = self.lengths[segment.rows]
             yield from zip(part, hidden[torch.arange(len(part)), counts - 1], strict=True)
 
-    def _parts(self, new: Sequence[torch.Tensor], members: Iterable[int]) -> Iterable[list[int]]:
-        """Members with about as many new tokens each: an observation is not padded to a history."""
-        part: list[int] = []
-        for i in sorted(members, key=lambda i: -len(new[i])):
-            if part and (len(part) == self.trunk.rows_together or 2 * len(new[i]) < len(new[part[0]]) - 8):
+    def _parts(self, slots: Sequence[int], new: Sequence[torch.Tensor], members: Iterable[int]) -> Iterable[list[int]]:
+        """Members with about as many new tokens, then of about the same length: few are padded to many."""
+
+        def new_class(i: int) -> int:
+            return (len(new[i]) - 1).bit_length()
+
+        ordered = sorted(members, key=lambda i: (new_class(i), int(self.lengths[slots[i]])))
+        for _, alike in groupby(ordered, key=new_class):
+            while part := list(islice(alike, self.trunk.rows_together)):
                 yield part
-                part = []
-            part.append(i)
-        if part:
-            yield part
 
     def segment(self, slots: Sequence[int], new: Sequence[torch.Tensor]) -> Segment:
         """Tokens that continue conversations one after another, padded to the longest."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import linear, scaled_dot_product_attention, silu
+from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
 from transformers import Cache, LlamaModel, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
@@ -38,6 +38,39 @@ class Reading:
     """What each token sees of the group's first filled + T columns, as the trunk's `mask` gives it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """One layer's own parameters, which training changes where they are; (weight, bias or None) of each product."""
+
+    attention_norm: torch.Tensor
+    query: tuple[torch.Tensor, torch.Tensor | None]
+    key: tuple[torch.Tensor, torch.Tensor | None]
+    value: tuple[torch.Tensor, torch.Tensor | None]
+    out: tuple[torch.Tensor, torch.Tensor | None]
+    mlp_norm: torch.Tensor
+    gate: tuple[torch.Tensor, torch.Tensor | None]
+    up: tuple[torch.Tensor, torch.Tensor | None]
+    down: tuple[torch.Tensor, torch.Tensor | None]
+
+    @classmethod
+    def of(cls, layer: Any) -> "_Weights":
+        attention, mlp = layer.self_attn, layer.mlp
+        products = {
+            "query": attention.q_proj,
+            "key": attention.k_proj,
+            "value": attention.v_proj,
+            "out": attention.o_proj,
+            "gate": mlp.gate_proj,
+            "up": mlp.up_proj,
+            "down": mlp.down_proj,
+        }
+        return cls(
+            attention_norm=layer.input_layernorm.weight,
+            mlp_norm=layer.post_attention_layernorm.weight,
+            **{name: (module.weight, module.bias) for name, module in products.items()},
+        )
+
+
 class LeanLlama:
     """The layers of a Llama; its weights are read where they are, so that training shows at once."""
 
@@ -48,6 +81,9 @@ class LeanLlama:
         config = model.config
         self.model, self.width = model, config.head_dim
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self._epsilon = config.rms_norm_eps
+        # Not the modules: at one token a conversation a module's call takes as long as its product.
+        self._layers = [_Weights.of(layer) for layer in model.layers]
         self._rotations = self._rotation_table(1)
 
     @staticmethod
@@ -70,51 +106,56 @@ class LeanLlama:
         model, device = self.model, self.model.embed_tokens.weight.device
         tokens = torch.cat([reading.tokens.flatten() for reading in readings]).to(device)
         rotation = self._rotation(torch.cat([reading.positions.flatten() for reading in readings]).to(device))
-        hidden = model.embed_tokens(tokens)
-        for index, layer in enumerate(model.layers):
-            hidden = hidden + self._attend(layer, index, hidden, rotation, readings)
-            mlp, normed = layer.mlp, _norm(layer.post_attention_layernorm, hidden)
-            gate, up = _linear(mlp.gate_proj, normed), _linear(mlp.up_proj, normed)
-            hidden = hidden + _linear(mlp.down_proj, silu(gate, inplace=True).mul_(up))
-        parts = _norm(model.norm, hidden).split([reading.tokens.numel() for reading in readings])
+        hidden = embedding(tokens, model.embed_tokens.weight)
+        for index, layer in enumerate(self._layers):
+            hidden = hidden + linear(self._attend(layer, index, hidden, rotation, readings), *layer.out)
+            normed = self._norm(hidden, layer.mlp_norm)
+            hidden = hidden + linear(
+                silu(linear(normed, *layer.gate), inplace=True) * linear(normed, *layer.up), *layer.down
+            )
+        parts = self._norm(hidden, model.norm.weight).split([reading.tokens.numel() for reading in readings])
         return [part.unflatten(0, reading.tokens.shape) for part, reading in zip(parts, readings, strict=True)]
+
+    def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Root-mean-square norm, by the vector's length: half the operations of `rms_norm` on a CPU."""
+        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_()
+        scale = square.mul_(1 / x.shape[-1]).add_(self._epsilon).rsqrt_()
+        return (x * scale.to(x.dtype)).mul_(weight)
 
     def _attend(
         self,
-        layer: Any,
+        layer: _Weights,
         index: int,
         hidden: torch.Tensor,
         rotation: tuple[torch.Tensor, torch.Tensor],
         readings: Sequence[Reading],
     ) -> torch.Tensor:
-        attention, normed = layer.self_attn, _norm(layer.input_layernorm, hidden)
-        queries, keys = _linear(attention.q_proj, normed), _linear(attention.k_proj, normed)
-        both = _rotate(torch.cat([queries, keys], dim=-1).view(len(normed), -1, self.width), rotation)
-        query, key = both[:, : self.heads], both[:, self.heads :]
-        value = _linear(attention.v_proj, normed)
-        mixed, first = [], 0
-        for reading in readings:
-            last = first + reading.tokens.numel()
-            memory = reading.group.memory[:, 2 * self.kv_heads * index : 2 * self.kv_heads * (index + 1)]
-            mixed.append(self._mix(reading, memory, query[first:last], key[first:last], value[first:last]))
-            first = last
-        return _linear(attention.o_proj, torch.cat(mixed) if len(mixed) > 1 else mixed[0])
+        """Attention of one layer, group after group (N, heads * d)."""
+        normed = self._norm(hidden, layer.attention_norm)
+        projected = torch.cat(
+            [linear(normed, *layer.query), linear(normed, *layer.key), linear(normed, *layer.value)], -1
+        )
+        heads = projected.view(len(normed), -1, self.width)
+        turned, (cos, sin) = heads[:, : self.heads + self.kv_heads], rotation
+        torch.addcmul(turned * cos, turned.roll(self.width // 2, -1), sin, out=turned)
+        stores = slice(2 * self.kv_heads * index, 2 * self.kv_heads * (index + 1))
+        parts = heads.split([reading.tokens.numel() for reading in readings])
+        mixed = [self._mix(reading, stores, part) for reading, part in zip(readings, parts, strict=True)]
+        return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
 
-    def _mix(
-        self, reading: Reading, memory: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
-    ) -> torch.Tensor:
-        """Attention of one group in one layer: memory (b, 2 * kv_heads, columns, d), query (b * T, heads, d) and so on.
+    def _mix(self, reading: Reading, stores: slice, heads: torch.Tensor) -> torch.Tensor:
+        """Attention of one group in one layer: heads (b * T, heads + 2 * kv_heads, d), queries first.
 
         The query heads that share keys stand beside each other as more queries of the same keys: nothing is copied.
         """
         (b, length), kv_heads, width = reading.tokens.shape, self.kv_heads, self.width
-        start, stop = reading.group.filled, reading.group.filled + length
-        memory[:, :kv_heads, start:stop] = key.unflatten(0, (b, length)).transpose(1, 2)
-        memory[:, kv_heads:, start:stop] = value.view(b, length, kv_heads, width).transpose(1, 2)
-        folded = query.reshape(b, length, kv_heads, -1, width).permute(0, 2, 3, 1, 4).reshape(b, kv_heads, -1, width)
-        keys, values = memory[:, :kv_heads, :stop], memory[:, kv_heads:, :stop]
-        mixed = scaled_dot_product_attention(folded, keys, values, attn_mask=reading.mask)
-        return mixed.view(b, kv_heads, -1, length, width).permute(0, 3, 1, 2, 4).reshape(b * length, -1)
+        stop = reading.group.filled + length
+        heads = heads.view(b, length, -1, width).transpose(1, 2)
+        memory = reading.group.memory[:, stores, :stop]
+        memory[:, :, reading.group.filled :] = heads[:, self.heads :]
+        query = heads[:, : self.heads].reshape(b, kv_heads, -1, width)
+        mixed = scaled_dot_product_attention(query, memory[:, :kv_heads], memory[:, kv_heads:], attn_mask=reading.mask)
+        return mixed.view(b, self.heads, length, width).transpose(1, 2).reshape(b * length, -1)
 
     def _rotation(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Factors (N, 1, d) of each token's queries and keys, and of the same with their halves exchanged."""
@@ -129,23 +170,6 @@ class LeanLlama:
             cos, sin = self.model.rotary_emb(weight, torch.arange(length, device=weight.device)[None])
         sin[..., : self.width // 2].neg_()
         return cos[0, :, None], sin[0, :, None]
-
-
-def _linear(module: Any, x: torch.Tensor) -> torch.Tensor:
-    # Not module(x): at one token a conversation a module's call takes as long as the product.
-    return linear(x, module.weight, module.bias)
-
-
-def _norm(module: Any, x: torch.Tensor) -> torch.Tensor:
-    """Root-mean-square norm, by the vector's length: half the operations of `rms_norm` on a CPU."""
-    square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_()
-    scale = square.mul_(1 / x.shape[-1]).add_(module.variance_epsilon).rsqrt_()
-    return (x * scale.to(x.dtype)).mul_(module.weight)
-
-
-def _rotate(x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    cos, sin = rotation
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
 class StockTrunk:
