@@ -11,7 +11,7 @@ from agentprm_dagster.core.types import Observation, Turn
 from agentprm_dagster.inference.conversations import Conversations
 from agentprm_dagster.inference.policy import Policy, read_pending
 from agentprm_dagster.inference.sampling import Sampled
-from agentprm_dagster.inference.slots import SlotModel
+from agentprm_dagster.inference.slots import Segment, SlotModel
 from agentprm_dagster.models.attention import use_grouped_attention
 
 
@@ -42,7 +42,7 @@ class BestOfN(Policy):
         super().observe(slot, turn, observation)
         self.judge.conversations.observe(slot, turn, observation)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def act(self, slots: Sequence[int]) -> list[str]:
         """Samples N answers for each slot and keeps the one that the PRM values most."""
         sampled = self._draw(slots, self.n, self.temperature)
@@ -67,7 +67,7 @@ class Judge:
         counts = torch.tensor([[len(ids) for ids in answers] for answers in lanes])
         tokens = pad_sequence([ids for answers in lanes for ids in answers], batch_first=True)
         tokens = tokens.view(*counts.shape, -1)
-        choice = self._values(rows, tokens, counts).argmax(-1)
+        choice = self._values(rows, tokens, counts).argmax(-1).cpu()
         width, row = tokens.shape[-1], torch.arange(len(rows))
         scratch = (self.cache.lengths[rows] + choice * width)[:, None] + torch.arange(width)
         self.cache.keep(rows, scratch, counts[row, choice])
@@ -75,15 +75,17 @@ class Judge:
 
     def _values(self, rows: torch.Tensor, tokens: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         """Q of answers (B, n, T), the first `counts` (B, n) tokens of each, read at the last of them: logits (B, n)."""
-        batch, n, width = tokens.shape
+        n, width = tokens.shape[1:]
         base = self.cache.lengths[rows]
-        lane, step = torch.arange(n).repeat_interleave(width), torch.arange(width).repeat(n)
-        # Lane c's token t lies at base + c * T + t and sees the conversation and its own lane up to itself.
-        index = torch.arange(int(base.max()) + n * width)
-        behind = index - base[:, None]
-        own = (behind[:, None] // width == lane[:, None]) & (behind[:, None] % width <= step[:, None])
-        mask = (behind < 0)[:, None] | ((behind >= 0)[:, None] & own)
-        positions, write = base[:, None] + step, base[:, None] + torch.arange(n * width)
-        hidden = self.cache.forward(rows, tokens.reshape(batch, -1), positions, write, mask)
-        last = torch.arange(n) * width + counts - 1
-        return self.score(hidden[torch.arange(batch)[:, None], last]).squeeze(-1).float()
+        self.cache.require(int(base.max()) + n * width)
+        # Lane c's token t is the new token c * T + t; it sees the conversation and its own lane up to itself.
+        own = torch.block_diag(*[torch.ones(width, width).tril()] * n).bool()
+        step = torch.arange(width).repeat(n)
+        order = base.argsort(stable=True)
+        segments = [
+            Segment(rows[part], tokens[part].flatten(1), base[part, None] + step, own)
+            for part in order.split(self.cache.trunk.rows_together)
+        ]
+        hidden = torch.cat(self.cache.read(segments)).unflatten(1, (n, width))
+        last = hidden[torch.arange(len(rows))[:, None], torch.arange(n), counts[order] - 1]
+        return self.score(last).squeeze(-1).float()[order.argsort()]

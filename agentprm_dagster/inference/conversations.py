@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from agentprm_dagster.core.dialogue import Format, conversation, restated_prompt
+from agentprm_dagster.core.dialogue import Format, restated_prompt
 from agentprm_dagster.core.types import Observation, Turn
 from agentprm_dagster.models.chat import Chat
 
@@ -34,7 +34,7 @@ class Conversations:
         if self.format == "restated":
             here.pending = self.chat.prompt(restated_prompt(first_observation, turns, observation.admissible_commands))
         else:
-            here.pending = self.chat.prompt(conversation(first_observation, turns, last_observation=True))
+            here.pending = self.chat.state(first_observation, turns)
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         """Adds a turn; what was answered is in the cache already, or in `pending`."""

@@ -47,14 +47,14 @@ class Policy:
         """Tells a slot what its answer led to."""
         self.conversations.observe(slot, turn, observation)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def act(self, slots: Sequence[int]) -> list[str]:
         """Samples one answer for each slot and keeps it."""
         sampled = self._draw(slots, 1, self.temperature)
         self._keep(slots, sampled, [0] * len(slots))
         return [self.chat.decode(answers[0]) for answers in sampled.tokens]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
         """Samples several answers for each slot; none is kept, and the slots must begin anew afterwards."""
         sampled = self._draw(slots, candidates, temperature)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from agentprm_dagster.inference.slots import SlotModel
+from agentprm_dagster.inference.trunks import Group, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,19 @@ class Sampled:
     """[B][n] whether the answer ended by itself; else it was cut at the token limit."""
     scratch: torch.Tensor
     """(B, n, T) where in the cache each candidate's tokens lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Conversations of like length whose answers are drawn together."""
+
+    members: torch.Tensor
+    """(b,) which of the draw's conversations."""
+    group: Group
+    first: int
+    """The first column of the answers."""
+    mask: torch.Tensor
+    """What the lanes see of all columns, as the trunk's mask of (b, n, columns)."""
 
 
 class Sampler:
@@ -43,40 +57,91 @@ class Sampler:
         hidden (B, n, H) is the state behind the conversation's first `prefix` (B, n) tokens, which a lane continues;
         lanes marked `idle` (B, n) give empty answers.
         """
-        row = torch.tensor(rows)
-        base = self.slots.lengths[row]
-        done = torch.zeros(prefix.shape, dtype=torch.bool) if idle is None else idle
-        steps: list[torch.Tensor] = []
+        slots, order = torch.tensor(rows), torch.arange(len(rows))
+        done = torch.zeros(prefix.shape, dtype=torch.bool) if idle is None else idle.clone()
+        drawn = torch.full((*prefix.shape, max_new_tokens), self.end)
+        batches: list[_Batch] = []
         for step in range(max_new_tokens):
-            token = self._pick(hidden, temperature, generator)
-            steps.append(torch.where(done, self.end, token))
-            done = done | (token == self.end)
+            token = self._pick(hidden, temperature, generator).cpu()
+            drawn[order, :, step] = token.where(~done[order], self.end)
+            done |= drawn[..., step] == self.end
             if bool(done.all()) or step == max_new_tokens - 1:
                 break
-            hidden = self._advance(row, base, prefix, steps[-1], step)
-        return self._collect(torch.stack(steps, dim=-1), base)
+            if step == 0:
+                batches = self._batches(slots, prefix, max_new_tokens)
+            batches = self._thin(slots, batches, done, drawn)
+            order = torch.cat([batch.members for batch in batches])
+            hidden = self._advance(slots, batches, prefix + step, drawn[..., step])
+        for batch in batches:
+            self._settle(slots, batch, drawn)
+        return self._collect(drawn[..., : step + 1], self.slots.lengths[slots])
 
     def _pick(self, state: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
+        """Token ids (B, n) drawn from the softmax of the logits behind states (B, n, H)."""
         logits = self.head(state).float()
         logits[..., self.banned] = -torch.inf
         if temperature == 0:
             return logits.argmax(-1)
-        # Gumbel-max: an argmax over noisy logits is a draw from the softmax.
-        uniform = torch.rand(logits.shape, generator=generator).clamp_min_(1e-20)
-        return (logits / temperature - torch.log(-torch.log(uniform))).argmax(-1)
+        # Below a uniform share of the whole: one random number a draw, and no logarithms over the vocabulary.
+        below = (logits / temperature).softmax(-1).cumsum(-1)
+        share = torch.rand(state.shape[:-1], generator=generator)[..., None].to(below) * below[..., -1:]
+        # Rounding must not reach the whole: behind it there is no token.
+        share = share.minimum(below[..., -1:].nextafter(torch.zeros(1, device=below.device)))
+        return torch.searchsorted(below, share, right=True).squeeze(-1)
+
+    def _batches(self, slots: torch.Tensor, prefix: torch.Tensor, max_new_tokens: int) -> list[_Batch]:
+        """Copies the conversations, those of like length together; lane c's step j is column filled + j * n + c."""
+        steps, lanes = max_new_tokens - 1, prefix.shape[1]
+        own = torch.eye(lanes, dtype=torch.bool).repeat(1, steps)
+        batches = []
+        for members in (
+            self.slots.lengths[slots].argsort(descending=True, stable=True).split(self.slots.trunk.rows_together)
+        ):
+            group = self.slots.gather(slots[members], room=steps * lanes)
+            before = torch.arange(group.filled) < prefix[members][..., None]
+            sees = torch.cat([before, own.expand(len(members), -1, -1)], dim=-1)
+            batches.append(_Batch(members, group, group.filled, self.slots.trunk.mask(sees)))
+        return batches
+
+    def _thin(
+        self, slots: torch.Tensor, batches: Sequence[_Batch], done: torch.Tensor, drawn: torch.Tensor
+    ) -> list[_Batch]:
+        """Without conversations that are done, as soon as they are half of a batch: leaving them out takes a copy."""
+        if 4 * int((~done).any(-1).sum()) > 3 * sum(len(batch.members) for batch in batches):
+            return list(batches)
+        thinned = []
+        for batch in batches:
+            alive = (~done[batch.members].all(-1)).nonzero().squeeze(-1)
+            if 2 * len(alive) > len(batch.members):
+                thinned.append(batch)
+                continue
+            self._settle(slots, batch, drawn)
+            if len(alive):
+                there = alive.to(batch.mask.device)
+                group = Group(batch.group.memory[there], batch.group.filled)
+                thinned.append(_Batch(batch.members[alive], group, batch.first, batch.mask[there]))
+        return thinned
+
+    def _settle(self, slots: torch.Tensor, batch: _Batch, drawn: torch.Tensor) -> None:
+        """Writes what a batch has read so far to the slots' scratch room."""
+        tokens = drawn[batch.members].transpose(1, 2).flatten(1)[:, : batch.group.filled - batch.first]
+        self.slots.scatter(slots[batch.members], batch.group.memory[:, :, batch.first :], tokens)
 
     def _advance(
-        self, row: torch.Tensor, base: torch.Tensor, prefix: torch.Tensor, token: torch.Tensor, step: int
+        self, slots: torch.Tensor, batches: Sequence[_Batch], positions: torch.Tensor, tokens: torch.Tensor
     ) -> torch.Tensor:
-        """Feeds one token to every lane; lane c's step j lies at base + j * n + c."""
-        lanes = token.shape[1]
-        lane = torch.arange(lanes)
-        write = base[:, None] + step * lanes + lane
-        index = torch.arange(int(write.max()) + 1)
-        behind = index - base[:, None]
-        own = (behind[:, None] >= 0) & (behind[:, None] % lanes == lane[:, None])
-        mask = (index < prefix[..., None]) | (own & (behind[:, None] < (step + 1) * lanes))
-        return self.slots.forward(row, token, prefix + step, write, mask)
+        """Feeds one token (B, n) to every lane of the batches; their hidden states (B', n, H), batch after batch."""
+        lanes = tokens.shape[1]
+        readings = []
+        for batch in batches:
+            stop = batch.group.filled + lanes
+            self.slots.require(int(self.slots.lengths[slots[batch.members]].max()) + stop - batch.first)
+            mask = batch.mask[..., :stop]
+            readings.append(Reading(batch.group, tokens[batch.members], positions[batch.members], mask))
+        hidden = torch.cat(self.slots.trunk.read(readings))
+        for batch in batches:
+            batch.group.filled += lanes
+        return hidden
 
     def _collect(self, drawn: torch.Tensor, base: torch.Tensor) -> Sampled:
         ended = drawn == self.end

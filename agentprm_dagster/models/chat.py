@@ -35,6 +35,7 @@ class Chat:
             raise ChatTemplateError(f"{tokenizer.name_or_path} has no chat template: use an instruction-tuned model")
         self.tokenizer = tokenizer
         self.end: int = tokenizer.eos_token_id
+        self._opening = lru_cache(maxsize=4096)(self._encode_opening)
         self._follow_up = lru_cache(maxsize=65536)(self._encode_follow_up)
         self._answer = lru_cache(maxsize=65536)(self._encode_answer)
 
@@ -66,9 +67,19 @@ class Chat:
         """Ids from the start to where the agent's answer begins."""
         return list(self._encode(self._render(messages)))
 
+    def state(self, first_observation: str, turns: Sequence[Turn]) -> list[int]:
+        """Ids of a conversation up to where the answer after `turns` begins."""
+        ids = list(self._opening(first_observation))
+        for turn in turns:
+            ids += self.answer(turn.response) + self.follow_up(turn.observation)
+        return ids
+
     def follow_up(self, observation: str) -> list[int]:
         """Ids from behind an answer's end token to where the next answer begins."""
         return list(self._follow_up(observation))
+
+    def _encode_opening(self, first_observation: str) -> tuple[int, ...]:
+        return self._encode(self._render(opening(first_observation)))
 
     def _encode_follow_up(self, observation: str) -> tuple[int, ...]:
         before, after = self._frame
@@ -94,7 +105,7 @@ class Chat:
 
     def episode(self, first_observation: str, turns: Sequence[Turn]) -> EncodedEpisode:
         """The whole conversation up to the last answer."""
-        ids = self.prompt(opening(first_observation))
+        ids = self.state(first_observation, ())
         answers = []
         for i, turn in enumerate(turns):
             answer = self.answer(turn.response)

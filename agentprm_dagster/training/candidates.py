@@ -94,10 +94,8 @@ class CandidateSampler:
         """Hidden states (B, T, H) of all trunk tokens, which then lie in the cache."""
         for row in rows:
             self.cache.clear(row)
-        ids = pad_sequence([torch.tensor(trunk.ids) for trunk in trunks], batch_first=True)
-        positions = torch.arange(ids.shape[1]).expand_as(ids)
-        mask = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).tril().expand(len(rows), -1, -1)
-        hidden = self.cache.forward(torch.tensor(rows), ids, positions, positions, mask)
+        segment = self.cache.segment(rows, [torch.tensor(trunk.ids) for trunk in trunks])
+        (hidden,) = self.cache.read([segment])
         self.cache.lengths[rows] = torch.tensor([len(trunk.ids) for trunk in trunks])
         return hidden
 

@@ -1,12 +1,13 @@
 """Candidates that share a conversation are drawn as if each had it for itself; what is kept stays as if fed alone."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import PreTrainedModel
 
-from agentprm_dagster.inference.sampling import Sampled, Sampler
+from agentprm_dagster.inference.sampling import Sampled, Sampler, _Batch
 from agentprm_dagster.inference.slots import ContextOverflow, SlotModel
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
@@ -27,13 +28,19 @@ def model(taught_folder: Path) -> PreTrainedModel:
 
 
 class Watched(Sampler):
-    """Remembers the log-probabilities (B, n, V) that every step's tokens were drawn from."""
+    """Remembers the log-probabilities (n, V) that every step's tokens were drawn from, by conversation."""
 
     def _pick(self, state: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
-        self.steps.append(self.head(state).log_softmax(-1))
+        self.steps.append(dict(zip(self.order, self.head(state).log_softmax(-1), strict=True)))
         return super()._pick(state, temperature, generator)
 
-    steps: list[torch.Tensor]
+    def _thin(self, *arguments: Any) -> list[_Batch]:
+        batches = super()._thin(*arguments)
+        self.order = torch.cat([batch.members for batch in batches]).tolist()
+        return batches
+
+    order: list[int]
+    steps: list[dict[int, torch.Tensor]]
 
 
 def fed(model: PreTrainedModel, slots: int = 4) -> tuple[SlotModel, torch.Tensor]:
@@ -44,7 +51,7 @@ def fed(model: PreTrainedModel, slots: int = 4) -> tuple[SlotModel, torch.Tensor
 def draw(model: PreTrainedModel, n: int, *, temperature: float = 2.0, new: int = 16) -> tuple[Watched, Sampled]:
     cache, hidden = fed(model)
     sampler = Watched(cache, model.get_output_embeddings(), end=END, banned=BANNED)
-    sampler.steps = []
+    sampler.order, sampler.steps = list(range(len(PREFIXES))), []
     sampled = sampler.draw(
         list(PREFIXES),
         hidden[:, None].expand(-1, n, -1),
@@ -76,7 +83,7 @@ def test_every_lane_sees_the_conversation_and_itself(model: PreTrainedModel) -> 
             answer = [*ids, END] if finished else ids
             assert not set(ids) & {*BANNED, END}
             expected = read(model, [*prefix, *answer])[len(prefix) - 1 : -1]
-            drawn_from = torch.stack([step[row, lane] for step in sampler.steps[: len(answer)]])
+            drawn_from = torch.stack([step[row][lane] for step in sampler.steps[: len(answer)]])
             torch.testing.assert_close(drawn_from, expected, atol=1e-4, rtol=1e-4)
 
 

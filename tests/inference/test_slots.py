@@ -1,0 +1,79 @@
+"""What one conversation has read serves every other that begins alike."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from agentprm_dagster.inference.slots import SlotModel
+from agentprm_dagster.inference.trunks import LeanLlama, Reading
+
+
+@pytest.fixture(scope="module")
+def model() -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many tokens, padding included, every pass of the model read."""
+    counts: list[int] = []
+    real = LeanLlama.read
+
+    def counted(trunk: LeanLlama, readings: Sequence[Reading]) -> list[torch.Tensor]:
+        counts.append(sum(reading.tokens.numel() for reading in readings))
+        return real(trunk, readings)
+
+    monkeypatch.setattr(LeanLlama, "read", counted)
+    return counts
+
+
+PARENT = list(range(10, 40))
+
+
+@torch.no_grad()
+def test_a_family_reads_its_common_part_once(model: LlamaForCausalLM, read: list[int]) -> None:
+    cache = SlotModel(model, slots=4, capacity=64)
+    cache.feed([0, 1, 2], [[*PARENT[:20], 1, 2], [*PARENT, 3, 4], [*PARENT[:20], 5, 6]])
+    assert read == [32, 4]
+    cache.feed([3], [PARENT])
+    assert read[2:] == [1], "the last token is read: what follows it is wanted"
+
+
+@torch.no_grad()
+def test_a_conversation_that_is_over_still_serves(model: LlamaForCausalLM, read: list[int]) -> None:
+    cache = SlotModel(model, slots=2, capacity=64)
+    cache.feed([0], [PARENT])
+    cache.clear(0)
+    cache.feed([1], [[*PARENT, 1]])
+    cache.feed([0], [[*PARENT[:9], 2, 3]])
+    assert read == [30, 1, 2]
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_whatever_began_alike_is_as_if_read_alone(model: LlamaForCausalLM, data: st.DataObject) -> None:
+    with torch.no_grad():
+        cache = SlotModel(model, slots=5, capacity=64)
+        told: dict[int, list[int]] = {}
+        for _ in range(data.draw(st.integers(1, 6))):
+            slots = data.draw(st.lists(st.integers(0, 4), min_size=1, unique=True))
+            new = []
+            for slot in slots:
+                if slot not in told or data.draw(st.booleans()):
+                    cache.clear(slot)
+                    told[slot] = []
+                # Two letters: beginnings are shared more often than not.
+                new.append(data.draw(st.lists(st.integers(0, 1), min_size=1, max_size=8)))
+                told[slot] = told[slot] + new[-1]
+            hidden = cache.feed(slots, new)
+            for row, slot in enumerate(slots):
+                expected = model.base_model(torch.tensor([told[slot]])).last_hidden_state[0, -1]
+                torch.testing.assert_close(hidden[row], expected, atol=1e-4, rtol=1e-4)
