@@ -76,6 +76,9 @@ def read_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> torch.Tens
         tree.fill(mask[row])
     # Padding sees itself, so that no row of the softmax is empty.
     mask |= torch.eye(longest, dtype=torch.bool)
-    out = model.base_model(input_ids=ids, position_ids=positions, attention_mask=mask[:, None], use_cache=False)
+    # Attention adds its mask to the scores: a boolean one would be turned into this in every layer.
+    added = torch.zeros(mask.shape).masked_fill_(~mask, -torch.inf)[:, None]
+    ids, positions, added = (tensor.to(model.device) for tensor in (ids, positions, added))
+    out = model.base_model(input_ids=ids, position_ids=positions, attention_mask=added, use_cache=False)
     hidden: torch.Tensor = out.last_hidden_state
     return hidden
