@@ -1,13 +1,12 @@
 """Llama layers that train faster on a CPU: equal to the stock ones, without keeping what is cheap to compute again.
 
 A small model's products are cheap and its activations are large beside a core's cache: stock layers spend most of
-their time carrying activations to memory and back. Here a layer is three steps, each with its own backward pass: the
-norm with queries, keys and values; the output of attention with its residual; the norm with the gated feed-forward
-network and its residual. Each goes over the tokens in stretches that stay in the cache, keeps its input alone, and
-multiplies in bfloat16 where the CPU has tiles for it; sums, norms, the residual stream and attention stay in float32.
+their time carrying activations to memory and back. Here a layer is three steps around attention, each with its own
+backward pass: the norm with queries, keys and values; the output of attention with its residual; the norm with the
+gated feed-forward network and its residual. Each keeps its input alone, and multiplies in bfloat16 where the CPU has
+tiles for it; norms, the residual stream, attention and gradients stay in float32.
 """
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -15,9 +14,6 @@ import torch
 from torch.nn.functional import silu
 from transformers import PreTrainedModel
 from transformers.models.llama.modeling_llama import ALL_ATTENTION_FUNCTIONS, LlamaDecoderLayer, eager_attention_forward
-
-_STRETCH = 512
-"""Tokens at a time."""
 
 Rotation = tuple[torch.Tensor, torch.Tensor]
 """Cosine and sine (B or 1, T, d)."""
@@ -79,30 +75,29 @@ def product_dtype() -> torch.dtype:
     return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16") else torch.float32
 
 
+def _outer(grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """A weight's gradient (O, I) from those of its outputs (B, T, O) and its inputs (B, T, I)."""
+    return (grad.flatten(0, 1).T @ x.flatten(0, 1)).float()
+
+
 def _low(*tensors: torch.Tensor) -> list[torch.Tensor]:
     return [tensor.to(product_dtype()) for tensor in tensors]
 
 
-def _stretches(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Tensors (B, T, ...) as rows (B T, ...), some of them at a time."""
-    rows = [tensor.flatten(0, 1) for tensor in tensors]
-    return zip(*(tensor.split(_STRETCH) for tensor in rows), strict=True)
-
-
 def _normed(x: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows with a root mean square of 1, and what they were multiplied by."""
+    """x (..., H) with a root mean square of 1, and what it was multiplied by (..., 1)."""
     factor = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
     return x * factor, factor
 
 
 def _norm_backward(
-    grad: torch.Tensor, normed: torch.Tensor, factor: torch.Tensor, scale: torch.Tensor, grad_scale: torch.Tensor
-) -> torch.Tensor:
-    """The gradient of rows from that of `normed * scale`; adds that of `scale`."""
+    grad: torch.Tensor, normed: torch.Tensor, factor: torch.Tensor, scale: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The gradients of x and of `scale` from that of `normed * scale`."""
     both = grad * normed
-    grad_scale += both.sum(0)
-    mean = (both @ scale).div_(scale.shape[0])
-    return (grad * scale).addcmul_(normed, mean[:, None], value=-1).mul_(factor)
+    mean = (both @ scale).div_(len(scale))
+    of_x = (grad * scale).addcmul_(normed, mean[..., None], value=-1).mul_(factor)
+    return of_x, both.flatten(0, -2).sum(0)
 
 
 class Projections(torch.autograd.Function):
@@ -115,23 +110,17 @@ class Projections(torch.autograd.Function):
         ctx.save_for_backward(x, scale, q, k, v)
         ctx.eps = eps
         weight = torch.cat(_low(q, k, v))
-        read = x.new_empty(*x.shape[:-1], len(weight))
-        for rows, out in _stretches(x, read):
-            normed, _ = _normed(rows, eps)
-            out.copy_((normed * scale).to(weight.dtype) @ weight.T)
-        return read.split((len(q), len(k), len(v)), -1)
+        read = (_normed(x, eps)[0] * scale).to(weight.dtype) @ weight.T
+        return read.float().split((len(q), len(k), len(v)), -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, scale, q, k, v = ctx.saved_tensors
         weight = torch.cat(_low(q, k, v))
-        grad_weight, grad_scale, grad_x = torch.zeros(weight.shape), torch.zeros_like(scale), torch.empty_like(x)
-        for rows, out, *grad_rows in _stretches(x, grad_x, *grads):
-            normed, factor = _normed(rows, ctx.eps)
-            grad = torch.cat(_low(*grad_rows), -1)
-            grad_weight += (grad.T @ (normed * scale).to(weight.dtype)).float()
-            out.copy_(_norm_backward((grad @ weight).float(), normed, factor, scale, grad_scale))
-        return grad_x, grad_scale, *grad_weight.split((len(q), len(k), len(v))), None
+        normed, factor = _normed(x, ctx.eps)
+        grad = torch.cat(_low(*grads), -1)
+        of_weights = _outer(grad, (normed * scale).to(weight.dtype)).split((len(q), len(k), len(v)))
+        return *_norm_backward((grad @ weight).float(), normed, factor, scale), *of_weights, None
 
 
 class Rotate(torch.autograd.Function):
@@ -167,7 +156,7 @@ class AddProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, ...]:
         y, weight, low = _low(*ctx.saved_tensors, grad)
-        return grad, (low @ weight).float(), (low.flatten(0, 1).T @ y.flatten(0, 1)).float()
+        return grad, (low @ weight).float(), _outer(low, y)
 
 
 class AddFeedForward(torch.autograd.Function):
@@ -186,28 +175,20 @@ class AddFeedForward(torch.autograd.Function):
         ctx.save_for_backward(x, scale, gate, up, down)
         ctx.eps = eps
         gate, up, down = _low(gate, up, down)
-        result = torch.empty_like(x)
-        for rows, out in _stretches(x, result):
-            normed = (_normed(rows, eps)[0] * scale).to(gate.dtype)
-            torch.add(rows, (silu(normed @ gate.T).mul_(normed @ up.T) @ down.T).float(), out=out)
-        return result
+        read = (_normed(x, eps)[0] * scale).to(gate.dtype)
+        return (silu(read @ gate.T).mul_(read @ up.T) @ down.T).float().add_(x)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, scale, *weights = ctx.saved_tensors
-        gate, up, down = _low(*weights)
-        grad_gate, grad_up, grad_down = (torch.zeros_like(weight) for weight in weights)
-        grad_x, grad_scale = torch.empty_like(x), torch.zeros_like(scale)
-        for rows, upstream, out in _stretches(x, grad, grad_x):
-            normed, factor = _normed(rows, ctx.eps)
-            read, low = (normed * scale).to(gate.dtype), upstream.to(gate.dtype)
-            opened, lifted, inner = read @ gate.T, read @ up.T, low @ down
-            active = silu(opened)
-            grad_down += (low.T @ (active * lifted)).float()
-            of_up = active.mul_(inner)
-            of_gate = torch.ops.aten.silu_backward(inner.mul_(lifted), opened)
-            grad_gate += (of_gate.T @ read).float()
-            grad_up += (of_up.T @ read).float()
-            of_read = (of_gate @ gate).float().add_((of_up @ up).float())
-            torch.add(upstream, _norm_backward(of_read, normed, factor, scale, grad_scale), out=out)
-        return grad_x, grad_scale, grad_gate, grad_up, grad_down, None
+        gate, up, down, low = _low(*weights, grad)
+        normed, factor = _normed(x, ctx.eps)
+        read = (normed * scale).to(gate.dtype)
+        opened, lifted, inner = read @ gate.T, read @ up.T, low @ down
+        active = silu(opened)
+        of_down = _outer(low, active * lifted)
+        by_up = active.mul_(inner)
+        by_gate = torch.ops.aten.silu_backward(inner.mul_(lifted), opened)
+        of_read = (by_gate @ gate).float().add_((by_up @ up).float())
+        of_x, of_scale = _norm_backward(of_read, normed, factor, scale)
+        return of_x.add_(grad), of_scale, _outer(by_gate, read), _outer(by_up, read), of_down, None

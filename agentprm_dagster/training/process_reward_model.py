@@ -26,6 +26,7 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.models.token_tree import TokenTree, read_trees
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.monitoring import watch
@@ -62,6 +63,7 @@ def train_prm(
     trunk = checkpoints.base_path(experiment.model.name) if settings.init == "base" else policy
     model = checkpoints.load_prm(previous) if previous else checkpoints.prm_from_policy(trunk, seed=seed)
     use_grouped_attention(model)
+    use_lean_layers(model)
     examples = prm_examples(
         Chat(tokenizer),
         episodes,
@@ -205,7 +207,7 @@ def fit(model: PreTrainedModel, batches: list[list[Example]], settings: Prm, *, 
             save_strategy="no",
             disable_tqdm=True,
             remove_unused_columns=False,
-            use_cpu=True,
+            use_cpu=not torch.cuda.is_available(),
         )
         trainer = _PrmTrainer(
             model=model,

@@ -18,6 +18,7 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.chat import Chat, EncodedEpisode
 from agentprm_dagster.models.embedded import build_model
+from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.models.tokenizer import build_tokenizer
 from agentprm_dagster.training.monitoring import watch
 from agentprm_dagster.training.optimizers import build_optimizer
@@ -29,6 +30,7 @@ def train_initial_policy(
     """Fine-tunes the experiment's model on won episodes and writes the checkpoint to `out`."""
     model, tokenizer = initial_model(episodes, experiment, seed=seed)
     dataset = sft_dataset(episodes, Chat(tokenizer), experiment.dialogue.format)
+    use_lean_layers(model)
     result = fit(model, tokenizer, dataset, experiment.sft, seed=seed, monitor=monitor)
     checkpoints.save(model, tokenizer, out)
     metrics = {
