@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel
 
+from agentprm_dagster.models.lean_layers import SHAPE_STEP
+
 ROOT = -1
 
 
@@ -65,8 +67,9 @@ class TokenTree:
 
 
 def read_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> torch.Tensor:
-    """Hidden states (B, T, H) of a model's trunk over packed trees, padded to the longest."""
-    longest = max(map(len, trees))
+    """Hidden states (B, T, H) of a model's trunk over packed trees, padded to the longest or a little more."""
+    # Few different shapes: see SHAPE_STEP.
+    longest = -(-max(map(len, trees)) // SHAPE_STEP) * SHAPE_STEP
     ids = torch.zeros(len(trees), longest, dtype=torch.long)
     positions = torch.zeros(len(trees), longest, dtype=torch.long)
     mask = torch.zeros(len(trees), longest, longest, dtype=torch.bool)

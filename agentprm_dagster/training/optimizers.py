@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -20,16 +20,16 @@ class BatchedMuon(torch.optim.Muon):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One step of all groups."""
         for group in self.param_groups:
-            alike: dict[torch.Size, list[torch.nn.Parameter]] = defaultdict(list)
+            alike: dict[torch.Size, list[torch.Tensor]] = defaultdict(list)
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     alike[parameter.shape].append(parameter)
             for matrices in alike.values():
                 self._step_alike(matrices, group)
 
-    def _step_alike(self, matrices: Sequence[torch.nn.Parameter], group: dict[str, Any]) -> None:
-        gradients = [matrix.grad for matrix in matrices]
-        momenta = []
+    def _step_alike(self, matrices: list[torch.Tensor], group: dict[str, Any]) -> None:
+        gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
+        momenta: list[torch.Tensor] = []
         for matrix in matrices:
             state = self.state[matrix]
             if not state:

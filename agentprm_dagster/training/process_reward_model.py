@@ -154,7 +154,7 @@ def decision_logits(model: PreTrainedModel, examples: Sequence[Example]) -> torc
 
 def prm_loss(logits: torch.Tensor, examples: Sequence[Example], pairwise_weight: float) -> torch.Tensor:
     """Soft BCE over all decisions, plus the pairwise term weighted by how far the targets are apart."""
-    targets = torch.tensor([target for example in examples for target in example.targets])
+    targets = torch.tensor([target for example in examples for target in example.targets], device=logits.device)
     loss = binary_cross_entropy_with_logits(logits, targets)
     if not pairwise_weight:
         return loss

@@ -18,7 +18,7 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.chat import Chat, EncodedEpisode
 from agentprm_dagster.models.embedded import build_model
-from agentprm_dagster.models.lean_layers import use_lean_layers
+from agentprm_dagster.models.lean_layers import SHAPE_STEP, use_lean_layers
 from agentprm_dagster.models.tokenizer import build_tokenizer
 from agentprm_dagster.training.monitoring import watch
 from agentprm_dagster.training.optimizers import build_optimizer
@@ -148,6 +148,7 @@ def fit(
             max_grad_norm=1.0,
             train_sampling_strategy="group_by_length",
             max_length=None,
+            pad_to_multiple_of=SHAPE_STEP,
             bf16=False,
             activation_checkpointing=False,
             seed=seed,
