@@ -1,4 +1,4 @@
-"""Attention for models whose query heads share key-value heads, under any boolean mask, without copying the cache.
+"""Attention for models whose query heads share key-value heads, under any mask, without copying the cache.
 
 The stock implementation repeats keys and values once per query head as soon as there is a mask; for one key-value
 head, a long cache and one new token that copy costs more than all else. Here the query heads of a group stand beside
@@ -24,10 +24,19 @@ def grouped_attention(
     dropout: float = 0.0,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """query (B, heads, T, d), key and value (B, kv_heads, L, d), mask (B, 1, T, L) bool -> (B, T, heads, d)."""
+    """query (B, heads, T, d), key and value (B, kv_heads, L, d), mask (B, 1, T, L) -> (B, T, heads, d).
+
+    A mask is boolean, or what is added to the scores.
+    """
     batch, heads, length, width = query.shape
     kv_heads = key.shape[1]
     group = heads // kv_heads
+    if length == key.shape[2]:
+        # Without a cache there is little to copy, and one mask serves all heads.
+        mixed = scaled_dot_product_attention(
+            query, key, value, attention_mask, dropout, attention_mask is None, scale=scaling, enable_gqa=group > 1
+        )
+        return mixed.transpose(1, 2).contiguous(), None
     folded = query.reshape(batch, kv_heads, group * length, width)
     if attention_mask is None:
         causal = torch.ones(length, key.shape[2], dtype=torch.bool, device=query.device).tril(key.shape[2] - length)

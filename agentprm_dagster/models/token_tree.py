@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel
 
+from agentprm_dagster.models.lean_layers import SHAPE_STEP
+
 ROOT = -1
 
 
@@ -65,8 +67,9 @@ class TokenTree:
 
 
 def read_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> torch.Tensor:
-    """Hidden states (B, T, H) of a model's trunk over packed trees, padded to the longest."""
-    longest = max(map(len, trees))
+    """Hidden states (B, T, H) of a model's trunk over packed trees, padded to the longest or a little more."""
+    # Few different shapes: see SHAPE_STEP.
+    longest = -(-max(map(len, trees)) // SHAPE_STEP) * SHAPE_STEP
     ids = torch.zeros(len(trees), longest, dtype=torch.long)
     positions = torch.zeros(len(trees), longest, dtype=torch.long)
     mask = torch.zeros(len(trees), longest, longest, dtype=torch.bool)
@@ -76,6 +79,9 @@ def read_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> torch.Tens
         tree.fill(mask[row])
     # Padding sees itself, so that no row of the softmax is empty.
     mask |= torch.eye(longest, dtype=torch.bool)
-    out = model.base_model(input_ids=ids, position_ids=positions, attention_mask=mask[:, None], use_cache=False)
+    # Attention adds its mask to the scores: a boolean one would be turned into this in every layer.
+    added = torch.zeros(mask.shape).masked_fill_(~mask, -torch.inf)[:, None]
+    ids, positions, added = (tensor.to(model.device) for tensor in (ids, positions, added))
+    out = model.base_model(input_ids=ids, position_ids=positions, attention_mask=added, use_cache=False)
     hidden: torch.Tensor = out.last_hidden_state
     return hidden

@@ -27,6 +27,7 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunks_of
 from agentprm_dagster.training.optimizers import build_optimizer
 
@@ -44,8 +45,9 @@ def improve_policy(
     """Improves the behaviour policy on the states of its own whole episodes and writes the checkpoint to `out`."""
     tokenizer = checkpoints.load_tokenizer(policy)
     model, critic = checkpoints.load_policy(policy), checkpoints.load_prm(prm)
-    use_grouped_attention(model)
-    use_grouped_attention(critic)
+    for each in (model, critic):
+        use_grouped_attention(each)
+        use_lean_layers(each)
     chat = Chat(tokenizer)
     dialogue = experiment.dialogue.format
     contested = contested_states(episodes)

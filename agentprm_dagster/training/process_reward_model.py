@@ -26,6 +26,7 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.models.token_tree import TokenTree, read_trees
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.monitoring import watch
@@ -62,6 +63,7 @@ def train_prm(
     trunk = checkpoints.base_path(experiment.model.name) if settings.init == "base" else policy
     model = checkpoints.load_prm(previous) if previous else checkpoints.prm_from_policy(trunk, seed=seed)
     use_grouped_attention(model)
+    use_lean_layers(model)
     examples = prm_examples(
         Chat(tokenizer),
         episodes,
@@ -152,7 +154,7 @@ def decision_logits(model: PreTrainedModel, examples: Sequence[Example]) -> torc
 
 def prm_loss(logits: torch.Tensor, examples: Sequence[Example], pairwise_weight: float) -> torch.Tensor:
     """Soft BCE over all decisions, plus the pairwise term weighted by how far the targets are apart."""
-    targets = torch.tensor([target for example in examples for target in example.targets])
+    targets = torch.tensor([target for example in examples for target in example.targets], device=logits.device)
     loss = binary_cross_entropy_with_logits(logits, targets)
     if not pairwise_weight:
         return loss
@@ -205,7 +207,7 @@ def fit(model: PreTrainedModel, batches: list[list[Example]], settings: Prm, *, 
             save_strategy="no",
             disable_tqdm=True,
             remove_unused_columns=False,
-            use_cpu=True,
+            use_cpu=not torch.cuda.is_available(),
         )
         trainer = _PrmTrainer(
             model=model,

@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import datasets
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
@@ -16,6 +18,7 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.chat import Chat, EncodedEpisode
 from agentprm_dagster.models.embedded import build_model
+from agentprm_dagster.models.lean_layers import SHAPE_STEP, use_lean_layers
 from agentprm_dagster.models.tokenizer import build_tokenizer
 from agentprm_dagster.training.monitoring import watch
 from agentprm_dagster.training.optimizers import build_optimizer
@@ -27,6 +30,7 @@ def train_initial_policy(
     """Fine-tunes the experiment's model on won episodes and writes the checkpoint to `out`."""
     model, tokenizer = initial_model(episodes, experiment, seed=seed)
     dataset = sft_dataset(episodes, Chat(tokenizer), experiment.dialogue.format)
+    use_lean_layers(model)
     result = fit(model, tokenizer, dataset, experiment.sft, seed=seed, monitor=monitor)
     checkpoints.save(model, tokenizer, out)
     metrics = {
@@ -86,6 +90,41 @@ def _encoded(chat: Chat, episode: Episode, dialogue: Format) -> Iterator[Encoded
         yield chat.restated(episode.first_observation, episode.turns[: t + 1])
 
 
+class AnswersTrainer(SFTTrainer):
+    """TRL's SFTTrainer, with logits for the learnt tokens alone.
+
+    TRL's own head does so where there is Triton; elsewhere it reads the vocabulary at every position of the row.
+    """
+
+    def compute_loss(
+        self,
+        model: PreTrainedModel,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The mean negative log-likelihood of the learnt tokens, in nats."""
+        if return_outputs or inputs["input_ids"].is_cuda:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        # Rows are padded at their ends, where no real token looks.
+        trunk = model.base_model(input_ids=inputs["input_ids"], use_cache=False)
+        learnt = inputs["labels"][:, 1:] != -100
+        labels = inputs["labels"][:, 1:][learnt]
+        log_p = model.get_output_embeddings()(trunk.last_hidden_state[:, :-1][learnt]).float().log_softmax(-1)
+        self._note(log_p.detach(), labels, inputs)
+        loss = -log_p.gather(-1, labels[:, None]).sum()
+        return loss / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+
+    def _note(self, log_p: torch.Tensor, labels: torch.Tensor, inputs: dict[str, torch.Tensor]) -> None:
+        """The numbers that TRL logs beside the loss."""
+        numbers = self._metrics["train" if self.model.training else "eval"]
+        numbers["entropy"].append(float(-(log_p.exp() * log_p).sum(-1).mean()))
+        numbers["mean_token_accuracy"].append(float((log_p.argmax(-1) == labels).float().mean()))
+        if self.model.training:
+            self._total_train_tokens += int(inputs["attention_mask"].sum())
+        numbers["num_tokens"] = [self._total_train_tokens]
+
+
 def fit(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -109,6 +148,7 @@ def fit(
             max_grad_norm=1.0,
             train_sampling_strategy="group_by_length",
             max_length=None,
+            pad_to_multiple_of=SHAPE_STEP,
             bf16=False,
             activation_checkpointing=False,
             seed=seed,
@@ -116,9 +156,9 @@ def fit(
             report_to=[],
             save_strategy="no",
             disable_tqdm=True,
-            use_cpu=True,
+            use_cpu=not torch.cuda.is_available(),
         )
-        trainer = SFTTrainer(
+        trainer = AnswersTrainer(
             model=model,
             args=args,
             train_dataset=dataset,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from agentprm_dagster.models import checkpoints
-from agentprm_dagster.training.optimizers import MuonAdamW, OptimizerName, build_optimizer
+from agentprm_dagster.training.optimizers import BatchedMuon, MuonAdamW, OptimizerName, build_optimizer
 
 
 def test_every_parameter_has_one_optimizer(policy_folder: Path) -> None:
@@ -60,3 +60,21 @@ def test_its_state_can_be_stored(policy_folder: Path) -> None:
     restored.load_state_dict(state)
     for mine, theirs in zip(stepped(model, optimizer), stepped(other, restored), strict=True):
         assert torch.equal(mine, theirs)
+
+
+def test_matrices_together_are_stepped_as_by_torch() -> None:
+    torch.manual_seed(0)
+    shapes = [(8, 8), (8, 8), (4, 8), (20, 8), (20, 8), (8, 20)]
+    mine = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = copy.deepcopy(mine)
+    settings = {"lr": 0.1, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
+    optimizers = BatchedMuon(mine, **settings), torch.optim.Muon(theirs, **settings)
+    for _ in range(3):
+        for one, other in zip(mine, theirs, strict=True):
+            one.grad = torch.randn(one.shape)
+            other.grad = one.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for one, other in zip(mine, theirs, strict=True):
+        # Products in bfloat16 round differently in a batch and alone.
+        torch.testing.assert_close(one, other, atol=1e-2, rtol=1e-2)

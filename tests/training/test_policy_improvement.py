@@ -172,13 +172,14 @@ class Taste(nn.Module):
     def __init__(self, liked: int) -> None:
         super().__init__()
         self.liked, self.score = liked, nn.Identity()
+        self.device = torch.device("cpu")
 
     @property
     def base_model(self) -> Callable[..., SimpleNamespace]:
         return self.read
 
     def read(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: object) -> SimpleNamespace:
-        held = attention_mask[:, 0].float() @ (input_ids == self.liked).float()[..., None]
+        held = (attention_mask[:, 0] == 0).float() @ (input_ids == self.liked).float()[..., None]
         return SimpleNamespace(last_hidden_state=held)
 
 
