@@ -112,8 +112,12 @@ class Rollouts(Section):
     """Different sampled actions tried from such a state (k); 0 is the paper's way: whole episodes only."""
     branch_continuations: Positive = 1
     """Continuations played after each tried action (m)."""
+    branch_draws: Positive = 16
+    """Answers drawn in such a state; the first different actions among them are tried."""
     branch_temperature: Temperature = 1.0
     """Temperature at which the actions to try are drawn; they are continued at `temperature`."""
+    patience: Positive | None = None
+    """An episode is over, and lost, when it does the same thing with the same reply so many times; null plays on."""
     slots: Positive = 64
     """Episodes played at the same time."""
     max_new_tokens: Positive = 16
@@ -144,8 +148,10 @@ class Prm(Section):
     """Weight of the pairwise term on states with several tried actions; 0 is the paper's soft BCE alone."""
     branch_turns: Positive = 1
     """How many of a branch's own turns are read: the first is what it was played for."""
-    pairwise_margin: Probability = 0.0
-    """Least difference of targets that makes a pair."""
+    reply_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the value read again behind the environment's reply (`append` dialogues); 0 reads answers alone."""
+    bootstrap: Probability = 0.7
+    """Share of that second reading in the first one's target at the end of training; 0 is Eq. 1's target alone."""
 
 
 class Improvement(Section):
@@ -157,6 +163,9 @@ class Improvement(Section):
     """States drawn from one episode for a step: a step that sees few episodes learns their peculiarities."""
     candidates: Annotated[int, Field(ge=2)] = 8
     """Actions sampled by the current policy at each state (n)."""
+    rank_by: Literal["answer", "reply"] = "answer"
+    """Candidates are ranked by Q(s, a), or by what the PRM says behind the environment's reply to each, played from a
+    snapshot of the state: beyond the paper, and only where the environment has snapshots."""
     temperature: Temperature = 1.0
     max_new_tokens: Positive = 16
     beta: PositiveFloat = 1.0
@@ -164,6 +173,8 @@ class Improvement(Section):
     """Weight of the negative log-likelihood of the chosen answer, beside the DPO loss; 0 is the paper's."""
     kl_weight: Annotated[float, Field(ge=0)] = 0.3
     """Weight of KL(pi || pi_(i-1)) per answer over all that was drawn, beside the DPO loss; 0 is the paper's."""
+    pairs: Literal["extremes", "all"] = "extremes"
+    """The best against the worst candidate of a state, or all pairs, each weighted by how far its values are apart."""
     min_gap: Probability = 0.05
     """Pairs whose PRM values differ by less are ties and not trained on."""
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -223,6 +234,15 @@ class Experiment(Section):
     def base_model_knows_something(self) -> Self:
         if self.prm.init == "base" and self.model.name == "embedded":
             raise ValueError("prm.init: base needs a pretrained model.name; the embedded model is random before SFT")
+        return self
+
+    @model_validator(mode="after")
+    def replies_are_read(self) -> Self:
+        if self.improvement.rank_by == "reply" and (self.dialogue.format != "append" or not self.prm.reply_weight):
+            raise ValueError(
+                "improvement.rank_by: reply needs values behind replies: dialogue.format: append and prm.reply_weight "
+                "above 0"
+            )
         return self
 
     @model_validator(mode="after")

@@ -31,6 +31,7 @@ def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -
             policy.path,
             prm.path,
             read_episodes(rollouts.path),
+            {game.id: game for game in stage.games.play(stage.games.train(stage.experiment))},
             stage.experiment,
             out,
             seed=stage.seed,

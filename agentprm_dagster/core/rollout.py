@@ -93,8 +93,15 @@ class _Play:
         self.turns.append(turn)
         return turn
 
-    def over(self, max_steps: int) -> bool:
-        return self.observation.done or len(self.turns) >= max_steps
+    def over(self, max_steps: int, patience: int | None) -> bool:
+        return self.observation.done or len(self.turns) >= max_steps or self._stuck(patience)
+
+    def _stuck(self, patience: int | None) -> bool:
+        if patience is None or len(self.turns) < patience:
+            return False
+        last = self.turns[-1]
+        same = [turn for turn in self.turns if (turn.action, turn.observation) == (last.action, last.observation)]
+        return len(same) >= patience
 
     def episode(self) -> Episode:
         return Episode(
@@ -134,25 +141,28 @@ def play(
     max_steps: int,
     total: int,
     monitor: Monitor,
+    patience: int | None = None,
     keep_candidates: bool = False,
 ) -> list[Episode]:
     """Plays every start to its end; a slot takes the next start the moment its episode ends.
 
+    An episode that does the same thing with the same reply for the `patience`-th time is over, and lost.
     `keep_candidates` records the admissible commands of every state, for dialogues that list them.
     """
     waiting = (_open(start, keep_candidates=keep_candidates) for start in starts)
     active: dict[int, _Play] = {}
     finished: list[Episode] = []
+    limits = (max_steps, patience)
     for slot in range(agent.slots):
-        _fill(agent, slot, active, waiting, finished, max_steps)
+        _fill(agent, slot, active, waiting, finished, limits)
     while active:
         slots = sorted(active)
         for slot, response in zip(slots, agent.act(slots), strict=True):
             game = active[slot]
             turn = game.answer(response)
-            if game.over(max_steps):
+            if game.over(*limits):
                 finished.append(active.pop(slot).episode())
-                _fill(agent, slot, active, waiting, finished, max_steps)
+                _fill(agent, slot, active, waiting, finished, limits)
             else:
                 agent.observe(slot, turn, game.observation)
         monitor.progress(len(finished), total, "episodes")
@@ -165,11 +175,11 @@ def _fill(
     active: dict[int, _Play],
     waiting: Iterator[_Play],
     finished: list[Episode],
-    max_steps: int,
+    limits: tuple[int, int | None],
 ) -> None:
     """Puts the next game that is not over at once into a slot."""
     for game in waiting:
-        if game.over(max_steps):
+        if game.over(*limits):
             finished.append(game.episode())
             continue
         agent.begin(slot, game.first_observation, game.turns, game.observation)
@@ -189,6 +199,7 @@ def branches(
     *,
     states: int,
     actions: int,
+    draws: int,
     continuations: int,
     temperature: float,
     seed: int,
@@ -196,8 +207,8 @@ def branches(
 ) -> list[Start]:
     """From `states` states along each episode, up to `actions` different sampled actions, each `continuations` times.
 
-    The agent draws twice as many answers as actions are wanted; the first different ones are tried. A state where all
-    draws agree gives no branch: there is nothing to compare.
+    The agent draws `draws` answers, of which the first different ones that can be parsed are tried. A state where they
+    all agree gives no branch: there is nothing to compare.
     """
     rng = np.random.default_rng(seed)
     by_id = {game.id: game for game in games}
@@ -208,9 +219,7 @@ def branches(
         for slot, (episode, turn) in enumerate(group):
             opened = _open(Start(episode.episode_id, by_id[episode.game], episode.turns[:turn]))
             agent.begin(slot, opened.first_observation, opened.turns, opened.observation)
-        for (episode, turn), answers in zip(
-            group, agent.propose(range(len(group)), 2 * actions, temperature), strict=True
-        ):
+        for (episode, turn), answers in zip(group, agent.propose(range(len(group)), draws, temperature), strict=True):
             tried = _different_actions(answers, actions)
             starts += [
                 Start(
@@ -237,7 +246,9 @@ def _different_actions(answers: Sequence[str], count: int) -> list[str]:
     """The first answers that give different commands."""
     by_action: dict[str, str] = {}
     for answer in answers:
-        by_action.setdefault(parse_answer(answer).action, answer)
+        parsed = parse_answer(answer)
+        if parsed.parsed:
+            by_action.setdefault(parsed.action, answer)
     return list(by_action.values())[:count]
 
 
@@ -249,15 +260,17 @@ def collect_rollouts(
     max_steps: int,
     branch_states: int,
     branch_actions: int,
+    branch_draws: int,
     branch_continuations: int,
     branch_temperature: float,
     seed: int,
     monitor: Monitor,
+    patience: int | None = None,
     keep_candidates: bool = False,
 ) -> list[Episode]:
     """Whole episodes of every game, then branches from states along them (`branch_actions` 0: the paper's way)."""
     starts = whole_episodes(games, per_game)
-    go = partial(play, agent, max_steps=max_steps, keep_candidates=keep_candidates)
+    go = partial(play, agent, max_steps=max_steps, patience=patience, keep_candidates=keep_candidates)
     episodes = go(starts, total=len(starts), monitor=monitor)
     if not (branch_states and branch_actions):
         return episodes
@@ -267,6 +280,7 @@ def collect_rollouts(
         games,
         states=branch_states,
         actions=branch_actions,
+        draws=branch_draws,
         continuations=branch_continuations,
         temperature=branch_temperature,
         seed=seed,

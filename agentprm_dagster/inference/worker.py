@@ -86,10 +86,12 @@ def play_shard(
         max_steps=how.max_steps,
         branch_states=how.branch_states,
         branch_actions=how.branch_actions,
+        branch_draws=how.branch_draws,
         branch_continuations=how.branch_continuations,
         branch_temperature=how.branch_temperature,
         seed=seed,
         monitor=monitor,
+        patience=how.patience,
         keep_candidates=player.dialogue == "restated",
     )
 

@@ -24,6 +24,9 @@ class Trunk:
     """The conversation up to where the last answer begins."""
     states: list[int]
     """How many of the ids make up the state before each answer."""
+    episode: Episode
+    turns: list[int]
+    """The turn of the episode that each state comes before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +46,17 @@ def trunks_of(chat: Chat, episode: Episode, turns: Sequence[int], dialogue: Form
     if dialogue == "append":
         return [trunk_of(chat, episode, turns)]
     encoded = [chat.restated(episode.first_observation, episode.turns[: turn + 1]) for turn in turns]
-    return [Trunk(turn.ids[: turn.answers[0][0]], [turn.answers[0][0]]) for turn in encoded]
+    return [
+        Trunk(encoded_turn.ids[: encoded_turn.answers[0][0]], [encoded_turn.answers[0][0]], episode, [turn])
+        for encoded_turn, turn in zip(encoded, turns, strict=True)
+    ]
 
 
 def trunk_of(chat: Chat, episode: Episode, turns: Sequence[int]) -> Trunk:
     """The states of an episode before the answers of the given turns, in the `append` format."""
     encoded = chat.episode(episode.first_observation, episode.turns)
     states = [encoded.answers[turn][0] for turn in turns]
-    return Trunk(encoded.ids[: states[-1]], states)
+    return Trunk(encoded.ids[: states[-1]], states, episode, list(turns))
 
 
 class CandidateSampler:

@@ -18,6 +18,8 @@ class ScoredTree:
     """(episode_id, turn) of every answer that an episode of the family gave itself."""
     ends: list[int]
     """Where in the tree each of these answers' end token stands."""
+    replies: list[int]
+    """Where the environment's reply to each of them ends; empty where every turn restates the history."""
 
 
 def families(episodes: Sequence[Episode]) -> Iterator[list[Episode]]:
@@ -45,19 +47,23 @@ def family_trees(chat: Chat, family: Sequence[Episode], dialogue: Format, *, bra
     tree = TokenTree()
     decisions: list[tuple[str, int]] = []
     ends: list[int] = []
+    replies: list[int] = []
     segments: dict[str, int] = {}
     for episode in family:
         encoded = chat.episode(episode.first_observation, episode.turns)
+        ids = encoded.ids + chat.follow_up(episode.turns[-1].observation)
         length = encoded.answers[episode.start][0] if episode.parent else 0
         if episode.parent:
-            segment = tree.add(encoded.ids[length:], parent=segments[episode.parent], length=length)
+            segment = tree.add(ids[length:], parent=segments[episode.parent], length=length)
         else:
-            segment = tree.add(encoded.ids)
+            segment = tree.add(ids)
+        states = [start for start, _ in encoded.answers[1:]] + [len(ids)]
         segments[episode.episode_id] = segment
         for t in _own(episode):
             decisions.append((episode.episode_id, t))
             ends.append(tree.index(segment, encoded.answers[t][1] - 1 - length))
-    return [ScoredTree(tree, decisions, ends)]
+            replies.append(tree.index(segment, states[t] - 1 - length))
+    return [ScoredTree(tree, decisions, ends, replies)]
 
 
 def _read_part(episode: Episode, branch_turns: int) -> object:
@@ -81,4 +87,4 @@ def _own(episode: Episode) -> range:
 def _restated_tree(chat: Chat, episode: Episode, t: int) -> ScoredTree:
     tree = TokenTree()
     segment = tree.add(chat.restated(episode.first_observation, episode.turns[: t + 1]).ids)
-    return ScoredTree(tree, [(episode.episode_id, t)], [tree.index(segment, len(tree) - 1)])
+    return ScoredTree(tree, [(episode.episode_id, t)], [tree.index(segment, len(tree) - 1)], [])

@@ -12,8 +12,9 @@ Sampling, scoring and the loss share the episode's tokens between all its states
 import copy
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from agentprm_dagster.config import Experiment, Improvement
 from agentprm_dagster.core.improvement_report import improvement_report
+from agentprm_dagster.core.rollout import Playable
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
@@ -29,6 +31,7 @@ from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunks_of
+from agentprm_dagster.training.consequences import Consequences
 from agentprm_dagster.training.optimizers import build_optimizer
 
 
@@ -36,13 +39,17 @@ def improve_policy(
     policy: Path,
     prm: Path,
     episodes: Sequence[Episode],
+    games: Mapping[str, Playable],
     experiment: Experiment,
     out: Path,
     *,
     seed: int,
     monitor: Monitor,
 ) -> StageReport:
-    """Improves the behaviour policy on the states of its own whole episodes and writes the checkpoint to `out`."""
+    """Improves the behaviour policy on the states of its own whole episodes and writes the checkpoint to `out`.
+
+    `games` are those that the episodes come from, by id; they are only played where candidates are ranked by reply.
+    """
     tokenizer = checkpoints.load_tokenizer(policy)
     model, critic = checkpoints.load_policy(policy), checkpoints.load_prm(prm)
     for each in (model, critic):
@@ -52,7 +59,8 @@ def improve_policy(
     dialogue = experiment.dialogue.format
     contested = contested_states(episodes)
     trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, dialogue)]
-    history = list(_train(model, critic.eval(), chat, trunks, experiment.improvement, seed=seed, monitor=monitor))
+    judge = Judge(critic.eval(), Consequences(chat, games) if experiment.improvement.rank_by == "reply" else None)
+    history = list(_train(model, judge, chat, trunks, experiment.improvement, seed=seed, monitor=monitor))
     checkpoints.save(model, tokenizer, out)
     return improvement_report(history, planned=experiment.improvement.steps, max_kl=experiment.gates.max_kl)
 
@@ -70,6 +78,23 @@ def contested_states(episodes: Sequence[Episode]) -> list[tuple[Episode, list[in
 
 
 @dataclass(frozen=True, slots=True)
+class Judge:
+    """The PRM as it ranks candidates: by Q(s, a), or behind the environment's reply to each."""
+
+    prm: PreTrainedModel
+    consequences: Consequences | None = None
+
+    @torch.no_grad()
+    def values(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> torch.Tensor:
+        """The value of every candidate (C,), in [0, 1]; `trees` are those of the trunks and candidates."""
+        if self.consequences is None:
+            return trees.values(self.prm).sigmoid()
+        replied = self.consequences.of(trunks, candidates)
+        values = CandidateTrees(trunks, replied.candidates).values(self.prm).sigmoid()
+        return torch.where(torch.tensor(replied.won), torch.ones_like(values), values)
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """Two different answers in one state, by their place among the candidates."""
 
@@ -77,17 +102,18 @@ class Pair:
     worse: int
 
 
-def ranked_pairs(candidates: Sequence[Candidate], values: Sequence[float], min_gap: float) -> list[Pair]:
-    """The best against the worst answer of each state, where their values differ by at least `min_gap`."""
+def ranked_pairs(
+    candidates: Sequence[Candidate], values: Sequence[float], min_gap: float, *, extremes: bool = True
+) -> list[Pair]:
+    """Pairs of answers of one state whose values differ by at least `min_gap`: its best and worst, or all."""
     by_state: dict[tuple[int, int], list[int]] = {}
     for i, candidate in enumerate(candidates):
         by_state.setdefault(candidate.state, []).append(i)
     pairs = []
     for members in by_state.values():
-        better = max(members, key=lambda i: values[i])
-        worse = min(members, key=lambda i: values[i])
-        if better != worse and values[better] - values[worse] >= min_gap:
-            pairs.append(Pair(better, worse))
+        ranked = sorted(members, key=lambda i: -values[i])
+        tried = [(ranked[0], ranked[-1])] if extremes else combinations(ranked, 2)
+        pairs += [Pair(a, b) for a, b in tried if values[a] > values[b] and values[a] - values[b] >= min_gap]
     return pairs
 
 
@@ -98,7 +124,7 @@ def dpo_loss(log_ratio_better: torch.Tensor, log_ratio_worse: torch.Tensor, beta
 
 def _train(
     model: PreTrainedModel,
-    critic: PreTrainedModel,
+    judge: Judge,
     chat: Chat,
     trunks: Sequence[Trunk],
     settings: Improvement,
@@ -127,7 +153,9 @@ def _train(
     for step in range(settings.steps):
         batch = next(batches)
         candidates = sampler.draw(batch, temperature=settings.temperature, generator=generator)
-        numbers = _step(model, reference, critic, CandidateTrees(batch, candidates), candidates, settings)
+        trees = CandidateTrees(batch, candidates)
+        values = judge.values(batch, candidates, trees)
+        numbers = _step(model, reference, trees, candidates, values, settings)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -148,31 +176,32 @@ def _batches(trunks: Sequence[Trunk], settings: Improvement, rng: random.Random)
 
 
 def _some_states(trunk: Trunk, count: int, rng: random.Random) -> Trunk:
-    states = sorted(rng.sample(trunk.states, min(count, len(trunk.states))))
-    return Trunk(trunk.ids[: states[-1]], states)
+    chosen = sorted(rng.sample(range(len(trunk.states)), min(count, len(trunk.states))))
+    states = [trunk.states[i] for i in chosen]
+    return Trunk(trunk.ids[: states[-1]], states, trunk.episode, [trunk.turns[i] for i in chosen])
 
 
 def _step(
     model: PreTrainedModel,
     reference: PreTrainedModel,
-    critic: PreTrainedModel,
     trees: CandidateTrees,
     candidates: Sequence[Candidate],
+    values: torch.Tensor,
     settings: Improvement,
 ) -> dict[str, float]:
     """Gradients of one step, and what is to be watched: pairs, values, and how far the policy has gone."""
     with torch.no_grad():
-        values = trees.values(critic).sigmoid()
         reference_tokens = trees.token_log_probabilities(reference)
     tokens = trees.token_log_probabilities(model)
     ratio = trees.answer_sums(trees.drawn(tokens) - trees.drawn(reference_tokens))
     draws = torch.tensor([float(candidate.draws) for candidate in candidates])
     kl = (draws * trees.answer_sums(kl_divergence(tokens, reference_tokens))).sum() / draws.sum()
-    pairs = ranked_pairs(candidates, values.tolist(), settings.min_gap)
+    pairs = ranked_pairs(candidates, values.tolist(), settings.min_gap, extremes=settings.pairs == "extremes")
     numbers = {
         "value": float((draws * values).sum() / draws.sum()),
         "kl": float(kl.detach()),
-        "states_with_pair": len(pairs) / len({candidate.state for candidate in candidates}),
+        "states_with_pair": len({candidates[pair.better].state for pair in pairs})
+        / len({candidate.state for candidate in candidates}),
         "pairs": float(len(pairs)),
     }
     if not pairs:
@@ -180,7 +209,9 @@ def _step(
         return {**numbers, "loss": 0.0, "pair_accuracy": 0.0, "gap": 0.0}
     better = torch.tensor([pair.better for pair in pairs])
     worse = torch.tensor([pair.worse for pair in pairs])
-    dpo = dpo_loss(ratio[better], ratio[worse], settings.beta).mean()
+    gap = values[better] - values[worse]
+    weight = gap / gap.mean() if settings.pairs == "all" else torch.ones_like(gap)
+    dpo = (weight * dpo_loss(ratio[better], ratio[worse], settings.beta)).mean()
     likelihood = trees.answer_sums(trees.drawn(tokens))[better].mean()
     loss = dpo + settings.kl_weight * kl - settings.sft_weight * likelihood
     loss.backward()
@@ -188,7 +219,7 @@ def _step(
         **numbers,
         "loss": float(loss.detach()),
         "pair_accuracy": float((ratio[better] > ratio[worse]).float().mean()),
-        "gap": float((values[better] - values[worse]).mean()),
+        "gap": float(gap.mean()),
     }
 
 

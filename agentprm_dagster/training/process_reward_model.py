@@ -4,11 +4,17 @@ A standard sequence-classification checkpoint with one label, its head read at t
 over an episode and its branches scores all their decisions. Beside Eq. 2 stands a pairwise term on states where several
 actions were tried: the value of a state is learnt long before the value of an action in it, and only the latter moves
 a policy.
+
+The head is read a second time where the environment's reply ends. There the action's consequence is known, the same
+target is learnt from a tenth of the data, and what is read becomes the target of the first reading (temporal
+difference learning: Q(s, a) is the expectation of the value behind the reply).
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from math import nan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,11 +45,23 @@ class Example:
 
     tree: TokenTree
     ends: list[int]
+    replies: list[int]
+    """Where the reply to each decision ends; empty where replies are not read."""
     targets: list[float]
     rows: list[int]
     """Row of each decision in the targets table."""
     pairs: list[tuple[int, int]]
-    """Decisions (better, worse) of one state, as positions in `ends`."""
+    """Different actions tried in one state, as positions in `ends`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The head's logits for some decisions (D,)."""
+
+    answer: torch.Tensor
+    """At the answer's end token: Q(s, a), all that is known before acting."""
+    reply: torch.Tensor | None
+    """At the end of the environment's reply: the same value, the consequence known."""
 
 
 def train_prm(
@@ -69,17 +87,17 @@ def train_prm(
         episodes,
         targets,
         experiment.dialogue.format,
-        margin=settings.pairwise_margin,
         branch_turns=settings.branch_turns,
+        read_replies=settings.reply_weight > 0,
     )
     held_out = targets["held_out"].to_numpy()
     train = [example for example in examples if not held_out[example.rows[0]]]
     test = [example for example in examples if held_out[example.rows[0]]]
     losses = fit(model, token_budget_batches(train, settings.batch_tokens, seed), settings, seed=seed, monitor=monitor)
-    logits = predict(model, test, settings.batch_tokens)
+    answer, reply = predict(model, test, settings.batch_tokens)
     checkpoints.save(model, tokenizer, out)
     rows = [row for example in test for row in example.rows]
-    scored = targets.iloc[rows].assign(logit=logits)
+    scored = targets.iloc[rows].assign(logit=answer, reply_logit=reply)
     constant = float(targets.loc[~targets["held_out"], "q"].mean())
     limits = experiment.gates
     return prm_report(
@@ -97,8 +115,8 @@ def prm_examples(
     targets: pd.DataFrame,
     dialogue: Format,
     *,
-    margin: float,
     branch_turns: int,
+    read_replies: bool,
 ) -> list[Example]:
     """Every family of episodes as trees with targets."""
     keys = zip(targets["episode_id"], targets["turn"], strict=True)
@@ -108,26 +126,18 @@ def prm_examples(
     for family in families(episodes):
         for scored in family_trees(chat, family, dialogue, branch_turns=branch_turns):
             rows = [row_of[decision] for decision in scored.decisions]
-            pairs = ordered_pairs([(states[r], actions[r], float(q[r])) for r in rows], margin)
-            examples.append(Example(scored.tree, scored.ends, [float(q[r]) for r in rows], rows, pairs))
+            pairs = tried_pairs([(states[r], actions[r]) for r in rows])
+            replies = scored.replies if read_replies else []
+            examples.append(Example(scored.tree, scored.ends, replies, [float(q[r]) for r in rows], rows, pairs))
     return examples
 
 
-def ordered_pairs(decisions: Sequence[tuple[str, str, float]], margin: float) -> list[tuple[int, int]]:
-    """All (better, worse) among decisions (state, action, q) of one state whose targets differ by more than `margin`.
-
-    An action tried more than once in a state stands in the pairs once.
-    """
+def tried_pairs(decisions: Sequence[tuple[str, str]]) -> list[tuple[int, int]]:
+    """All pairs of different actions among decisions (state, action) of one state; each action stands in them once."""
     by_state: dict[str, dict[str, int]] = {}
-    for i, (state, action, _) in enumerate(decisions):
+    for i, (state, action) in enumerate(decisions):
         by_state.setdefault(state, {}).setdefault(action, i)
-    return [
-        (a, b)
-        for tried in by_state.values()
-        for a in tried.values()
-        for b in tried.values()
-        if decisions[a][2] - decisions[b][2] > margin
-    ]
+    return [pair for tried in by_state.values() for pair in combinations(tried.values(), 2)]
 
 
 def token_budget_batches(examples: Sequence[Example], budget: int, seed: int) -> list[list[Example]]:
@@ -143,43 +153,67 @@ def token_budget_batches(examples: Sequence[Example], budget: int, seed: int) ->
     return batches
 
 
-def decision_logits(model: PreTrainedModel, examples: Sequence[Example]) -> torch.Tensor:
-    """The head at every decision's end token, example after example (D,), in float32."""
+def read_decisions(model: PreTrainedModel, examples: Sequence[Example]) -> Reading:
+    """The head at every decision's answer and reply, example after example, in float32."""
     hidden = read_trees(model, [example.tree for example in examples])
     rows = torch.tensor([i for i, example in enumerate(examples) for _ in example.ends])
-    ends = torch.tensor([end for example in examples for end in example.ends])
-    logits: torch.Tensor = model.score(hidden[rows, ends]).squeeze(-1).float()
-    return logits
+
+    def read(places: Sequence[int]) -> torch.Tensor:
+        logits: torch.Tensor = model.score(hidden[rows, torch.tensor(places)]).squeeze(-1).float()
+        return logits
+
+    replies = [reply for example in examples for reply in example.replies]
+    return Reading(read([end for example in examples for end in example.ends]), read(replies) if replies else None)
 
 
-def prm_loss(logits: torch.Tensor, examples: Sequence[Example], pairwise_weight: float) -> torch.Tensor:
-    """Soft BCE over all decisions, plus the pairwise term weighted by how far the targets are apart."""
-    targets = torch.tensor([target for example in examples for target in example.targets], device=logits.device)
+def prm_loss(reading: Reading, examples: Sequence[Example], settings: Prm, progress: float = 0.0) -> torch.Tensor:
+    """The loss of the values read at the answers, and of those read at the replies.
+
+    As training goes on (`progress` from 0 to 1), what the answer is to predict moves from the return of the rollouts
+    to what is read at the reply, up to the share `bootstrap`: one rollout says little, the reply tells most.
+    """
+    device = reading.answer.device
+    targets = torch.tensor([target for example in examples for target in example.targets], device=device)
+    first, second = _pair_index(examples)
+    if reading.reply is None:
+        return value_loss(reading.answer, targets, first, second, settings.pairwise_weight)
+    blended = torch.lerp(targets, reading.reply.detach().sigmoid(), settings.bootstrap * progress)
+    answer = value_loss(reading.answer, blended, first, second, settings.pairwise_weight)
+    reply = value_loss(reading.reply, targets, first, second, settings.pairwise_weight)
+    return answer + settings.reply_weight * reply
+
+
+def value_loss(
+    logits: torch.Tensor, targets: torch.Tensor, first: torch.Tensor, second: torch.Tensor, pairwise_weight: float
+) -> torch.Tensor:
+    """Soft BCE (Eq. 2) of logits (D,) on targets (D,), plus a pairwise term on decisions `first` and `second` (P,).
+
+    The pairwise term is the logistic loss of the pair's order, weighted by how far its targets are apart.
+    """
     loss = binary_cross_entropy_with_logits(logits, targets)
-    if not pairwise_weight:
+    if not pairwise_weight or not len(first):
         return loss
-    better, worse = _pair_index(examples)
-    if not len(better):
-        return loss
-    gap = targets[better] - targets[worse]
-    return loss + pairwise_weight * (gap * softplus(logits[worse] - logits[better])).mean()
+    gap = targets[first] - targets[second]
+    order = softplus(-gap.sign() * (logits[first] - logits[second]))
+    weight = gap.abs()
+    return loss + pairwise_weight * (weight * order).sum() / weight.count_nonzero().clamp(min=1)
 
 
 def _pair_index(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
-    better, worse, offset = [], [], 0
+    first, second, offset = [], [], 0
     for example in examples:
-        better += [offset + b for b, _ in example.pairs]
-        worse += [offset + w for _, w in example.pairs]
+        first += [offset + a for a, _ in example.pairs]
+        second += [offset + b for _, b in example.pairs]
         offset += len(example.ends)
-    return torch.tensor(better, dtype=torch.long), torch.tensor(worse, dtype=torch.long)
+    return torch.tensor(first, dtype=torch.long), torch.tensor(second, dtype=torch.long)
 
 
 class _PrmTrainer(Trainer):
     """A Trainer whose dataset rows are whole batches of examples."""
 
-    def __init__(self, *args: Any, pairwise_weight: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, settings: Prm, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.pairwise_weight = pairwise_weight
+        self.settings = settings
 
     def compute_loss(
         self,
@@ -188,7 +222,9 @@ class _PrmTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: int | None = None,
     ) -> torch.Tensor:
-        return prm_loss(decision_logits(model, inputs["examples"]), inputs["examples"], self.pairwise_weight)
+        examples = inputs["examples"]
+        progress = self.state.global_step / self.state.max_steps
+        return prm_loss(read_decisions(model, examples), examples, self.settings, progress)
 
 
 def fit(model: PreTrainedModel, batches: list[list[Example]], settings: Prm, *, seed: int, monitor: Monitor) -> float:
@@ -215,21 +251,31 @@ def fit(model: PreTrainedModel, batches: list[list[Example]], settings: Prm, *, 
             train_dataset=batches,
             data_collator=lambda rows: {"examples": rows[0]},
             optimizers=(build_optimizer(model, settings.optimizer, learning_rate=settings.learning_rate), None),
-            pairwise_weight=settings.pairwise_weight,
+            settings=settings,
         )
         watch(trainer, monitor)
         return float(trainer.train().training_loss)
 
 
 @torch.no_grad()
-def predict(model: PreTrainedModel, examples: Sequence[Example], budget: int) -> list[float]:
-    """Logits of all decisions, in the order of the examples."""
+def predict(model: PreTrainedModel, examples: Sequence[Example], budget: int) -> tuple[list[float], list[float]]:
+    """Logits of all decisions at the answers and at the replies (nan where none is read), in the examples' order."""
     model.eval()
-    logits: list[float] = []
+    answer: list[float] = []
+    reply: list[float] = []
+    for batch in _in_order(examples, budget):
+        reading = read_decisions(model, batch)
+        answer += reading.answer.tolist()
+        reply += [nan] * len(reading.answer) if reading.reply is None else reading.reply.tolist()
+    return answer, reply
+
+
+def _in_order(examples: Sequence[Example], budget: int) -> Iterator[list[Example]]:
     batch: list[Example] = []
     for example in examples:
         if batch and (len(batch) + 1) * max(len(e.tree) for e in [*batch, example]) > budget:
-            logits += decision_logits(model, batch).tolist()
+            yield batch
             batch = []
         batch.append(example)
-    return logits + (decision_logits(model, batch).tolist() if batch else [])
+    if batch:
+        yield batch
