@@ -40,4 +40,14 @@ def prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Materia
             monitor=monitor,
         )
 
-    return stage.make(train, settings=("dialogue", "model", "prm", "gates.max_prm_loss", "gates.min_ordering_accuracy"))
+    return stage.make(
+        train,
+        settings=(
+            "dialogue",
+            "model",
+            "prm",
+            "improvement.rank_by",
+            "gates.max_prm_loss",
+            "gates.min_ordering_accuracy",
+        ),
+    )

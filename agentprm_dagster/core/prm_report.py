@@ -4,6 +4,8 @@ Loss against the constant predictor says whether it knows anything; calibration 
 and the ordering of several actions tried in one state whether a policy can learn from it.
 """
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 
@@ -12,12 +14,18 @@ from agentprm_dagster.core.stage import Gate, StageReport
 
 
 def prm_report(
-    scored: pd.DataFrame, *, constant: float, train_loss: float, max_loss: float, min_ordering: float
+    scored: pd.DataFrame,
+    *,
+    constant: float,
+    train_loss: float,
+    max_loss: float,
+    min_ordering: float,
+    rank_by: Literal["answer", "reply"] = "answer",
 ) -> StageReport:
-    """Judges held-out decisions: the columns of the targets table and `logit`; `constant` is the mean target.
+    """Judges held-out decisions: the columns of the targets table, `logit` and `reply_logit` (nan where not read).
 
-    `max_loss` is a multiple of the constant's loss; `min_ordering` is what the lower end of the ordering accuracy's 95%
-    interval must reach (0: any will do).
+    `constant` is the mean target, `max_loss` a multiple of its loss; `min_ordering` is what the lower end of the 95%
+    interval of the ordering accuracy must reach (0: any will do), read where candidates are ranked (`rank_by`).
     """
     probability = 1 / (1 + np.exp(-scored["logit"]))
     loss = soft_bce(scored["q"], probability)
@@ -32,6 +40,11 @@ def prm_report(
         "calibration_error": calibration_error(probability, scored["q"]),
         **ordering,
     }
+    if scored["reply_logit"].notna().all():
+        reply = action_ordering(scored.assign(logit=scored["reply_logit"]))
+        metrics |= {f"reply_{name}": value for name, value in reply.items() if name != "ordered_pairs"}
+        metrics["reply_held_out_loss"] = soft_bce(scored["q"], 1 / (1 + np.exp(-scored["reply_logit"])))
+        ordering = reply if rank_by == "reply" else ordering
     pairs, accuracy = int(ordering["ordered_pairs"]), ordering["ordering_accuracy"]
     low, high = ordering["ordering_ci_low"], ordering["ordering_ci_high"]
     gates = (

@@ -106,6 +106,7 @@ def train_prm(
         train_loss=losses,
         max_loss=limits.max_prm_loss,
         min_ordering=limits.min_ordering_accuracy,
+        rank_by=experiment.improvement.rank_by,
     )
 
 
