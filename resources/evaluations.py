@@ -68,6 +68,7 @@ class Trial:
             "per_game": 1,
             "branch_states": 0,
             "max_steps": self.max_steps,
+            "patience": None,
             "temperature": settings.temperature if self.prm is None else settings.best_of_temperature,
         }
         how = self.experiment.rollouts.model_copy(update=once)
