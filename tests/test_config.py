@@ -15,10 +15,8 @@ def read(folder: Path, text: str) -> Experiment:
 
 @pytest.mark.parametrize("obstacle", ["dialogue: {format: restated}", "prm: {reply_weight: 0}"])
 def test_ranking_by_replies_needs_values_behind_replies(tmp_path: Path, obstacle: str) -> None:
-    message = (
-        r"improvement\.rank_by: reply needs values behind replies: dialogue\.format: append and prm\.reply_weight above 0"
-    )
-    with pytest.raises(ExperimentError, match=message):
+    needed = r"values behind replies: dialogue\.format: append and prm\.reply_weight above 0"
+    with pytest.raises(ExperimentError, match=rf"improvement\.rank_by: reply needs {needed}"):
         read(tmp_path, f"improvement: {{rank_by: reply}}\n{obstacle}")
     assert read(tmp_path, obstacle).improvement.rank_by == "answer", "without it the same is allowed"
     assert read(tmp_path, "improvement: {rank_by: reply}").prm.reply_weight > 0
