@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -133,8 +133,17 @@ def _prm(
 
 
 def _improve(
-    policy: Path, prm: Path, episodes: object, experiment: Experiment, out: Path, *, seed: int, monitor: Monitor
+    policy: Path,
+    prm: Path,
+    episodes: Sequence[Episode],
+    games: Mapping[str, PlayableGame],
+    experiment: Experiment,
+    out: Path,
+    *,
+    seed: int,
+    monitor: Monitor,
 ) -> StageReport:
+    assert {episode.game for episode in episodes} <= set(games), "the games that the episodes come from are there"
     monitor.progress(1, 1, "steps")
     monitor.metrics({"skill": _skill(policy)}, 0)
     return _write(out, 1 - (1 - _skill(policy)) / 2, "policy_finite", "kl_budget", "pairs_to_learn_from")

@@ -1,12 +1,14 @@
 """How a process reward model is judged, by hand."""
 
-from math import log
+from math import exp, log, nan
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from agentprm_dagster.core.prm_report import action_ordering, calibration_error, prm_report, soft_bce
+from agentprm_dagster.core.stage import StageReport
 
 # State s: three actions tried, one of them twice; state t: two that are worth the same; state u: one.
 SCORED = pd.DataFrame(
@@ -20,7 +22,7 @@ SCORED = pd.DataFrame(
         ("u", "a", 1.0, 1.0),
     ],
     columns=["state", "action", "q", "logit"],
-)
+).assign(reply_logit=nan)
 
 
 def test_soft_bce() -> None:
@@ -64,10 +66,13 @@ def test_calibration() -> None:
     assert calibration_error(observed, observed) == 0.0
 
 
-def passed(scored: pd.DataFrame, **limits: float) -> dict[str, bool]:
+def report(scored: pd.DataFrame, **limits: Any) -> StageReport:
     limits = {"max_loss": 1.0, "min_ordering": 0.5, **limits}
-    report = prm_report(scored, constant=float(scored["q"].mean()), train_loss=0.1, **limits)
-    return {gate.name: gate.passed for gate in report.gates}
+    return prm_report(scored, constant=float(scored["q"].mean()), train_loss=0.1, **limits)
+
+
+def passed(scored: pd.DataFrame, **limits: Any) -> dict[str, bool]:
+    return {gate.name: gate.passed for gate in report(scored, **limits).gates}
 
 
 def several(scored: pd.DataFrame, times: int) -> pd.DataFrame:
@@ -94,3 +99,28 @@ def test_an_ordering_that_chance_explains_does_not_pass() -> None:
 
 def test_where_no_two_actions_differ_there_is_nothing_to_order() -> None:
     assert passed(SCORED[SCORED["state"] != "s"])["orders_actions"]
+
+
+def test_the_ordering_gate_judges_the_reading_that_ranks() -> None:
+    right = several(SCORED.assign(logit=(SCORED["q"] - 0.5) * 4), 2)
+    right_behind_answers = right.assign(reply_logit=-right["logit"])
+    right_behind_replies = right.assign(logit=-right["logit"], reply_logit=right["logit"])
+    assert passed(right_behind_answers, rank_by="answer")["orders_actions"]
+    assert not passed(right_behind_answers, rank_by="reply")["orders_actions"]
+    assert not passed(right_behind_replies, rank_by="answer")["orders_actions"]
+    assert passed(right_behind_replies, rank_by="reply")["orders_actions"]
+    assert not passed(right_behind_replies, rank_by="reply")["better_than_constant"], "the loss is Eq. 2's"
+
+
+def test_both_readings_are_reported() -> None:
+    metrics = report(SCORED.assign(reply_logit=(SCORED["q"] - 0.5) * 4)).metrics
+    assert (metrics["ordering_accuracy"], metrics["ordering_gap"]) == pytest.approx((2 / 3, 2.0))
+    # Gaps of 0.5, 1 and 0.5 in q are four times that in logits.
+    assert (metrics["reply_ordering_accuracy"], metrics["reply_ordering_gap"]) == pytest.approx((1.0, 8 / 3))
+    assert "reply_ordered_pairs" not in metrics, "they are the same pairs"
+    # Logits 2, 2, 0, -2, 0, 0, 2 for targets 1, 1, 0.5, 0, 0.5, 0.5, 1.
+    assert metrics["reply_held_out_loss"] == pytest.approx((4 * log(1 + exp(-2)) + 3 * log(2)) / 7)
+
+
+def test_replies_that_were_not_read_are_not_reported() -> None:
+    assert not any(name.startswith("reply_") for name in report(SCORED).metrics)

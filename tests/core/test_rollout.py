@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import scripted
 from agentprm_dagster.core.dialogue import write_answer
+from agentprm_dagster.core.parsing import parse_answer
 from agentprm_dagster.core.rollout import (
     Start,
     branches,
@@ -31,8 +32,10 @@ def knowing(household_games: list[PlayableGame]) -> Decide:
     return scripted.knowing(household_games)
 
 
-def run(agent: Scripted, starts: Sequence[Start], max_steps: int = MAX_STEPS) -> list[Episode]:
-    return play(agent, starts, max_steps=max_steps, total=len(starts), monitor=SilentMonitor())
+def run(
+    agent: Scripted, starts: Sequence[Start], max_steps: int = MAX_STEPS, patience: int | None = None
+) -> list[Episode]:
+    return play(agent, starts, max_steps=max_steps, total=len(starts), monitor=SilentMonitor(), patience=patience)
 
 
 def test_who_knows_the_way_wins(household_games: list[PlayableGame], knowing: Decide) -> None:
@@ -93,6 +96,7 @@ def collect(agent: Scripted, games: Sequence[PlayableGame], *, branch_actions: i
         max_steps=MAX_STEPS,
         branch_states=2,
         branch_actions=branch_actions,
+        branch_draws=5,
         branch_continuations=2,
         branch_temperature=1.0,
         seed=5,
@@ -105,7 +109,7 @@ def test_branches_continue_their_parents(household_games: list[PlayableGame]) ->
     episodes = collect(agent, household_games)
     whole = {episode.episode_id: episode for episode in episodes if episode.parent is None}
     tried: dict[tuple[str, int], list[str]] = {}
-    assert set(agent.asked) == {4}, "twice as many answers are drawn as actions are wanted"
+    assert set(agent.asked) == {5}, "as many answers are drawn as asked for"
     assert len({episode.episode_id for episode in episodes}) == len(episodes)
     for branch in episodes[len(whole) :]:
         parent = whole[str(branch.parent)]
@@ -129,9 +133,92 @@ def test_where_all_agree_there_is_no_branch(household_games: list[PlayableGame],
             return [[answers[0]] * candidates for answers in super().propose(slots, candidates, temperature)]
 
     episodes = run(Scripted(knowing), whole_episodes(household_games, 1))
-    arguments = {"states": 2, "actions": 3, "continuations": 2, "temperature": 1.0, "seed": 0}
-    assert not branches(Sure(knowing), episodes, household_games, monitor=SilentMonitor(), **arguments)
-    assert branches(Scripted(knowing), episodes, household_games, monitor=SilentMonitor(), **arguments)
+    assert not branched(Sure(knowing), episodes, household_games)
+    assert branched(Scripted(knowing), episodes, household_games)
+
+
+def branched(agent: Scripted, episodes: Sequence[Episode], games: Sequence[PlayableGame]) -> list[Start]:
+    return branches(
+        agent,
+        episodes,
+        games,
+        states=2,
+        actions=3,
+        draws=6,
+        continuations=2,
+        temperature=1.0,
+        seed=0,
+        monitor=SilentMonitor(),
+    )
+
+
+@pytest.mark.parametrize("clear", [1, 2])
+def test_answers_that_cannot_be_parsed_are_not_tried(
+    household_games: list[PlayableGame], knowing: Decide, clear: int
+) -> None:
+    class Mumbling(Scripted):
+        """Two of its answers have no agreed form; those that have it say `clear` different things."""
+
+        def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
+            said = super().propose(slots, candidates, temperature)
+            return [["Hm.", own, "Perhaps?", *others[:clear]] for own, *others in said]
+
+    episodes = run(Scripted(knowing), whole_episodes(household_games, 1))
+    starts = branched(Mumbling(knowing), episodes, household_games)
+    tried: dict[tuple[str | None, int], set[str]] = {}
+    for start in starts:
+        answer = parse_answer(str(start.response))
+        assert answer.parsed
+        tried.setdefault((start.parent, len(start.turns)), set()).add(answer.action)
+    if clear == 1:
+        assert not tried, "one thing that is clear leaves nothing to compare it with"
+    else:
+        assert {len(actions) for actions in tried.values()} == {2}
+
+
+def in_turn(*commands: str) -> Decide:
+    """Says some commands one after the other, again and again."""
+    return lambda first, turns, observation: write_answer("So it goes.", commands[len(turns) % len(commands)])
+
+
+@pytest.mark.parametrize("patience", [1, 2, 5])
+def test_patience_ends_an_episode_at_that_repetition(household_games: list[PlayableGame], patience: int) -> None:
+    (episode,) = run(Scripted(in_turn("look")), whole_episodes(household_games[:1], 1), patience=patience)
+    assert len(episode.turns) == patience
+    assert len({turn.observation for turn in episode.turns}) == 1
+    assert not episode.won
+
+
+def test_what_is_repeated_need_not_follow_upon_itself(household_games: list[PlayableGame]) -> None:
+    starts = whole_episodes(household_games[:1], 1)
+    (episode,) = run(Scripted(in_turn("look", "inventory")), starts, patience=3)
+    assert [turn.action for turn in episode.turns] == ["look", "inventory", "look", "inventory", "look"]
+    (longer,) = run(Scripted(in_turn("look", "inventory")), starts, patience=None)
+    assert len(longer.turns) == MAX_STEPS, "without a limit it plays on"
+
+
+def test_with_another_reply_it_is_no_repetition(household_games: list[PlayableGame]) -> None:
+    commands = household_games[0].environment().reset().admissible_commands
+    ways = [command for command in commands if command.startswith("go to ")][:3]
+    walk = [command for way in ways for command in ("look", way)]
+    (episode,) = run(Scripted(in_turn(*walk)), whole_episodes(household_games[:1], 1), max_steps=6, patience=2)
+    assert [turn.action for turn in episode.turns] == walk
+    assert len({turn.observation for turn in episode.turns if turn.action == "look"}) == 3
+
+
+def test_inherited_turns_count_as_repetitions(household_games: list[PlayableGame]) -> None:
+    game = household_games[0]
+    (parent,) = run(Scripted(in_turn("look")), whole_episodes([game], 1), max_steps=2)
+    answer = parent.turns[0].response
+    starts = [Start("on", game, parent.turns, parent="p"), Start("over", game, parent.turns, answer, parent="p")]
+    over, on = sorted(run(Scripted(in_turn("inventory", "look")), starts, patience=3), key=lambda e: len(e.turns))
+    assert (over.episode_id, len(over.turns)) == ("over", 3), "its first answer is the third of the kind"
+    assert (on.episode_id, [turn.action for turn in on.own_turns]) == ("on", ["inventory", "look"])
+
+
+def test_a_win_is_a_win_whatever_the_patience(household_games: list[PlayableGame], knowing: Decide) -> None:
+    starts = whole_episodes(household_games, 1)
+    assert run(Scripted(knowing), starts, patience=2) == run(Scripted(knowing), starts)
 
 
 def test_a_state_that_does_not_come_back_is_an_error(household_games: list[PlayableGame], knowing: Decide) -> None:

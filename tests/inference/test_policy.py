@@ -85,15 +85,33 @@ class Conversation:
         self.agent.observe(self.slot, turn, self.observation)
 
 
+@pytest.fixture(scope="module")
+def babbling_folder(policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a policy with random weights so large that all it reads changes what it says."""
+    folder = tmp_path_factory.mktemp("babbling")
+    model = checkpoints.load_policy(policy_folder)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.mul_(8 if weights.dim() > 1 else 1)
+    checkpoints.save(model, checkpoints.load_tokenizer(policy_folder), folder)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("dialogue", "new", "all_end"),
     # A low limit cuts answers; and the restated prompt is nothing that the policy was taught to answer.
     [("append", LONG_ENOUGH, True), ("append", 5, False), ("restated", LONG_ENOUGH, False)],
 )
 def test_greedy_answers_are_those_of_generate(
-    taught_folder: Path, household_games: list[PlayableGame], dialogue: Format, new: int, all_end: bool
+    taught_folder: Path,
+    babbling_folder: Path,
+    household_games: list[PlayableGame],
+    dialogue: Format,
+    new: int,
+    all_end: bool,
 ) -> None:
-    agent, reader = policy(taught_folder, dialogue=dialogue, new=new), Reader(taught_folder, dialogue, new)
+    folder = taught_folder if dialogue == "append" else babbling_folder
+    agent, reader = policy(folder, dialogue=dialogue, new=new), Reader(folder, dialogue, new)
     waiting = iter(household_games)
     held = {slot: Conversation(agent, slot, next(waiting)) for slot in range(4)}
     for turn in range(5):

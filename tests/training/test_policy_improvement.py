@@ -1,7 +1,7 @@
 """Policy improvement: TRL's loss, the right pairs, and a policy that learns what its critic likes."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,14 +16,16 @@ from trl import DPOConfig, DPOTrainer
 
 from agentprm_dagster.config import Experiment, Improvement
 from agentprm_dagster.core.dialogue import conversation, write_answer
-from agentprm_dagster.core.stage import SilentMonitor
+from agentprm_dagster.core.stage import SilentMonitor, StageReport
 from agentprm_dagster.core.types import Episode
+from agentprm_dagster.envs.playable import PlayableGame
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training import policy_improvement
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunk_of
 from agentprm_dagster.training.policy_improvement import (
+    Judge,
     Pair,
     contested_states,
     dpo_loss,
@@ -153,6 +155,44 @@ def test_pairs_are_the_best_against_the_worst_of_each_state() -> None:
     assert pairs == [Pair(4, 2), Pair(1, 5)], "a state with one answer gives none"
 
 
+def test_all_pairs_of_each_state_or_its_extremes() -> None:
+    drawn, values = candidates((0, 0), (0, 1), (0, 0), (0, 0), (0, 1), (1, 0)), [0.25, 0.5, 0.875, 0.375, 0.25, 1.0]
+    assert ranked_pairs(drawn, values, 0.25, extremes=True) == [Pair(2, 0), Pair(1, 4)]
+    # Of state (0, 0) the pair (3, 0) is only 0.125 apart.
+    assert ranked_pairs(drawn, values, 0.25, extremes=False) == [Pair(2, 3), Pair(2, 0), Pair(1, 4)]
+    assert ranked_pairs(drawn, values, 0.0, extremes=False) == [Pair(2, 3), Pair(2, 0), Pair(3, 0), Pair(1, 4)]
+
+
+def test_among_all_pairs_ties_are_dropped_whatever_the_gap() -> None:
+    assert ranked_pairs(candidates((0, 0), (0, 0), (0, 0)), [0.5, 0.5, 1.0], 0.0, extremes=False) == [
+        Pair(2, 0),
+        Pair(2, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "weights"),
+    # Of values 0.9, 0.5 and 0.2 the gaps are 0.4, 0.7 and 0.3, and their mean is 1.4 / 3.
+    [("all", {(0, 1): 1.2 / 1.4, (0, 2): 2.1 / 1.4, (1, 2): 0.9 / 1.4}), ("extremes", {(0, 2): 1.0})],
+)
+def test_of_all_pairs_each_weighs_what_its_gap_is(
+    chat: Chat, taught_folder: Path, policy_folder: Path, demonstrations: list[Episode], pairs: str, weights: Any
+) -> None:
+    model, reference = checkpoints.load_policy(taught_folder), checkpoints.load_policy(policy_folder)
+    own, other = answers(demonstrations[0], 0)
+    said = (own, other, write_answer("I look for a mug.", "inventory"))
+    tried = [Candidate((0, 0), tuple(chat.answer(text)), draws=1) for text in said]
+    trees = CandidateTrees([all_of(chat, demonstrations[0])], tried)
+    settings = Improvement(pairs=pairs, beta=0.5, kl_weight=0, min_gap=0.1)
+    numbers = policy_improvement._step(model, reference, trees, tried, torch.tensor([0.9, 0.5, 0.2]), settings)
+    with torch.no_grad():
+        ratio = trees.log_probabilities(model) - trees.log_probabilities(reference)
+    expected = [weight * dpo_loss(ratio[a], ratio[b], 0.5) for (a, b), weight in weights.items()]
+    assert numbers["loss"] == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
+    assert (numbers["pairs"], numbers["states_with_pair"]) == (len(weights), 1.0)
+    assert numbers["value"] == pytest.approx(1.6 / 3)
+
+
 @pytest.mark.parametrize(("gap", "kept"), [(0.0, 1), (0.25, 1), (0.251, 0)])
 def test_near_ties_are_dropped(gap: float, kept: int) -> None:
     assert len(ranked_pairs(candidates((0, 0), (0, 0)), [1.0, 1.25], gap)) == kept
@@ -192,7 +232,7 @@ def improve(
     plan = Improvement(
         **{"steps": 15, "states_per_step": 24, "learning_rate": 3e-3, "min_gap": 1e-4, "max_new_tokens": 24, **settings}
     )
-    numbers = policy_improvement._train(model, critic, chat, trunks, plan, seed=0, monitor=SilentMonitor())
+    numbers = policy_improvement._train(model, Judge(critic), chat, trunks, plan, seed=0, monitor=SilentMonitor())
     return model, list(numbers)
 
 
@@ -256,9 +296,18 @@ def test_every_episode_is_learnt_from_before_any_comes_again(chat: Chat, demonst
             (some,) = [s for s in seen if trunk.ids[: len(s.ids)] == s.ids and set(s.states) <= set(trunk.states)]
             assert len(some.states) == min(3, len(trunk.states))
             assert len(some.ids) == some.states[-1]
+            assert [trunk.states[turn] for turn in some.turns] == some.states
+            assert some.episode is trunk.episode
 
 
-def improved(taught_folder: Path, episodes: list[Episode], folder: Path, optimizer: str) -> Any:
+def improved(
+    taught_folder: Path,
+    episodes: list[Episode],
+    folder: Path,
+    *,
+    games: Sequence[PlayableGame] = (),
+    **settings: Any,
+) -> tuple[StageReport, Path]:
     prm = folder / "prm"
     checkpoints.save(checkpoints.prm_from_policy(taught_folder, seed=2), checkpoints.load_tokenizer(taught_folder), prm)
     plan = Improvement(
@@ -268,11 +317,12 @@ def improved(taught_folder: Path, episodes: list[Episode], folder: Path, optimiz
         max_new_tokens=16,
         min_gap=0,
         warmup_ratio=0,
-        optimizer=optimizer,
+        **settings,
     )
     experiment = Experiment(name="tiny", improvement=plan)
     out = folder / "out"
-    report = improve_policy(taught_folder, prm, episodes, experiment, out, seed=0, monitor=SilentMonitor())
+    by_id = {game.id: game for game in games}
+    report = improve_policy(taught_folder, prm, episodes, by_id, experiment, out, seed=0, monitor=SilentMonitor())
     return report, out
 
 
@@ -280,7 +330,7 @@ def improved(taught_folder: Path, episodes: list[Episode], folder: Path, optimiz
 def test_the_improved_policy_is_an_ordinary_checkpoint_with_every_parameter_moved(
     taught_folder: Path, rollouts: list[Episode], tmp_path: Path, optimizer: str
 ) -> None:
-    report, out = improved(taught_folder, rollouts, tmp_path, optimizer)
+    report, out = improved(taught_folder, rollouts, tmp_path, optimizer=optimizer)
     assert {gate.name: gate.passed for gate in report.gates} == {
         "policy_finite": True,
         "kl_budget": True,
@@ -295,6 +345,20 @@ def test_the_improved_policy_is_an_ordinary_checkpoint_with_every_parameter_move
 def test_the_same_seed_gives_the_same_policy(taught_folder: Path, rollouts: list[Episode], tmp_path: Path) -> None:
     weights = []
     for name in ("1", "2"):
-        _, out = improved(taught_folder, rollouts, tmp_path / name, "adamw")
+        _, out = improved(taught_folder, rollouts, tmp_path / name)
         weights.append((out / "model.safetensors").read_bytes())
     assert weights[0] == weights[1]
+
+
+def test_candidates_may_be_ranked_by_their_replies(
+    taught_folder: Path, household_games: list[PlayableGame], rollouts: list[Episode], tmp_path: Path
+) -> None:
+    by_answer, _ = improved(taught_folder, rollouts, tmp_path / "answer")
+    by_reply, _ = improved(taught_folder, rollouts, tmp_path / "reply", games=household_games, rank_by="reply")
+    assert all(gate.passed for gate in by_reply.gates)
+    assert by_reply.metrics["value_first"] != by_answer.metrics["value_first"], "the same candidates, read elsewhere"
+
+
+def test_ranking_by_replies_needs_the_games(taught_folder: Path, rollouts: list[Episode], tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        improved(taught_folder, rollouts, tmp_path, rank_by="reply")

@@ -1,6 +1,6 @@
 """The PRM: what is read, what is learnt, that its checkpoint is an ordinary one."""
 
-from math import exp, log, log1p
+from math import exp, isnan, log, log1p
 from pathlib import Path
 
 import pandas as pd
@@ -20,14 +20,16 @@ from agentprm_dagster.models.token_tree import TokenTree
 from agentprm_dagster.training.episode_trees import families
 from agentprm_dagster.training.process_reward_model import (
     Example,
-    decision_logits,
+    Reading,
     fit,
-    ordered_pairs,
     predict,
     prm_examples,
     prm_loss,
+    read_decisions,
     token_budget_batches,
     train_prm,
+    tried_pairs,
+    value_loss,
 )
 
 
@@ -49,15 +51,26 @@ def prm(policy_folder: Path) -> PreTrainedModel:
 
 
 def examples(
-    chat: Chat, rollouts: list[Episode], targets: pd.DataFrame, *, branch_turns: int = 1, restated: bool = False
+    chat: Chat,
+    rollouts: list[Episode],
+    targets: pd.DataFrame,
+    *,
+    branch_turns: int = 1,
+    restated: bool = False,
+    replies: bool = True,
 ) -> list[Example]:
     dialogue = "restated" if restated else "append"
-    return prm_examples(chat, rollouts, targets, dialogue, margin=0.0, branch_turns=branch_turns)
+    return prm_examples(chat, rollouts, targets, dialogue, branch_turns=branch_turns, read_replies=replies)
 
 
 def prefix(chat: Chat, episode: Episode, turn: int) -> list[int]:
     """The conversation up to and with the answer of a turn."""
     return chat.episode(episode.first_observation, episode.turns[: turn + 1]).ids
+
+
+def replied(chat: Chat, episode: Episode, turn: int) -> list[int]:
+    """The conversation up to where the environment's reply to that answer ends, and the next answer would begin."""
+    return chat.state(episode.first_observation, episode.turns[: turn + 1])
 
 
 def test_families_hold_each_whole_episode_with_its_branches(rollouts: list[Episode]) -> None:
@@ -82,14 +95,29 @@ def test_logits_are_the_standard_heads_on_each_prefix(
     episodes = {episode.episode_id: episode for episode in rollouts}
     decisions = [targets.iloc[row] for example in some for row in example.rows]
     assert len(decisions) > 10
+    turns = [(episodes[d["episode_id"]], int(d["turn"])) for d in decisions]
     with torch.no_grad():
-        logits = decision_logits(prm, some)
-        alone = [
-            stock(torch.tensor([prefix(chat, episodes[d["episode_id"]], int(d["turn"]))])).logits.item()
-            for d in decisions
-        ]
-    assert logits.tolist() == pytest.approx(alone, abs=1e-5)
-    assert predict(prm, some, budget=1) == pytest.approx(alone, abs=1e-5)
+        reading = read_decisions(prm, some)
+        answers = [stock(torch.tensor([prefix(chat, *turn)])).logits.item() for turn in turns]
+        replies = [stock(torch.tensor([replied(chat, *turn)])).logits.item() for turn in turns]
+    assert reading.reply is not None
+    assert reading.answer.tolist() == pytest.approx(answers, abs=1e-5)
+    assert reading.reply.tolist() == pytest.approx(replies, abs=1e-5)
+    assert {episode.parent is None for episode, _ in turns} == {True, False}, "whole episodes and branches"
+    answer, reply = predict(prm, some, budget=1)
+    assert answer == pytest.approx(answers, abs=1e-5)
+    assert reply == pytest.approx(replies, abs=1e-5)
+
+
+def test_replies_are_only_read_where_they_are_asked_for(
+    prm: PreTrainedModel, chat: Chat, rollouts: list[Episode], targets: pd.DataFrame
+) -> None:
+    some = examples(chat, rollouts, targets, replies=False)[:2]
+    assert read_decisions(prm, some).reply is None
+    answer, reply = predict(prm, some, budget=4096)
+    assert len(answer) == len(reply) == sum(len(e.ends) for e in some)
+    assert all(map(isnan, reply))
+    assert answer == pytest.approx(predict(prm, examples(chat, rollouts, targets)[:2], budget=4096)[0], abs=1e-5)
 
 
 def test_decisions_carry_their_targets(chat: Chat, rollouts: list[Episode], targets: pd.DataFrame) -> None:
@@ -97,10 +125,11 @@ def test_decisions_carry_their_targets(chat: Chat, rollouts: list[Episode], targ
     for example in some:
         assert example.targets == targets["q"].iloc[example.rows].tolist()
         assert [example.tree.ids[end] for end in example.ends] == [chat.end] * len(example.ends)
-        for better, worse in example.pairs:
-            states = targets["state"].iloc[[example.rows[better], example.rows[worse]]]
-            assert states.nunique() == 1
-            assert example.targets[better] > example.targets[worse]
+        assert len(example.replies) == len(example.ends)
+        for pair in example.pairs:
+            tried = targets.iloc[[example.rows[i] for i in pair]]
+            assert tried["state"].nunique() == 1
+            assert tried["action"].nunique() == 2
     assert sum(len(example.pairs) for example in some) > 10
 
 
@@ -122,8 +151,9 @@ def test_in_the_restated_format_every_decision_is_read_for_itself(
     some = examples(chat, rollouts[:1], targets, restated=True)
     episode = rollouts[0]
     assert [len(example.ends) for example in some] == [1] * len(episode.turns)
+    assert not any(example.replies for example in some), "the reply is no part of what is read"
     with torch.no_grad():
-        logits = decision_logits(prm, some)
+        logits = read_decisions(prm, some).answer
         for t, turn in enumerate(episode.turns):
             prompt = chat.prompt(restated_prompt(episode.first_observation, episode.turns[:t], turn.candidates))
             alone = prm(torch.tensor([[*prompt, *chat.answer(turn.response)]])).logits.item()
@@ -133,43 +163,119 @@ def test_in_the_restated_format_every_decision_is_read_for_itself(
 def example(targets: list[float], pairs: list[tuple[int, int]]) -> Example:
     """An example of which only the targets and pairs matter."""
     places = list(range(len(targets)))
-    return Example(TokenTree(), ends=places, targets=targets, rows=places, pairs=pairs)
+    return Example(TokenTree(), ends=places, replies=[], targets=targets, rows=places, pairs=pairs)
 
 
 def softplus(x: float) -> float:
     return log1p(exp(x))
 
 
+def sigmoid(x: float) -> float:
+    return 1 / (1 + exp(-x))
+
+
+def value(
+    logits: list[float] | torch.Tensor, targets: list[float], pairs: list[tuple[int, int]], weight: float
+) -> torch.Tensor:
+    """`value_loss` of plain numbers."""
+    first, second = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
+    return value_loss(torch.as_tensor(logits), torch.tensor(targets), first, second, weight)
+
+
 def test_the_loss_is_soft_cross_entropy() -> None:
-    logits = torch.tensor([0.5, -1.0, 2.0])
-    some = [example([1.0, 0.25], []), example([0.0], [])]
+    logits, targets = [0.5, -1.0, 2.0], [1.0, 0.25, 0.0]
     # -q log sigma(x) - (1 - q) log(1 - sigma(x)) = softplus(x) - q x
     expected = (softplus(0.5) - 0.5 + softplus(-1.0) + 0.25 + softplus(2.0)) / 3
-    assert prm_loss(logits, some, 0.0).item() == pytest.approx(expected)
-    stock = torch.nn.BCEWithLogitsLoss()(logits, torch.tensor([1.0, 0.25, 0.0]))
-    assert prm_loss(logits, some, 1.0).item() == pytest.approx(stock.item()), "without pairs there is nothing else"
+    assert value(logits, targets, [(0, 1)], 0.0).item() == pytest.approx(expected)
+    stock = torch.nn.BCEWithLogitsLoss()(torch.tensor(logits), torch.tensor(targets))
+    assert value(logits, targets, [], 1.0).item() == pytest.approx(stock.item()), "without pairs there is nothing else"
+
+
+LOGITS, TARGETS = [0.5, -1.0, 2.0, 1.0, 1.5], [1.0, 0.25, 0.0, 0.9, 0.4]
 
 
 def test_the_pairwise_term_by_hand() -> None:
-    logits = torch.tensor([0.5, -1.0, 2.0, 1.0, 1.5])
-    some = [example([1.0, 0.25], [(0, 1)]), example([0.0, 0.9, 0.4], [(1, 0), (1, 2)])]
-    alone = prm_loss(logits, some, 0.0).item()
-    pairs = [0.75 * softplus(-1.0 - 0.5), 0.9 * softplus(2.0 - 1.0), 0.5 * softplus(1.5 - 1.0)]
-    assert prm_loss(logits, some, 2.0).item() == pytest.approx(alone + 2.0 * sum(pairs) / 3)
+    alone = value(LOGITS, TARGETS, [], 1.0).item()
+    terms = [0.75 * softplus(-1.0 - 0.5), 0.9 * softplus(2.0 - 1.0), 0.5 * softplus(1.5 - 1.0)]
+    pairs = [(0, 1), (2, 3), (3, 4)]
+    assert value(LOGITS, TARGETS, pairs, 2.0).item() == pytest.approx(alone + 2.0 * sum(terms) / 3)
+    turned = [(second, first) for first, second in pairs]
+    assert value(LOGITS, TARGETS, turned, 2.0).item() == pytest.approx(alone + 2.0 * sum(terms) / 3), "either way round"
+
+
+def test_ties_weigh_nothing() -> None:
+    tied = [*TARGETS, 0.4]
+    with_tie = value([*LOGITS, 7.0], tied, [(0, 1), (4, 5)], 2.0) - value([*LOGITS, 7.0], tied, [], 2.0)
+    without = value(LOGITS, TARGETS, [(0, 1)], 2.0) - value(LOGITS, TARGETS, [], 2.0)
+    assert with_tie.item() == pytest.approx(without.item(), rel=1e-5), "a tie is no pair to average over either"
+
+
+def test_where_all_are_ties_only_cross_entropy_is_left() -> None:
+    grads = []
+    for pairs in ([(0, 1)], []):
+        logits = torch.tensor([3.0, -3.0], requires_grad=True)
+        value(logits, [0.5, 0.5], pairs, 2.0).backward()
+        grads.append(logits.grad)
+    torch.testing.assert_close(grads[0], grads[1])
 
 
 def test_certainty_about_the_right_thing_costs_little() -> None:
-    right, wrong = torch.tensor([9.0, -9.0]), torch.tensor([-9.0, 9.0])
-    some = [example([1.0, 0.0], [(0, 1)])]
-    assert prm_loss(right, some, 1.0) < 2 * log(1.001) < prm_loss(wrong, some, 1.0)
+    right, wrong = value([9.0, -9.0], [1.0, 0.0], [(0, 1)], 1.0), value([-9.0, 9.0], [1.0, 0.0], [(0, 1)], 1.0)
+    assert right < 2 * log(1.001) < wrong
+
+
+SOME = [example([1.0, 0.25], [(0, 1)]), example([0.0, 0.9, 0.4], [(0, 1), (1, 2)])]
+"""Their decisions and pairs one after the other: TARGETS, and PAIRS."""
+PAIRS = [(0, 1), (2, 3), (3, 4)]
+REPLIES = [2.0, 1.0, -1.0, -2.0, 0.5]
+
+
+def test_without_replies_the_loss_is_that_of_the_answers() -> None:
+    settings = Prm(pairwise_weight=2.0, bootstrap=1.0)
+    loss = prm_loss(Reading(torch.tensor(LOGITS), None), SOME, settings, progress=1.0)
+    assert loss.item() == pytest.approx(value(LOGITS, TARGETS, PAIRS, 2.0).item())
+
+
+@pytest.mark.parametrize(("progress", "bootstrap", "share"), [(0.0, 1.0, 0.0), (0.5, 0.6, 0.3), (1.0, 1.0, 1.0)])
+def test_the_answers_target_moves_to_what_is_read_at_the_reply(progress: float, bootstrap: float, share: float) -> None:
+    reading = Reading(torch.tensor(LOGITS), torch.tensor(REPLIES))
+    settings = Prm(pairwise_weight=2.0, reply_weight=0.5, bootstrap=bootstrap)
+    blended = [(1 - share) * q + share * sigmoid(x) for q, x in zip(TARGETS, REPLIES, strict=True)]
+    # At the reply the target is always Eq. 1's; at the answer pairs are ordered as the blended targets are.
+    expected = value(LOGITS, blended, PAIRS, 2.0) + 0.5 * value(REPLIES, TARGETS, PAIRS, 2.0)
+    assert prm_loss(reading, SOME, settings, progress).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_fully_bootstrapped_answer_believes_the_reply() -> None:
+    settings = Prm(pairwise_weight=0.0, bootstrap=1.0)
+
+    def gradient(progress: float) -> torch.Tensor:
+        answer = torch.tensor(REPLIES, requires_grad=True)
+        prm_loss(Reading(answer, torch.tensor(REPLIES)), SOME, settings, progress).backward()
+        assert answer.grad is not None
+        return answer.grad
+
+    torch.testing.assert_close(gradient(1.0), torch.zeros(5), atol=1e-6, rtol=0)
+    assert gradient(0.0).abs().min() > 0.01, "at first it believes the return"
+
+
+def test_no_gradient_reaches_the_reply_through_the_answers_target() -> None:
+    settings = Prm(pairwise_weight=2.0, bootstrap=1.0)
+    grads = []
+    for progress in (0.0, 1.0):
+        reply = torch.tensor(REPLIES, requires_grad=True)
+        prm_loss(Reading(torch.tensor(LOGITS), reply), SOME, settings, progress).backward()
+        grads.append(reply.grad)
+    alone = torch.tensor(REPLIES, requires_grad=True)
+    value(alone, TARGETS, PAIRS, 2.0).backward()
+    for grad in grads:
+        torch.testing.assert_close(grad, alone.grad)
 
 
 def test_pairs_by_hand() -> None:
-    decisions = [("s", "a", 0.5), ("t", "a", 0.1), ("s", "b", 0.9), ("s", "a", 0.5), ("s", "c", 0.45), ("t", "b", 0.1)]
-    # a stands in s twice and counts once; in t both are worth the same.
-    assert ordered_pairs(decisions, 0.0) == [(0, 4), (2, 0), (2, 4)]
-    assert ordered_pairs(decisions, 0.1) == [(2, 0), (2, 4)]
-    assert ordered_pairs(decisions, 0.45) == []
+    decisions = [("s", "a"), ("t", "a"), ("s", "b"), ("s", "a"), ("s", "c"), ("t", "b"), ("u", "a")]
+    # a stands in s twice and counts once.
+    assert tried_pairs(decisions) == [(0, 2), (0, 4), (2, 4), (1, 5)]
 
 
 @pytest.mark.parametrize("budget", [1, 3000, 10**9])
@@ -204,6 +310,23 @@ def test_two_steps_move_every_parameter(
     assert capfd.readouterr().out == ""
 
 
+def test_bootstrapping_grows_with_the_steps_taken(
+    policy_folder: Path, chat: Chat, rollouts: list[Episode], targets: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress: list[float] = []
+
+    def note(reading: Reading, examples: list[Example], settings: Prm, now: float) -> torch.Tensor:
+        progress.append(now)
+        return prm_loss(reading, examples, settings, now)
+
+    monkeypatch.setattr("agentprm_dagster.training.process_reward_model.prm_loss", note)
+    model = checkpoints.prm_from_policy(policy_folder, seed=0)
+    use_grouped_attention(model)
+    some = examples(chat, rollouts, targets)[:2]
+    fit(model, [[one] for one in some], Prm(epochs=2), seed=0, monitor=SilentMonitor())
+    assert progress == [0.0, 0.25, 0.5, 0.75]
+
+
 EXPERIMENT = Experiment(name="tiny", prm=Prm(epochs=30, learning_rate=1e-2, batch_tokens=4096))
 
 
@@ -224,9 +347,10 @@ def test_it_learns_and_is_stored_as_an_ordinary_checkpoint(
     trained = examples(Chat(checkpoints.load_tokenizer(tmp_path)), rollouts, targets)
     trained = [e for e in trained if not targets["held_out"].iloc[e.rows[0]]]
     use_grouped_attention(loaded)
-    values = torch.tensor(predict(loaded, trained, 4096)).sigmoid()
     q = torch.tensor([target for e in trained for target in e.targets])
-    assert float(torch.corrcoef(torch.stack([values, q]))[0, 1]) > 0.5
+    for logits in predict(loaded, trained, 4096):
+        assert float(torch.corrcoef(torch.stack([torch.tensor(logits).sigmoid(), q]))[0, 1]) > 0.5
+    assert {"ordering_accuracy", "reply_ordering_accuracy", "reply_held_out_loss"} <= report.metrics.keys()
 
 
 def test_no_held_out_game_is_trained_on(

@@ -1,0 +1,39 @@
+"""Settings that do not go together are refused, and the message says why."""
+
+from pathlib import Path
+
+import pytest
+
+from agentprm_dagster.config import Experiment, ExperimentError, read_experiment
+
+
+def read(folder: Path, text: str) -> Experiment:
+    path = folder / "tried.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_experiment(path)
+
+
+@pytest.mark.parametrize("obstacle", ["dialogue: {format: restated}", "prm: {reply_weight: 0}"])
+def test_ranking_by_replies_needs_values_behind_replies(tmp_path: Path, obstacle: str) -> None:
+    needed = r"values behind replies: dialogue\.format: append and prm\.reply_weight above 0"
+    with pytest.raises(ExperimentError, match=rf"improvement\.rank_by: reply needs {needed}"):
+        read(tmp_path, f"improvement: {{rank_by: reply}}\n{obstacle}")
+    assert read(tmp_path, obstacle).improvement.rank_by == "answer", "without it the same is allowed"
+    assert read(tmp_path, "improvement: {rank_by: reply}").prm.reply_weight > 0
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "rollouts: {patience: 0}",
+        "rollouts: {branch_draws: 0}",
+        "prm: {reply_weight: -1}",
+        "prm: {bootstrap: 1.1}",
+        "improvement: {rank_by: value}",
+        "improvement: {pairs: best}",
+    ],
+)
+def test_settings_out_of_range_are_named(tmp_path: Path, setting: str) -> None:
+    section, name = setting.replace(": {", ".").split(":")[0].split(".")
+    with pytest.raises(ExperimentError, match=rf"\n  {section}\.{name}: Input should be"):
+        read(tmp_path, setting)
