@@ -116,11 +116,20 @@ class Rollouts(Section):
     """Answers drawn in such a state; the first different actions among them are tried."""
     branch_temperature: Temperature = 1.0
     """Temperature at which the actions to try are drawn; they are continued at `temperature`."""
-    patience: Positive | None = None
+    patience: Annotated[int, Field(ge=2)] | None = None
     """An episode is over, and lost, when it does the same thing with the same reply so many times; null plays on."""
     slots: Positive = 64
     """Episodes played at the same time."""
     max_new_tokens: Positive = 16
+
+    @model_validator(mode="after")
+    def draws_suffice(self) -> Self:
+        if self.branch_draws < self.branch_actions:
+            raise ValueError(
+                f"branch_draws {self.branch_draws} is less than branch_actions {self.branch_actions}: so many "
+                "different actions can never be drawn"
+            )
+        return self
 
 
 class Targets(Section):

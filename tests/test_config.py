@@ -25,7 +25,7 @@ def test_ranking_by_replies_needs_values_behind_replies(tmp_path: Path, obstacle
 @pytest.mark.parametrize(
     "setting",
     [
-        "rollouts: {patience: 0}",
+        "rollouts: {patience: 1}",
         "rollouts: {branch_draws: 0}",
         "prm: {reply_weight: -1}",
         "prm: {bootstrap: 1.1}",

@@ -42,10 +42,12 @@ class Consequences:
         environment = self.games[trunk.episode.game].environment()
         environment.reset()
         snapshots = []
-        for t in range(trunk.turns[-1] + 1):
-            if t in trunk.turns:
-                snapshots.append((environment, environment.snapshot()))
-            environment.step(trunk.episode.turns[t].action)
+        played = 0
+        for state in trunk.turns:
+            for turn in trunk.episode.turns[played:state]:
+                environment.step(turn.action)
+            snapshots.append((environment, environment.snapshot()))
+            played = state
         return snapshots
 
     def _action(self, candidate: Candidate) -> str:
