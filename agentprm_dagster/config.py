@@ -85,6 +85,20 @@ class Dialogue(Section):
     """`append`: one growing conversation. `restated`: the paper's prompt, the history written anew each turn."""
 
 
+class Pretraining(Section):
+    """Reading random play, observations and answers alike, before fine-tuning (embedded model only).
+
+    What a pretrained model brings along, a model built from scratch has to learn first: the language of the games.
+    """
+
+    episodes: NotNegative = 0
+    """Episodes of random commands on training games; 0 begins with the demonstrations."""
+    max_steps: Positive = 20
+    mistakes: Probability = 0.3
+    """Share of the commands that name things at random."""
+    epochs: PositiveFloat = 2
+
+
 class Sft(Section):
     """Supervised fine-tuning on the demonstrations (the paper's pi_0)."""
 
@@ -231,6 +245,7 @@ class Experiment(Section):
     demonstrations: Demonstrations = Demonstrations()
     dialogue: Dialogue = Dialogue()
     model: Model = Model()
+    pretraining: Pretraining = Pretraining()
     sft: Sft = Sft()
     rollouts: Rollouts = Rollouts()
     targets: Targets = Targets()
@@ -243,6 +258,12 @@ class Experiment(Section):
     def base_model_knows_something(self) -> Self:
         if self.prm.init == "base" and self.model.name == "embedded":
             raise ValueError("prm.init: base needs a pretrained model.name; the embedded model is random before SFT")
+        return self
+
+    @model_validator(mode="after")
+    def only_scratch_is_pretrained(self) -> Self:
+        if self.pretraining.episodes and self.model.name != "embedded":
+            raise ValueError(f"pretraining is for model.name: embedded; {self.model.name} is pretrained already")
         return self
 
     @model_validator(mode="after")

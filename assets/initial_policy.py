@@ -1,11 +1,14 @@
 """The paper's pi_0."""
 
+from itertools import cycle, islice
 from pathlib import Path
 
 import dagster as dg
 
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.tables import read_episodes
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.core.wandering import wander
 from agentprm_dagster.iterations import FIRST, WHEN_READY
 from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import StagesResource
@@ -18,14 +21,20 @@ from agentprm_dagster.resources.stages import StagesResource
     kinds={"policy", "huggingface"},
 )
 def initial_policy(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
-    """pi_0: the experiment's model, fine-tuned on the won demonstrations."""
+    """pi_0: the experiment's model, fine-tuned on the won demonstrations; from scratch, it reads random play first."""
     stage = stages.stage(context)
-    demonstrations = stage.read("demonstrations")
+    demonstrations, pretraining = stage.read("demonstrations"), stage.experiment.pretraining
+    games = stage.games.train(stage.experiment) if pretraining.episodes else ()
+
+    def wandering() -> list[Episode]:
+        rounds = islice(cycle(stage.games.play(games)), pretraining.episodes)
+        how = {"max_steps": pretraining.max_steps, "mistakes": pretraining.mistakes}
+        return [wander(game, episode_id=f"{game.id}#w{i}", seed=stage.seed + i, **how) for i, game in enumerate(rounds)]
 
     def train(out: Path, monitor: Monitor) -> StageReport:
         from agentprm_dagster.training.sft import train_initial_policy  # loads torch
 
         won = [episode for episode in read_episodes(demonstrations.path) if episode.won]
-        return train_initial_policy(won, stage.experiment, out, seed=stage.seed, monitor=monitor)
+        return train_initial_policy(won, wandering(), stage.experiment, out, seed=stage.seed, monitor=monitor)
 
-    return stage.make(train, settings=("dialogue", "model", "sft"), announces=FIRST)
+    return stage.make(train, settings=("dialogue", "model", "pretraining", "sft"), games=games, announces=FIRST)

@@ -121,7 +121,7 @@ def _write(out: Path, skill: float, *gates: str) -> StageReport:
 
 
 def _initial_policy(
-    episodes: Sequence[object], experiment: Experiment, out: Path, *, seed: int, monitor: Monitor
+    episodes: Sequence[object], wandering: object, experiment: Experiment, out: Path, *, seed: int, monitor: Monitor
 ) -> StageReport:
     return _write(out, SKILL, "finite_loss")
 

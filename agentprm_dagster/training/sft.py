@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,12 +26,25 @@ from agentprm_dagster.training.optimizers import build_optimizer
 
 
 def train_initial_policy(
-    episodes: Sequence[Episode], experiment: Experiment, out: Path, *, seed: int, monitor: Monitor
+    episodes: Sequence[Episode],
+    wandering: Sequence[Episode],
+    experiment: Experiment,
+    out: Path,
+    *,
+    seed: int,
+    monitor: Monitor,
 ) -> StageReport:
-    """Fine-tunes the experiment's model on won episodes and writes the checkpoint to `out`."""
-    model, tokenizer = initial_model(episodes, experiment, seed=seed)
-    dataset = sft_dataset(episodes, Chat(tokenizer), experiment.dialogue.format)
+    """Fine-tunes the experiment's model on won episodes and writes the checkpoint to `out`.
+
+    A model built from scratch first reads the `wandering` episodes, if there are any, as a language model.
+    """
+    model, tokenizer = initial_model(episodes, wandering, experiment, seed=seed)
+    chat = Chat(tokenizer)
+    dataset = sft_dataset(episodes, chat, experiment.dialogue.format)
     use_lean_layers(model)
+    if wandering:
+        reading = experiment.sft.model_copy(update={"epochs": experiment.pretraining.epochs})
+        fit(model, tokenizer, reading_dataset(wandering, chat), reading, seed=seed, monitor=monitor)
     result = fit(model, tokenizer, dataset, experiment.sft, seed=seed, monitor=monitor)
     checkpoints.save(model, tokenizer, out)
     metrics = {
@@ -51,12 +65,13 @@ def train_initial_policy(
 
 
 def initial_model(
-    episodes: Sequence[Episode], experiment: Experiment, *, seed: int
+    episodes: Sequence[Episode], wandering: Sequence[Episode], experiment: Experiment, *, seed: int
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model before fine-tuning: built for the corpus, or loaded by name or path."""
     if experiment.model.name != "embedded":
         return checkpoints.load_base(experiment.model.name)
-    tokenizer = build_tokenizer(message["content"] for message in _messages(episodes, experiment.dialogue.format))
+    messages = chain(_messages(episodes, experiment.dialogue.format), _messages(wandering, "append"))
+    tokenizer = build_tokenizer(message["content"] for message in messages)
     return build_model(experiment.model, tokenizer, seed=seed), tokenizer
 
 
@@ -79,6 +94,17 @@ def sft_dataset(episodes: Sequence[Episode], chat: Chat, dialogue: Format = "app
         for start, end in encoded.answers:
             labels[start:end] = encoded.ids[start:end]
         rows.append({"input_ids": encoded.ids, "labels": labels})
+    return datasets.Dataset.from_list(rows)
+
+
+def reading_dataset(episodes: Sequence[Episode], chat: Chat) -> datasets.Dataset:
+    """Rows of `input_ids` and `labels`, one an episode: all that follows the opening is learnt, replies included."""
+    rows = []
+    for episode in episodes:
+        encoded = chat.episode(episode.first_observation, episode.turns)
+        ids = encoded.ids + chat.follow_up(episode.turns[-1].observation)
+        opening = encoded.answers[0][0]
+        rows.append({"input_ids": ids, "labels": [-100] * opening + ids[opening:]})
     return datasets.Dataset.from_list(rows)
 
 

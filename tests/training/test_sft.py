@@ -156,7 +156,7 @@ def test_an_initial_policy_is_an_ordinary_checkpoint(demonstrations: list[Episod
         model=Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512),
         sft=Sft(epochs=2, batch_episodes=6, learning_rate=1e-2),
     )
-    report = train_initial_policy(demonstrations[:12], experiment, tmp_path, seed=0, monitor=SilentMonitor())
+    report = train_initial_policy(demonstrations[:12], [], experiment, tmp_path, seed=0, monitor=SilentMonitor())
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     assert report.metrics["parameters"] == model.num_parameters()
@@ -175,6 +175,6 @@ def test_a_named_model_keeps_its_tokenizer(
     policy_folder: Path, tokenizer: PreTrainedTokenizerFast, demonstrations: list[Episode], tmp_path: Path
 ) -> None:
     experiment = Experiment(name="named", model=Model(name=str(policy_folder)), sft=Sft(epochs=1, learning_rate=1e-4))
-    train_initial_policy(demonstrations[:2], experiment, tmp_path, seed=0, monitor=SilentMonitor())
+    train_initial_policy(demonstrations[:2], [], experiment, tmp_path, seed=0, monitor=SilentMonitor())
     assert checkpoints.load_tokenizer(tmp_path).get_vocab() == tokenizer.get_vocab()
     assert checkpoints.load_policy(tmp_path).config.hidden_size == 32
