@@ -27,9 +27,16 @@ def initial_policy(context: dg.AssetExecutionContext, stages: StagesResource) ->
     games = stage.games.train(stage.experiment) if pretraining.episodes else ()
 
     def wandering() -> list[Episode]:
-        rounds = islice(cycle(stage.games.play(games)), pretraining.episodes)
-        how = {"max_steps": pretraining.max_steps, "mistakes": pretraining.mistakes}
-        return [wander(game, episode_id=f"{game.id}#w{i}", seed=stage.seed + i, **how) for i, game in enumerate(rounds)]
+        return [
+            wander(
+                game,
+                episode_id=f"{game.id}#w{i}",
+                max_steps=pretraining.max_steps,
+                mistakes=pretraining.mistakes,
+                seed=stage.seed + i,
+            )
+            for i, game in enumerate(islice(cycle(stage.games.play(games)), pretraining.episodes))
+        ]
 
     def train(out: Path, monitor: Monitor) -> StageReport:
         from agentprm_dagster.training.sft import train_initial_policy  # loads torch

@@ -37,3 +37,16 @@ def test_settings_out_of_range_are_named(tmp_path: Path, setting: str) -> None:
     section, name = setting.replace(": {", ".").split(":")[0].split(".")
     with pytest.raises(ExperimentError, match=rf"\n  {section}\.{name}: Input should be"):
         read(tmp_path, setting)
+
+
+def test_only_a_model_from_scratch_is_pretrained(tmp_path: Path) -> None:
+    with pytest.raises(
+        ExperimentError, match=r"pretraining is for model\.name: embedded; smollm2 is pretrained already"
+    ):
+        read(tmp_path, "model: {name: smollm2}\npretraining: {episodes: 5}")
+    assert read(tmp_path, "pretraining: {episodes: 5}").pretraining.episodes == 5
+
+
+def test_as_many_answers_are_drawn_as_actions_are_wanted(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match="branch_draws 2 is less than branch_actions 3"):
+        read(tmp_path, "rollouts: {branch_draws: 2, branch_actions: 3}")

@@ -11,14 +11,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
-from agentprm_dagster.config import Experiment, Model, Sft
+from agentprm_dagster.config import Experiment, Model, Pretraining, Sft
 from agentprm_dagster.core.dialogue import conversation
 from agentprm_dagster.core.stage import SilentMonitor
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.optimizers import OptimizerName
-from agentprm_dagster.training.sft import fit, sft_dataset, train_initial_policy
+from agentprm_dagster.training.sft import fit, reading_dataset, sft_dataset, train_initial_policy
 
 
 class Notes:
@@ -45,6 +45,15 @@ def test_what_is_learnt_is_exactly_the_answers(
         assert tokenizer.decode(learnt) == "".join(f"{turn.response}<|end|>" for turn in episode.turns)
         for label, token in zip(row["labels"], row["input_ids"], strict=True):
             assert label in (-100, token)
+
+
+def test_reading_learns_all_that_follows_the_opening(
+    tokenizer: PreTrainedTokenizerFast, demonstrations: list[Episode]
+) -> None:
+    for row, episode in zip(reading_dataset(demonstrations, Chat(tokenizer)), demonstrations, strict=True):
+        read = tokenizer.decode([label for label in row["labels"] if label != -100])
+        told = [f"{turn.response}<|end|><|user|>{turn.observation}<|assistant|>" for turn in episode.turns]
+        assert read == "".join(told)
 
 
 def trl_trainer(folder: Path, policy: Path, rows: datasets.Dataset, **settings: object) -> SFTTrainer:
@@ -169,6 +178,20 @@ def test_an_initial_policy_is_an_ordinary_checkpoint(demonstrations: list[Episod
     chat = Chat(tokenizer)
     assert ids == chat.episode(demonstrations[0].first_observation, demonstrations[0].turns).ids
     assert tokenizer.unk_token_id not in ids
+
+
+def test_what_was_read_before_lowers_the_loss(demonstrations: list[Episode], tmp_path: Path) -> None:
+    experiment = Experiment(
+        name="reader",
+        model=Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512),
+        pretraining=Pretraining(episodes=24, epochs=4),
+        sft=Sft(epochs=1, batch_episodes=6, learning_rate=1e-2),
+    )
+    reports = [
+        train_initial_policy(demonstrations[:12], read, experiment, tmp_path / str(i), seed=0, monitor=SilentMonitor())
+        for i, read in enumerate([[], demonstrations[12:36]])
+    ]
+    assert reports[1].metrics["train_loss"] < reports[0].metrics["train_loss"]
 
 
 def test_a_named_model_keeps_its_tokenizer(

@@ -1,0 +1,49 @@
+"""Random play on real games."""
+
+from itertools import pairwise
+
+import pytest
+
+from agentprm_dagster.core.parsing import parse_answer
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.core.wandering import wander
+from agentprm_dagster.envs.playable import PlayableGame
+
+
+def walk(game: PlayableGame, *, mistakes: float = 0.3, seed: int = 0, max_steps: int = 20) -> Episode:
+    return wander(game, episode_id=f"{game.id}#w", max_steps=max_steps, mistakes=mistakes, seed=seed)
+
+
+def test_the_seed_decides_everything(household_games: list[PlayableGame]) -> None:
+    game = household_games[0]
+    assert walk(game) == walk(game)
+    assert walk(game) != walk(game, seed=1)
+
+
+def test_an_episode_is_what_the_game_answers(household_games: list[PlayableGame]) -> None:
+    for game in household_games[:4]:
+        episode, environment = walk(game), game.environment()
+        assert environment.reset().text == episode.first_observation
+        for turn in episode.turns:
+            assert environment.step(turn.action).text == turn.observation
+            answer = parse_answer(turn.response)
+            assert (answer.action, answer.reason) == (turn.action, turn.reason)
+        assert episode.won or len(episode.turns) == 20
+
+
+def test_without_mistakes_every_command_is_admissible(household_games: list[PlayableGame]) -> None:
+    turns = [turn for game in household_games[:6] for turn in walk(game, mistakes=0).turns]
+    assert all(turn.admissible for turn in turns)
+    assert not any(turn.action == "help" for turn in turns)
+    assert len({turn.action.split()[0] for turn in turns}) > 4, "verbs vary"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mistakes_name_what_was_mentioned(household_games: list[PlayableGame], seed: int) -> None:
+    episode = walk(household_games[seed], mistakes=1, seed=seed)
+    said = episode.first_observation
+    for turn in episode.turns:
+        named = turn.action.split()
+        assert all(f"{word} {number}" in said for word, number in pairwise(named) if number.isdigit())
+        said += " " + turn.observation
+    assert sum(turn.observation == "Nothing happens." for turn in episode.turns) > len(episode.turns) / 2
