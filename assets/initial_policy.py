@@ -24,7 +24,8 @@ def initial_policy(context: dg.AssetExecutionContext, stages: StagesResource) ->
     """pi_0: the experiment's model, fine-tuned on the won demonstrations; from scratch, it reads random play first."""
     stage = stages.stage(context)
     demonstrations, pretraining = stage.read("demonstrations"), stage.experiment.pretraining
-    games = stage.games.train(stage.experiment) if pretraining.episodes else ()
+    episodes = pretraining.episodes
+    games = stage.games.draw(stage.experiment, episodes, stage.seed) if episodes else ()
 
     def wandering() -> list[Episode]:
         return [

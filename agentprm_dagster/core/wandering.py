@@ -14,26 +14,38 @@ from agentprm_dagster.core.rollout import Playable
 from agentprm_dagster.core.types import Episode, Observation, Turn
 
 _ENTITY = re.compile(r"\b[a-z]+ \d+\b")
-_MISTAKES = ("go to {place}", "take {thing} from {place}", "move {thing} to {place}", "use {thing}", "open {place}")
+_MISTAKES = (
+    "go to {place}",
+    "take {thing} from {place}",
+    "move {thing} to {place}",
+    "use {thing}",
+    "open {place}",
+    "close {place}",
+    "heat {thing} with {place}",
+    "cool {thing} with {place}",
+    "clean {thing} with {place}",
+)
 
 
 def wander(game: Playable, *, episode_id: str, max_steps: int, mistakes: float, seed: int) -> Episode:
     """One episode of random commands: any verb, then any of its commands; a share `mistakes` names things at random.
 
-    What is named was mentioned before, so that most mistakes read well and can't be done. `help` is left out: its
-    answer is longer than an episode.
+    Things named were mentioned before, and places in the first observation, so that most mistakes read well and can't
+    be done. `help` is left out: its answer is longer than an episode.
     """
     rng = random.Random(seed)
     environment = game.environment()
     observation = first = environment.reset()
+    places = _ENTITY.findall(first.text)
+    things = list(places)
     turns: list[Turn] = []
     while not observation.done and len(turns) < max_steps:
-        mentioned = _ENTITY.findall(" ".join([first.text, *(turn.observation for turn in turns)]))
-        action = _mistake(mentioned, rng) if rng.random() < mistakes else _any_command(observation, rng)
+        action = _mistake(things, places, rng) if rng.random() < mistakes else _any_command(observation, rng)
         reason = explain(first.text, turns, action)
         before, observation = observation, environment.step(action)
         admissible = action in before.admissible_commands
         turns.append(Turn(reason, action, observation.text, write_answer(reason, action), admissible=admissible))
+        things += _ENTITY.findall(observation.text)
     return Episode(episode_id, game.id, game.task_type, first.text, tuple(turns), won=observation.won)
 
 
@@ -43,5 +55,5 @@ def _any_command(observation: Observation, rng: random.Random) -> str:
     return rng.choice([command for command in commands if command.split()[0] == verb])
 
 
-def _mistake(mentioned: Sequence[str], rng: random.Random) -> str:
-    return rng.choice(_MISTAKES).format(thing=rng.choice(mentioned), place=rng.choice(mentioned))
+def _mistake(things: Sequence[str], places: Sequence[str], rng: random.Random) -> str:
+    return rng.choice(_MISTAKES).format(thing=rng.choice(things), place=rng.choice(places))
