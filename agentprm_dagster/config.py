@@ -196,8 +196,9 @@ class Improvement(Section):
     """Weight of the negative log-likelihood of the chosen answer, beside the DPO loss; 0 is the paper's."""
     kl_weight: Annotated[float, Field(ge=0)] = 0.3
     """Weight of KL(pi || pi_(i-1)) per answer over all that was drawn, beside the DPO loss; 0 is the paper's."""
-    pairs: Literal["extremes", "all"] = "extremes"
-    """The best against the worst candidate of a state, or all pairs, each weighted by how far its values are apart."""
+    labels: Literal["hard", "soft"] = "hard"
+    """`hard`, the paper's: of a state's best and worst candidate the best wins. `soft`: all pairs of a state, each won
+    with the odds that the PRM gives, so that what it hardly tells apart hardly moves the policy."""
     min_gap: Probability = 0.05
     """Pairs whose PRM values differ by less are ties and not trained on."""
     optimizer: Literal["adamw", "muon"] = "adamw"

@@ -30,7 +30,7 @@ def test_ranking_by_replies_needs_values_behind_replies(tmp_path: Path, obstacle
         "prm: {reply_weight: -1}",
         "prm: {bootstrap: 1.1}",
         "improvement: {rank_by: value}",
-        "improvement: {pairs: best}",
+        "improvement: {labels: firm}",
     ],
 )
 def test_settings_out_of_range_are_named(tmp_path: Path, setting: str) -> None:

@@ -6,6 +6,10 @@ tell apart, are not trained on. The states are those that rollouts branched at, 
 the same answer: elsewhere there is nothing to choose from. Only a few states of a step yield a pair, and what they
 teach must not disturb all else, so that the KL term of Eq. 3 is also there in full, over every token drawn.
 
+A hard label pushes two answers apart for ever, however little the PRM tells them apart, and what it does not know
+becomes what the policy does. Soft labels are the preference that the PRM's logits stand for as rewards (Bradley-Terry);
+then the loss is least where the policy is Eq. 3's own optimum, pi_(i-1) exp(logit Q / beta).
+
 Sampling, scoring and the loss share the episode's tokens between all its states.
 """
 
@@ -23,6 +27,7 @@ from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from agentprm_dagster.config import Experiment, Improvement
 from agentprm_dagster.core.improvement_report import improvement_report
+from agentprm_dagster.core.parsing import parse_answer
 from agentprm_dagster.core.rollout import Playable
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.types import Episode
@@ -33,6 +38,9 @@ from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunks_of
 from agentprm_dagster.training.consequences import Consequences
 from agentprm_dagster.training.optimizers import build_optimizer
+
+CERTAIN = (0.01, 0.99)
+"""Values beyond are taken for these."""
 
 
 def improve_policy(
@@ -59,7 +67,8 @@ def improve_policy(
     dialogue = experiment.dialogue.format
     contested = contested_states(episodes)
     trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, dialogue)]
-    judge = Judge(critic.eval(), Consequences(chat, games) if experiment.improvement.rank_by == "reply" else None)
+    consequences = Consequences(chat, games) if experiment.improvement.rank_by == "reply" else None
+    judge = Judge(critic.eval(), chat, consequences)
     history = list(_train(model, judge, chat, trunks, experiment.improvement, seed=seed, monitor=monitor))
     checkpoints.save(model, tokenizer, out)
     return improvement_report(history, planned=experiment.improvement.steps, max_kl=experiment.gates.max_kl)
@@ -82,11 +91,20 @@ class Judge:
     """The PRM as it ranks candidates: by Q(s, a), or behind the environment's reply to each."""
 
     prm: PreTrainedModel
+    chat: Chat
     consequences: Consequences | None = None
 
     @torch.no_grad()
     def values(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> torch.Tensor:
-        """The value of every candidate (C,), in [0, 1]; `trees` are those of the trunks and candidates."""
+        """The value of every candidate (C,), in [0, 1]; `trees` are those of the trunks and candidates.
+
+        An answer that is not in the agreed form is worth nothing: rollouts never branch into one, so that the PRM has
+        not learnt it.
+        """
+        parsed = torch.tensor([parse_answer(self.chat.decode(candidate.ids[:-1])).parsed for candidate in candidates])
+        return torch.where(parsed, self._read(trunks, candidates, trees), 0.0)
+
+    def _read(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> torch.Tensor:
         if self.consequences is None:
             return trees.values(self.prm).sigmoid()
         replied = self.consequences.of(trunks, candidates)
@@ -120,6 +138,27 @@ def ranked_pairs(
 def dpo_loss(log_ratio_better: torch.Tensor, log_ratio_worse: torch.Tensor, beta: float) -> torch.Tensor:
     """TRL's sigmoid DPO loss of each pair: -log sigma(beta (log pi/ref(better) - log pi/ref(worse)))."""
     return -logsigmoid(beta * (log_ratio_better - log_ratio_worse))
+
+
+def soft_dpo_loss(
+    log_ratio_better: torch.Tensor, log_ratio_worse: torch.Tensor, beta: float, preference: torch.Tensor
+) -> torch.Tensor:
+    """The DPO loss expected where the better answer wins with a probability `preference` below 1.
+
+    Least where beta times the difference of the log-ratios is logit(preference).
+    """
+    won = dpo_loss(log_ratio_better, log_ratio_worse, beta)
+    lost = dpo_loss(log_ratio_worse, log_ratio_better, beta)
+    return preference * won + (1 - preference) * lost
+
+
+def preferences(better: torch.Tensor, worse: torch.Tensor) -> torch.Tensor:
+    """Bradley-Terry probability that `better` wins, the logits of both values as rewards; values in [0, 1].
+
+    Logits count up to those of 0.01 and 0.99: beyond, a PRM's values are not known that well.
+    """
+    reward = torch.stack([better, worse]).clamp(*CERTAIN).logit()
+    return (reward[0] - reward[1]).sigmoid()
 
 
 def _train(
@@ -196,7 +235,7 @@ def _step(
     ratio = trees.answer_sums(trees.drawn(tokens) - trees.drawn(reference_tokens))
     draws = torch.tensor([float(candidate.draws) for candidate in candidates])
     kl = (draws * trees.answer_sums(kl_divergence(tokens, reference_tokens))).sum() / draws.sum()
-    pairs = ranked_pairs(candidates, values.tolist(), settings.min_gap, extremes=settings.pairs == "extremes")
+    pairs = ranked_pairs(candidates, values.tolist(), settings.min_gap, extremes=settings.labels == "hard")
     numbers = {
         "value": float((draws * values).sum() / draws.sum()),
         "kl": float(kl.detach()),
@@ -210,8 +249,8 @@ def _step(
     better = torch.tensor([pair.better for pair in pairs])
     worse = torch.tensor([pair.worse for pair in pairs])
     gap = values[better] - values[worse]
-    weight = gap / gap.mean() if settings.pairs == "all" else torch.ones_like(gap)
-    dpo = (weight * dpo_loss(ratio[better], ratio[worse], settings.beta)).mean()
+    preference = preferences(values[better], values[worse]) if settings.labels == "soft" else torch.ones_like(gap)
+    dpo = soft_dpo_loss(ratio[better], ratio[worse], settings.beta, preference).mean()
     likelihood = trees.answer_sums(trees.drawn(tokens))[better].mean()
     loss = dpo + settings.kl_weight * kl - settings.sft_weight * likelihood
     loss.backward()

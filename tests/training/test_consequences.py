@@ -136,7 +136,7 @@ def test_a_game_that_is_not_there_is_an_error(
 
 
 @torch.no_grad()
-def test_the_judge_reads_behind_the_reply_and_knows_a_win(
+def test_the_judge_reads_behind_the_reply_and_knows_wins_and_answers_out_of_form(
     chat: Chat,
     trunks: list[Trunk],
     tried: list[tuple[Candidate, str]],
@@ -147,12 +147,13 @@ def test_the_judge_reads_behind_the_reply_and_knows_a_win(
     use_grouped_attention(prm)
     candidates = [candidate for candidate, _ in tried]
     trees = CandidateTrees(trunks, candidates)
-    by_answer = Judge(prm).values(trunks, candidates, trees)
-    by_reply = Judge(prm, Consequences(chat, games)).values(trunks, candidates, trees)
+    by_answer = Judge(prm, chat).values(trunks, candidates, trees)
+    by_reply = Judge(prm, chat, Consequences(chat, games)).values(trunks, candidates, trees)
     for (candidate, command), known, foreseen in zip(tried, by_reply.tolist(), by_answer.tolist(), strict=True):
         row, place = candidate.state
         answered = [*trunks[row].ids[: trunks[row].states[place]], *candidate.ids]
         text, won = stepped(trunks, candidate.state, command, games)
         value = stock(torch.tensor([[*answered, *chat.follow_up(text)]])).logits.sigmoid().item()
-        assert known == (1.0 if won else pytest.approx(value, abs=1e-5))
-        assert foreseen == pytest.approx(stock(torch.tensor([answered])).logits.sigmoid().item(), abs=1e-5)
+        assert known == (1.0 if won else pytest.approx(value if command else 0.0, abs=1e-5))
+        value = stock(torch.tensor([answered])).logits.sigmoid().item()
+        assert foreseen == pytest.approx(value if command else 0.0, abs=1e-5)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import exp, log
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,13 +26,14 @@ from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training import policy_improvement
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunk_of
 from agentprm_dagster.training.policy_improvement import (
-    Judge,
     Pair,
     contested_states,
     dpo_loss,
     improve_policy,
     kl_divergence,
+    preferences,
     ranked_pairs,
+    soft_dpo_loss,
 )
 
 BETA = 0.3
@@ -170,26 +172,49 @@ def test_among_all_pairs_ties_are_dropped_whatever_the_gap() -> None:
     ]
 
 
+def test_the_soft_loss_is_least_where_the_log_ratios_differ_as_the_rewards_do() -> None:
+    preference = preferences(torch.tensor([0.8]), torch.tensor([0.5]))
+    assert preference.item() == pytest.approx(0.8), "odds of 4 against odds of 1"
+    ratios = torch.linspace(-3, 3, 601)
+    losses = soft_dpo_loss(ratios, torch.zeros(1), 0.5, preference)
+    assert 0.5 * ratios[losses.argmin()].item() == pytest.approx(log(4), abs=0.01)
+    by_hand = -(0.8 * log(1 / (1 + exp(-1))) + 0.2 * log(1 / (1 + exp(1))))
+    assert soft_dpo_loss(torch.tensor(2.0), torch.tensor(0.0), 0.5, preference).item() == pytest.approx(by_hand)
+
+
+def test_a_certain_preference_is_the_hard_label() -> None:
+    better, worse = torch.tensor([0.3, -2.0]), torch.tensor([1.0, -1.0])
+    assert torch.equal(soft_dpo_loss(better, worse, 0.5, torch.ones(2)), dpo_loss(better, worse, 0.5))
+
+
+def test_values_beyond_what_a_prm_can_know_count_alike() -> None:
+    certain, known = preferences(torch.tensor([1.0, 0.99]), torch.tensor([0.5, 0.5])).tolist()
+    assert certain == known
+    assert preferences(torch.tensor(0.001), torch.tensor(0.0)).item() == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize(
-    ("pairs", "weights"),
-    # Of values 0.9, 0.5 and 0.2 the gaps are 0.4, 0.7 and 0.3, and their mean is 1.4 / 3.
-    [("all", {(0, 1): 1.2 / 1.4, (0, 2): 2.1 / 1.4, (1, 2): 0.9 / 1.4}), ("extremes", {(0, 2): 1.0})],
+    ("labels", "won"),
+    # The share of the time that the first wins is its share of the two odds: 9, 1 and 1 / 4.
+    [("soft", {(0, 1): 0.9, (0, 2): 9 / 9.25, (1, 2): 0.8}), ("hard", {(0, 2): 1.0})],
 )
-def test_of_all_pairs_each_weighs_what_its_gap_is(
-    chat: Chat, taught_folder: Path, policy_folder: Path, demonstrations: list[Episode], pairs: str, weights: Any
+def test_hard_labels_take_the_extremes_and_soft_ones_all_pairs(
+    chat: Chat, taught_folder: Path, policy_folder: Path, demonstrations: list[Episode], labels: str, won: Any
 ) -> None:
     model, reference = checkpoints.load_policy(taught_folder), checkpoints.load_policy(policy_folder)
     own, other = answers(demonstrations[0], 0)
     said = (own, other, write_answer("I look for a mug.", "inventory"))
     tried = [Candidate((0, 0), tuple(chat.answer(text)), draws=1) for text in said]
     trees = CandidateTrees([all_of(chat, demonstrations[0])], tried)
-    settings = Improvement(pairs=pairs, beta=0.5, kl_weight=0, min_gap=0.1)
+    settings = Improvement(labels=labels, beta=0.5, kl_weight=0, min_gap=0.1)
     numbers = policy_improvement._step(model, reference, trees, tried, torch.tensor([0.9, 0.5, 0.2]), settings)
     with torch.no_grad():
         ratio = trees.log_probabilities(model) - trees.log_probabilities(reference)
-    expected = [weight * dpo_loss(ratio[a], ratio[b], 0.5) for (a, b), weight in weights.items()]
+    expected = [
+        p * dpo_loss(ratio[a], ratio[b], 0.5) + (1 - p) * dpo_loss(ratio[b], ratio[a], 0.5) for (a, b), p in won.items()
+    ]
     assert numbers["loss"] == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
-    assert (numbers["pairs"], numbers["states_with_pair"]) == (len(weights), 1.0)
+    assert (numbers["pairs"], numbers["states_with_pair"]) == (len(won), 1.0)
     assert numbers["value"] == pytest.approx(1.6 / 3)
 
 
@@ -232,7 +257,8 @@ def improve(
     plan = Improvement(
         **{"steps": 15, "states_per_step": 24, "learning_rate": 3e-3, "min_gap": 1e-4, "max_new_tokens": 24, **settings}
     )
-    numbers = policy_improvement._train(model, Judge(critic), chat, trunks, plan, seed=0, monitor=SilentMonitor())
+    judge: Any = SimpleNamespace(values=lambda _, __, trees: trees.values(critic).sigmoid())
+    numbers = policy_improvement._train(model, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor())
     return model, list(numbers)
 
 
