@@ -197,7 +197,7 @@ class Improvement(Section):
     kl_weight: Annotated[float, Field(ge=0)] = 0.3
     """Weight of KL(pi || pi_(i-1)) per answer over all that was drawn, beside the DPO loss; 0 is the paper's."""
     labels: Literal["hard", "soft"] = "hard"
-    """`hard`, the paper's: of a state's best and worst candidate the best wins. `soft`: all pairs of a state, each won
+    """`hard`, the paper's: of a state's best and worst candidate the best wins. `soft`: all pairs of draws, each won
     with the odds that the PRM gives, so that what it hardly tells apart hardly moves the policy."""
     min_gap: Probability = 0.05
     """Pairs whose PRM values differ by less are ties and not trained on."""

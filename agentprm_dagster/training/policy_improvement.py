@@ -249,8 +249,11 @@ def _step(
     better = torch.tensor([pair.better for pair in pairs])
     worse = torch.tensor([pair.worse for pair in pairs])
     gap = values[better] - values[worse]
-    preference = preferences(values[better], values[worse]) if settings.labels == "soft" else torch.ones_like(gap)
-    dpo = soft_dpo_loss(ratio[better], ratio[worse], settings.beta, preference).mean()
+    preference = weight = torch.ones_like(gap)
+    if settings.labels == "soft":
+        # As often as a pair of draws is this pair of answers: what is rarely said hardly matters.
+        preference, weight = preferences(values[better], values[worse]), draws[better] * draws[worse]
+    dpo = (weight * soft_dpo_loss(ratio[better], ratio[worse], settings.beta, preference)).sum() / weight.sum()
     likelihood = trees.answer_sums(trees.drawn(tokens))[better].mean()
     loss = dpo + settings.kl_weight * kl - settings.sft_weight * likelihood
     loss.backward()

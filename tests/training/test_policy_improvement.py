@@ -195,8 +195,9 @@ def test_values_beyond_what_a_prm_can_know_count_alike() -> None:
 
 @pytest.mark.parametrize(
     ("labels", "won"),
-    # The share of the time that the first wins is its share of the two odds: 9, 1 and 1 / 4.
-    [("soft", {(0, 1): 0.9, (0, 2): 9 / 9.25, (1, 2): 0.8}), ("hard", {(0, 2): 1.0})],
+    # The share of the time that the first wins is its share of the two odds: 9, 1 and 1 / 4. Drawn 3, 1 and 2 times,
+    # the answers make 3, 6 and 2 pairs of draws.
+    [("soft", {(0, 1): (3, 0.9), (0, 2): (6, 9 / 9.25), (1, 2): (2, 0.8)}), ("hard", {(0, 2): (1, 1.0)})],
 )
 def test_hard_labels_take_the_extremes_and_soft_ones_all_pairs(
     chat: Chat, taught_folder: Path, policy_folder: Path, demonstrations: list[Episode], labels: str, won: Any
@@ -204,18 +205,19 @@ def test_hard_labels_take_the_extremes_and_soft_ones_all_pairs(
     model, reference = checkpoints.load_policy(taught_folder), checkpoints.load_policy(policy_folder)
     own, other = answers(demonstrations[0], 0)
     said = (own, other, write_answer("I look for a mug.", "inventory"))
-    tried = [Candidate((0, 0), tuple(chat.answer(text)), draws=1) for text in said]
+    tried = [Candidate((0, 0), tuple(chat.answer(text)), draws) for text, draws in zip(said, (3, 1, 2), strict=True)]
     trees = CandidateTrees([all_of(chat, demonstrations[0])], tried)
     settings = Improvement(labels=labels, beta=0.5, kl_weight=0, min_gap=0.1)
     numbers = policy_improvement._step(model, reference, trees, tried, torch.tensor([0.9, 0.5, 0.2]), settings)
     with torch.no_grad():
         ratio = trees.log_probabilities(model) - trees.log_probabilities(reference)
-    expected = [
-        p * dpo_loss(ratio[a], ratio[b], 0.5) + (1 - p) * dpo_loss(ratio[b], ratio[a], 0.5) for (a, b), p in won.items()
-    ]
-    assert numbers["loss"] == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
+    expected = sum(
+        count * float(p * dpo_loss(ratio[a], ratio[b], 0.5) + (1 - p) * dpo_loss(ratio[b], ratio[a], 0.5))
+        for (a, b), (count, p) in won.items()
+    )
+    assert numbers["loss"] == pytest.approx(expected / sum(count for count, _ in won.values()), rel=1e-5)
     assert (numbers["pairs"], numbers["states_with_pair"]) == (len(won), 1.0)
-    assert numbers["value"] == pytest.approx(1.6 / 3)
+    assert numbers["value"] == pytest.approx((3 * 0.9 + 0.5 + 2 * 0.2) / 6)
 
 
 @pytest.mark.parametrize(("gap", "kept"), [(0.0, 1), (0.25, 1), (0.251, 0)])
