@@ -24,8 +24,7 @@ def initial_policy(context: dg.AssetExecutionContext, stages: StagesResource) ->
     """pi_0: the experiment's model, fine-tuned on the won demonstrations; from scratch, it reads random play first."""
     stage = stages.stage(context)
     demonstrations, pretraining = stage.read("demonstrations"), stage.experiment.pretraining
-    episodes = pretraining.episodes
-    games = stage.games.draw(stage.experiment, episodes, stage.seed) if episodes else ()
+    games = stage.games.draw(stage.experiment, pretraining.episodes, stage.seed) if pretraining.episodes else ()
 
     def wandering() -> list[Episode]:
         return [

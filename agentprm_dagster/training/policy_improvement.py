@@ -8,7 +8,7 @@ teach must not disturb all else, so that the KL term of Eq. 3 is also there in f
 
 A hard label pushes two answers apart for ever, however little the PRM tells them apart, and what it does not know
 becomes what the policy does. Soft labels are the preference that the PRM's logits stand for as rewards (Bradley-Terry);
-then the loss is least where the policy is Eq. 3's own optimum, pi_(i-1) exp(logit Q / beta).
+then the DPO loss is least at pi_(i-1) exp(logit Q / beta), the optimum of Eq. 3 with logit Q for Q.
 
 Sampling, scoring and the loss share the episode's tokens between all its states.
 """
@@ -39,8 +39,8 @@ from agentprm_dagster.training.candidates import Candidate, CandidateSampler, Ca
 from agentprm_dagster.training.consequences import Consequences
 from agentprm_dagster.training.optimizers import build_optimizer
 
-CERTAIN = (0.01, 0.99)
-"""Values beyond are taken for these."""
+VALUE_RANGE = (0.01, 0.99)
+"""Values are clamped to it before their logits are compared: a PRM does not know them better than that."""
 
 
 def improve_policy(
@@ -143,9 +143,9 @@ def dpo_loss(log_ratio_better: torch.Tensor, log_ratio_worse: torch.Tensor, beta
 def soft_dpo_loss(
     log_ratio_better: torch.Tensor, log_ratio_worse: torch.Tensor, beta: float, preference: torch.Tensor
 ) -> torch.Tensor:
-    """The DPO loss expected where the better answer wins with a probability `preference` below 1.
+    """The DPO loss (P,) expected where the better answer of each pair wins with probability `preference` (P,).
 
-    Least where beta times the difference of the log-ratios is logit(preference).
+    Least where beta times the difference of the log-ratios is logit(preference); at 1 it is `dpo_loss`.
     """
     won = dpo_loss(log_ratio_better, log_ratio_worse, beta)
     lost = dpo_loss(log_ratio_worse, log_ratio_better, beta)
@@ -153,11 +153,8 @@ def soft_dpo_loss(
 
 
 def preferences(better: torch.Tensor, worse: torch.Tensor) -> torch.Tensor:
-    """Bradley-Terry probability that `better` wins, the logits of both values as rewards; values in [0, 1].
-
-    Logits count up to those of 0.01 and 0.99: beyond, a PRM's values are not known that well.
-    """
-    reward = torch.stack([better, worse]).clamp(*CERTAIN).logit()
+    """Bradley-Terry probability (P,) that `better` wins, values in [0, 1] (P,), with the values' logits as rewards."""
+    reward = torch.stack([better, worse]).clamp(*VALUE_RANGE).logit()
     return (reward[0] - reward[1]).sigmoid()
 
 
