@@ -217,6 +217,8 @@ class Evaluation(Section):
     best_of: Annotated[int, Field(ge=2)] = 8
     """N of Best-of-N, reported beside the greedy policy."""
     best_of_temperature: Temperature = 1.0
+    best_of_prior: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of log pi beside the PRM's logit where Best-of-N chooses; 0, the paper's, chooses by the PRM alone."""
 
 
 class Gates(Section):

@@ -72,7 +72,8 @@ class Trial:
             "temperature": settings.temperature if self.prm is None else settings.best_of_temperature,
         }
         how = self.experiment.rollouts.model_copy(update=once)
-        player = Player(self.policy, self.experiment.dialogue.format, how, self.prm, self.best_of)
+        prior = settings.best_of_prior
+        player = Player(self.policy, self.experiment.dialogue.format, how, self.prm, self.best_of, prior)
         return Task(self.name, player, self.games, self.seed)
 
     def row(self, episodes: Sequence[Episode]) -> Row:

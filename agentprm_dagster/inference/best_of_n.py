@@ -1,4 +1,9 @@
-"""Best-of-N, the paper's BoN(pi, Q): at every turn the policy samples N answers and the PRM chooses one."""
+"""Best-of-N, the paper's BoN(pi, Q): at every turn the policy samples N answers and the PRM chooses one.
+
+A PRM that errs now and then errs on some of N answers nearly always, and choosing by it alone finds them. With a weight
+for the policy's own opinion the choice is that of the KL-regularised optimum pi exp(Q) (Eq. 3): the answer of highest
+prior * log pi + logit Q.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +21,7 @@ from agentprm_dagster.models.attention import use_grouped_attention
 
 
 class BestOfN(Policy):
-    """argmax over N sampled answers of Q(state, answer); the PRM reads along in a cache of its own."""
+    """argmax over N sampled answers of prior * log pi + logit Q(state, answer); the PRM reads in a cache of its own."""
 
     def __init__(
         self,
@@ -25,12 +30,14 @@ class BestOfN(Policy):
         prm: PreTrainedModel,
         *,
         n: int,
+        prior: float = 0.0,
         **settings: Any,
     ) -> None:
         super().__init__(model, tokenizer, **settings)
         use_grouped_attention(prm)
         self.n = n
-        self.judge = Judge(prm.eval(), Conversations(self.chat, self.conversations.format), slots=self.slots)
+        conversations = Conversations(self.chat, self.conversations.format)
+        self.judge = Judge(prm.eval(), conversations, slots=self.slots, prior=prior)
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         """Opens a conversation in a slot."""
@@ -44,7 +51,7 @@ class BestOfN(Policy):
 
     @torch.inference_mode()
     def act(self, slots: Sequence[int]) -> list[str]:
-        """Samples N answers for each slot and keeps the one that the PRM values most."""
+        """Samples N answers for each slot and keeps the one that ranks first."""
         sampled = self._draw(slots, self.n, self.temperature)
         choice = self.judge.choose(slots, sampled, self.chat.end)
         self._keep(slots, sampled, choice)
@@ -54,20 +61,21 @@ class BestOfN(Policy):
 class Judge:
     """A PRM over slots of cached conversations."""
 
-    def __init__(self, prm: PreTrainedModel, conversations: Conversations, *, slots: int) -> None:
-        self.conversations = conversations
+    def __init__(self, prm: PreTrainedModel, conversations: Conversations, *, slots: int, prior: float) -> None:
+        self.conversations, self.prior = conversations, prior
         self.cache = SlotModel(prm, slots=slots, capacity=prm.config.max_position_embeddings)
         self.score: torch.nn.Module = prm.score
 
     def choose(self, slots: Sequence[int], sampled: Sampled, end: int) -> list[int]:
-        """The most valued answer of each slot, which becomes part of its conversation; of equals the first."""
+        """The answer of each slot that ranks first, which becomes part of its conversation; of equals the first."""
         read_pending(self.cache, self.conversations, slots)
         rows = torch.tensor(slots)
         lanes = [[torch.tensor([*ids, end]) for ids in answers] for answers in sampled.tokens]
         counts = torch.tensor([[len(ids) for ids in answers] for answers in lanes])
         tokens = pad_sequence([ids for answers in lanes for ids in answers], batch_first=True)
         tokens = tokens.view(*counts.shape, -1)
-        choice = self._values(rows, tokens, counts).argmax(-1).cpu()
+        ranks = self._values(rows, tokens, counts).cpu() + self.prior * sampled.log_probabilities
+        choice = ranks.argmax(-1)
         width, row = tokens.shape[-1], torch.arange(len(rows))
         scratch = (self.cache.lengths[rows] + choice * width)[:, None] + torch.arange(width)
         self.cache.keep(rows, scratch, counts[row, choice])

@@ -17,6 +17,8 @@ class Sampled:
     """[B][n] token ids without the end token."""
     finished: list[list[bool]]
     """[B][n] whether the answer ended by itself; else it was cut at the token limit."""
+    log_probabilities: torch.Tensor
+    """(B, n) log pi(answer | conversation) at temperature 1, end token included, in nats."""
     scratch: torch.Tensor
     """(B, n, T) where in the cache each candidate's tokens lie."""
 
@@ -60,10 +62,12 @@ class Sampler:
         slots, order = torch.tensor(rows), torch.arange(len(rows))
         done = torch.zeros(prefix.shape, dtype=torch.bool) if idle is None else idle.clone()
         drawn = torch.full((*prefix.shape, max_new_tokens), self.end)
+        log_probabilities = torch.zeros(prefix.shape)
         batches: list[_Batch] = []
         for step in range(max_new_tokens):
-            token = self._pick(hidden, temperature, generator).cpu()
+            token, log_probability = self._pick(hidden, temperature, generator)
             drawn[order, :, step] = token.where(~done[order], self.end)
+            log_probabilities[order] += log_probability.where(~done[order], 0.0)
             done |= drawn[..., step] == self.end
             if bool(done.all()) or step == max_new_tokens - 1:
                 break
@@ -74,17 +78,25 @@ class Sampler:
             hidden = self._advance(slots, batches, prefix + step, drawn[..., step])
         for batch in batches:
             self._settle(slots, batch, drawn)
-        return self._collect(drawn[..., : step + 1], self.slots.lengths[slots])
+        return self._collect(drawn[..., : step + 1], log_probabilities, self.slots.lengths[slots])
 
-    def _pick(self, state: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
-        """Token ids (B, n) drawn from the softmax of the logits behind states (B, n, H)."""
+    def _pick(
+        self, state: torch.Tensor, temperature: float, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids (B, n) drawn from the softmax of the logits behind states (B, n, H), and their log-probabilities.
+
+        The latter are the model's own, of all its vocabulary and whatever the temperature.
+        """
         logits = self.head(state).float()
+        whole = logits.logsumexp(-1)
         logits[..., self.banned] = -torch.inf
-        if temperature == 0:
-            return logits.argmax(-1)
+        token = logits.argmax(-1) if temperature == 0 else self._sample(logits / temperature, generator)
+        return token.cpu(), (logits.gather(-1, token[..., None]).squeeze(-1) - whole).cpu()
+
+    def _sample(self, logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         # Below a uniform share of the whole: one random number a draw, and no logarithms over the vocabulary.
-        below = (logits / temperature).softmax(-1).cumsum(-1)
-        share = torch.rand(state.shape[:-1], generator=generator)[..., None].to(below) * below[..., -1:]
+        below = logits.softmax(-1).cumsum(-1)
+        share = torch.rand(logits.shape[:-1], generator=generator)[..., None].to(below) * below[..., -1:]
         # Rounding must not reach the whole: behind it there is no token.
         share = share.minimum(below[..., -1:].nextafter(torch.zeros(1, device=below.device)))
         return torch.searchsorted(below, share, right=True).squeeze(-1)
@@ -143,7 +155,7 @@ class Sampler:
             batch.group.filled += lanes
         return hidden
 
-    def _collect(self, drawn: torch.Tensor, base: torch.Tensor) -> Sampled:
+    def _collect(self, drawn: torch.Tensor, log_probabilities: torch.Tensor, base: torch.Tensor) -> Sampled:
         ended = drawn == self.end
         finished = ended.any(-1)
         counts = torch.where(finished, ended.int().argmax(-1), drawn.shape[-1])
@@ -153,4 +165,4 @@ class Sampler:
         ]
         lanes = drawn.shape[1]
         scratch = base[:, None, None] + torch.arange(drawn.shape[-1]) * lanes + torch.arange(lanes)[:, None]
-        return Sampled(tokens, finished.tolist(), scratch)
+        return Sampled(tokens, finished.tolist(), log_probabilities, scratch)

@@ -42,6 +42,8 @@ class Player:
     prm: Path | None = None
     """The PRM that chooses among `best_of` sampled answers; None: the policy answers alone."""
     best_of: int = 1
+    prior: float = 0.0
+    """Weight of the policy's log-probability beside the PRM's logit."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def ready(player: Player, seed: int) -> Agent:
     }
     if player.prm is None:
         return Policy(model, tokenizer, **settings)
-    return BestOfN(model, tokenizer, _prm(player.prm), n=player.best_of, **settings)
+    return BestOfN(model, tokenizer, _prm(player.prm), n=player.best_of, prior=player.prior, **settings)
 
 
 @lru_cache(maxsize=1)

@@ -29,12 +29,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def agent(checkpoint: Path, n: int, slots: int = 3) -> BestOfN:
+def agent(checkpoint: Path, n: int, prior: float = 0.0, slots: int = 3) -> BestOfN:
     return BestOfN(
         checkpoints.load_policy(checkpoint),
         checkpoints.load_tokenizer(checkpoint),
         checkpoints.prm_from_policy(checkpoint, seed=1),
         n=n,
+        prior=prior,
         dialogue="append",
         slots=slots,
         temperature=1.5,
@@ -43,8 +44,11 @@ def agent(checkpoint: Path, n: int, slots: int = 3) -> BestOfN:
     )
 
 
-def test_it_keeps_the_answer_of_highest_value(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    player, seen = agent(checkpoint, n=5), []
+@pytest.mark.parametrize("prior", [0.0, 0.5])
+def test_it_keeps_the_answer_that_ranks_first(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, prior: float
+) -> None:
+    player, seen = agent(checkpoint, n=5, prior=prior), []
     values = best_of_n.Judge._values
 
     def watched(judge: best_of_n.Judge, *arguments: torch.Tensor) -> torch.Tensor:
@@ -55,7 +59,7 @@ def test_it_keeps_the_answer_of_highest_value(checkpoint: Path, monkeypatch: pyt
     draw = player._draw
     monkeypatch.setattr(best_of_n.Judge, "_values", watched)
     monkeypatch.setattr(player, "_draw", lambda *arguments: draws.append(draw(*arguments)) or draws[-1])
-    prm = checkpoints.prm_from_policy(checkpoint, seed=1).eval()
+    prm, policy = checkpoints.prm_from_policy(checkpoint, seed=1).eval(), checkpoints.load_policy(checkpoint).eval()
     histories = {slot: player.chat.prompt(conversation(FIRST, [], last_observation=True)) for slot in (0, 2)}
     for slot in histories:
         player.begin(slot, FIRST, [], START)
@@ -64,12 +68,20 @@ def test_it_keeps_the_answer_of_highest_value(checkpoint: Path, monkeypatch: pyt
         for row, slot in enumerate((0, 2)):
             scored = [score(prm, [*histories[slot], *ids, player.chat.end]) for ids in draws[-1].tokens[row]]
             assert seen[-1][row].tolist() == pytest.approx(scored, abs=1e-4)
-            best = draws[-1].tokens[row][max(range(5), key=scored.__getitem__)]
+            said = [log_probability(policy, histories[slot], [*ids, player.chat.end]) for ids in draws[-1].tokens[row]]
+            ranks = [q + prior * log_p for q, log_p in zip(scored, said, strict=True)]
+            best = draws[-1].tokens[row][max(range(5), key=ranks.__getitem__)]
             assert answers[row] == player.chat.decode(best)
             observation = "Nothing happens." * (slot + 1)
             histories[slot] += [*best, player.chat.end, *player.chat.follow_up(observation)]
             turn = Turn(reason="", action="", observation=observation, response=answers[row])
             player.observe(slot, turn, START)
+
+
+@torch.no_grad()
+def log_probability(policy: torch.nn.Module, before: list[int], answer: list[int]) -> float:
+    logits = policy(torch.tensor([before + answer])).logits[0, len(before) - 1 : -1]
+    return float(logits.log_softmax(-1)[torch.arange(len(answer)), answer].sum())
 
 
 @torch.no_grad()

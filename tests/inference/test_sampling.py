@@ -30,7 +30,9 @@ def model(taught_folder: Path) -> PreTrainedModel:
 class Watched(Sampler):
     """Remembers the log-probabilities (n, V) that every step's tokens were drawn from, by conversation."""
 
-    def _pick(self, state: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
+    def _pick(
+        self, state: torch.Tensor, temperature: float, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         self.steps.append(dict(zip(self.order, self.head(state).log_softmax(-1), strict=True)))
         return super()._pick(state, temperature, generator)
 
@@ -85,6 +87,8 @@ def test_every_lane_sees_the_conversation_and_itself(model: PreTrainedModel) -> 
             expected = read(model, [*prefix, *answer])[len(prefix) - 1 : -1]
             drawn_from = torch.stack([step[row][lane] for step in sampler.steps[: len(answer)]])
             torch.testing.assert_close(drawn_from, expected, atol=1e-4, rtol=1e-4)
+            said = expected.gather(-1, torch.tensor(answer)[:, None]).sum()
+            torch.testing.assert_close(sampled.log_probabilities[row, lane], said, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("n", [1, 4])
