@@ -60,11 +60,12 @@ class Model(Section):
 
     name: str = "embedded"
     """`embedded` builds a small Llama from the sizes below; `smollm2` is SmolLM2-135M; else a hub name or a path."""
-    hidden_size: Positive = 96
-    layers: Positive = 3
-    heads: Positive = 3
+    hidden_size: Positive = 128
+    layers: Positive = 2
+    heads: Positive = 8
+    """Many narrow ones: one of them has to find out that what is looked for is here, and few heads often don't."""
     kv_heads: Positive = 1
-    intermediate_size: Positive = 288
+    intermediate_size: Positive = 320
     context: Positive = 2048
     """Longest conversation in tokens (embedded model)."""
 

@@ -11,6 +11,7 @@ from agentprm_dagster.core.stage import SilentMonitor
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.envs.playable import PlayableGame
 from agentprm_dagster.inference import pool
+from agentprm_dagster.inference.best_of_n import BestOfN
 from agentprm_dagster.inference.pool import Task, WorkerError, play_in_processes
 from agentprm_dagster.inference.worker import Player, Shard, ready
 from agentprm_dagster.models import checkpoints
@@ -74,6 +75,17 @@ def test_the_number_of_processes_does_not_change_what_is_played(tasks: list[Task
         "branched episodes": (24, 24),
         "branched branch episodes": (branches, branches),
     }
+
+
+def test_a_player_reaches_the_worker_with_all_its_settings(
+    taught_folder: Path, prm_folder: Path, household_games: list[PlayableGame], tmp_path: Path
+) -> None:
+    how = ONCE.model_copy(update={"temperature": 1.3, "slots": 5})
+    player = Player(taught_folder, "append", how, prm_folder, best_of=3, prior=0.5)
+    Shard(player, tuple(game.ref for game in household_games), 0, tmp_path / "shard").write()
+    agent = ready(Shard.read(tmp_path / "shard.json").player, seed=0)
+    assert isinstance(agent, BestOfN)
+    assert (agent.n, agent.judge.prior, agent.temperature, agent.slots) == (3, 0.5, 1.3, 5)
 
 
 def test_a_worker_plays_as_this_process_would(
