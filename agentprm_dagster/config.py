@@ -37,6 +37,9 @@ class Games(Section):
     """How large generated rooms are; `full` is like the real ones."""
     train: Positive | None = 1000
     """Games to train on; null takes all there are."""
+    demonstrated: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training games for demonstrations and random play; rollouts play the others, or all where it is 1.
+    What a policy was shown it plays by heart, and the returns of such episodes are no guide to other games."""
     valid_seen: Positive | None = 200
     """Games in rooms that training uses too."""
     valid_unseen: NotNegative | None = 300
@@ -181,6 +184,9 @@ class Prm(Section):
 class Improvement(Section):
     """Policy improvement against the PRM (Eq. 3): Online DPO, reference pi_(i-1)."""
 
+    games: Literal["all", "held_out"] = "all"
+    """Whose states are improved on: all rollouts', or those of games that the PRM was not fitted on
+    (`targets.held_out_games`). Of the others it knows the very returns, luck included."""
     steps: Positive = 150
     states_per_step: Positive = 192
     states_per_episode: Positive = 8
@@ -277,6 +283,12 @@ class Experiment(Section):
                 "improvement.rank_by: reply needs values behind replies: dialogue.format: append and prm.reply_weight "
                 "above 0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def games_are_held_out(self) -> Self:
+        if self.improvement.games == "held_out" and not self.targets.held_out_games:
+            raise ValueError("improvement.games: held_out needs targets.held_out_games above 0")
         return self
 
     @model_validator(mode="after")

@@ -24,7 +24,7 @@ def demonstrations(context: dg.AssetExecutionContext, stages: StagesResource) ->
     """
     stage = stages.stage(context)
     settings = stage.experiment.demonstrations
-    games = stage.games.draw(stage.experiment, settings.episodes, stage.seed)
+    games = stage.games.demonstrated(stage.experiment, settings.episodes, stage.seed)
 
     def collect(out: Path, monitor: Monitor) -> StageReport:
         episodes = collect_demonstrations(

@@ -24,7 +24,7 @@ def initial_policy(context: dg.AssetExecutionContext, stages: StagesResource) ->
     """pi_0: the experiment's model, fine-tuned on the won demonstrations; from scratch, it reads random play first."""
     stage = stages.stage(context)
     demonstrations, pretraining = stage.read("demonstrations"), stage.experiment.pretraining
-    games = stage.games.draw(stage.experiment, pretraining.episodes, stage.seed) if pretraining.episodes else ()
+    games = stage.games.demonstrated(stage.experiment, pretraining.episodes, stage.seed) if pretraining.episodes else ()
 
     def wandering() -> list[Episode]:
         return [

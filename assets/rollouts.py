@@ -28,7 +28,7 @@ def rollouts(
     stage = stages.stage(context)
     settings, limits = stage.experiment.rollouts, stage.experiment.gates
     policy = stage.behaviour_policy()
-    games = stage.games.draw(stage.experiment, settings.games, stage.seed)
+    games = stage.games.explored(stage.experiment, settings.games, stage.seed)
 
     def collect(out: Path, monitor: Monitor) -> StageReport:
         episodes = inference.rollouts(policy.path, stage.experiment, games, seed=stage.seed, monitor=monitor)

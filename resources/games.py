@@ -29,10 +29,23 @@ class GamesResource(dg.ConfigurableResource):
         kept, _ = _by_room(experiment, self.root(experiment))
         return _some(kept, experiment.games.train, experiment.seed)
 
-    def draw(self, experiment: Experiment, count: int | None, seed: int) -> tuple[GameRef, ...]:
-        """At most `count` training games (None: all), in an order that the seed decides."""
-        games = self.train(experiment)
-        return sample_games(games, min(count or len(games), len(games)), seed)
+    def demonstrated(self, experiment: Experiment, count: int | None, seed: int) -> tuple[GameRef, ...]:
+        """At most `count` training games (None: all) for the expert to play, in an order that the seed decides."""
+        return _draw(self._parts(experiment)[0], count, seed)
+
+    def explored(self, experiment: Experiment, count: int | None, seed: int) -> tuple[GameRef, ...]:
+        """At most `count` training games (None: all) for rollouts, in an order that the seed decides."""
+        return _draw(self._parts(experiment)[1], count, seed)
+
+    def _parts(self, experiment: Experiment) -> tuple[tuple[GameRef, ...], tuple[GameRef, ...]]:
+        """The training games to be demonstrated and those to be explored: the same ones, or none in both."""
+        games, share = self.train(experiment), experiment.games.demonstrated
+        if share == 1:
+            return games, games
+        if len(games) < 2:
+            raise ValueError(f"games.demonstrated is {share}: expected at least two training games to part, got one")
+        shown = set(sample_games(games, min(max(round(share * len(games)), 1), len(games) - 1), experiment.seed))
+        return tuple(game for game in games if game in shown), tuple(game for game in games if game not in shown)
 
     def split(self, experiment: Experiment, name: EvaluationSplit) -> tuple[GameRef, ...]:
         """The games of an evaluation split, sorted by id.
@@ -61,6 +74,10 @@ class GamesResource(dg.ConfigurableResource):
     def play(self, games: Iterable[GameRef]) -> list[PlayableGame]:
         """The games on the fast engine."""
         return [PlayableGame(game) for game in games]
+
+
+def _draw(games: tuple[GameRef, ...], count: int | None, seed: int) -> tuple[GameRef, ...]:
+    return sample_games(games, min(count or len(games), len(games)), seed)
 
 
 def _counts(experiment: Experiment) -> Mapping[Split, int]:

@@ -22,9 +22,19 @@ def test_ranking_by_replies_needs_values_behind_replies(tmp_path: Path, obstacle
     assert read(tmp_path, "improvement: {rank_by: reply}").prm.reply_weight > 0
 
 
+def test_improving_on_held_out_games_needs_some(tmp_path: Path) -> None:
+    needed = r"improvement\.games: held_out needs targets\.held_out_games above 0"
+    with pytest.raises(ExperimentError, match=needed):
+        read(tmp_path, "improvement: {games: held_out}\ntargets: {held_out_games: 0}")
+    assert read(tmp_path, "improvement: {games: held_out}").targets.held_out_games > 0
+
+
 @pytest.mark.parametrize(
     "setting",
     [
+        "games: {demonstrated: 0}",
+        "evaluation: {best_of_prior: -1}",
+        "improvement: {games: some}",
         "rollouts: {patience: 1}",
         "rollouts: {branch_draws: 0}",
         "prm: {reply_weight: -1}",

@@ -61,6 +61,12 @@ def discounted_outcome(won: bool, turn: int, last: int, gamma: float, weighting:
     return float(gamma ** (last - turn) * won)
 
 
+def of_held_out_games(episodes: Sequence[Episode], targets: pd.DataFrame) -> list[Episode]:
+    """The episodes of games that `targets` (of the same rollouts) holds out."""
+    games = set(targets.loc[targets["held_out"], "game"])
+    return [episode for episode in episodes if episode.game in games]
+
+
 def _held_out(games: np.ndarray, share: float, seed: int) -> set[str]:
     """A share of the games, at least one where any is asked for; whole games, so that no state is on both sides."""
     ordered = np.sort(games.astype(str))

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentprm_dagster.core.targets import Weighting, discounted_outcome, mc_value_targets, targets_report
+from agentprm_dagster.core.targets import (
+    Weighting,
+    discounted_outcome,
+    mc_value_targets,
+    of_held_out_games,
+    targets_report,
+)
 from agentprm_dagster.core.types import Episode, Turn
 
 
@@ -119,6 +125,14 @@ def test_whole_games_are_held_out(share: float, games: int) -> None:
     held = table.groupby("game")["held_out"].mean()
     assert set(held) <= {0.0, 1.0}
     assert (held == 1.0).sum() == games
+
+
+def test_episodes_of_held_out_games_are_found() -> None:
+    table = targets(*GAMES, held_out_games=0.3)
+    held = {game for game, is_held in zip(table["game"], table["held_out"], strict=True) if is_held}
+    found = of_held_out_games(GAMES, table)
+    assert found == [episode for episode in GAMES if episode.game in held]
+    assert 0 < len(found) < len(GAMES)
 
 
 def test_what_is_held_out_depends_on_seed_and_games_alone() -> None:

@@ -46,11 +46,21 @@ def test_held_out_rooms_are_never_trained_on(games: GamesResource) -> None:
 
 
 def test_draws_depend_on_the_seed_alone(games: GamesResource) -> None:
-    first = games.draw(SMALL, 6, seed=1)
-    assert first == games.draw(SMALL, 6, seed=1)
-    assert first != games.draw(SMALL, 6, seed=2)
+    first = games.explored(SMALL, 6, seed=1)
+    assert first == games.explored(SMALL, 6, seed=1) == games.demonstrated(SMALL, 6, seed=1)
+    assert first != games.explored(SMALL, 6, seed=2)
     assert len(set(first)) == 6
-    assert len(games.draw(SMALL, None, seed=1)) == len(games.draw(SMALL, 1000, seed=1)) == 24
+    assert len(games.explored(SMALL, None, seed=1)) == len(games.explored(SMALL, 1000, seed=1)) == 24
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.25, 6), (0.001, 1), (0.999, 23)])
+def test_what_is_demonstrated_is_not_explored(games: GamesResource, share: float, shown: int) -> None:
+    parted = SMALL.model_copy(update={"games": SMALL.games.model_copy(update={"demonstrated": share})})
+    demonstrated, explored = games.demonstrated(parted, None, seed=1), games.explored(parted, None, seed=1)
+    assert (len(demonstrated), len(explored)) == (shown, 24 - shown)
+    assert {*demonstrated, *explored} == {*games.train(parted)}
+    # The parts are the experiment's: another iteration, with another seed, explores the same ones.
+    assert {*games.explored(parted, None, seed=2)} == {*explored}
 
 
 def test_missing_real_games_are_told(games: GamesResource, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
