@@ -45,9 +45,7 @@ def agent(checkpoint: Path, n: int, prior: float = 0.0, slots: int = 3) -> BestO
 
 
 @pytest.mark.parametrize("prior", [0.0, 0.5])
-def test_it_keeps_the_answer_that_ranks_first(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, prior: float
-) -> None:
+def test_it_keeps_the_answer_that_ranks_first(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, prior: float) -> None:
     player, seen = agent(checkpoint, n=5, prior=prior), []
     values = best_of_n.Judge._values
 
