@@ -39,7 +39,7 @@ class Games(Section):
     """Games to train on; null takes all there are."""
     demonstrated: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training games for demonstrations and random play; rollouts play the others, or all where it is 1.
-    What a policy was shown it plays by heart, and the returns of such episodes are no guide to other games."""
+    A small policy wins games that it was shown more often than others: their returns flatter it."""
     valid_seen: Positive | None = 200
     """Games in rooms that training uses too."""
     valid_unseen: NotNegative | None = 300
@@ -66,7 +66,7 @@ class Model(Section):
     hidden_size: Positive = 128
     layers: Positive = 2
     heads: Positive = 8
-    """Many narrow ones: one of them has to find out that what is looked for is here, and few heads often don't."""
+    """Many narrow ones: with few, SFT from scratch more often fails to learn whether what is looked for is here."""
     kv_heads: Positive = 1
     intermediate_size: Positive = 320
     context: Positive = 2048
@@ -186,7 +186,7 @@ class Improvement(Section):
 
     games: Literal["all", "held_out"] = "all"
     """Whose states are improved on: all rollouts', or those of games that the PRM was not fitted on
-    (`targets.held_out_games`). Of the others it knows the very returns, luck included."""
+    (`targets.held_out_games`). On the others its values fit returns that it has seen, luck included."""
     steps: Positive = 150
     states_per_step: Positive = 192
     states_per_episode: Positive = 8
@@ -225,7 +225,8 @@ class Evaluation(Section):
     """N of Best-of-N, reported beside the greedy policy."""
     best_of_temperature: Temperature = 1.0
     best_of_prior: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of log pi beside the PRM's logit where Best-of-N chooses; 0, the paper's, chooses by the PRM alone."""
+    """Weight of log pi beside the PRM's logit where Best-of-N chooses; 0, the paper's, chooses by the PRM alone.
+    The answer taken is the mode, among those drawn, of Eq. 3's optimum with this weight for beta."""
 
 
 class Gates(Section):

@@ -30,15 +30,21 @@ class GamesResource(dg.ConfigurableResource):
         return _some(kept, experiment.games.train, experiment.seed)
 
     def demonstrated(self, experiment: Experiment, count: int | None, seed: int) -> tuple[GameRef, ...]:
-        """At most `count` training games (None: all) for the expert to play, in an order that the seed decides."""
+        """At most `count` training games (None: all) for the expert to play, in an order that the seed decides.
+
+        Raises as `train` does, and ValueError where a single game is to be parted.
+        """
         return _draw(self._parts(experiment)[0], count, seed)
 
     def explored(self, experiment: Experiment, count: int | None, seed: int) -> tuple[GameRef, ...]:
-        """At most `count` training games (None: all) for rollouts, in an order that the seed decides."""
+        """At most `count` training games (None: all) for rollouts, in an order that the seed decides.
+
+        Raises as `train` does, and ValueError where a single game is to be parted.
+        """
         return _draw(self._parts(experiment)[1], count, seed)
 
     def _parts(self, experiment: Experiment) -> tuple[tuple[GameRef, ...], tuple[GameRef, ...]]:
-        """The training games to be demonstrated and those to be explored: the same ones, or none in both."""
+        """The training games to be demonstrated and those to be explored: all are both, or none is."""
         games, share = self.train(experiment), experiment.games.demonstrated
         if share == 1:
             return games, games

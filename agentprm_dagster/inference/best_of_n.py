@@ -1,8 +1,8 @@
 """Best-of-N, the paper's BoN(pi, Q): at every turn the policy samples N answers and the PRM chooses one.
 
-A PRM that errs now and then errs on some of N answers nearly always, and choosing by it alone finds them. With a weight
-for the policy's own opinion the choice is that of the KL-regularised optimum pi exp(Q) (Eq. 3): the answer of highest
-prior * log pi + logit Q.
+The more answers there are, the likelier the PRM overrates one of them, and choosing by it alone takes that one. With a
+weight for the policy's own opinion, the answer of highest prior * log pi + logit Q is taken: the mode, among those
+drawn, of pi exp(logit Q / prior), the optimum of Eq. 3 with logit Q for Q and `prior` for beta.
 """
 
 from collections.abc import Sequence

@@ -18,7 +18,7 @@ class Sampled:
     finished: list[list[bool]]
     """[B][n] whether the answer ended by itself; else it was cut at the token limit."""
     log_probabilities: torch.Tensor
-    """(B, n) log pi(answer | conversation) at temperature 1, end token included, in nats."""
+    """(B, n) log pi(answer | conversation) at temperature 1, in nats; of one that was cut, without an end token."""
     scratch: torch.Tensor
     """(B, n, T) where in the cache each candidate's tokens lie."""
 

@@ -2,8 +2,8 @@
 
 At every step the current policy answers n times in each of some states, the PRM ranks the answers, and the DPO loss
 draws the policy from the worst towards the best of each state. Answers that are equal, or whose values the PRM does not
-tell apart, are not trained on. The states are those that rollouts branched at, where the policy does not always give
-the same answer: elsewhere there is nothing to choose from. Only a few states of a step yield a pair, and what they
+tell apart, are not trained on. The states are those that rollouts branched from: of the states tried, those where the
+policy gave different answers. Only a few states of a step yield a pair, and what they
 teach must not disturb all else, so that the KL term of Eq. 3 is also there in full, over every token drawn.
 
 A hard label pushes two answers apart for ever, however little the PRM tells them apart, and what it does not know
@@ -143,9 +143,10 @@ def dpo_loss(log_ratio_better: torch.Tensor, log_ratio_worse: torch.Tensor, beta
 def soft_dpo_loss(
     log_ratio_better: torch.Tensor, log_ratio_worse: torch.Tensor, beta: float, preference: torch.Tensor
 ) -> torch.Tensor:
-    """The DPO loss (P,) expected where the better answer of each pair wins with probability `preference` (P,).
+    """The DPO loss (P,), in nats, expected where each pair's better answer wins with probability `preference` (P,).
 
-    Least where beta times the difference of the log-ratios is logit(preference); at 1 it is `dpo_loss`.
+    Least where beta times the difference of the log-ratios (P,) is logit(preference); at 1 it is `dpo_loss`. It is
+    conservative DPO, TRL's `label_smoothing`, with a smoothing of 1 - preference for each pair.
     """
     won = dpo_loss(log_ratio_better, log_ratio_worse, beta)
     lost = dpo_loss(log_ratio_worse, log_ratio_better, beta)

@@ -63,6 +63,12 @@ def test_what_is_demonstrated_is_not_explored(games: GamesResource, share: float
     assert {*games.explored(parted, None, seed=2)} == {*explored}
 
 
+def test_a_single_game_cannot_be_parted(games: GamesResource) -> None:
+    alone = Experiment(name="alone", games=Games(train=1, valid_seen=None, valid_unseen=0, demonstrated=0.5))
+    with pytest.raises(ValueError, match=r"games\.demonstrated is 0\.5: expected at least two training games"):
+        games.explored(alone, None, seed=1)
+
+
 def test_missing_real_games_are_told(games: GamesResource, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
     with pytest.raises(GamesNotFoundError, match="agentprm games download"):
