@@ -2,18 +2,26 @@
 
 A pretrained model knows the language that games are told in; one built from scratch learns it from wandering, which
 shows what commands do, and what happens when they cannot be done, and nothing of how to solve a task.
+
+What random play happens upon is seldom what the game's task asks for. So each episode is told as if the task had been
+about an object that it took or saw (hindsight, as in Andrychowicz et al., 2017): it shows again and again how the
+sentences of a demonstrator go with what lies here, and with what a command did or failed to do.
 """
 
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agentprm_dagster.core.dialogue import write_answer
-from agentprm_dagster.core.reasons import explain
+from agentprm_dagster.core.reasons import Progress, notice
 from agentprm_dagster.core.rollout import Playable
+from agentprm_dagster.core.tasks import MARK, parse_task
 from agentprm_dagster.core.types import Episode, Observation, Turn
 
 _ENTITY = re.compile(r"\b[a-z]+ \d+\b")
+_TAKEN = 0.7
+"""How often the task is told to be about an object that was taken, where there is one, and not merely seen."""
 _MISTAKES = (
     "go to {place}",
     "take {thing} from {place}",
@@ -41,12 +49,33 @@ def wander(game: Playable, *, episode_id: str, max_steps: int, mistakes: float, 
     turns: list[Turn] = []
     while not observation.done and len(turns) < max_steps:
         action = _mistake(things, places, rng) if rng.random() < mistakes else _any_command(observation, rng)
-        reason = explain(first.text, turns, action)
         before, observation = observation, environment.step(action)
-        admissible = action in before.admissible_commands
-        turns.append(Turn(reason, action, observation.text, write_answer(reason, action), admissible=admissible))
+        turns.append(Turn("", action, observation.text, "", admissible=action in before.admissible_commands))
         things += _ENTITY.findall(observation.text)
-    return Episode(episode_id, game.id, game.task_type, first.text, tuple(turns), won=observation.won)
+    episode = Episode(episode_id, game.id, game.task_type, first.text, tuple(turns), won=observation.won)
+    return _with_reasons(_in_hindsight(episode, rng))
+
+
+def _in_hindsight(episode: Episode, rng: random.Random) -> Episode:
+    """The same commands and replies under another task: the game's, about an object that the episode happened upon."""
+    task = parse_task(episode.first_observation)
+    taken = [turn.action.split()[1] for turn in episode.turns if turn.admissible and turn.action.startswith("take ")]
+    lay_here = [Progress(task, episode.turns[: i + 1]).here for i in range(len(episode.turns))]
+    seen = [name.split()[0] for names in lay_here for name in sorted(names)]
+    met = taken if taken and rng.random() < _TAKEN else seen
+    if not met:
+        return episode
+    opening, _, sentence = episode.first_observation.rpartition(MARK)
+    told = re.sub(rf"\b{task.object}\b", rng.choice(met), sentence, count=1)
+    return replace(episode, first_observation=f"{opening}{MARK}{told}", won=False)
+
+
+def _with_reasons(episode: Episode) -> Episode:
+    turns = []
+    for i, turn in enumerate(episode.turns):
+        reason = notice(episode.first_observation, episode.turns[:i])
+        turns.append(replace(turn, reason=reason, response=write_answer(reason, turn.action)))
+    return replace(episode, turns=tuple(turns))
 
 
 def _any_command(observation: Observation, rng: random.Random) -> str:

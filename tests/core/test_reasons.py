@@ -6,9 +6,10 @@ import pytest
 
 from agentprm_dagster.core.demonstrations import Demonstrable, Expert, demonstrate
 from agentprm_dagster.core.dialogue import write_answer
-from agentprm_dagster.core.reasons import Progress, explain
+from agentprm_dagster.core.reasons import Progress, explain, notice
 from agentprm_dagster.core.tasks import parse_task
 from agentprm_dagster.core.types import Episode, Observation, TaskType, Turn
+from agentprm_dagster.core.wandering import wander
 from agentprm_dagster.envs.household import Household
 from agentprm_dagster.envs.playable import PlayableGame
 
@@ -82,6 +83,47 @@ def test_progress_is_what_the_engine_knows(demonstrations: list[Episode], househ
             environment.step(turn.action)
             held = [names[1] for name, names in environment.facts() if name == "holds"]
             assert Progress(task, episode.turns[:t]).held == (held[0] if held else None)
+
+
+def test_what_lies_here_is_what_the_engine_knows(household_games: list[PlayableGame]) -> None:
+    compared = 0
+    for game in household_games:
+        walk = wander(game, episode_id="w", max_steps=40, mistakes=0.2, seed=1)
+        task, environment = parse_task(walk.first_observation), game.environment()
+        environment.reset()
+        for t, turn in enumerate(walk.turns, start=1):
+            environment.step(turn.action)
+            progress = Progress(task, walk.turns[:t])
+            lying = {
+                names[0] for name, names in environment.facts() if name == "inreceptacle" and names[1] == progress.place
+            }
+            assert progress.here <= lying
+            if progress.here:
+                assert progress.here == lying
+                compared += 1
+    assert compared > 50
+
+
+@pytest.mark.parametrize(
+    ("observations", "reason"),
+    [
+        ([], "I look for a apple."),
+        (["You arrive at desk 1. On the desk 1, you see a apple 2, a apple 1, and a pen 1."], "Here is apple 1."),
+        (["You open the safe 1. The safe 1 is open. In it, you see a apple 1."], "Here is apple 1."),
+        (["You arrive at desk 1. On the desk 1, you see a pen 1."], "I look for a apple."),
+        (
+            ["On the desk 1, you see a apple 1.", "You arrive at shelf 1. On the shelf 1, you see nothing."],
+            "I look for a apple.",
+        ),
+        (["In it, you see a apple 1.", "You close the safe 1."], "I look for a apple."),
+        (["On the desk 1, you see a apple 1.", "Nothing happens."], "Here is apple 1."),
+        (["On the desk 1, you see a apple 1.", TAKE], "I bring apple 1 to a shelf."),
+        (["On the shelf 1, you see nothing.", TAKE, MOVED], "I look for a apple."),
+        ([TAKE, ELSEWHERE], "Here is apple 1."),
+    ],
+)
+def test_what_is_noticed_by_hand(observations: list[str], reason: str) -> None:
+    assert notice(first("put a apple in shelf"), turns(*observations)) == reason
 
 
 class Strayed:

@@ -5,6 +5,8 @@ from itertools import pairwise
 import pytest
 
 from agentprm_dagster.core.parsing import parse_answer
+from agentprm_dagster.core.reasons import notice
+from agentprm_dagster.core.tasks import MARK, parse_task
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.core.wandering import wander
 from agentprm_dagster.envs.playable import PlayableGame
@@ -23,12 +25,36 @@ def test_the_seed_decides_everything(household_games: list[PlayableGame]) -> Non
 def test_an_episode_is_what_the_game_answers(household_games: list[PlayableGame]) -> None:
     for game in household_games[:4]:
         episode, environment = walk(game), game.environment()
-        assert environment.reset().text == episode.first_observation
+        assert environment.reset().text.partition(MARK)[0] == episode.first_observation.partition(MARK)[0]
         for turn in episode.turns:
             assert environment.step(turn.action).text == turn.observation
             answer = parse_answer(turn.response)
             assert (answer.action, answer.reason) == (turn.action, turn.reason)
-        assert episode.won or len(episode.turns) == 20
+
+
+def test_the_task_is_about_what_was_met(household_games: list[PlayableGame]) -> None:
+    found = 0
+    for game in household_games:
+        episode = walk(game, max_steps=60)
+        task, given = parse_task(episode.first_observation), parse_task(game.environment().reset().text)
+        assert (task.task_type, task.receptacle) == (given.task_type, given.receptacle)
+        met = {word for turn in episode.turns for word in turn.observation.split()}
+        assert task.object in met
+        assert not episode.won, "whether the game's own task was won says nothing about this one"
+        found += any(turn.reason.startswith(f"Here is {task.object} ") for turn in episode.turns)
+    assert found == len(household_games), "what the task is about is found in every episode"
+
+
+def test_reasons_are_those_of_the_task_it_is_told_with(household_games: list[PlayableGame]) -> None:
+    for episode in map(walk, household_games):
+        for i, turn in enumerate(episode.turns):
+            assert turn.reason == notice(episode.first_observation, episode.turns[:i])
+
+
+def test_where_nothing_was_met_the_task_stays(household_games: list[PlayableGame]) -> None:
+    game = household_games[0]
+    episode = walk(game, max_steps=1, mistakes=1)
+    assert episode.first_observation == game.environment().reset().text
 
 
 def test_without_mistakes_every_command_is_admissible(household_games: list[PlayableGame]) -> None:
