@@ -56,6 +56,8 @@ class Demonstrations(Section):
     episodes: Positive = 1000
     max_steps: Positive = 30
     """Demonstrations that have not won by then are counted and left out."""
+    slips: Probability = 0.0
+    """Share of the expert's turns before which a mistake is made for it to recover from; 0 is the paper's."""
 
 
 class Model(Section):
@@ -96,7 +98,8 @@ class Pretraining(Section):
     """
 
     episodes: NotNegative = 0
-    """Episodes of random commands on training games; 0 begins with the demonstrations."""
+    """Episodes of random commands on training games, each told as if what it happened upon had been its task; 0 begins
+    with the demonstrations."""
     max_steps: Positive = 20
     mistakes: Probability = 0.3
     """Share of the commands that name things at random."""

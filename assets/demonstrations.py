@@ -33,6 +33,7 @@ def demonstrations(context: dg.AssetExecutionContext, stages: StagesResource) ->
             episodes=settings.episodes,
             max_steps=settings.max_steps,
             seed=stage.seed,
+            slips=settings.slips,
             monitor=monitor,
             keep_candidates=stage.experiment.dialogue.format == "restated",
         )

@@ -1,8 +1,10 @@
 """Expert episodes: what pi_0 is fine-tuned on, and what InversePRM takes for good.
 
 The expert gives commands; the REASON beside each is a sentence made by rule from what the episode has shown so far.
+Mistakes may be mixed in (`core.slips`) for the expert to recover from; they alone are not admissible.
 """
 
+import random
 from collections.abc import Sequence
 from functools import partial
 from itertools import cycle, islice
@@ -11,6 +13,7 @@ from typing import Protocol
 from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.reasons import explain
 from agentprm_dagster.core.rollout import Playable
+from agentprm_dagster.core.slips import slips as draw_slips
 from agentprm_dagster.core.stage import Gate, Monitor, StageReport
 from agentprm_dagster.core.types import Episode, Observation, Turn
 
@@ -34,30 +37,49 @@ class Demonstrable(Playable, Protocol):
 
 
 def demonstrate(
-    game: Demonstrable, *, episode_id: str, kind: str, max_steps: int, seed: int, keep_candidates: bool = False
+    game: Demonstrable,
+    *,
+    episode_id: str,
+    kind: str,
+    max_steps: int,
+    seed: int,
+    slips: float = 0.0,
+    keep_candidates: bool = False,
 ) -> Episode:
-    """One expert episode; lost where the expert gives up or has not won within `max_steps`."""
+    """One expert episode; lost where the expert gives up or has not won within `max_steps`, mistakes included.
+
+    Before a share `slips` of the expert's turns the player errs. Nothing happens then, and the expert is not told.
+    """
     environment = game.environment()
     expert = game.expert(kind, seed)
+    rng = random.Random(seed)
     observation = first = environment.reset()
     turns: list[Turn] = []
-    while not observation.done and len(turns) < max_steps:
-        try:
-            action = expert.act(observation)
-        except ExpertGaveUp:
-            break
-        reason = explain(first.text, turns, action)
-        before, observation = observation, environment.step(action)
+
+    def play(reason: str, action: str) -> Observation:
+        before, after = observation, environment.step(action)
         turns.append(
             Turn(
                 reason=reason,
                 action=action,
-                observation=observation.text,
+                observation=after.text,
                 response=write_answer(reason, action),
                 admissible=action in before.admissible_commands,
                 candidates=before.admissible_commands if keep_candidates else (),
             )
         )
+        return after
+
+    while not observation.done and len(turns) < max_steps:
+        try:
+            action = expert.act(observation)
+        except ExpertGaveUp:
+            break
+        if rng.random() < slips:
+            for mistake in draw_slips(first.text, tuple(turns), rng):
+                if mistake[1] not in observation.admissible_commands and len(turns) < max_steps - 1:
+                    play(*mistake)
+        observation = play(explain(first.text, turns, action), action)
     return Episode(episode_id, game.id, game.task_type, first.text, tuple(turns), observation.won)
 
 
@@ -69,10 +91,11 @@ def collect_demonstrations(
     max_steps: int,
     seed: int,
     monitor: Monitor,
+    slips: float = 0.0,
     keep_candidates: bool = False,
 ) -> list[Episode]:
     """Plays the games in turn, more than once where there are fewer games than episodes; won and lost ones."""
-    show = partial(demonstrate, kind=expert, max_steps=max_steps, keep_candidates=keep_candidates)
+    show = partial(demonstrate, kind=expert, max_steps=max_steps, slips=slips, keep_candidates=keep_candidates)
     demonstrations = []
     for i, game in enumerate(islice(cycle(games), episodes)):
         episode_id = f"{game.id}#{i // len(games)}"
@@ -91,6 +114,7 @@ def demonstrations_report(episodes: Sequence[Episode], *, min_success: float) ->
         "success_rate": share,
         "mean_actions_won": sum(len(episode.turns) for episode in won) / max(len(won), 1),
         "turns": sum(len(episode.turns) for episode in won),
+        "slips": sum(not turn.admissible for episode in won for turn in episode.turns),
         "games": len({episode.game for episode in episodes}),
     }
     gate = Gate(

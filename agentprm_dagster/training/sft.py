@@ -15,7 +15,7 @@ from trl import SFTConfig, SFTTrainer
 from agentprm_dagster.config import Experiment, Sft
 from agentprm_dagster.core.dialogue import Format, Message, conversation, restated_prompt
 from agentprm_dagster.core.stage import Gate, Monitor, StageReport
-from agentprm_dagster.core.types import Episode
+from agentprm_dagster.core.types import Episode, Turn
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.chat import Chat, EncodedEpisode
 from agentprm_dagster.models.embedded import build_model
@@ -86,13 +86,15 @@ def _messages(episodes: Sequence[Episode], dialogue: Format) -> Iterator[Message
 def sft_dataset(episodes: Sequence[Episode], chat: Chat, dialogue: Format = "append") -> datasets.Dataset:
     """Rows of `input_ids` and `labels`: -100 but on the agent's own tokens, end tokens included.
 
-    One row an episode; one a turn where every turn restates the history.
+    One row an episode; one a turn where every turn restates the history. An answer that could not be done is a mistake
+    that stands there to be recovered from: it is read, but not learnt.
     """
     rows = []
-    for encoded in (row for episode in episodes for row in _encoded(chat, episode, dialogue)):
+    for encoded, turns in (row for episode in episodes for row in _encoded(chat, episode, dialogue)):
         labels = [-100] * len(encoded.ids)
-        for start, end in encoded.answers:
-            labels[start:end] = encoded.ids[start:end]
+        for turn, (start, end) in zip(turns, encoded.answers, strict=True):
+            if turn.admissible:
+                labels[start:end] = encoded.ids[start:end]
         rows.append({"input_ids": encoded.ids, "labels": labels})
     return datasets.Dataset.from_list(rows)
 
@@ -108,12 +110,14 @@ def reading_dataset(episodes: Sequence[Episode], chat: Chat) -> datasets.Dataset
     return datasets.Dataset.from_list(rows)
 
 
-def _encoded(chat: Chat, episode: Episode, dialogue: Format) -> Iterator[EncodedEpisode]:
+def _encoded(chat: Chat, episode: Episode, dialogue: Format) -> Iterator[tuple[EncodedEpisode, Sequence[Turn]]]:
+    """Rows with the turns whose answers each holds."""
     if dialogue == "append":
-        yield chat.episode(episode.first_observation, episode.turns)
+        yield chat.episode(episode.first_observation, episode.turns), episode.turns
         return
-    for t in range(len(episode.turns)):
-        yield chat.restated(episode.first_observation, episode.turns[: t + 1])
+    for t, turn in enumerate(episode.turns):
+        if turn.admissible:
+            yield chat.restated(episode.first_observation, episode.turns[: t + 1]), [turn]
 
 
 class AnswersTrainer(SFTTrainer):

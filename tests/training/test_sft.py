@@ -12,9 +12,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from trl import SFTConfig, SFTTrainer
 
 from agentprm_dagster.config import Experiment, Model, Pretraining, Sft
+from agentprm_dagster.core.demonstrations import demonstrate
 from agentprm_dagster.core.dialogue import conversation
 from agentprm_dagster.core.stage import SilentMonitor
 from agentprm_dagster.core.types import Episode
+from agentprm_dagster.envs.playable import PlayableGame
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.optimizers import OptimizerName
@@ -45,6 +47,22 @@ def test_what_is_learnt_is_exactly_the_answers(
         assert tokenizer.decode(learnt) == "".join(f"{turn.response}<|end|>" for turn in episode.turns)
         for label, token in zip(row["labels"], row["input_ids"], strict=True):
             assert label in (-100, token)
+
+
+def test_mistakes_are_read_but_not_learnt(
+    tokenizer: PreTrainedTokenizerFast, household_games: list[PlayableGame]
+) -> None:
+    episode = demonstrate(household_games[0], episode_id="e", kind="walkthrough", max_steps=30, seed=0, slips=0.5)
+    meant = [turn for turn in episode.turns if turn.admissible]
+    assert 0 < len(meant) < len(episode.turns)
+    (row,) = sft_dataset([episode], Chat(tokenizer))
+    assert tokenizer.decode([label for label in row["labels"] if label != -100]) == "".join(
+        f"{turn.response}<|end|>" for turn in meant
+    )
+    assert all(turn.response in tokenizer.decode(row["input_ids"]) for turn in episode.turns)
+    restated = sft_dataset([episode], Chat(tokenizer), "restated")
+    learnt = [tokenizer.decode([label for label in row["labels"] if label != -100]) for row in restated]
+    assert learnt == [f"{turn.response}<|end|>" for turn in meant]
 
 
 def test_reading_learns_all_that_follows_the_opening(
