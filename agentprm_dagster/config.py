@@ -98,11 +98,12 @@ class Pretraining(Section):
     """
 
     episodes: NotNegative = 0
-    """Episodes of random commands on training games, each told as if what it happened upon had been its task; 0 begins
-    with the demonstrations."""
+    """Episodes of random commands on training games; 0 begins with the demonstrations."""
     max_steps: Positive = 20
     mistakes: Probability = 0.3
     """Share of the commands that name things at random."""
+    hindsight: bool = False
+    """Whether each episode is told as if its task had been about an object that it happened upon."""
     epochs: PositiveFloat = 2
 
 

@@ -33,6 +33,7 @@ def initial_policy(context: dg.AssetExecutionContext, stages: StagesResource) ->
                 episode_id=f"{game.id}#w{i}",
                 max_steps=pretraining.max_steps,
                 mistakes=pretraining.mistakes,
+                hindsight=pretraining.hindsight,
                 seed=stage.seed + i,
             )
             for i, game in enumerate(islice(cycle(stage.games.play(games)), pretraining.episodes))

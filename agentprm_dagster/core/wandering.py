@@ -3,9 +3,9 @@
 A pretrained model knows the language that games are told in; one built from scratch learns it from wandering, which
 shows what commands do, and what happens when they cannot be done, and nothing of how to solve a task.
 
-What random play happens upon is seldom what the game's task asks for. So each episode is told as if the task had been
-about an object that it took or saw (hindsight, as in Andrychowicz et al., 2017): it shows again and again how the
-sentences of a demonstrator go with what lies here, and with what a command did or failed to do.
+What random play happens upon is seldom what the game's task asks for. In hindsight (as in Andrychowicz et al., 2017) an
+episode is told as if the task had been about an object that it took or saw: it shows again and again how the sentences
+of a demonstrator go with what lies here, and with what a command did or failed to do.
 """
 
 import random
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agentprm_dagster.core.dialogue import write_answer
-from agentprm_dagster.core.reasons import Progress, notice
+from agentprm_dagster.core.reasons import Progress, explain, notice
 from agentprm_dagster.core.rollout import Playable
 from agentprm_dagster.core.tasks import MARK, parse_task
 from agentprm_dagster.core.types import Episode, Observation, Turn
@@ -35,11 +35,14 @@ _MISTAKES = (
 )
 
 
-def wander(game: Playable, *, episode_id: str, max_steps: int, mistakes: float, seed: int) -> Episode:
+def wander(
+    game: Playable, *, episode_id: str, max_steps: int, mistakes: float, seed: int, hindsight: bool = False
+) -> Episode:
     """One episode of random commands: any verb, then any of its commands; a share `mistakes` names things at random.
 
     Things named were mentioned before, and places in the first observation, so that most mistakes read well and can't
-    be done. `help` is left out: its answer is longer than an episode.
+    be done. `help` is left out: its answer is longer than an episode. The reasons go with the commands; in `hindsight`
+    they go with what lies here, whatever is done.
     """
     rng = random.Random(seed)
     environment = game.environment()
@@ -49,14 +52,16 @@ def wander(game: Playable, *, episode_id: str, max_steps: int, mistakes: float, 
     turns: list[Turn] = []
     while not observation.done and len(turns) < max_steps:
         action = _mistake(things, places, rng) if rng.random() < mistakes else _any_command(observation, rng)
+        reason = explain(first.text, turns, action)
         before, observation = observation, environment.step(action)
-        turns.append(Turn("", action, observation.text, "", admissible=action in before.admissible_commands))
+        admissible = action in before.admissible_commands
+        turns.append(Turn(reason, action, observation.text, write_answer(reason, action), admissible=admissible))
         things += _ENTITY.findall(observation.text)
     episode = Episode(episode_id, game.id, game.task_type, first.text, tuple(turns), won=observation.won)
-    return _with_reasons(_in_hindsight(episode, rng))
+    return _noticed(_about_what_was_met(episode, rng)) if hindsight else episode
 
 
-def _in_hindsight(episode: Episode, rng: random.Random) -> Episode:
+def _about_what_was_met(episode: Episode, rng: random.Random) -> Episode:
     """The same commands and replies under another task: the game's, about an object that the episode happened upon."""
     task = parse_task(episode.first_observation)
     taken = [turn.action.split()[1] for turn in episode.turns if turn.admissible and turn.action.startswith("take ")]
@@ -70,7 +75,7 @@ def _in_hindsight(episode: Episode, rng: random.Random) -> Episode:
     return replace(episode, first_observation=f"{opening}{MARK}{told}", won=False)
 
 
-def _with_reasons(episode: Episode) -> Episode:
+def _noticed(episode: Episode) -> Episode:
     turns = []
     for i, turn in enumerate(episode.turns):
         reason = notice(episode.first_observation, episode.turns[:i])

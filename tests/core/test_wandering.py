@@ -12,8 +12,12 @@ from agentprm_dagster.core.wandering import wander
 from agentprm_dagster.envs.playable import PlayableGame
 
 
-def walk(game: PlayableGame, *, mistakes: float = 0.3, seed: int = 0, max_steps: int = 20) -> Episode:
-    return wander(game, episode_id=f"{game.id}#w", max_steps=max_steps, mistakes=mistakes, seed=seed)
+def walk(
+    game: PlayableGame, *, mistakes: float = 0.3, seed: int = 0, max_steps: int = 20, hindsight: bool = False
+) -> Episode:
+    return wander(
+        game, episode_id=f"{game.id}#w", max_steps=max_steps, mistakes=mistakes, seed=seed, hindsight=hindsight
+    )
 
 
 def test_the_seed_decides_everything(household_games: list[PlayableGame]) -> None:
@@ -25,9 +29,24 @@ def test_the_seed_decides_everything(household_games: list[PlayableGame]) -> Non
 def test_an_episode_is_what_the_game_answers(household_games: list[PlayableGame]) -> None:
     for game in household_games[:4]:
         episode, environment = walk(game), game.environment()
-        assert environment.reset().text.partition(MARK)[0] == episode.first_observation.partition(MARK)[0]
+        assert environment.reset().text == episode.first_observation
         for turn in episode.turns:
             assert environment.step(turn.action).text == turn.observation
+            answer = parse_answer(turn.response)
+            assert (answer.action, answer.reason) == (turn.action, turn.reason)
+        assert episode.won or len(episode.turns) == 20
+
+
+def test_hindsight_changes_the_task_and_the_reasons_alone(household_games: list[PlayableGame]) -> None:
+    for game in household_games:
+        plain, told = walk(game), walk(game, hindsight=True)
+        assert told.first_observation.partition(MARK)[0] == plain.first_observation.partition(MARK)[0]
+        for turn, before in zip(told.turns, plain.turns, strict=True):
+            assert (turn.action, turn.observation, turn.admissible) == (
+                before.action,
+                before.observation,
+                before.admissible,
+            )
             answer = parse_answer(turn.response)
             assert (answer.action, answer.reason) == (turn.action, turn.reason)
 
@@ -35,7 +54,7 @@ def test_an_episode_is_what_the_game_answers(household_games: list[PlayableGame]
 def test_the_task_is_about_what_was_met(household_games: list[PlayableGame]) -> None:
     found = 0
     for game in household_games:
-        episode = walk(game, max_steps=60)
+        episode = walk(game, max_steps=60, hindsight=True)
         task, given = parse_task(episode.first_observation), parse_task(game.environment().reset().text)
         assert (task.task_type, task.receptacle) == (given.task_type, given.receptacle)
         met = {word for turn in episode.turns for word in turn.observation.split()}
@@ -46,14 +65,14 @@ def test_the_task_is_about_what_was_met(household_games: list[PlayableGame]) -> 
 
 
 def test_reasons_are_those_of_the_task_it_is_told_with(household_games: list[PlayableGame]) -> None:
-    for episode in map(walk, household_games):
+    for episode in (walk(game, hindsight=True) for game in household_games):
         for i, turn in enumerate(episode.turns):
             assert turn.reason == notice(episode.first_observation, episode.turns[:i])
 
 
 def test_where_nothing_was_met_the_task_stays(household_games: list[PlayableGame]) -> None:
     game = household_games[0]
-    episode = walk(game, max_steps=1, mistakes=1)
+    episode = walk(game, max_steps=1, mistakes=1, hindsight=True)
     assert episode.first_observation == game.environment().reset().text
 
 
