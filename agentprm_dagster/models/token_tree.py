@@ -6,15 +6,19 @@ counted along the path from the root, it gives the same numbers as reading every
 common part again. Candidates of one state, or an episode and its branches, are such trees.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from agentprm_dagster.models.lean_layers import SHAPE_STEP
 
 ROOT = -1
+
+_ALIKE = 0.8
+"""Least length of a tree, beside the longest it is read with: more parts pad less, and start more operations."""
 
 
 @dataclass(slots=True)
@@ -67,9 +71,36 @@ class TokenTree:
 
 
 def read_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> torch.Tensor:
-    """Hidden states (B, T, H) of a model's trunk over packed trees, padded to the longest or a little more."""
-    # Few different shapes: see SHAPE_STEP.
-    longest = -(-max(map(len, trees)) // SHAPE_STEP) * SHAPE_STEP
+    """Hidden states (B, T, H) of a model's trunk over packed trees, padded to the longest or a little more.
+
+    Trees of about the same length are read together: attention to padding costs as much as any other.
+    """
+    parts = list(alike(list(map(len, trees))))
+    longest = _padded(max(map(len, trees)))
+    hidden = [_read_padded(model, [trees[i] for i in part]) for part in parts]
+    rows = torch.tensor([i for part in parts for i in part], device=model.device)
+    together = torch.cat([pad(part, (0, 0, 0, longest - part.shape[1])) for part in hidden])
+    return together[rows.argsort()]
+
+
+def alike(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """The places of all lengths in parts, longest first; in each all are at least `_ALIKE` of its longest."""
+    part: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if part and lengths[i] < _ALIKE * lengths[part[0]]:
+            yield part
+            part = []
+        part.append(i)
+    yield part
+
+
+def _padded(length: int) -> int:
+    """Few different shapes: see SHAPE_STEP."""
+    return -(-length // SHAPE_STEP) * SHAPE_STEP
+
+
+def _read_padded(model: PreTrainedModel, trees: Sequence[TokenTree]) -> torch.Tensor:
+    longest = _padded(max(map(len, trees)))
     ids = torch.zeros(len(trees), longest, dtype=torch.long)
     positions = torch.zeros(len(trees), longest, dtype=torch.long)
     mask = torch.zeros(len(trees), longest, longest, dtype=torch.bool)

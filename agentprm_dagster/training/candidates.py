@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
@@ -13,7 +14,7 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.inference.sampling import Sampler
 from agentprm_dagster.inference.slots import SlotModel
 from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.models.token_tree import TokenTree, read_trees
+from agentprm_dagster.models.token_tree import TokenTree, alike, read_trees
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,12 @@ class CandidateSampler:
         """Hidden states (B, T, H) of all trunk tokens, which then lie in the cache."""
         for row in rows:
             self.cache.clear(row)
-        segment = self.cache.segment(rows, [torch.tensor(trunk.ids) for trunk in trunks])
-        (hidden,) = self.cache.read([segment])
-        self.cache.lengths[rows] = torch.tensor([len(trunk.ids) for trunk in trunks])
-        return hidden
+        lengths = [len(trunk.ids) for trunk in trunks]
+        parts = list(alike(lengths))
+        segments = [self.cache.segment(part, [torch.tensor(trunks[i].ids) for i in part]) for part in parts]
+        hidden = [pad(each, (0, 0, 0, max(lengths) - each.shape[1])) for each in self.cache.read(segments)]
+        self.cache.lengths[rows] = torch.tensor(lengths)
+        return torch.cat(hidden)[torch.tensor([i for part in parts for i in part]).argsort()]
 
 
 class CandidateTrees:

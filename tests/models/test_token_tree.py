@@ -1,5 +1,7 @@
 """A packed tree of segments reads as every path for itself."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.token_tree import ROOT, TokenTree, read_trees
+from agentprm_dagster.models.token_tree import ROOT, TokenTree, alike, read_trees
 
 Paths = list[list[int]]
 """For each segment the indices of the path from the root to its end."""
@@ -136,6 +138,29 @@ def test_hidden_states_are_those_of_every_path_read_for_itself(kind: type, atten
         torch.testing.assert_close(own, alone[inherited:], atol=1e-5, rtol=1e-5)
     alone = model.base_model(torch.tensor([[5, 6, 7]])).last_hidden_state[0]
     torch.testing.assert_close(hidden[1, :3], alone, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_trees_of_any_lengths_read_together_are_as_each_alone() -> None:
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(CONFIG).eval()
+    trees = []
+    for length in (3, 90, 40, 33, 88, 1):
+        trees.append(TokenTree())
+        trees[-1].add(torch.randint(30, (length,)).tolist())
+    together = read_trees(model, trees)
+    for row, tree in zip(together, trees, strict=True):
+        torch.testing.assert_close(row[: len(tree)], read_trees(model, [tree])[0, : len(tree)], atol=1e-5, rtol=1e-5)
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=40))
+def test_parts_are_of_similar_length_and_hold_all(lengths: list[int]) -> None:
+    parts = list(alike(lengths))
+    assert sorted(i for part in parts for i in part) == list(range(len(lengths)))
+    for part in parts:
+        assert min(lengths[i] for i in part) >= 0.8 * lengths[part[0]] == 0.8 * max(lengths[i] for i in part)
+    for longer, shorter in pairwise(parts):
+        assert lengths[shorter[0]] < 0.8 * lengths[longer[0]], "no more parts than need be"
 
 
 def test_gradients_are_the_sum_over_the_paths() -> None:
