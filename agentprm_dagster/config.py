@@ -92,10 +92,7 @@ class Dialogue(Section):
 
 
 class Pretraining(Section):
-    """Reading random play, observations and answers alike, before fine-tuning (embedded model only).
-
-    What a pretrained model brings along, a model built from scratch has to learn first: the language of the games.
-    """
+    """Reading random play before fine-tuning: a model built from scratch must learn the games' language first."""
 
     episodes: NotNegative = 0
     """Episodes of random commands on training games; 0 begins with the demonstrations."""

@@ -38,6 +38,7 @@ from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunks_of
 from agentprm_dagster.training.consequences import Consequences
 from agentprm_dagster.training.optimizers import build_optimizer
+from agentprm_dagster.training.threads import training_threads
 
 VALUE_RANGE = (0.01, 0.99)
 """Values are clamped to it before their logits are compared: a PRM does not know them better than that."""
@@ -69,7 +70,8 @@ def improve_policy(
     trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, dialogue)]
     consequences = Consequences(chat, games) if experiment.improvement.rank_by == "reply" else None
     judge = Judge(critic.eval(), chat, consequences)
-    history = list(_train(model, judge, chat, trunks, experiment.improvement, seed=seed, monitor=monitor))
+    with training_threads(model):
+        history = list(_train(model, judge, chat, trunks, experiment.improvement, seed=seed, monitor=monitor))
     checkpoints.save(model, tokenizer, out)
     return improvement_report(history, planned=experiment.improvement.steps, max_kl=experiment.gates.max_kl)
 

@@ -37,6 +37,7 @@ from agentprm_dagster.models.token_tree import TokenTree, read_trees
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.monitoring import watch
 from agentprm_dagster.training.optimizers import build_optimizer
+from agentprm_dagster.training.threads import training_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +256,8 @@ def fit(model: PreTrainedModel, batches: list[list[Example]], settings: Prm, *, 
             settings=settings,
         )
         watch(trainer, monitor)
-        return float(trainer.train().training_loss)
+        with training_threads(model):
+            return float(trainer.train().training_loss)
 
 
 @torch.no_grad()

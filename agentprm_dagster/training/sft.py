@@ -23,6 +23,7 @@ from agentprm_dagster.models.lean_layers import SHAPE_STEP, use_lean_layers
 from agentprm_dagster.models.tokenizer import build_tokenizer
 from agentprm_dagster.training.monitoring import watch
 from agentprm_dagster.training.optimizers import build_optimizer
+from agentprm_dagster.training.threads import training_threads
 
 
 def train_initial_policy(
@@ -196,5 +197,6 @@ def fit(
             optimizers=(optimizer, None),
         )
         watch(trainer, monitor)
-        outcome = trainer.train()
+        with training_threads(model):
+            outcome = trainer.train()
     return {"train_loss": outcome.training_loss, "steps": outcome.global_step}

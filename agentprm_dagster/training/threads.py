@@ -1,0 +1,25 @@
+"""How many threads a model is trained with on a CPU."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from transformers import PreTrainedModel
+
+_SMALL = 5_000_000
+"""Parameters below which operations are so short that a second thread costs more than it does."""
+
+
+@contextmanager
+def training_threads(model: PreTrainedModel) -> Iterator[None]:
+    """One thread for a small model on a CPU, torch's choice for any other.
+
+    With one, the weights that come out do not depend on how many cores a machine has.
+    """
+    before = torch.get_num_threads()
+    if model.device.type == "cpu" and sum(parameter.numel() for parameter in model.parameters()) < _SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
