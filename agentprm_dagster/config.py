@@ -92,7 +92,7 @@ class Dialogue(Section):
 
 
 class Pretraining(Section):
-    """Reading random play before fine-tuning: a model built from scratch must learn the games' language first."""
+    """Reading random play first (embedded model only): one built from scratch must learn the language of the games."""
 
     episodes: NotNegative = 0
     """Episodes of random commands on training games; 0 begins with the demonstrations."""

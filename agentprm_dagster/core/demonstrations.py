@@ -13,7 +13,7 @@ from typing import Protocol
 from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.reasons import explain
 from agentprm_dagster.core.rollout import Playable
-from agentprm_dagster.core.slips import slips as draw_slips
+from agentprm_dagster.core.slips import draw_slips
 from agentprm_dagster.core.stage import Gate, Monitor, StageReport
 from agentprm_dagster.core.types import Episode, Observation, Turn
 

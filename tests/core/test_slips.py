@@ -6,7 +6,7 @@ import pytest
 
 from agentprm_dagster.core.demonstrations import demonstrate
 from agentprm_dagster.core.parsing import parse_answer
-from agentprm_dagster.core.slips import slips
+from agentprm_dagster.core.slips import draw_slips
 from agentprm_dagster.core.types import Turn
 from agentprm_dagster.envs.playable import PlayableGame
 
@@ -20,7 +20,7 @@ def turns(*observations: str) -> list[Turn]:
 
 
 def drawn(*observations: str) -> set[tuple[tuple[str, str], ...]]:
-    return {tuple(slips(ROOM, turns(*observations), random.Random(seed))) for seed in range(300)}
+    return {tuple(draw_slips(ROOM, turns(*observations), random.Random(seed))) for seed in range(300)}
 
 
 def test_nowhere_nothing_can_be_mistaken() -> None:
