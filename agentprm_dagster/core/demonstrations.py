@@ -76,9 +76,10 @@ def demonstrate(
         except ExpertGaveUp:
             break
         if rng.random() < slips:
-            for mistake in draw_slips(first.text, tuple(turns), rng):
-                if mistake[1] not in observation.admissible_commands and len(turns) < max_steps - 1:
-                    play(*mistake)
+            for reason, mistake in draw_slips(first.text, tuple(turns), rng):
+                if mistake in observation.admissible_commands or len(turns) >= max_steps - 1:
+                    break
+                play(reason, mistake)
         observation = play(explain(first.text, turns, action), action)
     return Episode(episode_id, game.id, game.task_type, first.text, tuple(turns), observation.won)
 

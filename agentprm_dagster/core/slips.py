@@ -23,8 +23,8 @@ def draw_slips(first_observation: str, turns: Sequence[Turn], rng: random.Random
     """Mistakes (reason, action) to make one after the other behind `turns`; none before any place was reached.
 
     The player takes an object of the task's type where none is seen, or by another's number, and perhaps goes on as if
-    it held it; with an object in hand, it puts it down where it stands or takes another. Some of these may be
-    admissible: the caller leaves those out.
+    it held it; with an object in hand, it puts it down where it stands or takes another. Where one is
+    admissible, it is no mistake, and the caller stops before it.
     """
     progress = Progress(parse_task(first_observation), turns)
     if progress.place is None:
