@@ -240,8 +240,8 @@ class Gates(Section):
     max_prm_loss: PositiveFloat = 1.0
     """Held-out loss of the PRM as a multiple of the loss of always answering the mean target; must stay below."""
     min_ordering_accuracy: Probability = 0.5
-    """Share of held-out pairs of tried actions that the PRM orders as their returns do: what the lower end of its 95%
-    interval must reach. Chance is 0.5; 0 switches the gate off."""
+    """Share of held-out pairs of tried actions, weighted by the distance of their returns, that the PRM orders as these
+    do: what the lower end of its 95% interval must reach. Chance is 0.5; 0 switches the gate off."""
     max_kl: PositiveFloat = 20.0
     """Nats per answer between the improved policy and its reference."""
 

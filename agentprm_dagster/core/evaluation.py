@@ -11,10 +11,10 @@ Z = 1.959964
 """The normal quantile of a two-sided 95% interval."""
 
 
-def wilson_interval(successes: float, n: int) -> tuple[float, float]:
+def wilson_interval(successes: float, n: float) -> tuple[float, float]:
     """The 95% interval of a success rate (Wilson 1927); unlike the normal one it stays within [0, 1].
 
-    `successes` may be a fraction, where a tie counts half.
+    `successes` may be a fraction, where a tie counts half, and so may `n`, where trials weigh differently.
 
     Raises:
         ValueError: nothing was counted.

@@ -25,7 +25,8 @@ def prm_report(
     """Judges held-out decisions: the columns of the targets table, `logit` and `reply_logit` (nan where not read).
 
     `constant` is the mean target, `max_loss` a multiple of its loss; `min_ordering` is what the lower end of the 95%
-    interval of the ordering accuracy must reach (0: any will do), read where candidates are ranked (`rank_by`).
+    interval of the weighted ordering accuracy must reach (0: any will do), read where candidates are ranked
+    (`rank_by`).
     """
     probability = 1 / (1 + np.exp(-scored["logit"]))
     loss = soft_bce(scored["q"], probability)
@@ -45,8 +46,8 @@ def prm_report(
         metrics |= {f"reply_{name}": value for name, value in reply.items() if name != "ordered_pairs"}
         metrics["reply_held_out_loss"] = soft_bce(scored["q"], 1 / (1 + np.exp(-scored["reply_logit"])))
         ordering = reply if rank_by == "reply" else ordering
-    pairs, accuracy = int(ordering["ordered_pairs"]), ordering["ordering_accuracy"]
-    low, high = ordering["ordering_ci_low"], ordering["ordering_ci_high"]
+    pairs, accuracy = int(ordering["ordered_pairs"]), ordering["weighted_ordering_accuracy"]
+    low, high = ordering["weighted_ordering_ci_low"], ordering["weighted_ordering_ci_high"]
     gates = (
         Gate(
             "better_than_constant",
@@ -58,9 +59,9 @@ def prm_report(
         Gate(
             "orders_actions",
             pairs == 0 or low >= min_ordering,
-            f"of {pairs} held-out pairs of actions tried in one state {accuracy:.1%} (95% interval {low:.1%} to "
-            f"{high:.1%}) are ordered as their returns are; expected an interval above {min_ordering:.1%}: roll out "
-            "more branches or train longer",
+            f"of {pairs} held-out pairs of actions tried in one state, weighted by how far their returns are apart, "
+            f"{accuracy:.1%} (95% interval {low:.1%} to {high:.1%}) are ordered as their returns are; expected an "
+            f"interval above {min_ordering:.1%}: roll out more branches or train longer",
             low,
         ),
     )
@@ -83,26 +84,37 @@ def correlation(predicted: pd.Series, observed: pd.Series) -> float:
 def action_ordering(scored: pd.DataFrame) -> dict[str, float]:
     """On states with several tried actions: pairs with different targets, the share ordered alike, the gap in logits.
 
-    `ordering_gap` is the mean of logit(better) - logit(worse); chance is an accuracy of 0.5 and a gap of 0. The 95%
-    interval of the accuracy takes the pairs as independent, which those of one state are not quite: the true one is
-    somewhat wider. Without a pair it is [0, 1].
+    `ordering_gap` is the mean of logit(better) - logit(worse); chance is an accuracy of 0.5 and a gap of 0. Two actions
+    that both win, one a turn later, are a pair like a win and a loss are: the weighted accuracy counts every pair by
+    the distance of its targets, as what it costs a policy to take the worse one. The 95% intervals take the pairs as
+    independent, which those of one state are not quite: the true ones are somewhat wider. Without a pair they are
+    [0, 1].
     """
     tried = scored.drop_duplicates(["state", "action"])
-    gaps = []
+    gaps, distances = [np.zeros(0)], [np.zeros(0)]
     for _, group in tried.groupby("state"):
         q, logit = group["q"].to_numpy(), group["logit"].to_numpy()
         better, worse = np.nonzero(q[:, None] > q[None, :])
         gaps.append(logit[better] - logit[worse])
-    gap = np.concatenate(gaps) if gaps else np.zeros(0)
-    right = float((gap > 0).sum() + 0.5 * (gap == 0).sum())
-    low, high = wilson_interval(right, len(gap)) if len(gap) else (0.0, 1.0)
+        distances.append(q[better] - q[worse])
+    gap, distance = np.concatenate(gaps), np.concatenate(distances)
+    right = (gap > 0) + 0.5 * (gap == 0)
     return {
         "ordered_pairs": float(len(gap)),
-        "ordering_accuracy": right / len(gap) if len(gap) else 0.5,
-        "ordering_ci_low": low,
-        "ordering_ci_high": high,
+        **_accuracy("ordering", right, np.ones(len(gap))),
+        **_accuracy("weighted_ordering", right, distance),
         "ordering_gap": float(gap.mean()) if len(gap) else 0.0,
     }
+
+
+def _accuracy(name: str, right: np.ndarray, weight: np.ndarray) -> dict[str, float]:
+    """The weighted mean of `right` and its 95% interval, for as many equal weights as these are worth (Kish, 1965)."""
+    if not len(right):
+        return {f"{name}_accuracy": 0.5, f"{name}_ci_low": 0.0, f"{name}_ci_high": 1.0}
+    accuracy = float((weight * right).sum() / weight.sum())
+    worth = max(float(weight.sum() ** 2 / (weight**2).sum()), 1.0)
+    low, high = wilson_interval(accuracy * worth, worth)
+    return {f"{name}_accuracy": accuracy, f"{name}_ci_low": low, f"{name}_ci_high": high}
 
 
 def calibration_error(probability: pd.Series, target: pd.Series, bins: int = 10) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from agentprm_dagster.core.evaluation import wilson_interval
 from agentprm_dagster.core.prm_report import action_ordering, calibration_error, prm_report, soft_bce
 from agentprm_dagster.core.stage import StageReport
 
@@ -35,12 +36,16 @@ def test_a_certain_error_is_finite() -> None:
 
 
 def test_ordering() -> None:
-    # Of a > b, a > c, b > c the first is the wrong way round; gaps 2 - 3, 2 + 1, 3 + 1.
+    # Of a > b, a > c, b > c the first is the wrong way round; gaps 2 - 3, 2 + 1, 3 + 1. Their targets are 0.5, 1 and
+    # 0.5 apart: 1.5 of 2 are right, for which 2^2 / (0.5^2 + 1^2 + 0.5^2) = 8 / 3 equal pairs would stand.
     assert action_ordering(SCORED) == {
         "ordered_pairs": 3.0,
         "ordering_accuracy": pytest.approx(2 / 3),
         "ordering_ci_low": pytest.approx(0.2077, abs=1e-4),
         "ordering_ci_high": pytest.approx(0.9385, abs=1e-4),
+        "weighted_ordering_accuracy": pytest.approx(0.75),
+        "weighted_ordering_ci_low": pytest.approx(wilson_interval(2, 8 / 3)[0]),
+        "weighted_ordering_ci_high": pytest.approx(wilson_interval(2, 8 / 3)[1]),
         "ordering_gap": pytest.approx(2.0),
     }
 
@@ -55,6 +60,9 @@ def test_nothing_to_order_is_chance() -> None:
         "ordering_accuracy": 0.5,
         "ordering_ci_low": 0.0,
         "ordering_ci_high": 1.0,
+        "weighted_ordering_accuracy": 0.5,
+        "weighted_ordering_ci_low": 0.0,
+        "weighted_ordering_ci_high": 1.0,
         "ordering_gap": 0.0,
     }
 
@@ -89,8 +97,8 @@ def test_gates() -> None:
 
 
 def test_an_ordering_that_chance_explains_does_not_pass() -> None:
-    # 2 of 3 pairs are right. Wilson's lower end is 0.208 of 3, 0.488 of 30 and 0.503 of 36 pairs.
-    assert [passed(several(SCORED, times))["orders_actions"] for times in (1, 10, 12)] == [False, False, True]
+    # By weight three quarters are right. Wilson's lower end is 0.24 of one copy, 0.48 of five and 0.505 of six.
+    assert [passed(several(SCORED, times))["orders_actions"] for times in (1, 5, 6)] == [False, False, True]
     assert passed(SCORED, min_ordering=0.2)["orders_actions"]
     assert not passed(several(SCORED, 12), min_ordering=0.6)["orders_actions"]
     wrong = SCORED.assign(logit=-SCORED["q"])
