@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from agentprm_dagster.core.stage import Monitor, StageReport
-from agentprm_dagster.core.tables import read_episodes
+from agentprm_dagster.core.tables import iter_episodes
 from agentprm_dagster.core.targets import mc_value_targets as targets_of
 from agentprm_dagster.core.targets import targets_report
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
@@ -28,7 +28,7 @@ def mc_value_targets(context: dg.AssetExecutionContext, stages: StagesResource) 
 
     def compute(out: Path, monitor: Monitor) -> StageReport:
         targets = targets_of(
-            read_episodes(rollouts.path),
+            iter_episodes(rollouts.path),
             gamma=settings.gamma,
             weighting=settings.weighting,
             held_out_games=settings.held_out_games,

@@ -1,69 +1,111 @@
 """Episodes as two parquet tables: one row an episode, one row a turn that the episode took itself."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, cast
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from agentprm_dagster.core.types import Episode, Turn
 
 EPISODES, TURNS = "episodes.parquet", "turns.parquet"
 
 
+_EPISODES_TOGETHER = 4096
+_HEADS = pa.schema(
+    {
+        "episode_id": pa.string(),
+        "game": pa.string(),
+        "task_type": pa.string(),
+        "won": pa.bool_(),
+        "start": pa.int64(),
+        "parent": pa.string(),
+        "first_observation": pa.string(),
+        "turns": pa.int64(),
+    }
+)
+_TURNS = pa.schema(
+    {
+        "episode_id": pa.string(),
+        "turn": pa.int64(),
+        "reason": pa.string(),
+        "action": pa.string(),
+        "observation": pa.string(),
+        "response": pa.string(),
+        "parsed": pa.bool_(),
+        "admissible": pa.bool_(),
+        "candidates": pa.list_(pa.string()),
+    }
+)
+
+
 class TableError(ValueError):
     """Tables that do not fit together."""
 
 
-def write_episodes(episodes: Sequence[Episode], folder: Path) -> None:
+def write_episodes(episodes: Iterable[Episode], folder: Path) -> None:
     """Writes both tables; inherited turns are the parent's and are not written again."""
-    heads = [
-        {
-            "episode_id": episode.episode_id,
-            "game": episode.game,
-            "task_type": episode.task_type,
-            "won": episode.won,
-            "turns": len(episode.turns),
-            "start": episode.start,
-            "parent": episode.parent,
-            "first_observation": episode.first_observation,
-        }
-        for episode in episodes
-    ]
-    turns = [
-        {"episode_id": episode.episode_id, "turn": episode.start + i, **asdict(turn)}
-        for episode in episodes
-        for i, turn in enumerate(episode.own_turns)
-    ]
-    pd.DataFrame(heads).to_parquet(folder / EPISODES, index=False)
-    pd.DataFrame(turns).to_parquet(folder / TURNS, index=False)
+    with pq.ParquetWriter(folder / EPISODES, _HEADS) as heads, pq.ParquetWriter(folder / TURNS, _TURNS) as turns:
+        left = iter(episodes)
+        while some := list(islice(left, _EPISODES_TOGETHER)):
+            heads.write_table(_table(_HEADS, map(_head, some)))
+            turns.write_table(_table(_TURNS, (row for episode in some for row in _own_turns(episode))))
+
+
+def _head(episode: Episode) -> tuple[object, ...]:
+    *own, _ = _HEADS.names
+    return *(getattr(episode, name) for name in own), len(episode.turns)
+
+
+def _own_turns(episode: Episode) -> Iterator[tuple[object, ...]]:
+    _, _, *said = _TURNS.names
+    for i, turn in enumerate(episode.own_turns, episode.start):
+        yield episode.episode_id, i, *(getattr(turn, name) for name in said)
+
+
+def _table(schema: pa.Schema, rows: Iterable[tuple[object, ...]]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema)
 
 
 def read_episodes(folder: Path) -> list[Episode]:
     """Reads both tables; TableError where a parent or a turn is missing."""
-    heads = pd.read_parquet(folder / EPISODES)
-    heads["parent"] = heads["parent"].astype(object).where(heads["parent"].notna(), None)
-    own: dict[str, list[Turn]] = {}
-    for row in _rows(pd.read_parquet(folder / TURNS)):
-        episode_id = row.pop("episode_id")
-        row.pop("turn")
-        own.setdefault(episode_id, []).append(Turn(**{**row, "candidates": tuple(row["candidates"])}))
-    episodes: dict[str, Episode] = {}
-    for row in _rows(heads):
-        episode_id, length = row["episode_id"], row.pop("turns")
-        parent = episodes.get(row["parent"])
-        if row["parent"] and parent is None:
+    return list(iter_episodes(folder))
+
+
+def iter_episodes(folder: Path) -> Iterator[Episode]:
+    """The same, one episode after another; of those that went before only parents are kept in memory."""
+    heads = pq.read_table(folder / EPISODES).to_pylist()
+    parents: dict[str, Episode | None] = {head["parent"]: None for head in heads if head["parent"]}
+    played = groupby(_turns(folder / TURNS), key=itemgetter(0))
+    next_id, rows = next(played, (None, iter(())))
+    for head in heads:
+        episode_id, length = head["episode_id"], head.pop("turns")
+        parent = parents[head["parent"]] if head["parent"] else None
+        if head["parent"] and parent is None:
             raise TableError(
-                f"{folder}: episode {episode_id} continues {row['parent']}, which does not stand before it"
+                f"{folder}: episode {episode_id} continues {head['parent']}, which does not stand before it"
             )
-        inherited = parent.turns[: row["start"]] if parent else ()
-        turns = (*inherited, *own.get(episode_id, ()))
+        turns = parent.turns[: head["start"]] if parent else ()
+        if next_id == episode_id:
+            turns += tuple(turn for _, turn in rows)
+            next_id, rows = next(played, (None, iter(())))
         if len(turns) != length:
             raise TableError(f"{folder}: episode {episode_id} has {len(turns)} turns, its row says {length}")
-        episodes[episode_id] = Episode(**row, turns=turns)
-    return list(episodes.values())
+        episode = Episode(**head, turns=turns)
+        if episode_id in parents:
+            parents[episode_id] = episode
+        yield episode
+    if next_id is not None:
+        raise TableError(f"{folder}: turns of {next_id}, which is no episode, or not in the episodes' order")
 
 
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return cast("list[dict[str, Any]]", frame.to_dict("records"))
+def _turns(path: Path) -> Iterator[tuple[str, Turn]]:
+    """Every turn with its episode's id, in the order of the table."""
+    with pq.ParquetFile(path) as table:
+        for batch in table.iter_batches():
+            columns = [batch.column(name).to_pylist() for name in _TURNS.names]
+            for episode_id, _, *said, candidates in zip(*columns, strict=True):
+                yield episode_id, Turn(*said, candidates=tuple(candidates))

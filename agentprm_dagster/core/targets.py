@@ -8,8 +8,8 @@ set; a branch counts from its first own turn on, because only there was its acti
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,17 +21,20 @@ Weighting = Literal["return_to_go", "reference"]
 
 
 def mc_value_targets(
-    episodes: Sequence[Episode], *, gamma: float, weighting: Weighting, held_out_games: float, seed: int
+    episodes: Iterable[Episode], *, gamma: float, weighting: Weighting, held_out_games: float, seed: int
 ) -> pd.DataFrame:
     """One row for every decision: what its (state, action) is worth on average over the rollout set.
 
     Columns: episode_id, turn, game, state (16 hex digits), action, outcome (this rollout's own return), q in [0, 1]
     (the target), visits (rollouts through the pair), held_out (the game only measures the PRM).
     """
-    rows = pd.DataFrame(
-        (row for episode in episodes for row in _decisions(episode, gamma, weighting)),
-        columns=["episode_id", "turn", "game", "state", "action", "outcome"],
-    )
+    columns = ("episode_id", "turn", "game", "state", "action", "outcome")
+    cells: tuple[list[Any], ...] = tuple([] for _ in columns)
+    for episode in episodes:  # read once and let go: only what the table needs is kept
+        for decision in _decisions(episode, gamma, weighting):
+            for column, value in zip(cells, decision, strict=True):
+                column.append(value)
+    rows = pd.DataFrame(dict(zip(columns, cells, strict=True)))
     groups = rows.groupby(["state", "action"], sort=False)["outcome"]
     rows["q"] = groups.transform("mean")
     rows["visits"] = groups.transform("size")

@@ -1,0 +1,79 @@
+"""What the benchmarks work on: games, and a policy and its rollouts as an experiment would have them.
+
+ALFWorld's own games where they are found, else generated ones of the same size. The policy is the embedded model with
+its default sizes, fine-tuned for a minute: its answers are as long as those of a real one, and it loses often enough
+for episodes of the full length.
+"""
+
+import random
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from agentprm_dagster.config import Experiment
+from agentprm_dagster.core.demonstrations import collect_demonstrations
+from agentprm_dagster.core.stage import SilentMonitor
+from agentprm_dagster.core.types import Split
+from agentprm_dagster.envs.errors import GamesNotFoundError
+from agentprm_dagster.envs.games import GameRef, data_root, find_games
+from agentprm_dagster.envs.generate import generate_games
+from agentprm_dagster.envs.playable import PlayableGame
+
+DEMONSTRATIONS = 600
+EXPERIMENT = Experiment.model_validate(
+    {
+        "name": "bench",
+        "demonstrations": {"expert": "handcoded_corrected", "episodes": DEMONSTRATIONS},
+        "sft": {"epochs": 2, "learning_rate": 2e-3, "batch_episodes": 4},
+    }
+)
+
+
+@cache
+def scratch() -> Path:
+    """A folder for what is made on the way."""
+    return Path(mkdtemp(prefix="agentprm-bench-"))
+
+
+@cache
+def games(split: Split) -> list[GameRef]:
+    """The games of a split, shuffled."""
+    found = list(find_games(_root(), split))
+    random.Random(0).shuffle(found)
+    return found
+
+
+@cache
+def _root() -> Path:
+    try:
+        return data_root()
+    except GamesNotFoundError:
+        made = scratch() / "games"
+        generate_games(made, seed=0, counts={"train": 600, "valid_seen": 60}, size="full")
+        return made
+
+
+def playable(split: Split, count: int) -> list[PlayableGame]:
+    """So many games of a split, ready to be played, their files read."""
+    chosen = [PlayableGame(ref) for ref in games(split)[:count]]
+    for game in chosen:
+        game.environment()
+    return chosen
+
+
+@cache
+def policy() -> Path:
+    """The checkpoint of the policy."""
+    from agentprm_dagster.training.sft import train_initial_policy
+
+    out = scratch() / "policy"
+    shown = collect_demonstrations(
+        playable("train", DEMONSTRATIONS),
+        expert="handcoded_corrected",
+        episodes=DEMONSTRATIONS,
+        max_steps=30,
+        seed=0,
+        monitor=SilentMonitor(),
+    )
+    train_initial_policy(shown, (), EXPERIMENT, out, seed=0, monitor=SilentMonitor())
+    return out
