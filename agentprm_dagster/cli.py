@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from agentprm_dagster.config import ExperimentError, experiment_files
+from agentprm_dagster.catalog import ExperimentError, experiment_files
 
 app = typer.Typer(
     help="AgentPRM: process reward models for language-model agents, iteration by iteration.",

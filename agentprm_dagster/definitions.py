@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 
 from agentprm_dagster import assets
-from agentprm_dagster.config import Experiment, load_experiments
+from agentprm_dagster.catalog import load_experiments
+from agentprm_dagster.config import Experiment
 from agentprm_dagster.iterations import FIRST, ITERATION
 from agentprm_dagster.reconcile import UNDER_WAY
 from agentprm_dagster.resources.artifacts import ArtifactsResource

@@ -43,4 +43,8 @@ def copy_bytes() -> float:
 
 def token_flops(model: torch.nn.Module) -> float:
     """Floating-point operations to read a token: two a parameter of the products, attention left out."""
-    return 2.0 * sum(p.numel() for name, p in model.named_parameters() if p.ndim == 2 and not name.endswith(("embed_tokens.weight", "lm_head.weight")))
+    return 2.0 * sum(
+        p.numel()
+        for name, p in model.named_parameters()
+        if p.ndim == 2 and not name.endswith(("embed_tokens.weight", "lm_head.weight"))
+    )

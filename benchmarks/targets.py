@@ -105,8 +105,6 @@ if __name__ == "__main__":
 
     start = perf_counter()
     source = Path(sys.argv[1])
-    table = mc_value_targets(
-        iter_episodes(source), gamma=GAMMA, weighting="return_to_go", held_out_games=0.15, seed=0
-    )
+    table = mc_value_targets(iter_episodes(source), gamma=GAMMA, weighting="return_to_go", held_out_games=0.15, seed=0)
     table.to_parquet(source / "targets.parquet", index=False)
     print(perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)

@@ -9,7 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from agentprm_dagster.config import Experiment, load_experiment
+from agentprm_dagster.catalog import load_experiment
+from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.envs.games import GameRef, games_digest
 from agentprm_dagster.iterations import announce

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from agentprm_dagster.config import Experiment, ExperimentError, read_experiment
+from agentprm_dagster.catalog import ExperimentError, read_experiment
+from agentprm_dagster.config import Experiment
 
 
 def read(folder: Path, text: str) -> Experiment:

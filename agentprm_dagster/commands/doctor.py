@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
+from agentprm_dagster.catalog import ExperimentError, load_experiments
 from agentprm_dagster.commands.ui import listening
-from agentprm_dagster.config import ExperimentError, load_experiments
 from agentprm_dagster.core.types import SPLITS
 from agentprm_dagster.envs.errors import GamesNotFoundError
 from agentprm_dagster.envs.games import data_root, find_games

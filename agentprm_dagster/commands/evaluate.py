@@ -5,8 +5,8 @@ from pathlib import Path
 
 import typer
 
+from agentprm_dagster.catalog import load_experiment
 from agentprm_dagster.commands.report import print_rows
-from agentprm_dagster.config import load_experiment
 from agentprm_dagster.core.stage import SilentMonitor
 from agentprm_dagster.envs.games import GameRef, find_games
 from agentprm_dagster.iterations import FIRST

@@ -7,9 +7,9 @@ import typer
 from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
 
+from agentprm_dagster.catalog import load_experiment
 from agentprm_dagster.commands.instance import open_instance
 from agentprm_dagster.commands.report import print_report
-from agentprm_dagster.config import load_experiment
 from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.iterations import FIRST, announce
 from agentprm_dagster.resources.artifacts import ArtifactsResource

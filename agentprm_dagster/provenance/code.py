@@ -23,6 +23,7 @@ from agentprm_dagster.provenance.manifest import Code
 
 PACKAGE = "agentprm_dagster"
 PLUMBING = (
+    f"{PACKAGE}.catalog",
     f"{PACKAGE}.config",
     f"{PACKAGE}.home",
     f"{PACKAGE}.iterations",

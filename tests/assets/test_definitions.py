@@ -9,7 +9,7 @@ import pytest
 import yaml
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
-from agentprm_dagster.config import load_experiments
+from agentprm_dagster.catalog import load_experiments
 from agentprm_dagster.definitions import build_definitions, defs
 
 ASSETS = {
