@@ -180,6 +180,8 @@ class Improvement(Section):
     games: Literal["all", "held_out"] = "all"
     """Whose states are improved on: all rollouts', or those of games that the PRM was not fitted on
     (`targets.held_out_games`). On the others its values fit returns that it has seen, luck included."""
+    trainer: Literal["agentprm", "trl"] = "agentprm"
+    """Our loop, which reads an episode once for all its states and answers, or TRL's OnlineDPOTrainer: the same loss."""
     steps: Positive = 150
     states_per_step: Positive = 192
     states_per_episode: Positive = 8
@@ -204,6 +206,14 @@ class Improvement(Section):
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: PositiveFloat = 3e-4
     warmup_ratio: Probability = 0.1
+
+    @model_validator(mode="after")
+    def trl_can(self) -> Self:
+        only = {"candidates": 2, "rank_by": "answer", "labels": "hard", "min_gap": 0, "kl_weight": 0, "sft_weight": 0}
+        if self.trainer == "trl" and (other := [name for name, value in only.items() if getattr(self, name) != value]):
+            needed = ", ".join(f"{name}: {only[name]}" for name in other)
+            raise ValueError(f"TRL's OnlineDPOTrainer knows nothing else: trainer: trl needs {needed}")
+        return self
 
 
 class Evaluation(Section):

@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "provenance": {"core", "config", "provenance"},
     "iterations": {"provenance"},
     "resources": {
-        "catalog", "core", "config", "home", "envs", "models", "inference", "training", "provenance", "iterations", "resources"
+        "catalog", "core", "config", "home", "envs", "models", "inference", "training", "provenance", "iterations",
+        "resources",
     },
     "assets": {"core", "config", "training", "iterations", "resources", "chart"},
 }  # fmt: skip

@@ -61,19 +61,23 @@ def improve_policy(
     """
     tokenizer = checkpoints.load_tokenizer(policy)
     model, critic = checkpoints.load_policy(policy), checkpoints.load_prm(prm)
-    for each in (model, critic):
-        use_grouped_attention(each)
-        use_lean_layers(each)
-    chat = Chat(tokenizer)
-    dialogue = experiment.dialogue.format
+    chat, settings, dialogue = Chat(tokenizer), experiment.improvement, experiment.dialogue.format
     contested = contested_states(episodes)
     trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, dialogue)]
-    consequences = Consequences(chat, games) if experiment.improvement.rank_by == "reply" else None
-    judge = Judge(critic.eval(), chat, consequences)
     with training_threads(model):
-        history = list(_train(model, judge, chat, trunks, experiment.improvement, seed=seed, monitor=monitor))
+        if settings.trainer == "trl":
+            from agentprm_dagster.training.trl_online_dpo import train_with_trl  # warns that it is experimental
+
+            history = train_with_trl(model, critic, chat, trunks, dialogue, settings, seed=seed, monitor=monitor)
+        else:
+            for each in (model, critic):
+                use_grouped_attention(each)
+                use_lean_layers(each)
+            consequences = Consequences(chat, games) if settings.rank_by == "reply" else None
+            judge = Judge(critic.eval(), chat, consequences)
+            history = list(_train(model, judge, chat, trunks, settings, seed=seed, monitor=monitor))
     checkpoints.save(model, tokenizer, out)
-    return improvement_report(history, planned=experiment.improvement.steps, max_kl=experiment.gates.max_kl)
+    return improvement_report(history, planned=settings.steps, max_kl=experiment.gates.max_kl)
 
 
 def contested_states(episodes: Sequence[Episode]) -> list[tuple[Episode, list[int]]]:

@@ -1,0 +1,161 @@
+"""Policy improvement by TRL's own OnlineDPOTrainer (`improvement.trainer: trl`).
+
+The same loss on the same pairs as `policy_improvement`, which shares the episode between its states and answers; here
+every answer's whole conversation is read for itself: drawn by `generate`, read by the PRM, the policy and its reference.
+TRL draws two answers a state and trains on ties as well.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import datasets
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
+
+from agentprm_dagster.config import Improvement
+from agentprm_dagster.core.dialogue import Format, Message, conversation, restated_prompt
+from agentprm_dagster.core.parsing import parse_answer
+from agentprm_dagster.core.stage import Monitor
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.training.candidates import Trunk
+from agentprm_dagster.training.monitoring import watch
+from agentprm_dagster.training.optimizers import build_optimizer
+
+Reward = Callable[..., list[float]]
+
+
+def train_with_trl(
+    model: PreTrainedModel,
+    prm: PreTrainedModel,
+    chat: Chat,
+    trunks: Sequence[Trunk],
+    dialogue: Format,
+    settings: Improvement,
+    *,
+    seed: int,
+    monitor: Monitor,
+) -> list[dict[str, float]]:
+    """Trains in place on the trunks' states; the numbers of every step, named as those of `policy_improvement`."""
+    with TemporaryDirectory() as folder:
+        trainer = build_trainer(model, prm, chat, prompts(trunks, dialogue), settings, seed=seed, folder=folder)
+        history = _History(settings)
+        trainer.add_callback(history)
+        watch(trainer, monitor)
+        trainer.train()
+    return history.steps
+
+
+def build_trainer(
+    model: PreTrainedModel,
+    prm: PreTrainedModel,
+    chat: Chat,
+    states: Sequence[list[Message]],
+    settings: Improvement,
+    *,
+    seed: int,
+    folder: str,
+) -> OnlineDPOTrainer:
+    """TRL's trainer with the PRM as its reward; the reference is the model as it is now."""
+    end = chat.end
+    args = OnlineDPOConfig(
+        output_dir=folder,
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.states_per_step,
+        beta=[settings.beta],
+        temperature=settings.temperature,
+        max_new_tokens=settings.max_new_tokens,
+        max_length=model.config.max_position_embeddings,
+        generation_kwargs={"suppress_tokens": [token for token in chat.tokenizer.all_special_ids if token != end]},
+        lr_scheduler_type="cosine",
+        warmup_steps=settings.warmup_ratio,
+        max_grad_norm=1.0,
+        gradient_checkpointing=False,
+        bf16=False,
+        seed=seed,
+        logging_steps=1,
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+    )
+    return OnlineDPOTrainer(
+        model=model,
+        reward_funcs=prm_reward(prm.eval(), chat),
+        args=args,
+        train_dataset=datasets.Dataset.from_list([{"prompt": state} for state in states]),
+        processing_class=chat.tokenizer,
+        optimizers=(build_optimizer(model, settings.optimizer, learning_rate=settings.learning_rate), None),
+    )
+
+
+def prompts(trunks: Sequence[Trunk], dialogue: Format) -> list[list[Message]]:
+    """The messages of every state, up to where the answer begins."""
+    states = []
+    for trunk in trunks:
+        for turn in trunk.turns:
+            episode = trunk.episode
+            first, before = episode.first_observation, episode.turns[:turn]
+            if dialogue == "restated":
+                states.append(restated_prompt(first, before, episode.turns[turn].candidates))
+            else:
+                states.append(conversation(first, before, last_observation=True))
+    return states
+
+
+def prm_reward(prm: PreTrainedModel, chat: Chat) -> Reward:
+    """The PRM's value, in [0, 1], at the end of an answer; 0 where the answer is not in the agreed form."""
+
+    @torch.no_grad()
+    def reward(prompts: Sequence[list[Message]], completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float]:
+        answers = [_until_end(ids, chat) for ids in completion_ids]
+        read = [
+            torch.tensor([*chat.prompt(prompt), *ids, chat.end]) for prompt, ids in zip(prompts, answers, strict=True)
+        ]
+        last = torch.tensor([len(ids) - 1 for ids in read])
+        # Padded at the ends, where no real token looks.
+        hidden = prm.base_model(input_ids=pad_sequence(read, batch_first=True), use_cache=False).last_hidden_state
+        values = prm.score(hidden[torch.arange(len(read)), last]).squeeze(-1).sigmoid().tolist()
+        parsed = [parse_answer(chat.decode(ids)).parsed for ids in answers]
+        return [value if is_parsed else 0.0 for value, is_parsed in zip(values, parsed, strict=True)]
+
+    return reward
+
+
+def _until_end(ids: Sequence[int], chat: Chat) -> list[int]:
+    """An answer's tokens, without its end token and the padding behind it."""
+    answer = list(ids)
+    return answer[: answer.index(chat.end)] if chat.end in answer else answer
+
+
+class _History(TrainerCallback):
+    """What TRL logs of every step, in our names."""
+
+    def __init__(self, settings: Improvement) -> None:
+        self._settings = settings
+        self.steps: list[dict[str, float]] = []
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        if not logs or "objective/scores" not in logs:
+            return
+        self.steps.append(
+            {
+                "value": logs["objective/scores"],
+                # TRL's own "objective/kl" counts padding too; these are sums over the answers' tokens.
+                "kl": (logs["rewards/chosen"] + logs["rewards/rejected"]) / (2 * self._settings.beta),
+                "states_with_pair": 1.0,
+                "pairs": float(self._settings.states_per_step),
+                "loss": logs["loss"],
+                "pair_accuracy": logs["rewards/accuracies"],
+                "gap": logs["objective/scores_margin"],
+            }
+        )
