@@ -181,7 +181,7 @@ class Improvement(Section):
     """Whose states are improved on: all rollouts', or those of games that the PRM was not fitted on
     (`targets.held_out_games`). On the others its values fit returns that it has seen, luck included."""
     trainer: Literal["agentprm", "trl"] = "agentprm"
-    """Our loop, which reads an episode once for all its states and answers, or TRL's OnlineDPOTrainer: the same loss."""
+    """Our loop, which reads an episode once for all its states and answers, or TRL's OnlineDPOTrainer."""
     steps: Positive = 150
     states_per_step: Positive = 192
     states_per_episode: Positive = 8

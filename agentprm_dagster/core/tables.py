@@ -108,4 +108,4 @@ def _turns(path: Path) -> Iterator[tuple[str, Turn]]:
         for batch in table.iter_batches():
             columns = [batch.column(name).to_pylist() for name in _TURNS.names]
             for episode_id, _, *said, candidates in zip(*columns, strict=True):
-                yield episode_id, Turn(*said, candidates=tuple(candidates))
+                yield episode_id, Turn(*said, tuple(candidates))

@@ -1,8 +1,8 @@
 """Policy improvement by TRL's own OnlineDPOTrainer (`improvement.trainer: trl`).
 
-The same loss on the same pairs as `policy_improvement`, which shares the episode between its states and answers; here
-every answer's whole conversation is read for itself: drawn by `generate`, read by the PRM, the policy and its reference.
-TRL draws two answers a state and trains on ties as well.
+The same loss on the same pairs as `policy_improvement`, which shares an episode between its states and answers. Here
+every answer's whole conversation is read for itself: by `generate`, the PRM, the policy and its reference. TRL draws two
+answers a state and trains on ties as well.
 """
 
 from collections.abc import Callable, Iterator, Sequence
