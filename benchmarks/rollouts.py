@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agentprm_dagster.config import Model
 from agentprm_dagster.core.rollout import play, whole_episodes
@@ -54,9 +54,9 @@ def sweeps() -> list[Row]:
     """Ours alone over the number of games, of turns and of slots, and over the size of the model."""
     model, tokenizer = checkpoints.load_policy(policy()), checkpoints.load_tokenizer(policy())
     sized = [
-        (f"hidden size {hidden}, {layers} layers, untrained", build_model(Model(hidden_size=hidden, layers=layers, intermediate_size=5 * hidden // 2), tokenizer, seed=0))
+        (f"hidden size {hidden}, {layers} layers, untrained", _untrained(hidden, layers, tokenizer))
         for hidden, layers in ((64, 2), (128, 4), (256, 4))
-    ]  # fmt: skip
+    ]
     trials = [
         *((f"{count} games", model, {"games": count}) for count in (8, 64, 256)),
         *((f"{turns} turns", model, {"turns": turns}) for turns in (10, 50)),
@@ -70,6 +70,11 @@ def sweeps() -> list[Row]:
             compare(name, "decisions/s", lambda p=player, g=games, h=how: decisions(rollouts(p, g, **h)), runs=3)
         )
     return rows
+
+
+def _untrained(hidden: int, layers: int, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    sizes = Model(hidden_size=hidden, layers=layers, intermediate_size=5 * hidden // 2)
+    return build_model(sizes, tokenizer, seed=0)
 
 
 def rollouts(

@@ -107,5 +107,6 @@ def _turns(path: Path) -> Iterator[tuple[str, Turn]]:
     with pq.ParquetFile(path) as table:
         for batch in table.iter_batches():
             columns = [batch.column(name).to_pylist() for name in _TURNS.names]
-            for episode_id, _, *said, candidates in zip(*columns, strict=True):
-                yield episode_id, Turn(*said, tuple(candidates))
+            columns[-1] = list(map(tuple, columns[-1]))  # the candidates
+            for episode_id, _, *said in zip(*columns, strict=True):
+                yield episode_id, Turn(*said)

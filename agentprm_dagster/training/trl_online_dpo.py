@@ -1,11 +1,11 @@
 """Policy improvement by TRL's own OnlineDPOTrainer (`improvement.trainer: trl`).
 
 The same loss on the same pairs as `policy_improvement`, which shares an episode between its states and answers. Here
-every answer's whole conversation is read for itself: by `generate`, the PRM, the policy and its reference. TRL draws two
-answers a state and trains on ties as well.
+every answer's whole conversation is read for itself, by `generate`, the PRM, the policy and its reference. TRL draws
+two answers a state and trains on ties as well.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from tempfile import TemporaryDirectory
 from typing import Any
 
