@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from agentprm_dagster.catalog import ExperimentError, read_experiment
 from agentprm_dagster.config import Experiment, Improvement
-from agentprm_dagster.core.dialogue import Format, Message
+from agentprm_dagster.core.dialogue import Format
 from agentprm_dagster.core.stage import SilentMonitor
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
