@@ -57,6 +57,14 @@ def report(experiment: ExperimentName, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def costs(experiment: ExperimentName, as_json: AsJson = False) -> None:
+    """Print what every stage took: seconds, tokens, decisions."""
+    from agentprm_dagster.commands.costs import print_costs
+
+    print_costs(experiment, as_json=as_json)
+
+
+@app.command()
 def evaluate(
     experiment: ExperimentName,
     iteration: Iteration,

@@ -8,6 +8,7 @@ import dagster as dg
 from agentprm_dagster.core.evaluation import evaluation_report
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.tables import write_episodes
+from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
 from agentprm_dagster.resources.evaluations import EVALUATION, Trial
 from agentprm_dagster.resources.inference import InferenceResource
@@ -42,12 +43,13 @@ def eval_report(
 
     def evaluate(out: Path, monitor: Monitor) -> StageReport:
         played = inference.play(stage.experiment, [trial.task for trial in trials], monitor)
-        for trial, episodes in zip(trials, played, strict=True):
+        for trial, one in zip(trials, played, strict=True):
             (out / trial.name).mkdir()
-            write_episodes(episodes, out / trial.name)
-        rows = [trial.row(episodes) for trial, episodes in zip(trials, played, strict=True)]
+            write_episodes(one.episodes, out / trial.name)
+        rows = [trial.row(one.episodes) for trial, one in zip(trials, played, strict=True)]
         (out / EVALUATION).write_text(json.dumps(rows, indent=2), encoding="utf-8")
-        return evaluation_report(rows, {split: len(refs) for split, refs in games.items()})
+        usage = sum((one.usage for one in played), Usage())
+        return evaluation_report(rows, {split: len(refs) for split, refs in games.items()}, usage)
 
     return stage.make(
         evaluate,

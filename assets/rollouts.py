@@ -31,10 +31,11 @@ def rollouts(
     games = stage.games.explored(stage.experiment, settings.games, stage.seed)
 
     def collect(out: Path, monitor: Monitor) -> StageReport:
-        episodes = inference.rollouts(policy.path, stage.experiment, games, seed=stage.seed, monitor=monitor)
-        write_episodes(episodes, out)
+        played = inference.rollouts(policy.path, stage.experiment, games, seed=stage.seed, monitor=monitor)
+        write_episodes(played.episodes, out)
         return rollouts_report(
-            episodes,
+            played.episodes,
+            played.usage,
             max_parse_failures=limits.max_parse_failures,
             min_wins=limits.min_wins,
             min_losses=limits.min_losses,

@@ -9,9 +9,8 @@ import dagster as dg
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.stage import Monitor
-from agentprm_dagster.core.types import Episode
 from agentprm_dagster.envs.games import GameRef
-from agentprm_dagster.inference.pool import Task, play_in_processes
+from agentprm_dagster.inference.pool import Played, Task, play_in_processes
 from agentprm_dagster.inference.worker import Player
 
 
@@ -23,14 +22,14 @@ class InferenceResource(dg.ConfigurableResource):
 
     def rollouts(
         self, checkpoint: Path, experiment: Experiment, games: Sequence[GameRef], *, seed: int, monitor: Monitor
-    ) -> list[Episode]:
+    ) -> Played:
         """Everything that one iteration rolls out."""
         player = Player(checkpoint, experiment.dialogue.format, experiment.rollouts)
-        (episodes,) = self.play(experiment, [Task("", player, tuple(games), seed)], monitor)
-        return episodes
+        (played,) = self.play(experiment, [Task("", player, tuple(games), seed)], monitor)
+        return played
 
-    def play(self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor) -> list[list[Episode]]:
-        """The episodes of every task; the same whatever the number of processes."""
+    def play(self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor) -> list[Played]:
+        """What came of every task; the same whatever the number of processes."""
         cores, embedded = len(os.sched_getaffinity(0)), experiment.model.name == "embedded"
         with TemporaryDirectory() as scratch:
             return play_in_processes(

@@ -2,12 +2,13 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import dagster as dg
 
 from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.costs import Cost, markdown
 
 PAGE = "page.md"
 """The file of every artifact that a person reads first."""
@@ -20,8 +21,11 @@ def gates(asset: str, *names: str) -> list[dg.AssetCheckSpec]:
     return [dg.AssetCheckSpec(name, asset=asset, blocking=True) for name in names]
 
 
-def materialization(artifact: Artifact, mlflow_url: str | None) -> dg.MaterializeResult:
-    """The event of an artifact, whether it was made now or before; its digest is the data version."""
+def materialization(artifact: Artifact, mlflow_url: str | None, ledger: Sequence[Cost]) -> dg.MaterializeResult:
+    """The event of an artifact, whether it was made now or before; its digest is the data version.
+
+    `ledger` is what it and all that it was made from took.
+    """
     made = artifact.manifest
     links = {"mlflow": dg.MetadataValue.url(mlflow_url)} if mlflow_url else {}
     return dg.MaterializeResult(
@@ -31,6 +35,7 @@ def materialization(artifact: Artifact, mlflow_url: str | None) -> dg.Materializ
             "path": dg.MetadataValue.path(artifact.uri),
             "made_from": dg.MetadataValue.md(_made_from(artifact)),
             "seconds": made.seconds,
+            "cost": dg.MetadataValue.md(markdown(ledger)),
             **links,
         },
         check_results=list(_verdicts(artifact)),

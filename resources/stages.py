@@ -16,6 +16,7 @@ from agentprm_dagster.envs.games import GameRef, games_digest
 from agentprm_dagster.iterations import announce
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.code import current_code
+from agentprm_dagster.provenance.costs import costs, with_ancestors
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.manifest import Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
@@ -115,7 +116,8 @@ class Stage:
             announce(
                 self.context.instance, self.store, self.experiment.name, announces, artifact, self.context.log_event
             )
-        return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id))
+        ledger = costs(with_ancestors(self.store, artifact))
+        return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id), ledger)
 
     def _conclude(self, artifact: Artifact, *, made_before: bool) -> None:
         made = artifact.manifest

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.envs.game_file import Game
 from agentprm_dagster.envs.playable import PlayableGame
 
@@ -19,6 +20,7 @@ class Scripted:
 
     decide: Decide
     slots: int = 4
+    usage: Usage = field(default_factory=Usage)
     busy: list[int] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
     conversations: dict[int, tuple[str, list[Turn], Observation]] = field(default_factory=dict)

@@ -43,8 +43,8 @@ def evaluate_policy(
     trial = Trial(experiment, iteration, policy.path, prm, split, games, max_steps, best_of, seed)
     monitor = StageMonitor("evaluate", _log.debug, SilentMonitor())
     with progress_bars():
-        (episodes,) = InferenceResource().play(experiment, [trial.task], monitor)
-    print_rows([trial.row(episodes)], as_json=as_json)
+        (played,) = InferenceResource().play(experiment, [trial.task], monitor)
+    print_rows([trial.row(played.episodes)], as_json=as_json)
 
 
 def _games_in(root: Path, split: EvaluationSplit) -> tuple[GameRef, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from agentprm_dagster.core.stage import Gate, StageReport
 from agentprm_dagster.core.types import TASK_TYPES, Episode
+from agentprm_dagster.core.usage import Usage
 
 Z = 1.959964
 """The normal quantile of a two-sided 95% interval."""
@@ -69,7 +70,7 @@ def evaluation_row(
     }
 
 
-def evaluation_report(rows: Sequence[Mapping[str, Any]], games: Mapping[str, int]) -> StageReport:
+def evaluation_report(rows: Sequence[Mapping[str, Any]], games: Mapping[str, int], usage: Usage) -> StageReport:
     """Success of every row; a gate on every game of every split having been played once, `games` telling how many."""
     short = [
         f"{row['n']} of {games[row['split']]} of {row['split']}" for row in rows if row["n"] != games[row["split"]]
@@ -87,4 +88,5 @@ def evaluation_report(rows: Sequence[Mapping[str, Any]], games: Mapping[str, int
         for row in rows
     ]
     head = "| split | policy | best of | n | success | 95% interval | actions |\n|---|---|---|---|---|---|---|"
-    return StageReport(metrics, (gate,), "\n".join([head, *lines]))
+    decisions = round(sum(row["n"] * row["mean_actions"] for row in rows))
+    return StageReport({**metrics, "decisions": decisions, **usage.metrics()}, (gate,), "\n".join([head, *lines]))

@@ -16,6 +16,7 @@ import numpy as np
 from agentprm_dagster.core.parsing import parse_answer
 from agentprm_dagster.core.stage import Gate, Monitor, PartMonitor, StageReport
 from agentprm_dagster.core.types import Episode, Observation, SnapshotEnvironment, TaskType, Turn
+from agentprm_dagster.core.usage import Usage
 
 
 class Playable(Protocol):
@@ -37,6 +38,8 @@ class Agent(Protocol):
     """Answers in several conversations at once, each held in a slot."""
 
     slots: int
+    usage: Usage
+    """What it has taken so far; whoever plays adds the environment's time."""
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         """Opens a conversation in a slot, at the state after `turns`, where `observation` was seen last."""
@@ -149,7 +152,7 @@ def play(
     An episode that does the same thing with the same reply for the `patience`-th time is over, and lost.
     `keep_candidates` records the admissible commands of every state, for dialogues that list them.
     """
-    waiting = (_open(start, keep_candidates=keep_candidates) for start in starts)
+    waiting = _opened(starts, agent.usage, keep_candidates)
     active: dict[int, _Play] = {}
     finished: list[Episode] = []
     limits = (max_steps, patience)
@@ -159,7 +162,8 @@ def play(
         slots = sorted(active)
         for slot, response in zip(slots, agent.act(slots), strict=True):
             game = active[slot]
-            turn = game.answer(response)
+            with agent.usage.environment():
+                turn = game.answer(response)
             if game.over(*limits):
                 finished.append(active.pop(slot).episode())
                 _fill(agent, slot, active, waiting, finished, limits)
@@ -167,6 +171,13 @@ def play(
                 agent.observe(slot, turn, game.observation)
         monitor.progress(len(finished), total, "episodes")
     return sorted(finished, key=lambda episode: episode.episode_id)
+
+
+def _opened(starts: Iterable[Start], usage: Usage, keep_candidates: bool) -> Iterator[_Play]:
+    for start in starts:
+        with usage.environment():
+            opened = _open(start, keep_candidates=keep_candidates)
+        yield opened
 
 
 def _fill(
@@ -290,7 +301,7 @@ def collect_rollouts(
 
 
 def rollouts_report(
-    episodes: Sequence[Episode], *, max_parse_failures: float, min_wins: int, min_losses: int
+    episodes: Sequence[Episode], usage: Usage, *, max_parse_failures: float, min_wins: int, min_losses: int
 ) -> StageReport:
     """Counts of everything that was played; gates on parse failures and on both outcomes being there."""
     whole = [episode for episode in episodes if episode.parent is None]
@@ -325,7 +336,8 @@ def rollouts_report(
             min(wins, losses),
         ),
     )
-    return StageReport(metrics, gates, _preview(episodes, metrics))
+    # The page is part of the artifact, which is the same from the same seed: times are not.
+    return StageReport({**metrics, **usage.metrics()}, gates, _preview(episodes, metrics))
 
 
 def _preview(episodes: Sequence[Episode], metrics: dict[str, float]) -> str:

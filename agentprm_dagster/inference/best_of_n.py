@@ -53,7 +53,9 @@ class BestOfN(Policy):
     def act(self, slots: Sequence[int]) -> list[str]:
         """Samples N answers for each slot and keeps the one that ranks first."""
         sampled = self._draw(slots, self.n, self.temperature)
+        before = self.judge.cache.tokens_read
         choice = self.judge.choose(slots, sampled, self.chat.end)
+        self.usage.tokens_read += self.judge.cache.tokens_read - before + sampled.count()
         self._keep(slots, sampled, choice)
         return [self.chat.decode(answers[c]) for answers, c in zip(sampled.tokens, choice, strict=True)]
 

@@ -7,6 +7,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agentprm_dagster.core.dialogue import Format
 from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.inference.conversations import Conversations
 from agentprm_dagster.inference.sampling import Sampled, Sampler
 from agentprm_dagster.inference.slots import SlotModel
@@ -30,7 +31,7 @@ class Policy:
     ) -> None:
         use_grouped_attention(model)
         self.model = model.eval()
-        self.slots = slots
+        self.slots, self.usage = slots, Usage()
         self.temperature, self.max_new_tokens = temperature, max_new_tokens
         self.chat = Chat(tokenizer)
         self.conversations = Conversations(self.chat, dialogue)
@@ -61,8 +62,9 @@ class Policy:
         return [[self.chat.decode(ids) for ids in answers] for answers in sampled.tokens]
 
     def _draw(self, slots: Sequence[int], candidates: int, temperature: float) -> Sampled:
+        before = self.cache.tokens_read
         hidden = read_pending(self.cache, self.conversations, slots)
-        return self.sampler.draw(
+        sampled = self.sampler.draw(
             slots,
             hidden[:, None].expand(-1, candidates, -1),
             self.cache.lengths[list(slots)][:, None].expand(-1, candidates),
@@ -70,6 +72,9 @@ class Policy:
             max_new_tokens=self.max_new_tokens,
             generator=self.generator,
         )
+        self.usage.tokens_read += self.cache.tokens_read - before
+        self.usage.tokens_drawn += sampled.count()
+        return sampled
 
     def _keep(self, slots: Sequence[int], sampled: Sampled, choice: Sequence[int]) -> None:
         """Makes the chosen candidates part of the conversations."""

@@ -20,8 +20,9 @@ from typing import Any
 from agentprm_dagster.core.stage import Monitor
 from agentprm_dagster.core.tables import read_episodes
 from agentprm_dagster.core.types import Episode
+from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.envs.games import GameRef
-from agentprm_dagster.inference.worker import PLAYED, Player, Shard
+from agentprm_dagster.inference.worker import PLAYED, Player, Shard, read_usage
 
 SHARD_GAMES = 50
 """Most games of a shard: enough to keep the slots busy, few enough for several workers to share a split evenly."""
@@ -42,10 +43,18 @@ class Task:
     seed: int
 
 
+@dataclass(frozen=True)
+class Played:
+    """What came of a task."""
+
+    episodes: list[Episode]
+    usage: Usage
+
+
 def play_in_processes(
     tasks: Sequence[Task], *, processes: int, threads: int, scratch: Path, monitor: Monitor
-) -> list[list[Episode]]:
-    """The episodes of every task; `threads` are those of each process, `scratch` is an empty folder.
+) -> list[Played]:
+    """What came of every task; `threads` are those of each process, `scratch` is an empty folder.
 
     Raises:
         WorkerError: a worker failed; the message ends with what it said.
@@ -53,7 +62,12 @@ def play_in_processes(
     shards = [_shards(task, scratch / f"task{i}") for i, task in enumerate(tasks)]
     named = [(task.name, shard) for task, parts in zip(tasks, shards, strict=True) for shard in parts]
     _play(named, min(processes, len(named)), threads, scratch, monitor)
-    return [[episode for shard in parts for episode in read_episodes(shard.out)] for parts in shards]
+    return [_together(parts) for parts in shards]
+
+
+def _together(shards: Sequence[Shard]) -> Played:
+    episodes = [episode for shard in shards for episode in read_episodes(shard.out)]
+    return Played(episodes, sum((read_usage(shard.out) for shard in shards), Usage()))
 
 
 def _shards(task: Task, folder: Path) -> list[Shard]:

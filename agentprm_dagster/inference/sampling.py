@@ -22,6 +22,11 @@ class Sampled:
     scratch: torch.Tensor
     """(B, n, T) where in the cache each candidate's tokens lie."""
 
+    def count(self) -> int:
+        """How many tokens were drawn, end tokens included."""
+        answers = (len(ids) for row in self.tokens for ids in row)
+        return sum(answers) + sum(map(sum, self.finished))
+
 
 @dataclass(frozen=True, slots=True)
 class _Batch:

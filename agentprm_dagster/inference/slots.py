@@ -46,6 +46,8 @@ class SlotModel:
         self.trunk = trunk_of(model)
         self.slots, self.capacity = slots, capacity
         self.lengths = torch.zeros(slots, dtype=torch.long)
+        self.tokens_read = 0
+        """Tokens fed so far that were not in the memory already."""
         stores = 2 * model.config.num_hidden_layers * self.trunk.kv_heads
         weight = model.get_input_embeddings().weight.detach()
         self._memory = weight.new_zeros(slots, stores, capacity, self.trunk.width)
@@ -101,6 +103,7 @@ class SlotModel:
     ) -> Iterable[tuple[int, torch.Tensor]]:
         """Reads what is new to some slots, all in one pass; each member with its last hidden state."""
         parts = list(self._parts(slots, new, members))
+        self.tokens_read += sum(len(new[i]) for part in parts for i in part)
         segments = [self.segment([slots[i] for i in part], [new[i] for i in part]) for part in parts]
         for part, segment, hidden in zip(parts, segments, self.read(segments), strict=True):
             counts = torch.tensor([len(new[i]) for i in part])

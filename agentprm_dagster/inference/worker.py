@@ -24,6 +24,7 @@ from agentprm_dagster.core.rollout import Agent, Playable, collect_rollouts
 from agentprm_dagster.core.stage import Monitor
 from agentprm_dagster.core.tables import write_episodes
 from agentprm_dagster.core.types import Episode
+from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.envs.games import GameRef
 from agentprm_dagster.envs.playable import PlayableGame
 
@@ -71,6 +72,16 @@ class Shard:
 
 
 _SHARD = TypeAdapter(Shard)
+
+_USAGE = TypeAdapter(Usage)
+USAGE = "usage.json"
+"""The file beside a shard's episodes that says what they took."""
+
+
+def read_usage(folder: Path) -> Usage:
+    """What playing a shard took."""
+    return _USAGE.validate_json((folder / USAGE).read_bytes())
+
 
 PLAYED = "played"
 """What a worker says when the episodes of a shard are in their folder."""
@@ -165,6 +176,7 @@ def main(threads: int) -> None:
         episodes = play_shard(agent, games, shard.player, seed=shard.seed, monitor=_StdoutMonitor())
         shard.out.mkdir()
         write_episodes(episodes, shard.out)
+        (shard.out / USAGE).write_bytes(_USAGE.dump_json(agent.usage))
         _tell(PLAYED)
 
 

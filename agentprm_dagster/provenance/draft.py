@@ -20,7 +20,7 @@ class Draft:
         self.path = path
         self._recipe = recipe
         self._publish = publish
-        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._started = datetime.now(UTC).isoformat(timespec="microseconds")
         self._clock = monotonic()
 
     def commit(

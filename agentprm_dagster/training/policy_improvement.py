@@ -199,6 +199,7 @@ def _train(
         trees = CandidateTrees(batch, candidates)
         values = judge.values(batch, candidates, trees)
         numbers = _step(model, reference, trees, candidates, values, settings)
+        numbers["tokens"] = float(_tokens_read(batch, candidates, trees))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -207,6 +208,12 @@ def _train(
         if step % 10 == 9:
             monitor.metrics(numbers, step + 1)
         yield numbers
+
+
+def _tokens_read(trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> int:
+    """Tokens of one step: those sampling read and drew, and the trees, which policy, reference and PRM read."""
+    sampled = sum(len(trunk.ids) for trunk in trunks) + sum(len(each.ids) * each.draws for each in candidates)
+    return sampled + 3 * sum(map(len, trees.trees))
 
 
 def _batches(trunks: Sequence[Trunk], settings: Improvement, rng: random.Random) -> Iterator[list[Trunk]]:

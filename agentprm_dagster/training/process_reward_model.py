@@ -12,7 +12,7 @@ difference learning: Q(s, a) is the expectation of the value behind the reply).
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import nan
 from pathlib import Path
@@ -101,7 +101,7 @@ def train_prm(
     scored = targets.iloc[rows].assign(logit=answer, reply_logit=reply)
     constant = float(targets.loc[~targets["held_out"], "q"].mean())
     limits = experiment.gates
-    return prm_report(
+    report = prm_report(
         scored,
         constant=constant,
         train_loss=losses,
@@ -109,6 +109,12 @@ def train_prm(
         min_ordering=limits.min_ordering_accuracy,
         rank_by=experiment.improvement.rank_by,
     )
+    tokens = settings.epochs * _tokens(train) + _tokens(test)
+    return replace(report, metrics={**report.metrics, "tokens": tokens})
+
+
+def _tokens(examples: Sequence[Example]) -> int:
+    return sum(len(example.tree) for example in examples)
 
 
 def prm_examples(

@@ -43,16 +43,19 @@ def train_initial_policy(
     chat = Chat(tokenizer)
     dataset = sft_dataset(episodes, chat, experiment.dialogue.format)
     use_lean_layers(model)
+    tokens = experiment.sft.epochs * _tokens(dataset)
     if wandering:
         reading = experiment.sft.model_copy(update={"epochs": experiment.pretraining.epochs})
-        fit(model, tokenizer, reading_dataset(wandering, chat), reading, seed=seed, monitor=monitor)
+        read = reading_dataset(wandering, chat)
+        fit(model, tokenizer, read, reading, seed=seed, monitor=monitor)
+        tokens += reading.epochs * _tokens(read)
     result = fit(model, tokenizer, dataset, experiment.sft, seed=seed, monitor=monitor)
     checkpoints.save(model, tokenizer, out)
     metrics = {
         "train_loss": result["train_loss"],
         "steps": result["steps"],
         "episodes": len(dataset),
-        "tokens": sum(map(len, dataset["input_ids"])),
+        "tokens": tokens,
         "parameters": sum(p.numel() for p in model.parameters()),
         "vocabulary": len(tokenizer),
     }
@@ -109,6 +112,10 @@ def reading_dataset(episodes: Sequence[Episode], chat: Chat) -> datasets.Dataset
         opening = encoded.answers[0][0]
         rows.append({"input_ids": ids, "labels": [-100] * opening + ids[opening:]})
     return datasets.Dataset.from_list(rows)
+
+
+def _tokens(dataset: datasets.Dataset) -> int:
+    return sum(map(len, dataset["input_ids"]))
 
 
 def _encoded(chat: Chat, episode: Episode, dialogue: Format) -> Iterator[tuple[EncodedEpisode, Sequence[Turn]]]:

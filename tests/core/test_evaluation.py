@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from agentprm_dagster.core.evaluation import evaluation_report, evaluation_row, success, wilson_interval
 from agentprm_dagster.core.types import Episode, TaskType, Turn
+from agentprm_dagster.core.usage import Usage
 
 TURN = Turn(reason="", action="look", observation="", response="")
 
@@ -59,6 +60,6 @@ def test_a_row_by_hand() -> None:
 
 @pytest.mark.parametrize(("games", "passed"), [(3, True), (4, False)])
 def test_every_game_must_be_accounted_for(games: int, passed: bool) -> None:
-    (gate,) = evaluation_report([row()], {"valid_seen": games}).gates
+    (gate,) = evaluation_report([row()], {"valid_seen": games}, Usage()).gates
     assert gate.passed is passed
     assert ("3 of 4 of valid_seen" in gate.message) is not passed

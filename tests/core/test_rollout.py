@@ -20,6 +20,7 @@ from agentprm_dagster.core.rollout import (
 )
 from agentprm_dagster.core.stage import SilentMonitor
 from agentprm_dagster.core.types import Episode, Turn
+from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.envs.game_file import Game
 from agentprm_dagster.envs.playable import PlayableGame
 from scripted import Decide, Scripted, nonsense, wandering
@@ -54,7 +55,7 @@ def test_nonsense_is_counted_and_changes_nothing(household_games: list[PlayableG
     episodes = run(Scripted(nonsense), whole_episodes(household_games, 1), max_steps=3)
     expected = Turn("", "", "Nothing happens.", "Let me think about it.", parsed=False, admissible=False)
     assert all(episode.turns == (expected,) * 3 and not episode.won for episode in episodes)
-    report = rollouts_report(episodes, max_parse_failures=0.1, min_wins=1, min_losses=1)
+    report = rollouts_report(episodes, Usage(), max_parse_failures=0.1, min_wins=1, min_losses=1)
     assert (report.metrics["parse_failures"], report.metrics["inadmissible_actions"]) == (1.0, 1.0)
     assert [gate.passed for gate in report.gates] == [False, False]
     assert "100.0% of 36 answers were not in the agreed form" in report.gates[0].message
@@ -255,7 +256,9 @@ def test_the_report_by_hand(household_games: list[PlayableGame], knowing: Decide
     won = run(Scripted(knowing), whole_episodes(household_games[:2], 1))
     lost = run(Scripted(nonsense), whole_episodes(household_games[2:3], 1))
     branch = replace(won[0], episode_id="b", parent=won[0].episode_id, start=1, won=False)
-    report = rollouts_report([*won, *lost, branch], max_parse_failures=0.9, min_wins=2, min_losses=2)
+    report = rollouts_report(
+        [*won, *lost, branch], Usage(90, 10, 0.5), max_parse_failures=0.9, min_wins=2, min_losses=2
+    )
     turns = sum(len(episode.own_turns) for episode in [*won, *lost, branch])
     assert report.metrics == {
         "episodes": 4,
@@ -266,5 +269,9 @@ def test_the_report_by_hand(household_games: list[PlayableGame], knowing: Decide
         "mean_actions": pytest.approx(sum(len(episode.turns) for episode in [*won, *lost]) / 3),
         "parse_failures": pytest.approx(MAX_STEPS / turns),
         "inadmissible_actions": pytest.approx(MAX_STEPS / turns),
+        "tokens": 100,
+        "tokens_read": 90,
+        "tokens_drawn": 10,
+        "environment_seconds": 0.5,
     }
     assert all(gate.passed for gate in report.gates)

@@ -8,11 +8,10 @@ import pytest
 from agentprm_dagster.config import Rollouts
 from agentprm_dagster.core.rollout import collect_rollouts
 from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode
 from agentprm_dagster.envs.playable import PlayableGame
 from agentprm_dagster.inference import pool
 from agentprm_dagster.inference.best_of_n import BestOfN
-from agentprm_dagster.inference.pool import Task, WorkerError, play_in_processes
+from agentprm_dagster.inference.pool import Played, Task, WorkerError, play_in_processes
 from agentprm_dagster.inference.worker import Player, Shard, ready
 from agentprm_dagster.models import checkpoints
 
@@ -56,15 +55,22 @@ def tasks(
     ]
 
 
-def played(tasks: list[Task], processes: int, scratch: Path, monitor: Listening) -> list[list[Episode]]:
+def played(tasks: list[Task], processes: int, scratch: Path, monitor: Listening) -> list[Played]:
     scratch.mkdir()
     return play_in_processes(tasks, processes=processes, threads=1, scratch=scratch, monitor=monitor)
 
 
+def tokens(played: list[Played]) -> list[tuple[int, int]]:
+    return [(one.usage.tokens_read, one.usage.tokens_drawn) for one in played]
+
+
 def test_the_number_of_processes_does_not_change_what_is_played(tasks: list[Task], tmp_path: Path) -> None:
     monitor = Listening()
-    alone = played(tasks, 1, tmp_path / "alone", monitor)
-    assert alone == played(tasks, 2, tmp_path / "together", Listening())
+    by_one = played(tasks, 1, tmp_path / "alone", monitor)
+    by_two = played(tasks, 2, tmp_path / "together", Listening())
+    assert tokens(by_one) == tokens(by_two)
+    alone = [one.episodes for one in by_one]
+    assert alone == [one.episodes for one in by_two]
     assert [len(episodes) for episodes in alone[:2]] == [12, 12]
     assert len(alone[2]) > 24
     assert {episode.start > 0 for episode in alone[2]} == {True, False}
@@ -91,9 +97,10 @@ def test_a_player_reaches_the_worker_with_all_its_settings(
 def test_a_worker_plays_as_this_process_would(
     tasks: list[Task], household_games: list[PlayableGame], tmp_path: Path
 ) -> None:
-    (episodes,) = played(tasks[:1], 2, tmp_path / "scratch", Listening())
+    (there,) = played(tasks[:1], 2, tmp_path / "scratch", Listening())
+    agent = ready(tasks[0].player, seed=9)
     here = collect_rollouts(
-        ready(tasks[0].player, seed=9),
+        agent,
         household_games,
         per_game=1,
         max_steps=5,
@@ -105,7 +112,11 @@ def test_a_worker_plays_as_this_process_would(
         seed=9,
         monitor=SilentMonitor(),
     )
-    assert episodes == here, "greedy: whatever the shards and the seed"
+    assert there.episodes == here, "greedy: whatever the shards and the seed"
+    drawn = sum(len(agent.chat.answer(turn.response)) for episode in here for turn in episode.turns)
+    assert there.usage.tokens_drawn == agent.usage.tokens_drawn
+    assert 0 < agent.usage.tokens_drawn <= drawn, "an answer that was cut has no end token"
+    assert agent.usage.environment_seconds > 0
 
 
 def test_shards_are_even_and_have_seeds_of_their_own(tasks: list[Task], tmp_path: Path) -> None:

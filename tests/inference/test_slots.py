@@ -77,3 +77,13 @@ def test_whatever_began_alike_is_as_if_read_alone(model: LlamaForCausalLM, data:
             for row, slot in enumerate(slots):
                 expected = model.base_model(torch.tensor([told[slot]])).last_hidden_state[0, -1]
                 torch.testing.assert_close(hidden[row], expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_only_what_is_read_counts(model: LlamaForCausalLM) -> None:
+    slots = SlotModel(model, slots=2, capacity=64)
+    slots.feed([0], [[*range(10)]])
+    slots.feed([1], [[*range(8), 20, 21, 22]])
+    assert slots.tokens_read == 10 + 3, "eight were taken over"
+    slots.feed([0, 1], [[1], [2, 3]])
+    assert slots.tokens_read == 16

@@ -1,0 +1,83 @@
+"""What artifacts cost to make: seconds, tokens and decisions as their stages counted them, from manifests alone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.lineage import LineageGraph
+from agentprm_dagster.provenance.manifest import Manifest
+from agentprm_dagster.provenance.store import ArtifactStore
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One artifact's; None where its stage does not count such a thing."""
+
+    stage: str
+    """`prm[2]`; `demonstrations`."""
+    seconds: float
+    """Wall-clock, when it was made; it costs nothing to find it made before."""
+    tokens: float | None
+    """Tokens that models read and drew, in training once a pass."""
+    decisions: float | None
+    """Turns that a policy played."""
+    environment_seconds: float | None
+    """Time inside the games, over all cores."""
+
+    @classmethod
+    def of(cls, made: Manifest) -> Self:
+        """What a manifest says."""
+        counted = made.metrics.get
+        name = f"{made.asset}[{made.iteration}]" if made.iteration else made.asset
+        played = counted("environment_seconds")
+        # Targets count decisions too, those of the rollouts.
+        decisions = None if played is None else counted("decisions")
+        return cls(name, made.seconds, counted("tokens"), decisions, played)
+
+
+def costs(artifacts: Iterable[Artifact]) -> list[Cost]:
+    """Each artifact's cost, in the order in which they were made."""
+    return [Cost.of(artifact.manifest) for artifact in sorted(artifacts, key=lambda each: each.manifest.started)]
+
+
+def with_ancestors(store: ArtifactStore, artifact: Artifact) -> list[Artifact]:
+    """An artifact and everything it was made from, as far as the store holds it."""
+    known = {each.version: each for each in store.artifacts()}
+    ancestors = LineageGraph(known.values()).reach(artifact.version, "upstream")
+    return [artifact, *(known[version] for version in ancestors if version in known)]
+
+
+def current_artifacts(store: ArtifactStore, experiment: str) -> list[Artifact]:
+    """The current version of everything that an experiment has made."""
+    made = {artifact.version: artifact for artifact in store.artifacts(experiment)}
+    slots = {version.slot for version in made}
+    heads = {store.head(slot.experiment, slot.asset, slot.iteration) for slot in slots}
+    return [made[version] for version in heads]
+
+
+def total(rows: Iterable[Cost]) -> Cost:
+    """The sum of all rows."""
+    rows = list(rows)
+
+    def over(name: str) -> float | None:
+        known = [value for row in rows if (value := getattr(row, name)) is not None]
+        return sum(known) if known else None
+
+    return Cost("all", over("seconds") or 0.0, over("tokens"), over("decisions"), over("environment_seconds"))
+
+
+def cells(row: Cost) -> tuple[str, ...]:
+    """A row as text, in the order of COLUMNS."""
+    numbers = (row.tokens, row.decisions, row.environment_seconds)
+    return row.stage, f"{row.seconds:,.1f}", *("" if number is None else f"{number:,.0f}" for number in numbers)
+
+
+COLUMNS = ("stage", "seconds", "tokens", "decisions", "seconds inside the games")
+
+
+def markdown(rows: Iterable[Cost]) -> str:
+    """The table, with the sum as its last line."""
+    rows = list(rows)
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *map(cells, [*rows, total(rows)])]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

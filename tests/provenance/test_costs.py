@@ -1,0 +1,42 @@
+"""The ledger says what the manifests say, of exactly what an artifact was made from."""
+
+from agentprm_dagster.provenance.costs import Cost, costs, current_artifacts, markdown, total, with_ancestors
+from agentprm_dagster.provenance.store import ArtifactStore
+
+
+def made(store: ArtifactStore, make_recipe, asset: str, inputs=(), *, seed: int = 0, **metrics: float):
+    recipe = make_recipe(asset, 1, tuple(each.as_input(each.manifest.asset) for each in inputs), seed=seed)
+    with store.draft(recipe) as draft:
+        (draft.path / "data.json").write_bytes(b"{}")
+        return draft.commit(metrics=metrics)
+
+
+PLAYED = {"tokens": 100.0, "decisions": 10.0, "environment_seconds": 0.5}
+
+
+def test_an_artifact_costs_what_it_was_made_from_as_well(store: ArtifactStore, make_recipe) -> None:
+    rollouts = made(store, make_recipe, "rollouts", **PLAYED)
+    unread = made(store, make_recipe, "rollouts", seed=1, **PLAYED)
+    targets = made(store, make_recipe, "mc_value_targets", [rollouts], decisions=10.0)
+    prm = made(store, make_recipe, "prm", [rollouts, targets], tokens=7.0)
+    rows = costs(with_ancestors(store, prm))
+    assert [(row.stage, row.tokens, row.decisions, row.environment_seconds) for row in rows] == [
+        ("rollouts[1]", 100, 10, 0.5),
+        ("mc_value_targets[1]", None, None, None),
+        ("prm[1]", 7, None, None),
+    ]
+    assert [row.seconds for row in rows] == [each.manifest.seconds for each in (rollouts, targets, prm)]
+    assert unread.version not in {each.version for each in with_ancestors(store, prm)}
+
+
+def test_the_sum_leaves_out_what_was_not_counted() -> None:
+    rows = [Cost("a", 1.0, 5.0, None, None), Cost("b", 2.5, None, None, 0.25), Cost("c", 0.5, 6.0, None, None)]
+    assert total(rows) == Cost("all", 4.0, 11.0, None, 0.25)
+    assert markdown(rows).splitlines()[-1] == "| all | 4.0 | 11 |  | 0 |"
+
+
+def test_only_current_versions_count(store: ArtifactStore, make_recipe) -> None:
+    made(store, make_recipe, "rollouts", **PLAYED)
+    again = made(store, make_recipe, "rollouts", seed=1, **PLAYED)
+    assert [each.version for each in current_artifacts(store, "smoke")] == [again.version]
+    assert current_artifacts(store, "another") == []
