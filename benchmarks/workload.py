@@ -12,12 +12,14 @@ from tempfile import mkdtemp
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.demonstrations import collect_demonstrations
+from agentprm_dagster.core.rollout import collect_rollouts
 from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Split
+from agentprm_dagster.core.types import Episode, Split
 from agentprm_dagster.envs.errors import GamesNotFoundError
 from agentprm_dagster.envs.games import GameRef, data_root, find_games
 from agentprm_dagster.envs.generate import generate_games
 from agentprm_dagster.envs.playable import PlayableGame
+from benchmarks.noisy_expert import NoisyExpert
 
 DEMONSTRATIONS = 600
 EXPERIMENT = Experiment.model_validate(
@@ -77,3 +79,22 @@ def policy() -> Path:
     )
     train_initial_policy(shown, (), EXPERIMENT, out, seed=0, monitor=SilentMonitor())
     return out
+
+
+@cache
+def noisy_rollouts(count: int) -> list[Episode]:
+    """Whole episodes of so many training games by an expert who errs, with branches: some won, some lost."""
+    played = playable("train", count)
+    return collect_rollouts(
+        NoisyExpert(played),
+        played,
+        per_game=1,
+        max_steps=30,
+        branch_states=3,
+        branch_actions=4,
+        branch_draws=4,
+        branch_continuations=1,
+        branch_temperature=1.0,
+        seed=0,
+        monitor=SilentMonitor(),
+    )

@@ -75,7 +75,7 @@ def improve_policy(
                 use_lean_layers(each)
             consequences = Consequences(chat, games) if settings.rank_by == "reply" else None
             judge = Judge(critic.eval(), chat, consequences)
-            history = list(_train(model, judge, chat, trunks, settings, seed=seed, monitor=monitor))
+            history = list(policy_steps(model, judge, chat, trunks, settings, seed=seed, monitor=monitor))
     checkpoints.save(model, tokenizer, out)
     return improvement_report(history, planned=settings.steps, max_kl=experiment.gates.max_kl)
 
@@ -165,7 +165,7 @@ def preferences(better: torch.Tensor, worse: torch.Tensor) -> torch.Tensor:
     return (reward[0] - reward[1]).sigmoid()
 
 
-def _train(
+def policy_steps(
     model: PreTrainedModel,
     judge: Judge,
     chat: Chat,
@@ -247,11 +247,12 @@ def _step(
     draws = torch.tensor([float(candidate.draws) for candidate in candidates])
     kl = (draws * trees.answer_sums(kl_divergence(tokens, reference_tokens))).sum() / draws.sum()
     pairs = ranked_pairs(candidates, values.tolist(), settings.min_gap, extremes=settings.labels == "hard")
+    states = len({candidate.state for candidate in candidates})
     numbers = {
         "value": float((draws * values).sum() / draws.sum()),
         "kl": float(kl.detach()),
-        "states_with_pair": len({candidates[pair.better].state for pair in pairs})
-        / len({candidate.state for candidate in candidates}),
+        "states": float(states),
+        "states_with_pair": len({candidates[pair.better].state for pair in pairs}) / states,
         "pairs": float(len(pairs)),
     }
     if not pairs:

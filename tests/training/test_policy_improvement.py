@@ -260,7 +260,7 @@ def improve(
         **{"steps": 15, "states_per_step": 24, "learning_rate": 3e-3, "min_gap": 1e-4, "max_new_tokens": 24, **settings}
     )
     judge: Any = SimpleNamespace(values=lambda _, __, trees: trees.values(critic).sigmoid())
-    numbers = policy_improvement._train(model, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor())
+    numbers = policy_improvement.policy_steps(model, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor())
     return model, list(numbers)
 
 
