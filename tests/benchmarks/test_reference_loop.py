@@ -1,0 +1,102 @@
+"""What the benchmarks compare does the same work: ours and its baseline give the same answers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from agentprm_dagster.core.rollout import play, whole_episodes
+from agentprm_dagster.core.stage import SilentMonitor
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.envs.playable import PlayableGame
+from agentprm_dagster.inference.policy import Policy
+from agentprm_dagster.inference.sampling import Sampled
+from agentprm_dagster.models import checkpoints
+from agentprm_dagster.training.candidates import Candidate, CandidateTrees, trunk_of
+from benchmarks.json_targets import targets_of_json, write_json
+from benchmarks.reference_loop import ReferenceLoop
+
+STEPS, NEW_TOKENS = 12, 16
+
+
+def policy(folder: Path, temperature: float) -> Policy:
+    return Policy(
+        checkpoints.load_policy(folder),
+        checkpoints.load_tokenizer(folder),
+        dialogue="append",
+        slots=5,
+        temperature=temperature,
+        max_new_tokens=NEW_TOKENS,
+        seed=0,
+    )
+
+
+def played(agent: Policy, games: list[PlayableGame]) -> list[Episode]:
+    starts = whole_episodes(games, 1)
+    return play(agent, starts, max_steps=STEPS, total=len(starts), monitor=SilentMonitor())
+
+
+def test_greedy_episodes_are_those_of_the_reference_loop(
+    taught_folder: Path, household_games: list[PlayableGame]
+) -> None:
+    model, tokenizer = checkpoints.load_policy(taught_folder), checkpoints.load_tokenizer(taught_folder)
+    reference = ReferenceLoop(model, tokenizer, STEPS, NEW_TOKENS, temperature=0.0)
+    assert played(policy(taught_folder, 0.0), household_games) == reference.play(household_games)
+
+
+def test_the_reference_loop_takes_the_answer_that_the_prm_likes_best(
+    taught_folder: Path, household_games: list[PlayableGame]
+) -> None:
+    prm = checkpoints.prm_from_policy(taught_folder, seed=0).eval()
+    loop = ReferenceLoop(
+        checkpoints.load_policy(taught_folder), checkpoints.load_tokenizer(taught_folder), 2, NEW_TOKENS, 1.0, prm, 3
+    )
+    torch.manual_seed(0)
+    prompts = [loop._render(game.environment().reset().text, []) for game in household_games[:2]]
+    tried = loop._generate([prompt for prompt in prompts for _ in range(3)])
+    values = [loop._values([prompts[i // 3] + answer + "<|end|>"]).item() for i, answer in enumerate(tried)]
+    torch.manual_seed(0)
+    best = [max(range(3), key=values[3 * i : 3 * i + 3].__getitem__) for i in range(2)]
+    assert loop._answer(prompts) == [tried[3 * i + best[i]] for i in range(2)]
+
+
+def test_what_the_engine_drew_is_as_likely_to_the_trainer(
+    taught_folder: Path, household_games: list[PlayableGame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stale weights, or a cache that went wrong anywhere along an episode, would show here."""
+    agent, games = policy(taught_folder, 0.8), household_games[:5]  # as many as slots, so that each keeps its own
+    drawn: dict[str, list[tuple[list[int], float]]] = {game.id: [] for game in games}
+    draw = agent._draw
+
+    def watched(slots: list[int], candidates: int, temperature: float) -> Sampled:
+        sampled = draw(slots, candidates, temperature)
+        for slot, (ids,), log_p in zip(slots, sampled.tokens, sampled.log_probabilities[:, 0].tolist(), strict=True):
+            drawn[games[slot].id].append(([*ids, agent.chat.end], log_p))
+        return sampled
+
+    monkeypatch.setattr(agent, "_draw", watched)
+    trainer, compared = checkpoints.load_policy(taught_folder).eval(), 0
+    for episode in played(agent, games):
+        for turn, (ids, log_p) in enumerate(drawn[episode.game]):
+            if agent.chat.answer(episode.turns[turn].response) != ids:
+                break  # the text reads as other tokens than were drawn: from here on, another conversation
+            if len(ids) > NEW_TOKENS:
+                break  # cut, and never asked for its end token
+            trunk = trunk_of(agent.chat, episode, [turn])
+            with torch.no_grad():
+                read = CandidateTrees([trunk], [Candidate((0, 0), tuple(ids), 1)]).log_probabilities(trainer)
+            assert float(read) == pytest.approx(log_p, abs=2e-4)
+            compared += 1
+    assert compared > 20
+
+
+def test_targets_are_those_of_a_dictionary(rollouts: list[Episode], tmp_path: Path) -> None:
+    from agentprm_dagster.core.targets import mc_value_targets
+
+    whole = [episode for episode in rollouts if episode.parent is None]
+    write_json(whole, tmp_path / "json")
+    expected = targets_of_json(tmp_path / "json", 0.9)
+    table = mc_value_targets(whole, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
+    pairs = table.drop_duplicates(["state", "action"])
+    assert len(pairs) == len(expected)
+    assert sorted(pairs["q"]) == pytest.approx(sorted(expected.values()))
