@@ -9,14 +9,14 @@ _WINDOW = 10
 """Steps at each end of the update over which its numbers are averaged."""
 
 
-_SUMS = ("pairs", "tokens")
+COUNTS = ("pairs", "states", "tokens")
 """What is added up over all steps."""
 
 
 def improvement_report(history: Sequence[Mapping[str, float]], *, planned: int, max_kl: float) -> StageReport:
     """Judges the numbers of every step; KL is in nats per answer, estimated from the policy's own draws."""
     first, last = _mean(history[:_WINDOW]), _mean(history[-_WINDOW:])
-    sums = {name: sum(step[name] for step in history) for name in _SUMS if name in history[0]}
+    sums = {name: sum(step[name] for step in history) for name in COUNTS if name in history[0]}
     finite = all(math.isfinite(value) for step in history for value in step.values())
     metrics = {
         "steps": float(len(history)),
@@ -47,7 +47,7 @@ def improvement_report(history: Sequence[Mapping[str, float]], *, planned: int, 
 
 
 def _mean(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: sum(step[name] for step in steps) / len(steps) for name in steps[0] if name not in _SUMS}
+    return {name: sum(step[name] for step in steps) / len(steps) for name in steps[0] if name not in COUNTS}
 
 
 def _preview(first: Mapping[str, float], last: Mapping[str, float]) -> str:

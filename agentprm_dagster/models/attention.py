@@ -48,6 +48,9 @@ def grouped_attention(
 
 def use_grouped_attention(model: PreTrainedModel) -> None:
     """Switches a loaded model to this attention; its checkpoint is not affected."""
-    AttentionInterface.register(GROUPED, grouped_attention)
-    AttentionMaskInterface.register(GROUPED, sdpa_mask)
     model.set_attn_implementation(GROUPED)
+
+
+# Here and not there: a model that was sent to another process has been switched already.
+AttentionInterface.register(GROUPED, grouped_attention)
+AttentionMaskInterface.register(GROUPED, sdpa_mask)

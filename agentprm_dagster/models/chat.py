@@ -39,6 +39,10 @@ class Chat:
         self._follow_up = lru_cache(maxsize=65536)(self._encode_follow_up)
         self._answer = lru_cache(maxsize=65536)(self._encode_answer)
 
+    def __reduce__(self) -> tuple[type["Chat"], tuple[PreTrainedTokenizerBase]]:
+        """Sent to another process as its tokenizer; what it remembers stays."""
+        return Chat, (self.tokenizer,)
+
     @cached_property
     def _frame(self) -> tuple[str, str]:
         """The template's text between an answer's end token and the next observation, and from there to the answer."""

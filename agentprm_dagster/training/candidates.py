@@ -64,11 +64,11 @@ class CandidateSampler:
     """Draws n answers in every state of a batch of trunks with a model whose weights may change in between."""
 
     def __init__(
-        self, model: PreTrainedModel, chat: Chat, trunks: Sequence[Trunk], *, rows: int, states: int, n: int, new: int
-    ):
-        widest = max(len(trunk.ids) for trunk in trunks) + states * n * new
+        self, model: PreTrainedModel, chat: Chat, *, longest: int, rows: int, states: int, n: int, new: int
+    ) -> None:
+        """For at most `rows` trunks of `states` states and `longest` tokens each; n answers of up to `new` tokens."""
         self.chat, self.n, self.new = chat, n, new
-        self.cache = SlotModel(model, slots=rows, capacity=widest)
+        self.cache = SlotModel(model, slots=rows, capacity=longest + states * n * new)
         banned = chat.tokenizer.all_special_ids
         self.sampler = Sampler(self.cache, model.get_output_embeddings(), end=chat.end, banned=banned)
 

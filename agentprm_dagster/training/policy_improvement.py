@@ -26,7 +26,7 @@ from torch.nn.functional import logsigmoid
 from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from agentprm_dagster.config import Experiment, Improvement
-from agentprm_dagster.core.improvement_report import improvement_report
+from agentprm_dagster.core.improvement_report import COUNTS, improvement_report
 from agentprm_dagster.core.parsing import parse_answer
 from agentprm_dagster.core.rollout import Playable
 from agentprm_dagster.core.stage import Monitor, StageReport
@@ -38,6 +38,7 @@ from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunks_of
 from agentprm_dagster.training.consequences import Consequences
 from agentprm_dagster.training.optimizers import build_optimizer
+from agentprm_dagster.training.shards import Numbers, Shards, Work, shards_of
 from agentprm_dagster.training.threads import training_threads
 
 VALUE_RANGE = (0.01, 0.99)
@@ -176,38 +177,71 @@ def policy_steps(
     monitor: Monitor,
 ) -> Iterator[dict[str, float]]:
     """Trains in place; the numbers of every step."""
-    reference = copy.deepcopy(model).eval().requires_grad_(False)
+    model.eval()  # no dropout: the log-probabilities compared are those of the policy that acts
+    reference = copy.deepcopy(model).requires_grad_(False)
     optimizer = build_optimizer(model, settings.optimizer, learning_rate=settings.learning_rate)
     warmup = round(settings.warmup_ratio * settings.steps)
     schedule = get_cosine_schedule_with_warmup(optimizer, warmup, settings.steps)
     batches = _batches(trunks, settings, random.Random(seed))
-    rows = max(settings.states_per_step // settings.states_per_episode, 1)
+    count, longest = shards_of(model), max(len(trunk.ids) for trunk in trunks)
+    arguments = (reference, judge, chat, settings, longest, seed)
+    planned = settings.steps * _rows(settings) * longest
+    with Shards(model, improvement_work, *arguments, tokens=planned) as shards:
+        for step in range(settings.steps):
+            batch = next(batches)
+            parts = [part for shard in range(count) if (part := batch[shard::count])]
+            numbers = _together(shards.backward(parts))
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+            monitor.progress(step + 1, settings.steps, "policy updates")
+            if step % 10 == 9:
+                monitor.metrics(numbers, step + 1)
+            yield numbers
+
+
+def improvement_work(
+    model: PreTrainedModel,
+    shard: int,
+    reference: PreTrainedModel,
+    judge: Judge,
+    chat: Chat,
+    settings: Improvement,
+    longest: int,
+    seed: int,
+) -> Work:
+    """From trunks to the loss of the answers that the model, as it is then, gives in their states."""
     sampler = CandidateSampler(
         model,
         chat,
-        trunks,
-        rows=rows,
+        longest=longest,
+        rows=_rows(settings),
         states=settings.states_per_episode,
         n=settings.candidates,
         new=settings.max_new_tokens,
     )
-    generator = torch.Generator().manual_seed(seed)
-    model.eval()  # no dropout: the log-probabilities compared are those of the policy that acts
-    for step in range(settings.steps):
-        batch = next(batches)
-        candidates = sampler.draw(batch, temperature=settings.temperature, generator=generator)
-        trees = CandidateTrees(batch, candidates)
-        values = judge.values(batch, candidates, trees)
-        numbers = _step(model, reference, trees, candidates, values, settings)
-        numbers["tokens"] = float(_tokens_read(batch, candidates, trees))
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
-        monitor.progress(step + 1, settings.steps, "policy updates")
-        if step % 10 == 9:
-            monitor.metrics(numbers, step + 1)
-        yield numbers
+    generator = torch.Generator().manual_seed(seed + shard)
+
+    def work(trunks: list[Trunk]) -> tuple[torch.Tensor | None, Numbers]:
+        candidates = sampler.draw(trunks, temperature=settings.temperature, generator=generator)
+        trees = CandidateTrees(trunks, candidates)
+        values = judge.values(trunks, candidates, trees)
+        loss, numbers = improvement_loss(model, reference, trees, candidates, values, settings)
+        return loss, {**numbers, "tokens": float(_tokens_read(trunks, candidates, trees))}
+
+    return work
+
+
+def _together(shards: Sequence[Numbers]) -> Numbers:
+    """A step's numbers: what is counted is added up, all else averaged."""
+    sums = {name: sum(said[name] for said in shards) for name in shards[0]}
+    return {name: value if name in COUNTS else value / len(shards) for name, value in sums.items()}
+
+
+def _rows(settings: Improvement) -> int:
+    """Episodes of a step."""
+    return max(settings.states_per_step // settings.states_per_episode, 1)
 
 
 def _tokens_read(trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> int:
@@ -218,7 +252,7 @@ def _tokens_read(trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees
 
 def _batches(trunks: Sequence[Trunk], settings: Improvement, rng: random.Random) -> Iterator[list[Trunk]]:
     """For ever: a few states each of several episodes, all episodes once before any twice."""
-    size = max(settings.states_per_step // settings.states_per_episode, 1)
+    size = _rows(settings)
     while True:
         shuffled = rng.sample(trunks, len(trunks))
         for first in range(0, len(shuffled), size):
@@ -231,15 +265,15 @@ def _some_states(trunk: Trunk, count: int, rng: random.Random) -> Trunk:
     return Trunk(trunk.ids[: states[-1]], states, trunk.episode, [trunk.turns[i] for i in chosen])
 
 
-def _step(
+def improvement_loss(
     model: PreTrainedModel,
     reference: PreTrainedModel,
     trees: CandidateTrees,
     candidates: Sequence[Candidate],
     values: torch.Tensor,
     settings: Improvement,
-) -> dict[str, float]:
-    """Gradients of one step, and what is to be watched: pairs, values, and how far the policy has gone."""
+) -> tuple[torch.Tensor | None, Numbers]:
+    """The loss, None without any pair, and what is to be watched: pairs, values, and how far the policy has gone."""
     with torch.no_grad():
         reference_tokens = trees.token_log_probabilities(reference)
     tokens = trees.token_log_probabilities(model)
@@ -257,7 +291,7 @@ def _step(
     }
     if not pairs:
         # At the reference the KL term alone is rounding noise, which Adam would blow up to whole steps.
-        return {**numbers, "loss": 0.0, "pair_accuracy": 0.0, "gap": 0.0}
+        return None, {**numbers, "loss": 0.0, "pair_accuracy": 0.0, "gap": 0.0}
     better = torch.tensor([pair.better for pair in pairs])
     worse = torch.tensor([pair.worse for pair in pairs])
     gap = values[better] - values[worse]
@@ -268,8 +302,7 @@ def _step(
     dpo = (weight * soft_dpo_loss(ratio[better], ratio[worse], settings.beta, preference)).sum() / weight.sum()
     likelihood = trees.answer_sums(trees.drawn(tokens))[better].mean()
     loss = dpo + settings.kl_weight * kl - settings.sft_weight * likelihood
-    loss.backward()
-    return {
+    return loss, {
         **numbers,
         "loss": float(loss.detach()),
         "pair_accuracy": float((ratio[better] > ratio[worse]).float().mean()),

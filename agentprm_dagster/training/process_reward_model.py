@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from math import nan
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pandas as pd
 import torch
@@ -37,6 +37,7 @@ from agentprm_dagster.models.token_tree import TokenTree, read_trees
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.monitoring import watch
 from agentprm_dagster.training.optimizers import build_optimizer
+from agentprm_dagster.training.shards import Numbers, Shards, Work, shards_of
 from agentprm_dagster.training.threads import training_threads
 
 
@@ -94,7 +95,8 @@ def train_prm(
     held_out = targets["held_out"].to_numpy()
     train = [example for example in examples if not held_out[example.rows[0]]]
     test = [example for example in examples if held_out[example.rows[0]]]
-    losses = fit(model, token_budget_batches(train, settings.batch_tokens, seed), settings, seed=seed, monitor=monitor)
+    batches = token_budget_batches(train, settings.batch_tokens // shards_of(model), seed)
+    losses = fit(model, batches, settings, seed=seed, monitor=monitor)
     answer, reply = predict(model, test, settings.batch_tokens)
     checkpoints.save(model, tokenizer, out)
     rows = [row for example in test for row in example.rows]
@@ -216,27 +218,34 @@ def _pair_index(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor
     return torch.tensor(first, dtype=torch.long), torch.tensor(second, dtype=torch.long)
 
 
+def prm_work(model: PreTrainedModel, shard: int, settings: Prm) -> Work:
+    """From (examples, how far training has come) to their loss."""
+
+    def work(part: tuple[list[Example], float]) -> tuple[torch.Tensor, Numbers]:
+        examples, progress = part
+        loss = prm_loss(read_decisions(model, examples), examples, settings, progress)
+        return loss, {"loss": float(loss.detach())}
+
+    return work
+
+
 class _PrmTrainer(Trainer):
-    """A Trainer whose dataset rows are whole batches of examples."""
+    """A Trainer whose dataset rows are whole steps: a batch of examples for every shard."""
 
-    def __init__(self, *args: Any, settings: Prm, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.settings = settings
+    shards: Shards
 
-    def compute_loss(
-        self,
-        model: PreTrainedModel,
-        inputs: dict[str, list[Example]],
-        return_outputs: bool = False,
-        num_items_in_batch: int | None = None,
+    def training_step(
+        self, model: PreTrainedModel, inputs: dict[str, list[list[Example]]], num_items_in_batch: int | None = None
     ) -> torch.Tensor:
-        examples = inputs["examples"]
         progress = self.state.global_step / self.state.max_steps
-        return prm_loss(read_decisions(model, examples), examples, self.settings, progress)
+        numbers = self.shards.backward([(examples, progress) for examples in inputs["batches"]])
+        return torch.tensor(fmean(said["loss"] for said in numbers))
 
 
 def fit(model: PreTrainedModel, batches: list[list[Example]], settings: Prm, *, seed: int, monitor: Monitor) -> float:
-    """Trains in place; the mean training loss."""
+    """Trains in place, a step on as many batches as there are shards; the mean training loss."""
+    count = shards_of(model)
+    steps = [batches[first : first + count] for first in range(0, len(batches), count)]
     with TemporaryDirectory() as folder:
         args = TrainingArguments(
             output_dir=folder,
@@ -256,13 +265,13 @@ def fit(model: PreTrainedModel, batches: list[list[Example]], settings: Prm, *, 
         trainer = _PrmTrainer(
             model=model,
             args=args,
-            train_dataset=batches,
-            data_collator=lambda rows: {"examples": rows[0]},
+            train_dataset=steps,
+            data_collator=lambda rows: {"batches": rows[0]},
             optimizers=(build_optimizer(model, settings.optimizer, learning_rate=settings.learning_rate), None),
-            settings=settings,
         )
         watch(trainer, monitor)
-        with training_threads(model):
+        planned = settings.epochs * sum(map(_tokens, batches))
+        with training_threads(model), Shards(model, prm_work, settings, tokens=planned) as trainer.shards:
             return float(trainer.train().training_loss)
 
 

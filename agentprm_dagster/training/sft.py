@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -23,6 +24,7 @@ from agentprm_dagster.models.lean_layers import SHAPE_STEP, use_lean_layers
 from agentprm_dagster.models.tokenizer import build_tokenizer
 from agentprm_dagster.training.monitoring import watch
 from agentprm_dagster.training.optimizers import build_optimizer
+from agentprm_dagster.training.shards import Numbers, Shards, Work, shards_of
 from agentprm_dagster.training.threads import training_threads
 
 
@@ -129,10 +131,28 @@ def _encoded(chat: Chat, episode: Episode, dialogue: Format) -> Iterator[tuple[E
 
 
 class AnswersTrainer(SFTTrainer):
-    """TRL's SFTTrainer, with logits for the learnt tokens alone.
+    """TRL's SFTTrainer, with logits for the learnt tokens alone, and every batch cut into shards.
 
-    TRL's own head does so where there is Triton; elsewhere it reads the vocabulary at every position of the row.
+    TRL's own head does the former where there is Triton; elsewhere it reads the vocabulary at every position of the
+    row.
     """
+
+    shards: Shards
+
+    def training_step(
+        self,
+        model: PreTrainedModel,
+        inputs: dict[str, torch.Tensor],
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """Leaves the gradient of the mean over all learnt tokens; that mean."""
+        if shards_of(model) == 1:
+            return super().training_step(model, inputs, num_items_in_batch)
+        parts = _cut(inputs, shards_of(model))
+        share = int((inputs["labels"][:, 1:] != -100).sum()) / len(parts)
+        numbers = self.shards.backward([(part, share) for part in parts])
+        self._note(inputs, {name: fmean(said[name] for said in numbers) for name in ("entropy", "mean_token_accuracy")})
+        return torch.tensor(fmean(said["loss"] for said in numbers))
 
     def compute_loss(
         self,
@@ -144,23 +164,52 @@ class AnswersTrainer(SFTTrainer):
         """The mean negative log-likelihood of the learnt tokens, in nats."""
         if return_outputs or inputs["input_ids"].is_cuda:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        share = (inputs["labels"][:, 1:] != -100).sum() if num_items_in_batch is None else num_items_in_batch
+        loss, told = answers_work(model)((inputs, share))
+        self._note(inputs, told)
+        return loss
+
+    def _note(self, inputs: dict[str, torch.Tensor], told: dict[str, float]) -> None:
+        """The numbers that TRL logs beside the loss."""
+        numbers = self._metrics["train" if self.model.training else "eval"]
+        for name in ("entropy", "mean_token_accuracy"):
+            numbers[name].append(told[name])
+        if self.model.training:
+            self._total_train_tokens += int(inputs["attention_mask"].sum())
+        numbers["num_tokens"] = [self._total_train_tokens]
+
+
+def answers_work(model: PreTrainedModel, shard: int = 0) -> Work:
+    """From (inputs, share) to the learnt tokens' summed negative log-likelihood over `share`, in nats."""
+
+    def work(part: tuple[dict[str, torch.Tensor], float]) -> tuple[torch.Tensor, Numbers]:
+        inputs, share = part
         # Rows are padded at their ends, where no real token looks.
         trunk = model.base_model(input_ids=inputs["input_ids"], use_cache=False)
         learnt = inputs["labels"][:, 1:] != -100
         labels = inputs["labels"][:, 1:][learnt]
         log_p = model.get_output_embeddings()(trunk.last_hidden_state[:, :-1][learnt]).float().log_softmax(-1)
-        self._note(log_p.detach(), labels, inputs)
-        loss = -log_p.gather(-1, labels[:, None]).sum()
-        return loss / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+        loss = -log_p.gather(-1, labels[:, None]).sum() / share
+        said = log_p.detach()
+        return loss, {
+            "loss": float(loss.detach()),
+            "entropy": float(-(said.exp() * said).sum(-1).mean()),
+            "mean_token_accuracy": float((said.argmax(-1) == labels).float().mean()),
+        }
 
-    def _note(self, log_p: torch.Tensor, labels: torch.Tensor, inputs: dict[str, torch.Tensor]) -> None:
-        """The numbers that TRL logs beside the loss."""
-        numbers = self._metrics["train" if self.model.training else "eval"]
-        numbers["entropy"].append(float(-(log_p.exp() * log_p).sum(-1).mean()))
-        numbers["mean_token_accuracy"].append(float((log_p.argmax(-1) == labels).float().mean()))
-        if self.model.training:
-            self._total_train_tokens += int(inputs["attention_mask"].sum())
-        numbers["num_tokens"] = [self._total_train_tokens]
+    return work
+
+
+def _cut(inputs: dict[str, torch.Tensor], count: int) -> list[dict[str, torch.Tensor]]:
+    """A batch's rows in at most so many parts, without the columns where all of a part is padding."""
+    parts = []
+    for mask, ids, labels in zip(
+        *(inputs[name].tensor_split(count) for name in ("attention_mask", "input_ids", "labels")), strict=True
+    ):
+        if len(ids):
+            width = -(-int(mask.sum(-1).max()) // SHAPE_STEP) * SHAPE_STEP
+            parts.append({"input_ids": ids[:, :width].clone(), "labels": labels[:, :width].clone()})
+    return parts
 
 
 def fit(
@@ -204,6 +253,7 @@ def fit(
             optimizers=(optimizer, None),
         )
         watch(trainer, monitor)
-        with training_threads(model):
+        planned = settings.epochs * _tokens(dataset)
+        with training_threads(model), Shards(model, answers_work, tokens=planned) as trainer.shards:
             outcome = trainer.train()
     return {"train_loss": outcome.training_loss, "steps": outcome.global_step}

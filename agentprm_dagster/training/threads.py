@@ -10,6 +10,11 @@ _SMALL = 5_000_000
 """Parameters below which operations are so short that a second thread costs more than it does."""
 
 
+def is_small(model: PreTrainedModel) -> bool:
+    """Whether a model is on a CPU and gains nothing from a second thread."""
+    return model.device.type == "cpu" and sum(parameter.numel() for parameter in model.parameters()) < _SMALL
+
+
 @contextmanager
 def training_threads(model: PreTrainedModel) -> Iterator[None]:
     """One thread for a small model on a CPU, torch's choice for any other.
@@ -17,7 +22,7 @@ def training_threads(model: PreTrainedModel) -> Iterator[None]:
     With one, the weights that come out do not depend on how many cores a machine has.
     """
     before = torch.get_num_threads()
-    if model.device.type == "cpu" and sum(parameter.numel() for parameter in model.parameters()) < _SMALL:
+    if is_small(model):
         torch.set_num_threads(1)
     try:
         yield

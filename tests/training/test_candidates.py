@@ -35,11 +35,15 @@ def trunks(chat: Chat, demonstrations: list[Episode]) -> list[Trunk]:
     return [trunk_of(chat, episode, range(len(episode.turns))) for episode in episodes]
 
 
+def longest(trunks: list[Trunk]) -> int:
+    return max(len(trunk.ids) for trunk in trunks)
+
+
 def draw(
     model: PreTrainedModel, chat: Chat, trunks: list[Trunk], *, n: int = 4, temperature: float = 1.0
 ) -> list[Candidate]:
     states = max(len(trunk.states) for trunk in trunks)
-    sampler = CandidateSampler(model, chat, trunks, rows=len(trunks), states=states, n=n, new=NEW)
+    sampler = CandidateSampler(model, chat, longest=longest(trunks), rows=len(trunks), states=states, n=n, new=NEW)
     return sampler.draw(trunks, temperature=temperature, generator=torch.Generator().manual_seed(0))
 
 
@@ -86,7 +90,7 @@ def test_drawing_again_with_other_weights_reads_again(chat: Chat, taught_folder:
     model = checkpoints.load_policy(taught_folder).eval()
     use_grouped_attention(model)
     states = max(len(trunk.states) for trunk in trunks)
-    sampler = CandidateSampler(model, chat, trunks, rows=len(trunks), states=states, n=2, new=NEW)
+    sampler = CandidateSampler(model, chat, longest=longest(trunks), rows=len(trunks), states=states, n=2, new=NEW)
 
     def greedy() -> list[Candidate]:
         return sampler.draw(trunks, temperature=0, generator=torch.Generator())

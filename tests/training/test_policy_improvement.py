@@ -208,7 +208,8 @@ def test_hard_labels_take_the_extremes_and_soft_ones_all_pairs(
     tried = [Candidate((0, 0), tuple(chat.answer(text)), draws) for text, draws in zip(said, (3, 1, 2), strict=True)]
     trees = CandidateTrees([all_of(chat, demonstrations[0])], tried)
     settings = Improvement(labels=labels, beta=0.5, kl_weight=0, min_gap=0.1)
-    numbers = policy_improvement._step(model, reference, trees, tried, torch.tensor([0.9, 0.5, 0.2]), settings)
+    values = torch.tensor([0.9, 0.5, 0.2])
+    _, numbers = policy_improvement.improvement_loss(model, reference, trees, tried, values, settings)
     with torch.no_grad():
         ratio = trees.log_probabilities(model) - trees.log_probabilities(reference)
     expected = sum(
@@ -268,7 +269,8 @@ def share_with(liked: int, model: PreTrainedModel, chat: Chat, episodes: list[Ep
     """How many of the answers drawn along some episodes hold a token."""
     trunks = [all_of(chat, episode) for episode in episodes]
     states = max(len(trunk.states) for trunk in trunks)
-    sampler = CandidateSampler(model, chat, trunks, rows=len(trunks), states=states, n=8, new=24)
+    longest = max(len(trunk.ids) for trunk in trunks)
+    sampler = CandidateSampler(model, chat, longest=longest, rows=len(trunks), states=states, n=8, new=24)
     drawn = sampler.draw(trunks, temperature=1.0, generator=torch.Generator().manual_seed(0))
     return sum(c.draws for c in drawn if liked in c.ids) / sum(c.draws for c in drawn)
 

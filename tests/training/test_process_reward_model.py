@@ -322,9 +322,9 @@ def test_bootstrapping_grows_with_the_steps_taken(
     monkeypatch.setattr("agentprm_dagster.training.process_reward_model.prm_loss", note)
     model = checkpoints.prm_from_policy(policy_folder, seed=0)
     use_grouped_attention(model)
-    some = examples(chat, rollouts, targets)[:2]
+    some = examples(chat, rollouts, targets)[:4]
     fit(model, [[one] for one in some], Prm(epochs=2), seed=0, monitor=SilentMonitor())
-    assert progress == [0.0, 0.25, 0.5, 0.75]
+    assert progress == [0.0, 0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75], "two batches a step"
 
 
 EXPERIMENT = Experiment(name="tiny", prm=Prm(epochs=30, learning_rate=1e-2, batch_tokens=4096))

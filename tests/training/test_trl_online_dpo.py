@@ -15,7 +15,7 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk, trunks_of
-from agentprm_dagster.training.policy_improvement import Judge, _step, improve_policy
+from agentprm_dagster.training.policy_improvement import Judge, improve_policy, improvement_loss
 from agentprm_dagster.training.trl_online_dpo import build_trainer, prompts
 
 ONLY = {"candidates": 2, "labels": "hard", "min_gap": 0, "kl_weight": 0}
@@ -73,7 +73,9 @@ def test_the_same_answers_give_the_same_loss_and_gradients(
     values = Judge(critic, chat).values(trunks, candidates, trees)
     pairs = values.view(-1, 2)
     assert (pairs[:, 0] != pairs[:, 1]).all(), "no ties, on which TRL trains and we do not"
-    ours = _step(policy, reference, trees, candidates, values, PLAN)
+    mine, ours = improvement_loss(policy, reference, trees, candidates, values, PLAN)
+    assert mine is not None
+    mine.backward()
     gradients = {name: parameter.grad.clone() for name, parameter in policy.named_parameters()}
     policy.zero_grad()
 

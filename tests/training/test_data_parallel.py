@@ -1,0 +1,90 @@
+"""The three trainings give the same weights to the last bit, whether or not their shards have their own processes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from agentprm_dagster.config import Improvement, Prm, Sft
+from agentprm_dagster.core.stage import SilentMonitor
+from agentprm_dagster.core.targets import mc_value_targets
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.envs.playable import PlayableGame
+from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.attention import use_grouped_attention
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.lean_layers import use_lean_layers
+from agentprm_dagster.training import process_reward_model, sft, shards
+from agentprm_dagster.training.candidates import trunks_of
+from agentprm_dagster.training.consequences import Consequences
+from agentprm_dagster.training.policy_improvement import Judge, contested_states, policy_steps
+
+Train = Callable[[], PreTrainedModel]
+
+
+@pytest.fixture(params=["sft", "prm", "policy improvement"])
+def train(
+    request: pytest.FixtureRequest,
+    taught_folder: Path,
+    demonstrations: list[Episode],
+    rollouts: list[Episode],
+    household_games: list[PlayableGame],
+) -> Train:
+    """One of the trainings, from its start."""
+    tokenizer = checkpoints.load_tokenizer(taught_folder)
+    chat = Chat(tokenizer)
+
+    def ready(model: PreTrainedModel) -> PreTrainedModel:
+        use_grouped_attention(model)
+        use_lean_layers(model)
+        return model
+
+    def fine_tune() -> PreTrainedModel:
+        model = ready(checkpoints.load_policy(taught_folder))
+        rows = sft.sft_dataset(demonstrations[:7], chat)
+        sft.fit(model, tokenizer, rows, Sft(epochs=1, batch_episodes=3), seed=0, monitor=SilentMonitor())
+        return model
+
+    def train_prm() -> PreTrainedModel:
+        model = ready(checkpoints.prm_from_policy(taught_folder, seed=0))
+        targets = mc_value_targets(rollouts, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
+        examples = process_reward_model.prm_examples(
+            chat, rollouts, targets, "append", branch_turns=1, read_replies=True
+        )
+        batches = process_reward_model.token_budget_batches(examples, 1500, seed=0)
+        process_reward_model.fit(model, batches, Prm(epochs=1), seed=0, monitor=SilentMonitor())
+        return model
+
+    def improve() -> PreTrainedModel:
+        model = ready(checkpoints.load_policy(taught_folder)).eval()
+        critic = ready(checkpoints.prm_from_policy(taught_folder, seed=1)).eval()
+        contested = contested_states(rollouts)
+        trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, "append")]
+        plan = Improvement(steps=2, states_per_step=12, states_per_episode=2, min_gap=0, rank_by="reply")
+        judge = Judge(critic, chat, Consequences(chat, {game.id: game for game in household_games}))
+        list(policy_steps(model, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor()))
+        return model
+
+    made: Train = {"sft": fine_tune, "prm": train_prm, "policy improvement": improve}[request.param]
+    return made
+
+
+def test_processes_do_not_change_a_bit(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "_WORTH_A_PROCESS", 0)
+    started: list[object] = []
+    begin = shards._Elsewhere.__init__
+
+    def counted(self: shards._Elsewhere, *arguments: object) -> None:
+        started.append(self)
+        begin(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(shards._Elsewhere, "__init__", counted)
+    made = {}
+    for number in (1, 2):
+        monkeypatch.setattr(shards, "cores", lambda number=number: number)
+        made[number] = train()
+        assert len(started) == number - 1
+    for (name, one), other in zip(made[1].named_parameters(), made[2].parameters(), strict=True):
+        assert torch.equal(one, other), name
