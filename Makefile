@@ -20,7 +20,7 @@ help:
 	@echo "make ui           Dagster and MLflow in the browser"
 	@echo "make test         all tests"
 	@echo "make lint types   ruff; mypy over the built wheel"
-	@echo "make bench        the fast engine against the stock one: parity and speed"
+	@echo "make bench        every stage against its baseline; the tables of docs/PERFORMANCE.md"
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) --version >/dev/null 2>&1 || { echo "$(PYTHON) not found: install Python 3.11, or name it: make PYTHON=..." >&2; exit 1; }
@@ -49,7 +49,7 @@ types: $(READY)
 	cd build/wheel/unpacked && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --package agentprm_dagster
 
 bench: $(READY)
-	$(BIN)/python benchmarks/parity.py
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from benchmarks.measure import report
 
-NAMES = ("environment", "rollouts", "sft", "prm", "improvement", "targets", "startup")
+NAMES = ("environment", "rollouts", "sft", "prm", "improvement", "shards", "targets", "startup")
 
 
 def main() -> None:

@@ -25,12 +25,13 @@ from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.optimizers import build_optimizer
 from agentprm_dagster.training.process_reward_model import Example, fit, predict, prm_examples, token_budget_batches
+from agentprm_dagster.training.shards import shards_of
 from benchmarks.limits import matmul_flops, token_flops
 from benchmarks.measure import RUNS, Row, summarise
 from benchmarks.workload import noisy_rollouts, policy
 
 GAMES = 40
-SETTINGS = Prm(epochs=2, learning_rate=2e-3, pairwise_weight=0, reply_weight=0)
+SETTINGS = Prm(epochs=2, learning_rate=2e-3, batch_tokens=2048, pairwise_weight=0, reply_weight=0)
 """Eq. 2 alone: what one sample a decision can learn from."""
 
 
@@ -75,6 +76,11 @@ def _prm(seed: int) -> PreTrainedModel:
     return checkpoints.prm_from_policy(policy(), seed=seed)
 
 
+def _batches(seed: int) -> list[list[Example]]:
+    train, _ = _data()
+    return token_budget_batches(train, SETTINGS.batch_tokens // shards_of(_prm(seed)), seed)
+
+
 def _count(examples: Sequence[Example]) -> int:
     return sum(len(example.ends) for example in examples)
 
@@ -90,7 +96,7 @@ def _in_one_pass(seed: int) -> tuple[float, float]:
     model = _prm(seed)
     use_grouped_attention(model)
     use_lean_layers(model)
-    batches = token_budget_batches(train, SETTINGS.batch_tokens, seed)
+    batches = _batches(seed)
     start = perf_counter()
     fit(model, batches, SETTINGS, seed=seed, monitor=SilentMonitor())
     speed = SETTINGS.epochs * _count(train) / (perf_counter() - start)
@@ -104,7 +110,7 @@ def _one_by_one(seed: int) -> tuple[float, float]:
     model = _prm(seed)
     model.config.problem_type = "multi_label_classification"  # soft labels: binary cross-entropy
     rows = [row for example in train for row in _rows(example)]
-    steps = len(token_budget_batches(train, SETTINGS.batch_tokens, seed))
+    steps = -(-len(_batches(seed)) // shards_of(model))
     with TemporaryDirectory() as folder:
         args = TrainingArguments(
             output_dir=folder,

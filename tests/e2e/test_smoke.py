@@ -77,6 +77,23 @@ def test_dagster_shows_what_the_command_line_made(home: Path) -> None:
             assert event
             assert event.asset_materialization
             assert (event.asset_materialization.tags or {})["dagster/data_version"] == heads[f"smoke/{asset}[2]"]
+            ledger = str(event.asset_materialization.metadata["cost"].value)
+            assert "| initial_policy |" in ledger
+            assert "| rollouts[1] |" in ledger
+
+
+def test_the_ledger_counts_every_stage(home: Path) -> None:
+    rows = {row["stage"]: row for row in json.loads(call(home, "costs", "smoke", "--json").stdout)}
+    made = ArtifactStore(home / "artifacts").artifacts()
+    assert {f"{each.version.asset}[{each.version.iteration}]".removesuffix("[0]") for each in made} == rows.keys()
+    for name in ("initial_policy", "prm[2]", "improved_policy[1]"):
+        assert rows[name]["tokens"] > 0
+        assert rows[name]["decisions"] is None
+    for name in ("rollouts[2]", "eval_report[1]"):
+        assert min(rows[name][key] for key in ("seconds", "tokens", "decisions", "environment_seconds")) > 0
+    printed = call(home, "costs", "smoke").stdout
+    assert "demonstrations" in printed
+    assert "all" in printed
 
 
 def test_mlflow_has_one_finished_run_an_artifact_and_the_checkpoints(home: Path) -> None:
