@@ -12,12 +12,13 @@ from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.stage import Gate, Monitor, StageReport
 from agentprm_dagster.core.types import Episode, Observation, Turn
+from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.envs.game_file import Game
 from agentprm_dagster.envs.household import Household
 from agentprm_dagster.envs.playable import PlayableGame
 from agentprm_dagster.home import games_folder
-from agentprm_dagster.inference.pool import Task
+from agentprm_dagster.inference.pool import Played, Task
 from agentprm_dagster.inference.worker import play_shard
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
@@ -66,20 +67,21 @@ def toy_trainers() -> dict[str, ModuleType]:
 class ToyInference(InferenceResource):
     """Agents that know every game's walkthrough and follow it as often as their skill says."""
 
-    def play(self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor) -> list[list[Episode]]:
+    def play(self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor) -> list[Played]:
         return [self._play(task, monitor) for task in tasks]
 
-    def _play(self, task: Task, monitor: Monitor) -> list[Episode]:
+    def _play(self, task: Task, monitor: Monitor) -> Played:
         player = task.player
         agent = ToyAgent(1 - (1 - _skill(player.policy)) ** player.best_of, player.how.slots, task.seed)
-        return play_shard(agent, list(map(PlayableGame, task.games)), player, seed=task.seed, monitor=monitor)
+        episodes = play_shard(agent, list(map(PlayableGame, task.games)), player, seed=task.seed, monitor=monitor)
+        return Played(episodes, agent.usage)
 
 
 class ToyAgent:
     """Decides at an episode's start whether it knows the way; if not, it looks around for ever."""
 
     def __init__(self, skill: float, slots: int, seed: int) -> None:
-        self.slots = slots
+        self.slots, self.usage = slots, Usage()
         self._skill = skill
         self._random = random.Random(seed)
         self._ways = dict(map(_way, sorted(games_folder().rglob("game.tw-pddl"))))
