@@ -7,6 +7,7 @@ import torch
 
 from agentprm_dagster.config import Improvement, Prm
 from agentprm_dagster.core.targets import mc_value_targets
+from agentprm_dagster.inference.pool import cores
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
@@ -14,7 +15,7 @@ from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.candidates import trunks_of
 from agentprm_dagster.training.policy_improvement import Judge, contested_states, improvement_work
 from agentprm_dagster.training.process_reward_model import prm_examples, prm_work, token_budget_batches
-from agentprm_dagster.training.shards import Shards, cores
+from agentprm_dagster.training.shards import Shards
 from benchmarks.measure import Row, compare
 from benchmarks.workload import noisy_rollouts, policy
 

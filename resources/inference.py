@@ -1,6 +1,5 @@
 """Checkpoints as players of games."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +9,7 @@ import dagster as dg
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.stage import Monitor
 from agentprm_dagster.envs.games import GameRef
-from agentprm_dagster.inference.pool import Played, Task, play_in_processes
+from agentprm_dagster.inference.pool import Played, Task, cores, play_in_processes
 from agentprm_dagster.inference.worker import Player
 
 
@@ -30,12 +29,12 @@ class InferenceResource(dg.ConfigurableResource):
 
     def play(self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor) -> list[Played]:
         """What came of every task; the same whatever the number of processes."""
-        cores, embedded = len(os.sched_getaffinity(0)), experiment.model.name == "embedded"
+        there, embedded = cores(), experiment.model.name == "embedded"
         with TemporaryDirectory() as scratch:
             return play_in_processes(
                 tasks,
-                processes=self.processes or (cores if embedded else 1),
-                threads=1 if embedded else cores,
+                processes=self.processes or (there if embedded else 1),
+                threads=1 if embedded else there,
                 scratch=Path(scratch),
                 monitor=monitor,
             )

@@ -5,6 +5,7 @@ of processes decides when a shard is played and not what comes of it.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -49,6 +50,11 @@ class Played:
 
     episodes: list[Episode]
     usage: Usage
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def play_in_processes(

@@ -5,7 +5,6 @@ computed at the same time, the first here and the others in processes of their o
 one after the other. The numbers are the same to the last bit: cores decide when a model is trained, not which.
 """
 
-import os
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ import torch
 from torch import multiprocessing
 from transformers import PreTrainedModel
 
+from agentprm_dagster.inference.pool import cores
 from agentprm_dagster.training.threads import is_small
 
 _WORTH_A_PROCESS = 500_000
@@ -99,11 +99,6 @@ class Shards:
     ) -> None:
         for other in self._others:
             other.close()
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _compute(work: Work, parameters: Sequence[torch.nn.Parameter], part: Any) -> tuple[_Done, list[torch.Tensor]]:
