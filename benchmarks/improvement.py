@@ -11,32 +11,27 @@ from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.candidates import Trunk, trunks_of
 from agentprm_dagster.training.policy_improvement import Judge, contested_states, policy_steps
 from agentprm_dagster.training.trl_online_dpo import train_with_trl
-from benchmarks.measure import Row, compare
+from benchmarks.measure import RUNS, Row, rate, summarise
 from benchmarks.workload import noisy_rollouts, policy
 
-STEPS, STATES = 3, 48
+STEPS, STATES = 2, 24
 DPO = {"steps": STEPS, "states_per_step": STATES, "labels": "hard", "min_gap": 0, "kl_weight": 0}
 
 
 def run() -> list[Row]:
-    """Answers a second that are drawn, judged and learnt from; the paper's loss, without its KL term in full."""
+    """Answers a second that are drawn, judged and learnt from; the paper's loss, without the KL term in full."""
     torch.set_num_threads(1)
     chat = Chat(checkpoints.load_tokenizer(policy()))
     contested = contested_states(noisy_rollouts(40))
     trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, "append")]
     trl = Improvement(trainer="trl", candidates=2, **DPO)
-    rows = []
-    for candidates, per_episode in ((2, 3), (8, 3)):
-        ours = Improvement(candidates=candidates, states_per_episode=per_episode, **DPO)
-        rows.append(
-            compare(
-                f"{candidates} answers a state, {per_episode} states an episode; TRL: 2 and 1",
-                "answers/s",
-                lambda plan=ours: _ours(chat, trunks, plan),
-                lambda: _trl(chat, trunks, trl),
-            )
-        )
-    return rows
+    plans = {n: Improvement(candidates=n, states_per_episode=3, **DPO) for n in (2, 8)}
+    measured: dict[int, list[tuple[float, float | None]]] = {n: [] for n in plans}
+    for _ in range(RUNS):
+        theirs = rate(lambda: _trl(chat, trunks, trl))
+        for n, plan in plans.items():
+            measured[n].append((rate(lambda plan=plan: _ours(chat, trunks, plan)), theirs))
+    return [summarise(f"{n} answers a state; TRL: 2", "answers/s", pairs) for n, pairs in measured.items()]
 
 
 def _ours(chat: Chat, trunks: list[Trunk], plan: Improvement) -> float:
