@@ -5,6 +5,7 @@ computed at the same time, the first here and the others in processes of their o
 one after the other. The numbers are the same to the last bit: cores decide when a model is trained, not which.
 """
 
+import signal
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -177,6 +178,7 @@ def _serve(
     """Computes shard after shard, until nobody asks any more."""
     import agentprm_dagster.models.attention  # noqa: F401, registers what the model may have been switched to
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever asks
     torch.set_num_threads(1)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:

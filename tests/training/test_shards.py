@@ -2,8 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
@@ -108,6 +113,25 @@ def test_a_batch_too_small_to_be_cut() -> None:
 def test_what_went_wrong_elsewhere_is_told(how: str, told: str) -> None:
     with Shards(tiny(), failing, how, apart=True) as shards, pytest.raises(ShardError, match=told):
         shards.backward([None, None])
+
+
+def test_nobody_is_left_when_the_trainer_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import os, signal\n"
+        "from test_shards import IDS, language_modelling, tiny\n"
+        "from agentprm_dagster.training.shards import Shards\n"
+        "if __name__ == '__main__':\n"
+        "    shards = Shards(tiny(), language_modelling, 1.0, apart=True)\n"
+        "    _, there = shards.backward([IDS[:2], IDS[2:]])\n"
+        "    print(there['process'], flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    ran = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == -signal.SIGKILL, ran.stderr
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(float(ran.stdout))).wait(timeout=60)
 
 
 def test_a_large_model_is_not_cut() -> None:
