@@ -65,6 +65,14 @@ def measure_apart(folder: Path) -> tuple[float, float]:
     return float(out[0]), float(out[1])
 
 
+def peak_memory() -> float:
+    """The most memory that this process has held, in GB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # the counter of getrusage goes back to before the process became this program
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30
+
+
 def rollout_set(count: int, turns: int) -> Path:
     """A table of random episodes that never win before their last turn; half of them are called won."""
     folder = scratch() / f"rollouts-{count}-{turns}"
@@ -107,4 +115,4 @@ if __name__ == "__main__":
     source = Path(sys.argv[1])
     table = mc_value_targets(iter_episodes(source), gamma=GAMMA, weighting="return_to_go", held_out_games=0.15, seed=0)
     table.to_parquet(source / "targets.parquet", index=False)
-    print(perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+    print(perf_counter() - start, peak_memory())
