@@ -12,7 +12,6 @@ from agentprm_dagster.core.types import Episode, Turn
 
 EPISODES, TURNS = "episodes.parquet", "turns.parquet"
 
-
 _EPISODES_TOGETHER = 4096
 _HEADS = pa.schema(
     {
@@ -76,7 +75,11 @@ def read_episodes(folder: Path) -> list[Episode]:
 
 
 def iter_episodes(folder: Path) -> Iterator[Episode]:
-    """The same, one episode after another; of those that went before only parents are kept in memory."""
+    """The same, one episode after another; of those that went before only parents are kept in memory.
+
+    Raises:
+        TableError: a parent or a turn is missing, or turns stand in another order than their episodes.
+    """
     heads = pq.read_table(folder / EPISODES).to_pylist()
     parents: dict[str, Episode | None] = {head["parent"]: None for head in heads if head["parent"]}
     played = groupby(_turns(folder / TURNS), key=itemgetter(0))

@@ -189,6 +189,6 @@ def _serve(
             pipe.send(tuple(done))
     except EOFError:
         return
-    except Exception:
+    except Exception:  # whatever it is, whoever asked is told, and raises it there
         with suppress(BrokenPipeError):
             pipe.send(traceback.format_exc())

@@ -5,14 +5,14 @@ every answer's whole conversation is read for itself, by `generate`, the PRM, th
 two answers a state and trains on ties as well.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import datasets
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel
 from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
 
 from agentprm_dagster.config import Improvement
@@ -41,9 +41,8 @@ def train_with_trl(
     """Trains in place on the trunks' states; the numbers of every step, named as those of `policy_improvement`."""
     with TemporaryDirectory() as folder:
         trainer = build_trainer(model, prm, chat, prompts(trunks, dialogue), settings, seed=seed, folder=folder)
-        history = _History(settings)
-        trainer.add_callback(history)
-        watch(trainer, monitor)
+        history = _History(settings, monitor)
+        watch(trainer, history)
         trainer.train()
     return history.steps
 
@@ -130,32 +129,31 @@ def _until_end(ids: Sequence[int], chat: Chat) -> list[int]:
     return answer[: answer.index(chat.end)] if chat.end in answer else answer
 
 
-class _History(TrainerCallback):
-    """What TRL logs of every step, in our names."""
+class _History:
+    """A monitor that keeps what TRL logs of every step, in our names, and passes all on to another."""
 
-    def __init__(self, settings: Improvement) -> None:
-        self._settings = settings
+    def __init__(self, settings: Improvement, monitor: Monitor) -> None:
+        self._settings, self._monitor = settings, monitor
         self.steps: list[dict[str, float]] = []
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: object,
-    ) -> None:
-        if not logs or "objective/scores" not in logs:
+    def progress(self, done: int, total: int, what: str) -> None:
+        """Passed on."""
+        self._monitor.progress(done, total, what)
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Kept where it is a step's, and passed on."""
+        self._monitor.metrics(values, step)
+        if "objective/scores" not in values:
             return
         self.steps.append(
             {
-                "value": logs["objective/scores"],
+                "value": values["objective/scores"],
                 # TRL's own "objective/kl" counts padding too; these are sums over the answers' tokens.
-                "kl": (logs["rewards/chosen"] + logs["rewards/rejected"]) / (2 * self._settings.beta),
+                "kl": (values["rewards/chosen"] + values["rewards/rejected"]) / (2 * self._settings.beta),
                 "states_with_pair": 1.0,
                 "pairs": float(self._settings.states_per_step),
-                "loss": logs["loss"],
-                "pair_accuracy": logs["rewards/accuracies"],
-                "gap": logs["objective/scores_margin"],
+                "loss": values["loss"],
+                "pair_accuracy": values["rewards/accuracies"],
+                "gap": values["objective/scores_margin"],
             }
         )
