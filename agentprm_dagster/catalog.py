@@ -3,6 +3,7 @@
 from importlib import resources
 from os import environ
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -44,17 +45,38 @@ def load_experiment(name: str) -> Experiment:
 
 def read_experiment(path: Path) -> Experiment:
     """Reads and checks the experiment in a YAML file, named after the file."""
+    values = _settings(path, ())
+    try:
+        return Experiment.model_validate({"name": path.stem, **values})
+    except ValidationError as error:
+        problems = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ExperimentError(f"{path} is not a valid experiment:\n{problems}") from error
+
+
+def _settings(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
+    """What a file says over what the experiment says that it `extends`, section by section."""
+    if path in extended_by:
+        raise ExperimentError(
+            f"{' extends '.join(map(str, [*extended_by, path]))}: expected an experiment to begin with"
+        )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise ExperimentError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ExperimentError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
-    try:
-        return Experiment.model_validate({"name": path.stem, **values})
-    except ValidationError as error:
-        problems = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ExperimentError(f"{path} is not a valid experiment:\n{problems}") from error
+    if "extends" not in values:
+        return values
+    extended, files = values.pop("extends"), experiment_files()
+    if extended not in files:
+        raise ExperimentError(f"{path}: extends: expected one of {', '.join(files)}, got {extended!r}")
+    return _over(values, _settings(files[extended], (*extended_by, path)))
+
+
+def _over(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    both = values.keys() & defaults.keys()
+    sections = [name for name in both if isinstance(values[name], dict) and isinstance(defaults[name], dict)]
+    return {**defaults, **values, **{name: _over(values[name], defaults[name]) for name in sections}}
 
 
 def load_experiments() -> dict[str, Experiment]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agentprm_dagster.catalog import ExperimentError, read_experiment
+from agentprm_dagster.catalog import ExperimentError, load_experiment, read_experiment
 from agentprm_dagster.config import Experiment
 
 
@@ -21,6 +21,22 @@ def test_ranking_by_replies_needs_values_behind_replies(tmp_path: Path, obstacle
         read(tmp_path, f"improvement: {{rank_by: reply}}\n{obstacle}")
     assert read(tmp_path, obstacle).improvement.rank_by == "answer", "without it the same is allowed"
     assert read(tmp_path, "improvement: {rank_by: reply}").prm.reply_weight > 0
+
+
+def test_an_experiment_extends_another_section_by_section(tmp_path: Path) -> None:
+    smoke, tried = load_experiment("smoke"), read(tmp_path, "extends: smoke\nprm: {epochs: 7}\nseed: 3")
+    assert (tried.name, tried.seed) == ("tried", 3)
+    assert tried.prm == smoke.prm.model_copy(update={"epochs": 7})
+    unchanged = {"name", "seed", "prm"}
+    assert tried.model_dump(exclude=unchanged) == smoke.model_dump(exclude=unchanged)
+
+
+def test_what_is_extended_must_be_there_and_begin_somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ExperimentError, match=r"tried\.yaml: extends: expected one of .*smoke.*, got 'smoker'"):
+        read(tmp_path, "extends: smoker")
+    monkeypatch.setenv("AGENTPRM_EXPERIMENTS", str(tmp_path))
+    with pytest.raises(ExperimentError, match=r"tried\.yaml extends .*tried\.yaml: expected an experiment to begin"):
+        read(tmp_path, "extends: tried")
 
 
 def test_improving_on_held_out_games_needs_some(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """An artifact while it is being made: a temporary folder that becomes a version, or nothing."""
 
+import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from os import link
 from pathlib import Path
 from time import monotonic
 
@@ -60,3 +63,20 @@ class Draft:
             seconds=round(monotonic() - self._clock, 3),
         )
         return self._publish(self.path, manifest)
+
+    def adopt(self, made: Artifact) -> Artifact:
+        """Commits what was made from the same recipe under another name, with everything that is said of it."""
+        for entry in made.manifest.files:
+            target = self.path / entry.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link(made.path / entry.path, target)
+        recipe = self._recipe
+        return self._publish(self.path, replace(made.manifest, experiment=recipe.experiment, inputs=recipe.inputs))
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same bytes under a second name, or a copy where the filesystem cannot."""
+    try:
+        link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

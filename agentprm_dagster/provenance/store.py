@@ -12,7 +12,8 @@ universal_pathlib knows) the files are uploaded first and the manifest last: a v
 
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -58,8 +59,12 @@ class ArtifactStore:
         return found
 
     def reuse(self, recipe: Recipe) -> Artifact | None:
-        """`find`, and what is found becomes the current version."""
-        found = self.find(recipe)
+        """`find`, here or else under another experiment's name, and what is found becomes the current version.
+
+        What another experiment has made from this recipe becomes this experiment's own, its metrics, gates, run ids
+        and times those of when it was made; a local store keeps its bytes once.
+        """
+        found = self.find(recipe) or self._adopt(recipe)
         if found is not None:
             self.select(found)
         return found
@@ -187,6 +192,18 @@ class ArtifactStore:
             raise ArtifactError(f"{path}: {error}. {_RESTORE}") from error
 
     # Inside
+
+    def _adopt(self, recipe: Recipe) -> Artifact | None:
+        for other in _folders(self.root):
+            with suppress(ArtifactError):  # another's damage is for its own runs, and for verify, to report
+                there = self.find(replace(recipe, experiment=other.name))
+                if there is not None:
+                    made = self.resolve(there.as_input(recipe.asset))
+                    break
+        else:
+            return None
+        with self.draft(recipe) as draft:
+            return draft.adopt(made)
 
     def _publish(self, files: Path, manifest: Manifest) -> Artifact:
         if self._storage.publish(files, manifest):

@@ -47,6 +47,13 @@ def test_another_machine_reads_what_was_committed(remote, tmp_path, make_recipe,
     assert (copy.path / "data.json").read_bytes() == b"{}"
 
 
+def test_another_experiment_adopts_what_was_committed(remote, make_recipe, commit) -> None:
+    made = commit(remote, make_recipe(), FILES)
+    own = remote.reuse(make_recipe(experiment="relative"))
+    assert own.digest == made.digest
+    assert (remote.current("relative", "rollouts", 1).path / "deep/er/page.md").read_text() == "hello"
+
+
 def test_an_upload_cut_short_is_no_version_and_is_completed_next_time(remote, make_recipe, commit, monkeypatch) -> None:
     real, left = UPath.write_bytes, 1
 

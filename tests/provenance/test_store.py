@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +13,7 @@ from pydantic import ValidationError
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.manifest import Slot
 from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.provenance.verify import verify
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -73,6 +76,35 @@ def test_of_two_results_of_one_recipe_the_current_one_is_found(store, make_recip
     assert store.find(make_recipe()) == one
     commit(store, make_recipe(seed=1))
     assert store.find(make_recipe()) == min(one, two, key=lambda made: made.digest)
+
+
+def test_what_another_experiment_made_from_the_same_recipe_is_not_made_again(store, make_recipe, commit) -> None:
+    made = commit(store, make_recipe(), {"data.json": b"{}", "deep/er/page.md": b"hello"})
+    own = store.reuse(make_recipe(experiment="relative"))
+    assert own == store.current("relative", "rollouts", 1)
+    assert own.digest == made.digest
+    assert own.manifest == replace(made.manifest, experiment="relative")
+    assert (own.path / "deep/er/page.md").samefile(made.path / "deep/er/page.md")
+    assert store.reuse(make_recipe(experiment="relative", seed=1)) is None
+    assert verify(store).sound
+
+
+def test_adopted_artifacts_name_inputs_of_their_own_experiment(store, make_recipe, commit) -> None:
+    read = commit(store, make_recipe("rollouts"))
+    commit(store, make_recipe("prm", inputs=(read.as_input("rollouts"),)))
+    own = store.reuse(make_recipe("rollouts", experiment="relative"))
+    prm = store.reuse(make_recipe("prm", inputs=(own.as_input("rollouts"),), experiment="relative"))
+    assert [made.experiment for made in prm.manifest.inputs] == ["relative"]
+    shutil.rmtree(Path(str(store.root)) / "smoke")
+    assert store.resolve(prm.manifest.inputs[0]) == own
+    assert verify(store).sound
+
+
+def test_what_another_experiment_has_damaged_is_made_again(store, make_recipe, commit) -> None:
+    page = commit(store, make_recipe()).path / "data.json"
+    page.chmod(0o644)
+    page.write_bytes(b"[]")
+    assert store.reuse(make_recipe(experiment="relative")) is None
 
 
 def test_a_draft_that_fails_or_is_not_committed_leaves_nothing(store, make_recipe) -> None:
