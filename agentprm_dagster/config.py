@@ -153,17 +153,22 @@ class Targets(Section):
     """Share of the games whose targets only measure the PRM."""
 
 
-class Prm(Section):
-    """The process reward model (Eq. 2)."""
+class HeadTraining(Section):
+    """How a model with a scalar head is trained."""
 
-    init: Literal["policy", "base", "previous"] = "policy"
-    """Where the trunk starts: the behaviour policy, the untuned base model, or the PRM of the iteration before."""
     epochs: PositiveFloat = 3
     optimizer: Literal["adamw", "muon"] = "muon"
     learning_rate: PositiveFloat = 1e-3
     warmup_ratio: Probability = 0.05
     batch_tokens: Positive = 8192
     """Padded tokens of one step."""
+
+
+class Prm(HeadTraining):
+    """The process reward model (Eq. 2)."""
+
+    init: Literal["policy", "base", "previous"] = "policy"
+    """Where the trunk starts: the behaviour policy, the untuned base model, or the PRM of the iteration before."""
     pairwise_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the pairwise term on states with several tried actions; 0 is the paper's soft BCE alone."""
     branch_turns: Positive = 1
@@ -174,9 +179,20 @@ class Prm(Section):
     """Share of that second reading in the first one's target at the end of training; 0 is Eq. 1's target alone."""
 
 
+class InversePrm(HeadTraining):
+    """The process reward model learnt from demonstrations, no outcome read (section 3 of the paper, Eqs. 6 to 10)."""
+
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Discount between Q(s, a) and Q(s', a') in the reward (Eq. 8)."""
+    draws: Positive = 2
+    """Answers a' drawn from the current policy in every state s', over which Q(s', a') is averaged."""
+
+
 class Improvement(Section):
     """Policy improvement against the PRM (Eq. 3): Online DPO, reference pi_(i-1)."""
 
+    reward: Literal["prm", "inverse_prm"] = "prm"
+    """What answers are ranked by: the PRM of outcomes (AgentPRM), or the one of demonstrations (InversePRM)."""
     games: Literal["all", "held_out"] = "all"
     """Whose states are improved on: all rollouts', or those of games that the PRM was not fitted on
     (`targets.held_out_games`). On the others its values fit returns that it has seen, luck included."""
@@ -264,6 +280,7 @@ class Experiment(Section):
     rollouts: Rollouts = Rollouts()
     targets: Targets = Targets()
     prm: Prm = Prm()
+    inverse_prm: InversePrm = InversePrm()
     improvement: Improvement = Improvement()
     evaluation: Evaluation = Evaluation()
     gates: Gates = Gates()
@@ -287,6 +304,12 @@ class Experiment(Section):
                 "improvement.rank_by: reply needs values behind replies: dialogue.format: append and prm.reply_weight "
                 "above 0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def inverse_prm_reads_answers(self) -> Self:
+        if self.improvement.reward == "inverse_prm" and self.improvement.rank_by == "reply":
+            raise ValueError("improvement.rank_by: reply needs values behind replies; improvement.reward: prm has them")
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,9 @@ from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tracker import MlflowTracker
 
+REWARD_MODELS = ("prm", "inverse_prm")
+"""The assets of which `improvement.reward` names one; where others read `prm` they read that one."""
+
 EXECUTOR = dg.multiprocess_executor.configured(
     {
         # One stage at a time: each takes all cores.
@@ -58,16 +61,21 @@ def automation(name: str) -> dg.AutomationConditionSensorDefinition:
     return dg.AutomationConditionSensorDefinition(f"{name}_automation", target=dg.AssetSelection.groups(name))
 
 
+def assets_of(experiment: Experiment) -> list[dg.AssetsDefinition]:
+    """Every asset under the experiment's name, in its group; of the reward models only the one that it improves by."""
+    prefix, reward = experiment.name, experiment.improvement.reward
+    used = dg.AssetKey([prefix, reward])
+    others = {dg.AssetKey([prefix, model]): used for model in REWARD_MODELS if model != reward}
+    loaded = dg.load_assets_from_package_module(assets, key_prefix=prefix, group_name=prefix)
+    return [asset.with_attributes(asset_key_replacements=others) for asset in loaded if asset.key not in others]
+
+
 def build_definitions(
     experiments: Mapping[str, Experiment], bound: Mapping[str, object] | None = None
 ) -> dg.Definitions:
     """The same assets once for every experiment, each under its own key prefix and in its own group."""
     return dg.Definitions(
-        assets=[
-            asset
-            for name in experiments
-            for asset in dg.load_assets_from_package_module(assets, key_prefix=name, group_name=name)
-        ],
+        assets=[asset for experiment in experiments.values() for asset in assets_of(experiment)],
         jobs=[
             dg.define_asset_job(name, dg.AssetSelection.groups(name), description="One iteration, all stages in turn.")
             for name in experiments

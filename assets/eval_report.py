@@ -29,7 +29,7 @@ def eval_report(
     """pi_i and BoN(pi_i, prm[i]) on games that nothing was learnt from; in iteration 1 also pi_0."""
     stage = stages.stage(context)
     settings = stage.experiment.evaluation
-    prm = stage.read("prm")
+    prm = stage.read(stage.experiment.improvement.reward)
     policies = {stage.iteration: stage.read("improved_policy")}
     if stage.iteration == FIRST:
         policies[0] = stage.read("initial_policy", 0)

@@ -23,7 +23,8 @@ from agentprm_dagster.resources.stages import StagesResource
 def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """pi_i: pi_(i-1) improved by Online DPO against the PRM. Announces the behaviour policy of iteration i + 1."""
     stage = stages.stage(context)
-    policy, rollouts, prm = stage.behaviour_policy(), stage.read("rollouts"), stage.read("prm")
+    policy, rollouts = stage.behaviour_policy(), stage.read("rollouts")
+    prm = stage.read(stage.experiment.improvement.reward)
     held_out = stage.read("mc_value_targets") if stage.experiment.improvement.games == "held_out" else None
     last = stage.iteration >= stage.experiment.iterations
 

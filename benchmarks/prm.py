@@ -23,8 +23,9 @@ from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import product_dtype, use_lean_layers
 from agentprm_dagster.training.optimizers import build_optimizer
-from agentprm_dagster.training.process_reward_model import Example, fit, predict, prm_examples, token_budget_batches
+from agentprm_dagster.training.process_reward_model import Example, predict, prm_examples, prm_work
 from agentprm_dagster.training.shards import shards_of
+from agentprm_dagster.training.tree_training import fit, token_budget_batches
 from benchmarks.limits import matmul_flops, token_flops
 from benchmarks.measure import RUNS, Row, summarise
 from benchmarks.workload import noisy_rollouts, policy
@@ -87,7 +88,7 @@ def in_one_pass(seed: int, games: int, settings: Prm) -> tuple[float, float]:
     use_lean_layers(model)
     batches = _batches(train, settings, seed)
     start = perf_counter()
-    fit(model, batches, settings, seed=seed, monitor=SilentMonitor())
+    fit(model, batches, prm_work, settings, seed=seed, monitor=SilentMonitor())
     speed = settings.epochs * _count(train) / (perf_counter() - start)
     logits, _ = predict(model, test, settings.batch_tokens)
     return speed, bce(logits, test)

@@ -14,8 +14,9 @@ from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.candidates import trunks_of
 from agentprm_dagster.training.policy_improvement import Judge, contested_states, improvement_work
-from agentprm_dagster.training.process_reward_model import prm_examples, prm_work, token_budget_batches
+from agentprm_dagster.training.process_reward_model import prm_examples, prm_work
 from agentprm_dagster.training.shards import Shards
+from agentprm_dagster.training.tree_training import token_budget_batches
 from benchmarks.measure import Row, compare
 from benchmarks.workload import noisy_rollouts, policy
 

@@ -38,7 +38,7 @@ def mc_value_targets(
     groups = rows.groupby(["state", "action"], sort=False)["outcome"]
     rows["q"] = groups.transform("mean")
     rows["visits"] = groups.transform("size")
-    rows["held_out"] = rows["game"].isin(_held_out(rows["game"].unique(), held_out_games, seed))
+    rows["held_out"] = rows["game"].isin(hold_out(rows["game"].unique(), held_out_games, seed))
     return rows
 
 
@@ -70,9 +70,9 @@ def of_held_out_games(episodes: Sequence[Episode], targets: pd.DataFrame) -> lis
     return [episode for episode in episodes if episode.game in games]
 
 
-def _held_out(games: np.ndarray, share: float, seed: int) -> set[str]:
+def hold_out(games: Iterable[str], share: float, seed: int) -> set[str]:
     """A share of the games, at least one where any is asked for; whole games, so that no state is on both sides."""
-    ordered = np.sort(games.astype(str))
+    ordered = np.array(sorted(games))
     count = max(round(share * len(ordered)), 1) if share else 0
     return set(np.random.default_rng(seed).permutation(ordered)[:count].tolist())
 

@@ -75,7 +75,7 @@ def improve_policy(
                 use_grouped_attention(each)
                 use_lean_layers(each)
             consequences = Consequences(chat, games) if settings.rank_by == "reply" else None
-            judge = Judge(critic.eval(), chat, consequences)
+            judge = Judge(critic.eval(), chat, consequences, centred=settings.reward == "inverse_prm")
             history = list(policy_steps(model, judge, chat, trunks, settings, seed=seed, monitor=monitor))
     checkpoints.save(model, tokenizer, out)
     return improvement_report(history, planned=settings.steps, max_kl=experiment.gates.max_kl)
@@ -100,6 +100,9 @@ class Judge:
     prm: PreTrainedModel
     chat: Chat
     consequences: Consequences | None = None
+    centred: bool = False
+    """Whether an answer's value is told beside the other answers in its state: InversePRM says no more, as its rewards
+    tell the expert from learners and not a won game from a lost one."""
 
     @torch.no_grad()
     def values(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> torch.Tensor:
@@ -112,11 +115,22 @@ class Judge:
         return torch.where(parsed, self._read(trunks, candidates, trees), 0.0)
 
     def _read(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> torch.Tensor:
+        if self.centred:
+            return advantages(trees.values(self.prm), candidates).sigmoid()
         if self.consequences is None:
             return trees.values(self.prm).sigmoid()
         replied = self.consequences.of(trunks, candidates)
         values = CandidateTrees(trunks, replied.candidates).values(self.prm).sigmoid()
         return torch.where(torch.tensor(replied.won), torch.ones_like(values), values)
+
+
+def advantages(logits: torch.Tensor, candidates: Sequence[Candidate]) -> torch.Tensor:
+    """Q(s, a) minus its mean over what the policy answers in s, of every candidate (C,)."""
+    numbers = {state: i for i, state in enumerate(dict.fromkeys(candidate.state for candidate in candidates))}
+    states = torch.tensor([numbers[candidate.state] for candidate in candidates], device=logits.device)
+    draws = logits.new_tensor([candidate.draws for candidate in candidates])
+    sums = logits.new_zeros(2, len(numbers)).index_add(1, states, torch.stack([draws * logits, draws]))
+    return logits - (sums[0] / sums[1])[states]
 
 
 @dataclass(frozen=True, slots=True)

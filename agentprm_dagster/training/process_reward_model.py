@@ -10,19 +10,16 @@ target is learnt from a tenth of the data, and what is read becomes the target o
 difference learning: Q(s, a) is the expectation of the value behind the reply).
 """
 
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import nan
 from pathlib import Path
-from statistics import fmean
-from tempfile import TemporaryDirectory
 
 import pandas as pd
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Experiment, Prm
 from agentprm_dagster.core.dialogue import Format
@@ -33,12 +30,10 @@ from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
-from agentprm_dagster.models.token_tree import TokenTree, read_trees
+from agentprm_dagster.models.token_tree import TokenTree
 from agentprm_dagster.training.episode_trees import families, family_trees
-from agentprm_dagster.training.monitoring import watch
-from agentprm_dagster.training.optimizers import build_optimizer
-from agentprm_dagster.training.shards import Numbers, Shards, Work, shards_of
-from agentprm_dagster.training.threads import training_threads
+from agentprm_dagster.training.shards import Numbers, Work, shards_of
+from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, token_budget_batches, tokens_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +91,7 @@ def train_prm(
     train = [example for example in examples if not held_out[example.rows[0]]]
     test = [example for example in examples if held_out[example.rows[0]]]
     batches = token_budget_batches(train, settings.batch_tokens // shards_of(model), seed)
-    losses = fit(model, batches, settings, seed=seed, monitor=monitor)
+    losses = fit(model, batches, prm_work, settings, seed=seed, monitor=monitor)
     answer, reply = predict(model, test, settings.batch_tokens)
     checkpoints.save(model, tokenizer, out)
     rows = [row for example in test for row in example.rows]
@@ -111,12 +106,8 @@ def train_prm(
         min_ordering=limits.min_ordering_accuracy,
         rank_by=experiment.improvement.rank_by,
     )
-    tokens = settings.epochs * _tokens(train) + _tokens(test)
+    tokens = settings.epochs * tokens_in(train) + tokens_in(test)
     return replace(report, metrics={**report.metrics, "tokens": tokens})
-
-
-def _tokens(examples: Sequence[Example]) -> int:
-    return sum(len(example.tree) for example in examples)
 
 
 def prm_examples(
@@ -150,30 +141,13 @@ def tried_pairs(decisions: Sequence[tuple[str, str]]) -> list[tuple[int, int]]:
     return [pair for tried in by_state.values() for pair in combinations(tried.values(), 2)]
 
 
-def token_budget_batches(examples: Sequence[Example], budget: int, seed: int) -> list[list[Example]]:
-    """Batches of similar length whose padded size stays within a token budget, in random order."""
-    rng = random.Random(seed)
-    batches: list[list[Example]] = []
-    for example in sorted(examples, key=lambda example: (len(example.tree), rng.random())):
-        if batches and (len(batches[-1]) + 1) * len(example.tree) <= budget:
-            batches[-1].append(example)
-        else:
-            batches.append([example])
-    rng.shuffle(batches)
-    return batches
-
-
 def read_decisions(model: PreTrainedModel, examples: Sequence[Example]) -> Reading:
     """The head at every decision's answer and reply, example after example, in float32."""
-    hidden = read_trees(model, [example.tree for example in examples])
-    rows = torch.tensor([i for i, example in enumerate(examples) for _ in example.ends])
-
-    def read(places: Sequence[int]) -> torch.Tensor:
-        logits: torch.Tensor = model.score(hidden[rows, torch.tensor(places)]).squeeze(-1).float()
-        return logits
-
-    replies = [reply for example in examples for reply in example.replies]
-    return Reading(read([end for example in examples for end in example.ends]), read(replies) if replies else None)
+    trees = [example.tree for example in examples]
+    ends, replies = [example.ends for example in examples], [example.replies for example in examples]
+    if not any(replies):
+        return Reading(*read_heads(model, trees, ends), None)
+    return Reading(*read_heads(model, trees, ends, replies))
 
 
 def prm_loss(reading: Reading, examples: Sequence[Example], settings: Prm, progress: float = 0.0) -> torch.Tensor:
@@ -229,71 +203,14 @@ def prm_work(model: PreTrainedModel, shard: int, settings: Prm) -> Work:
     return work
 
 
-class _PrmTrainer(Trainer):
-    """A Trainer whose dataset rows are whole steps: a batch of examples for every shard."""
-
-    shards: Shards
-
-    def training_step(
-        self, model: PreTrainedModel, inputs: dict[str, list[list[Example]]], num_items_in_batch: int | None = None
-    ) -> torch.Tensor:
-        progress = self.state.global_step / self.state.max_steps
-        numbers = self.shards.backward([(examples, progress) for examples in inputs["batches"]])
-        return torch.tensor(fmean(said["loss"] for said in numbers))
-
-
-def fit(model: PreTrainedModel, batches: list[list[Example]], settings: Prm, *, seed: int, monitor: Monitor) -> float:
-    """Trains in place, a step on as many batches as there are shards; the mean training loss."""
-    count = shards_of(model)
-    steps = [batches[first : first + count] for first in range(0, len(batches), count)]
-    with TemporaryDirectory() as folder:
-        args = TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=settings.epochs,
-            per_device_train_batch_size=1,
-            lr_scheduler_type="cosine",
-            warmup_steps=settings.warmup_ratio,
-            max_grad_norm=1.0,
-            seed=seed,
-            logging_steps=10,
-            report_to=[],
-            save_strategy="no",
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            use_cpu=not torch.cuda.is_available(),
-        )
-        trainer = _PrmTrainer(
-            model=model,
-            args=args,
-            train_dataset=steps,
-            data_collator=lambda rows: {"batches": rows[0]},
-            optimizers=(build_optimizer(model, settings.optimizer, learning_rate=settings.learning_rate), None),
-        )
-        watch(trainer, monitor)
-        planned = settings.epochs * sum(map(_tokens, batches))
-        with training_threads(model), Shards(model, prm_work, settings, tokens=planned) as trainer.shards:
-            return float(trainer.train().training_loss)
-
-
 @torch.no_grad()
 def predict(model: PreTrainedModel, examples: Sequence[Example], budget: int) -> tuple[list[float], list[float]]:
     """Logits of all decisions at the answers and at the replies (nan where none is read), in the examples' order."""
     model.eval()
     answer: list[float] = []
     reply: list[float] = []
-    for batch in _in_order(examples, budget):
+    for batch in batches_in_order(examples, budget):
         reading = read_decisions(model, batch)
         answer += reading.answer.tolist()
         reply += [nan] * len(reading.answer) if reading.reply is None else reading.reply.tolist()
     return answer, reply
-
-
-def _in_order(examples: Sequence[Example], budget: int) -> Iterator[list[Example]]:
-    batch: list[Example] = []
-    for example in examples:
-        if batch and (len(batch) + 1) * max(len(e.tree) for e in [*batch, example]) > budget:
-            yield batch
-            batch = []
-        batch.append(example)
-    if batch:
-        yield batch

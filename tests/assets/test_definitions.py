@@ -19,7 +19,6 @@ ASSETS = {
     "improved_policy",
     "initial_policy",
     "mc_value_targets",
-    "prm",
     "results",
     "rollouts",
 }
@@ -33,9 +32,15 @@ def graph() -> AssetGraph:
     return defs.resolve_asset_graph()
 
 
-def test_every_experiment_has_every_asset(graph: AssetGraph) -> None:
-    expected = {dg.AssetKey([experiment, asset]) for experiment in load_experiments() for asset in ASSETS}
+def test_every_experiment_has_every_asset_and_one_reward_model(graph: AssetGraph) -> None:
+    rewards = {name: experiment.improvement.reward for name, experiment in load_experiments().items()}
+    assert set(rewards.values()) == {"prm", "inverse_prm"}
+    expected = {dg.AssetKey([name, asset]) for name, reward in rewards.items() for asset in {*ASSETS, reward}}
     assert graph.get_all_asset_keys() == expected
+    for name, reward in rewards.items():
+        for reads_it in ("improved_policy", "eval_report"):
+            parents = {key.path[-1] for key in graph.get(dg.AssetKey([name, reads_it])).parent_keys}
+            assert parents & set(rewards.values()) == {reward}
 
 
 def test_only_the_behaviour_policy_is_made_elsewhere(graph: AssetGraph) -> None:
@@ -55,7 +60,7 @@ def test_no_experiment_reads_another(graph: AssetGraph) -> None:
 
 def test_stages_have_gates_that_block(graph: AssetGraph) -> None:
     gated = {key.asset_key.path[-1] for key in graph.asset_check_keys}
-    assert gated == ASSETS - {"behaviour_policy", "results"}
+    assert gated == ASSETS - {"behaviour_policy", "results"} | {"prm", "inverse_prm"}
     assert all(graph.get(key).blocking for key in graph.asset_check_keys)
 
 
@@ -74,7 +79,7 @@ def test_one_job_schedule_and_sensor_for_each_experiment() -> None:
 def test_two_experiments_share_a_code_location() -> None:
     smoke = load_experiments()["smoke"]
     twice = {name: smoke.model_copy(update={"name": name}) for name in ("one", "two")}
-    assert len(build_definitions(twice).resolve_asset_graph().get_all_asset_keys()) == 2 * len(ASSETS)
+    assert len(build_definitions(twice).resolve_asset_graph().get_all_asset_keys()) == 2 * len({*ASSETS, "prm"})
 
 
 def test_the_workspace_names_the_definitions() -> None:

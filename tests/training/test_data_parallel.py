@@ -16,7 +16,7 @@ from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
-from agentprm_dagster.training import process_reward_model, sft, shards
+from agentprm_dagster.training import process_reward_model, sft, shards, tree_training
 from agentprm_dagster.training.candidates import trunks_of
 from agentprm_dagster.training.consequences import Consequences
 from agentprm_dagster.training.policy_improvement import Judge, contested_states, policy_steps
@@ -53,8 +53,9 @@ def train(
         examples = process_reward_model.prm_examples(
             chat, rollouts, targets, "append", branch_turns=1, read_replies=True
         )
-        batches = process_reward_model.token_budget_batches(examples, 1500, seed=0)
-        process_reward_model.fit(model, batches, Prm(epochs=1), seed=0, monitor=SilentMonitor())
+        batches = tree_training.token_budget_batches(examples, 1500, seed=0)
+        work = process_reward_model.prm_work
+        tree_training.fit(model, batches, work, Prm(epochs=1), seed=0, monitor=SilentMonitor())
         return model
 
     def improve() -> PreTrainedModel:

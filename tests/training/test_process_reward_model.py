@@ -21,16 +21,16 @@ from agentprm_dagster.training.episode_trees import families
 from agentprm_dagster.training.process_reward_model import (
     Example,
     Reading,
-    fit,
     predict,
     prm_examples,
     prm_loss,
+    prm_work,
     read_decisions,
-    token_budget_batches,
     train_prm,
     tried_pairs,
     value_loss,
 )
+from agentprm_dagster.training.tree_training import fit, token_budget_batches
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +303,7 @@ def test_two_steps_move_every_parameter(
     use_grouped_attention(model)
     some = examples(chat, rollouts, targets)[:4]
     settings = Prm(epochs=1, warmup_ratio=0, optimizer=optimizer)
-    loss = fit(model, [some[:2], some[2:]], settings, seed=0, monitor=SilentMonitor())
+    loss = fit(model, [some[:2], some[2:]], prm_work, settings, seed=0, monitor=SilentMonitor())
     assert torch.tensor(loss).isfinite()
     for (name, parameter), old in zip(model.named_parameters(), before.parameters(), strict=True):
         assert not torch.equal(parameter, old), name
@@ -323,7 +323,7 @@ def test_bootstrapping_grows_with_the_steps_taken(
     model = checkpoints.prm_from_policy(policy_folder, seed=0)
     use_grouped_attention(model)
     some = examples(chat, rollouts, targets)[:4]
-    fit(model, [[one] for one in some], Prm(epochs=2), seed=0, monitor=SilentMonitor())
+    fit(model, [[one] for one in some], prm_work, Prm(epochs=2), seed=0, monitor=SilentMonitor())
     assert progress == [0.0, 0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75], "two batches a step"
 
 

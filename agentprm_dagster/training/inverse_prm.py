@@ -1,0 +1,244 @@
+"""InversePRM: Q(s, a) learnt from demonstrations, no outcome read (section 3 of the paper, Eqs. 6 to 10).
+
+The reward Q(s, a) - gamma E_{a' ~ pi} Q(s', a') (Eq. 8) is to be high where the expert acts and low where the policies
+so far do (Eq. 9). As a classifier: it is the logit of "the expert did this", learnt by binary cross-entropy with
+gradients through both terms; a' is drawn from the current policy on both sides, and behind an episode's last turn is
+nothing. Expert and learners weigh the same, however many transitions each has.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+from transformers import PreTrainedModel
+
+from agentprm_dagster.config import Experiment, InversePrm
+from agentprm_dagster.core.dialogue import Format
+from agentprm_dagster.core.inverse_report import Discrimination
+from agentprm_dagster.core.stage import Monitor
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.attention import use_grouped_attention
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.lean_layers import use_lean_layers
+from agentprm_dagster.models.token_tree import TokenTree
+from agentprm_dagster.training.candidates import Candidate, CandidateSampler, trunks_of
+from agentprm_dagster.training.process_reward_model import predict, prm_examples
+from agentprm_dagster.training.shards import Numbers, Work, shards_of
+from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, token_budget_batches, tokens_in
+
+_TRUNKS_TOGETHER = 32
+
+NextAnswers = Mapping[int, Sequence[Candidate]]
+"""Answers that the current policy gives in the states before some turns of an episode."""
+
+
+@dataclass(slots=True)
+class Transitions:
+    """Transitions (s, a, s') of one episode in one token tree, with answers a' drawn in every s'."""
+
+    expert: bool
+    weight: float = 1.0
+    """Of each transition in the loss."""
+    tree: TokenTree = field(default_factory=TokenTree)
+    ends: list[int] = field(default_factory=list)
+    """Where each transition's a ends."""
+    next_ends: list[int] = field(default_factory=list)
+    """Where each a' ends."""
+    owners: list[int] = field(default_factory=list)
+    """Which transition each a' follows."""
+    shares: list[float] = field(default_factory=list)
+    """How much of its state's draws each a' is."""
+
+    def add(self, end: int, state: int, length: int, answers: Sequence[Candidate]) -> None:
+        """A transition whose a ends at `end`; its s' is the first `length` tokens of the tree's segment `state`."""
+        self.ends.append(end)
+        draws = sum(answer.draws for answer in answers)
+        for answer in answers:
+            lane = self.tree.add(answer.ids, parent=state, length=length)
+            self.next_ends.append(self.tree.index(lane, len(answer.ids) - 1))
+            self.owners.append(len(self.ends) - 1)
+            self.shares.append(answer.draws / draws)
+
+
+def train_inverse_prm(
+    policy: Path,
+    expert: Sequence[Episode],
+    learners: Sequence[Episode],
+    experiment: Experiment,
+    out: Path,
+    *,
+    held_out: Collection[str],
+    seed: int,
+    monitor: Monitor,
+) -> Discrimination:
+    """Trains on games that are not held out, writes the PRM to `out`; how it tells the sides apart on those that are.
+
+    `policy` is the current one, from which every a' is drawn; `learners` are whole episodes of all policies so far.
+    """
+    settings, dialogue = experiment.inverse_prm, experiment.dialogue.format
+    tokenizer = checkpoints.load_tokenizer(policy)
+    chat = Chat(tokenizer)
+    episodes = [*expert, *learners]
+    answers = next_answers(policy, chat, episodes, experiment, seed=seed, monitor=monitor)
+    examples = []
+    for i, (episode, after) in enumerate(zip(episodes, answers, strict=True)):
+        of_episode = transitions(chat, episode, dialogue, after, expert=i < len(expert))
+        examples += [(episode.game in held_out, example) for example in of_episode if example.ends]
+    train = balanced([example for is_held_out, example in examples if not is_held_out])
+    test = balanced([example for is_held_out, example in examples if is_held_out])
+    model = checkpoints.prm_from_policy(policy, seed=seed)
+    use_grouped_attention(model)
+    use_lean_layers(model)
+    batches = token_budget_batches(train, settings.batch_tokens // shards_of(model), seed)
+    loss = fit(model, batches, inverse_prm_work, settings, seed=seed, monitor=monitor)
+    rewards = predict_rewards(model, test, settings)
+    checkpoints.save(model, tokenizer, out)
+    return Discrimination(
+        train_loss=loss,
+        rewards=rewards,
+        expert=np.array([example.expert for example in test for _ in example.ends], dtype=bool),
+        trained_on={True: _count(train, expert=True), False: _count(train, expert=False)},
+        tokens=settings.epochs * tokens_in(train) + tokens_in(test),
+    )
+
+
+@torch.inference_mode()
+def next_answers(
+    policy: Path, chat: Chat, episodes: Sequence[Episode], experiment: Experiment, *, seed: int, monitor: Monitor
+) -> list[NextAnswers]:
+    """For every episode: what the policy answers in the state before each turn but the first."""
+    n, rollouts = experiment.inverse_prm.draws, experiment.rollouts
+    trunks = [
+        (i, trunk)
+        for i, episode in enumerate(episodes)
+        if len(episode.turns) > 1
+        for trunk in trunks_of(chat, episode, range(1, len(episode.turns)), experiment.dialogue.format)
+    ]
+    trunks.sort(key=lambda numbered: len(numbered[1].ids))
+    model = checkpoints.load_policy(policy)
+    use_grouped_attention(model)
+    sampler = CandidateSampler(
+        model.eval(),
+        chat,
+        longest=max(len(trunk.ids) for _, trunk in trunks),
+        rows=_TRUNKS_TOGETHER,
+        states=max(len(trunk.states) for _, trunk in trunks),
+        n=n,
+        new=rollouts.max_new_tokens,
+    )
+    generator = torch.Generator().manual_seed(seed)
+    drawn: list[dict[int, list[Candidate]]] = [defaultdict(list) for _ in episodes]
+    for first in range(0, len(trunks), _TRUNKS_TOGETHER):
+        some = trunks[first : first + _TRUNKS_TOGETHER]
+        read = [trunk for _, trunk in some]
+        for candidate in sampler.draw(read, temperature=rollouts.temperature, generator=generator):
+            i, trunk = some[candidate.state[0]]
+            drawn[i][trunk.turns[candidate.state[1]]].append(candidate)
+        monitor.progress(min(first + _TRUNKS_TOGETHER, len(trunks)), len(trunks), "trunks answered")
+    return list(drawn)
+
+
+def transitions(
+    chat: Chat, episode: Episode, dialogue: Format, after: NextAnswers, *, expert: bool
+) -> list[Transitions]:
+    """An episode's own transitions: one tree in the `append` format, one a turn where each restates the history.
+
+    A demonstrator's mistakes (`core.slips`) are what it recovers from and not what it does: they are no transitions.
+    """
+    last = len(episode.turns) - 1
+    own = [t for t, turn in enumerate(episode.turns) if turn.admissible or not expert]
+    if dialogue == "restated":
+        return [_restated(chat, episode, t, after.get(t + 1, ()), expert=expert) for t in own]
+    encoded = chat.episode(episode.first_observation, episode.turns)
+    made = Transitions(expert)
+    trunk = made.tree.add(encoded.ids)
+    for t in own:
+        next_state = encoded.answers[t + 1][0] if t < last else 0
+        made.add(made.tree.index(trunk, encoded.answers[t][1] - 1), trunk, next_state, after.get(t + 1, ()))
+    return [made]
+
+
+def _restated(chat: Chat, episode: Episode, t: int, answers: Sequence[Candidate], *, expert: bool) -> Transitions:
+    """One transition: the prompt with its answer, and beside it the next prompt with the answers drawn there."""
+    made = Transitions(expert)
+    encoded = chat.restated(episode.first_observation, episode.turns[: t + 1])
+    end = made.tree.index(made.tree.add(encoded.ids), len(encoded.ids) - 1)
+    if not answers:
+        made.add(end, -1, 0, ())
+        return made
+    following = chat.restated(episode.first_observation, episode.turns[: t + 2])
+    length = following.answers[0][0]
+    made.add(end, made.tree.add(following.ids[:length]), length, answers)
+    return made
+
+
+def balanced(examples: Sequence[Transitions]) -> list[Transitions]:
+    """The same, weighted so that expert and learners have half of all weight each, 1 on average."""
+    counts = {expert: _count(examples, expert=expert) for expert in (True, False)}
+    for example in examples:
+        example.weight = sum(counts.values()) / (2 * counts[example.expert])
+    return list(examples)
+
+
+def _count(examples: Sequence[Transitions], *, expert: bool) -> int:
+    return sum(len(example.ends) for example in examples if example.expert == expert)
+
+
+def rewards_of(model: PreTrainedModel, examples: Sequence[Transitions], gamma: float) -> torch.Tensor:
+    """Q(s, a) - gamma E Q(s', a') of every transition (D,), example after example: Eq. 8."""
+    trees = [example.tree for example in examples]
+    q, next_q = read_heads(
+        model, trees, [example.ends for example in examples], [example.next_ends for example in examples]
+    )
+    owners, offset = [], 0
+    for example in examples:
+        owners += [offset + owner for owner in example.owners]
+        offset += len(example.ends)
+    shares = torch.tensor([share for example in examples for share in example.shares], device=q.device)
+    index = torch.tensor(owners, dtype=torch.long, device=q.device)
+    return q - gamma * torch.zeros_like(q).index_add(0, index, shares * next_q)
+
+
+def inverse_prm_loss(rewards: torch.Tensor, examples: Sequence[Transitions]) -> torch.Tensor:
+    """Weighted binary cross-entropy of rewards (D,) as logits of "the expert did this", in nats."""
+    labels = [float(example.expert) for example in examples for _ in example.ends]
+    weights = [example.weight for example in examples for _ in example.ends]
+    return binary_cross_entropy_with_logits(rewards, rewards.new_tensor(labels), rewards.new_tensor(weights))
+
+
+def inverse_prm_work(model: PreTrainedModel, shard: int, settings: InversePrm) -> Work:
+    """From (examples, how far training has come) to their loss."""
+
+    def work(part: tuple[list[Transitions], float]) -> tuple[torch.Tensor, Numbers]:
+        examples, _ = part
+        loss = inverse_prm_loss(rewards_of(model, examples, settings.gamma), examples)
+        return loss, {"loss": float(loss.detach())}
+
+    return work
+
+
+@torch.no_grad()
+def predict_rewards(model: PreTrainedModel, examples: Sequence[Transitions], settings: InversePrm) -> np.ndarray:
+    """The reward of every transition (D,), in the examples' order."""
+    model.eval()
+    batches = batches_in_order(examples, settings.batch_tokens)
+    return np.concatenate([np.zeros(0), *(rewards_of(model, batch, settings.gamma).cpu().numpy() for batch in batches)])
+
+
+def score_decisions(
+    prm: Path, episodes: Sequence[Episode], targets: pd.DataFrame, experiment: Experiment
+) -> pd.DataFrame:
+    """The rows of the targets table that are decisions of some episodes, with the column `logit`: Q(s, a)."""
+    model, tokenizer = checkpoints.load_prm(prm), checkpoints.load_tokenizer(prm)
+    use_grouped_attention(model)
+    examples = prm_examples(
+        Chat(tokenizer), episodes, targets, experiment.dialogue.format, branch_turns=1, read_replies=False
+    )
+    logits, _ = predict(model, examples, experiment.inverse_prm.batch_tokens)
+    return targets.iloc[[row for example in examples for row in example.rows]].assign(logit=logits)

@@ -1,0 +1,58 @@
+"""The process reward model learnt from demonstrations: the paper's Eqs. 6 to 10. No outcome is read."""
+
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+
+from agentprm_dagster.core.inverse_report import inverse_report
+from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.tables import read_episodes
+from agentprm_dagster.core.targets import hold_out
+from agentprm_dagster.core.unrewarded import without_outcomes
+from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
+from agentprm_dagster.resources.materialization import gates
+from agentprm_dagster.resources.stages import StagesResource
+
+
+@dg.asset(
+    partitions_def=ITERATIONS,
+    deps=["behaviour_policy", "demonstrations", "rollouts", "mc_value_targets"],
+    check_specs=gates("inverse_prm", "tells_expert_from_learners"),
+    automation_condition=WHEN_READY,
+    kinds={"reward_model", "huggingface"},
+)
+def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
+    """Q(s, a), high where the expert acts and low where all policies so far do; targets only say how it orders."""
+    stage = stages.stage(context)
+    policy, shown = stage.behaviour_policy(), stage.read("demonstrations", 0)
+    played = [stage.read("rollouts", i, role=f"rollouts_{i}") for i in range(FIRST, stage.iteration + 1)]
+    targets = stage.read("mc_value_targets")
+
+    def train(out: Path, monitor: Monitor) -> StageReport:
+        from agentprm_dagster.training.inverse_prm import score_decisions, train_inverse_prm  # loads torch
+
+        expert = without_outcomes(read_episodes(shown.path))
+        rollouts = [read_episodes(artifact.path) for artifact in played]
+        learners = without_outcomes(each for episodes in rollouts for each in episodes if each.parent is None)
+        games = {episode.game for episode in (*expert, *learners)}
+        held_out = hold_out(games, stage.experiment.targets.held_out_games, stage.seed)
+        told = train_inverse_prm(
+            policy.path, expert, learners, stage.experiment, out, held_out=held_out, seed=stage.seed, monitor=monitor
+        )
+        unknown = [episode for episode in rollouts[-1] if episode.game in held_out]
+        scored = score_decisions(out, unknown, pd.read_parquet(targets.path / "targets.parquet"), stage.experiment)
+        return inverse_report(told, scored, max_loss=stage.experiment.gates.max_prm_loss)
+
+    return stage.make(
+        train,
+        settings=(
+            "dialogue",
+            "model",
+            "inverse_prm",
+            "rollouts.temperature",
+            "rollouts.max_new_tokens",
+            "targets.held_out_games",
+            "gates.max_prm_loss",
+        ),
+    )

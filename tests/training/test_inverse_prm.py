@@ -1,0 +1,182 @@
+"""InversePRM against its equations by hand and the standard head on each prefix; no outcome is read."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from agentprm_dagster.config import Experiment, InversePrm
+from agentprm_dagster.core.stage import SilentMonitor
+from agentprm_dagster.core.targets import mc_value_targets
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.core.unrewarded import without_outcomes
+from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.attention import use_grouped_attention
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.training.candidates import Candidate
+from agentprm_dagster.training.inverse_prm import (
+    NextAnswers,
+    Transitions,
+    balanced,
+    inverse_prm_loss,
+    next_answers,
+    rewards_of,
+    score_decisions,
+    train_inverse_prm,
+    transitions,
+)
+
+GAMMA = 0.9
+EXPERIMENT = Experiment(
+    name="tiny", inverse_prm=InversePrm(epochs=10, learning_rate=3e-3, batch_tokens=4096, gamma=GAMMA)
+)
+
+
+@pytest.fixture(scope="module")
+def chat(tokenizer: PreTrainedTokenizerFast) -> Chat:
+    return Chat(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def prm(policy_folder: Path) -> PreTrainedModel:
+    model = checkpoints.prm_from_policy(policy_folder, seed=0).eval()
+    use_grouped_attention(model)
+    return model
+
+
+@pytest.fixture(scope="module")
+def learners(rollouts: list[Episode]) -> list[Episode]:
+    return [episode for episode in rollouts if episode.parent is None]
+
+
+def answers(chat: Chat, episode: Episode) -> NextAnswers:
+    """Before every turn but the first, one answer drawn three times and another drawn once."""
+    said = [(tuple(chat.answer(text)), draws) for text, draws in (("REASON: a\nACTION: look", 3), ("ACTION: help", 1))]
+    return {t: [Candidate((0, t), ids, draws) for ids, draws in said] for t in range(1, len(episode.turns))}
+
+
+def by_hand(stock: PreTrainedModel, chat: Chat, episode: Episode, t: int, after: NextAnswers, restated: bool) -> float:
+    """Eq. 8 of one transition, every sequence read for itself."""
+
+    def q(ids: list[int]) -> float:
+        with torch.no_grad():
+            return float(stock(torch.tensor([ids])).logits)
+
+    if restated:
+        own = chat.restated(episode.first_observation, episode.turns[: t + 1]).ids
+    else:
+        own = chat.episode(episode.first_observation, episode.turns[: t + 1]).ids
+    if t == len(episode.turns) - 1:
+        return q(own)
+    if restated:
+        following = chat.restated(episode.first_observation, episode.turns[: t + 2])
+        state = following.ids[: following.answers[0][0]]
+    else:
+        state = chat.state(episode.first_observation, episode.turns[: t + 1])
+    first, second = (q([*state, *answer.ids]) for answer in after[t + 1])
+    return q(own) - GAMMA * (0.75 * first + 0.25 * second)
+
+
+@pytest.mark.parametrize("dialogue", ["append", "restated"])
+def test_rewards_are_eq_8_of_the_standard_head(
+    prm: PreTrainedModel, policy_folder: Path, chat: Chat, learners: list[Episode], dialogue: str
+) -> None:
+    stock = checkpoints.prm_from_policy(policy_folder, seed=0).eval()
+    some = [replace(episode, turns=episode.turns[:3]) for episode in learners[:2]]
+    made = [
+        each for episode in some for each in transitions(chat, episode, dialogue, answers(chat, episode), expert=False)
+    ]
+    with torch.no_grad():
+        rewards = rewards_of(prm, made, GAMMA)
+    expected = [
+        by_hand(stock, chat, episode, t, answers(chat, episode), dialogue == "restated")
+        for episode in some
+        for t in range(len(episode.turns))
+    ]
+    assert rewards.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_loss_by_hand() -> None:
+    """Three learner transitions and one of the expert: each side half."""
+    learner, expert = Transitions(False, ends=[0, 0, 0]), Transitions(True, ends=[0])
+    some = balanced([learner, expert])
+    assert [example.weight for example in some] == [pytest.approx(4 / 6), pytest.approx(4 / 2)]
+    rewards = torch.tensor([0.0, 1.0, -1.0, 2.0])
+    learners = [math.log(2), math.log1p(math.e), math.log1p(1 / math.e)]
+    expected = 0.5 * sum(learners) / 3 + 0.5 * math.log1p(math.exp(-2))
+    assert float(inverse_prm_loss(rewards, some)) == pytest.approx(expected)
+
+
+def test_gradients_flow_through_both_terms(prm: PreTrainedModel, chat: Chat, learners: list[Episode]) -> None:
+    """Without the second term, words that only an a' says would move nothing."""
+    told = chat.episode(learners[0].first_observation, learners[0].turns).ids
+    unsaid = next(token for token in range(len(chat.tokenizer) - 1, 0, -1) if token not in told)
+    after = {t: [Candidate((0, t), (unsaid, chat.end), 1)] for t in range(1, len(learners[0].turns))}
+    (made,) = transitions(chat, learners[0], "append", after, expert=True)
+    prm.zero_grad()
+    rewards_of(prm, [made], GAMMA)[0].backward()
+    embedded = prm.base_model.embed_tokens.weight.grad
+    assert embedded is not None
+    assert embedded[unsaid].abs().sum() > 0
+    prm.zero_grad()
+
+
+def test_mistakes_of_a_demonstrator_are_no_transitions(chat: Chat, demonstrations: list[Episode]) -> None:
+    shown = demonstrations[0]
+    turns = list(shown.turns)
+    turns[1] = replace(turns[1], admissible=False)
+    slipped = replace(shown, turns=tuple(turns))
+    (as_expert,) = transitions(chat, slipped, "append", answers(chat, slipped), expert=True)
+    (as_learner,) = transitions(chat, slipped, "append", answers(chat, slipped), expert=False)
+    assert len(as_expert.ends) == len(as_learner.ends) - 1 == len(turns) - 1
+    ends = [end - 1 for _, end in chat.episode(slipped.first_observation, slipped.turns).answers]
+    assert as_expert.ends == [end for t, end in enumerate(ends) if t != 1]
+
+
+def test_next_answers_are_the_policys_in_every_state_but_the_first(
+    taught_folder: Path, chat: Chat, learners: list[Episode]
+) -> None:
+    some = learners[:3]
+    drawn = next_answers(taught_folder, chat, some, EXPERIMENT, seed=0, monitor=SilentMonitor())
+    for episode, after in zip(some, drawn, strict=True):
+        assert sorted(after) == list(range(1, len(episode.turns)))
+        assert all(sum(answer.draws for answer in said) == EXPERIMENT.inverse_prm.draws for said in after.values())
+        assert all(answer.ids[-1] == chat.end for said in after.values() for answer in said)
+    again = next_answers(taught_folder, chat, some, EXPERIMENT, seed=0, monitor=SilentMonitor())
+    assert drawn == again
+
+
+def test_it_learns_to_tell_the_expert_without_reading_an_outcome(
+    taught_folder: Path, demonstrations: list[Episode], rollouts: list[Episode], learners: list[Episode], tmp_path: Path
+) -> None:
+    # What the learners do here is what the experts do: let them say something else.
+    expert = without_outcomes(demonstrations)
+    lost = without_outcomes(
+        replace(each, turns=tuple(replace(turn, response="REASON: a\nACTION: look") for turn in each.turns))
+        for each in learners
+    )
+    held_out = {learners[0].game, learners[1].game}
+    told = train_inverse_prm(
+        taught_folder, expert, lost, EXPERIMENT, tmp_path, held_out=held_out, seed=0, monitor=SilentMonitor()
+    )
+    assert told.expert.any()
+    assert not told.expert.all()
+    assert told.rewards[told.expert].mean() > 1 > -1 > told.rewards[~told.expert].mean()
+    turns = [
+        (turn, expert)
+        for side, expert in ((demonstrations, True), (learners, False))
+        for e in side
+        if e.game in held_out
+        for turn in e.turns
+    ]
+    assert len(told.rewards) == sum(turn.admissible or not expert for turn, expert in turns), "nothing was left out"
+    targets = mc_value_targets(rollouts, gamma=GAMMA, weighting="return_to_go", held_out_games=0.3, seed=0)
+    scored = score_decisions(tmp_path, [e for e in rollouts if e.game in held_out], targets, EXPERIMENT)
+    assert set(scored["game"]) == held_out
+    assert np.isfinite(scored["logit"]).all()
+    assert isinstance(scored, pd.DataFrame)
