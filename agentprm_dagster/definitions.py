@@ -67,7 +67,11 @@ def assets_of(experiment: Experiment) -> list[dg.AssetsDefinition]:
     used = dg.AssetKey([prefix, reward])
     others = {dg.AssetKey([prefix, model]): used for model in REWARD_MODELS if model != reward}
     loaded = dg.load_assets_from_package_module(assets, key_prefix=prefix, group_name=prefix)
-    return [asset.with_attributes(asset_key_replacements=others) for asset in loaded if asset.key not in others]
+    return [
+        asset.with_attributes(asset_key_replacements=others)
+        for asset in loaded
+        if isinstance(asset, dg.AssetsDefinition) and asset.key not in others
+    ]
 
 
 def build_definitions(

@@ -145,9 +145,8 @@ def read_decisions(model: PreTrainedModel, examples: Sequence[Example]) -> Readi
     """The head at every decision's answer and reply, example after example, in float32."""
     trees = [example.tree for example in examples]
     ends, replies = [example.ends for example in examples], [example.replies for example in examples]
-    if not any(replies):
-        return Reading(*read_heads(model, trees, ends), None)
-    return Reading(*read_heads(model, trees, ends, replies))
+    answer, reply = read_heads(model, trees, ends, replies)
+    return Reading(answer, reply if len(reply) else None)
 
 
 def prm_loss(reading: Reading, examples: Sequence[Example], settings: Prm, progress: float = 0.0) -> torch.Tensor:
