@@ -81,6 +81,7 @@ class Trial:
         return evaluation_row(
             episodes,
             experiment=self.experiment.name,
+            reward=self.experiment.improvement.reward,
             policy=f"pi_{self.iteration}",
             iteration=self.iteration,
             split=self.split,

@@ -38,7 +38,7 @@ def evaluate_policy(
     """
     experiment, store, source = load_experiment(name), ArtifactsResource().store(), GamesResource()
     policy = store.current(name, "improved_policy" if iteration else "initial_policy", iteration)
-    prm = None if best_of == 1 else store.current(name, "prm", max(iteration, FIRST)).path
+    prm = None if best_of == 1 else store.current(name, experiment.improvement.reward, max(iteration, FIRST)).path
     games = _games_in(root, split) if root else source.split(experiment, split)
     trial = Trial(experiment, iteration, policy.path, prm, split, games, max_steps, best_of, seed)
     monitor = StageMonitor("evaluate", _log.debug, SilentMonitor())

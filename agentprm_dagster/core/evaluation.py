@@ -48,6 +48,7 @@ def evaluation_row(
     episodes: Sequence[Episode],
     *,
     experiment: str,
+    reward: str,
     policy: str,
     iteration: int,
     split: str,
@@ -59,6 +60,7 @@ def evaluation_row(
     kinds = {kind: [episode for episode in episodes if episode.task_type == kind] for kind in TASK_TYPES}
     return {
         "experiment": experiment,
+        "reward": reward,
         "policy": policy,
         "iteration": iteration,
         "split": split,

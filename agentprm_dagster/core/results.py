@@ -53,10 +53,10 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
 
 
 def policy_name(row: Row) -> str:
-    """`pi_2`, or `BoN(pi_2, prm[2])` where a PRM chose among sampled answers; pi_0 is judged by prm[1]."""
+    """`pi_2`, or `BoN(pi_2, prm[2])` where a PRM chose among sampled answers; pi_0 is judged by that of iteration 1."""
     if row["best_of"] == 1:
         return str(row["policy"])
-    return f"BoN({row['policy']}, prm[{max(row['iteration'], 1)}])"
+    return f"BoN({row['policy']}, {row['reward']}[{max(row['iteration'], 1)}])"
 
 
 def cells(row: Row) -> tuple[str, ...]:

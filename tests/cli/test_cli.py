@@ -14,7 +14,7 @@ from agentprm_dagster.resources.tracker import MlflowTracker
 from toy import ToyInference
 
 ROW_KEYS = [
-    "experiment", "policy", "iteration", "split", "n", "successes", "success_rate", "ci_low", "ci_high",
+    "experiment", "reward", "policy", "iteration", "split", "n", "successes", "success_rate", "ci_low", "ci_high",
     "mean_actions", "mean_actions_won", "max_steps", "best_of", "seed", "by_task_type",
 ]  # fmt: skip
 ANSWER_KEYS = ["observation", "admissible_commands", "won", "done"]

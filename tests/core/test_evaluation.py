@@ -24,7 +24,15 @@ EPISODES = [
 
 def row(split: str = "valid_seen") -> dict[str, object]:
     return evaluation_row(
-        EPISODES, experiment="toy", policy="pi_1", iteration=1, split=split, max_steps=30, best_of=1, seed=5
+        EPISODES,
+        experiment="toy",
+        reward="prm",
+        policy="pi_1",
+        iteration=1,
+        split=split,
+        max_steps=30,
+        best_of=1,
+        seed=5,
     )
 
 

@@ -11,10 +11,10 @@ from agentprm_dagster.core.results import COLUMNS, PAPER, cells, in_order, polic
 from agentprm_dagster.core.types import Episode
 
 
-def row(iteration: int, best_of: int, won: int, split: str = "valid_seen") -> dict[str, Any]:
+def row(iteration: int, best_of: int, won: int, split: str = "valid_seen", reward: str = "prm") -> dict[str, Any]:
     episodes = [Episode(str(i), str(i), "pick_and_place_simple", "", (), i < won) for i in range(10)]
     counted = success(episodes)
-    name = {"policy": f"pi_{iteration}", "iteration": iteration, "split": split, "best_of": best_of}
+    name = {"policy": f"pi_{iteration}", "iteration": iteration, "split": split, "best_of": best_of, "reward": reward}
     return {**name, **counted, "by_task_type": {"pick_and_place_simple": counted}}
 
 
@@ -30,6 +30,7 @@ def test_order_and_names() -> None:
         ("valid_seen", "BoN(pi_1, prm[1])"),
         ("valid_unseen", "pi_0"),
     ]
+    assert policy_name(row(2, 8, 7, reward="inverse_prm")) == "BoN(pi_2, inverse_prm[2])"
 
 
 def test_a_line_by_hand() -> None:
