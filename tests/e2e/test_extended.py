@@ -1,0 +1,67 @@
+"""Experiments that extend `smoke`, end to end: InversePRM in the PRM's place, and what need not be made twice."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agentprm_dagster.provenance.lineage import lineage
+from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.provenance.verify import verify
+
+AGENTPRM = Path(sys.executable).with_name("agentprm")
+
+
+def run(home: Path, *arguments: str) -> str:
+    folders = {"AGENTPRM_HOME": str(home / "home"), "AGENTPRM_EXPERIMENTS": str(home / "experiments")}
+    environment = {**os.environ, **folders}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    ran = subprocess.run([AGENTPRM, *arguments], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with experiments, and a home in which two iterations of `inverse` were run."""
+    folder = tmp_path_factory.mktemp("extended")
+    (folder / "experiments").mkdir()
+    inverse = "extends: smoke\nimprovement: {reward: inverse_prm, rank_by: answer}\ninverse_prm: {epochs: 2}\n"
+    (folder / "experiments/inverse.yaml").write_text(inverse, encoding="utf-8")
+    (folder / "experiments/patient.yaml").write_text("extends: inverse\nimprovement: {steps: 3}\n", encoding="utf-8")
+    run(folder, "run", "inverse")
+    return folder
+
+
+def test_policies_are_improved_and_judged_by_the_inverse_prm(home: Path) -> None:
+    assert "BoN(pi_2, inverse_prm[2])" in run(home, "report", "inverse").replace("\n", "")
+    store = ArtifactStore(home / "home/artifacts")
+    assert verify(store).sound
+    made_from = {str(version.slot) for version in lineage(store, "inverse", "inverse_prm", 2).versions()}
+    assert {"inverse/demonstrations[0]", "inverse/rollouts[1]", "inverse/rollouts[2]"} <= made_from
+    improved = store.current("inverse", "improved_policy", 2).manifest
+    assert "inverse_prm" in {read.role for read in improved.inputs}
+    assert not (home / "home/artifacts/inverse/prm").exists()
+
+
+def test_one_policy_can_be_judged_again(home: Path) -> None:
+    asked = ("-i", "1", "--split", "valid_seen", "--max-steps", "12", "--best-of", "2", "--json")
+    (row,) = json.loads(run(home, "evaluate", "inverse", *asked))
+    assert (row["reward"], row["best_of"], row["n"]) == ("inverse_prm", 2, 6)
+
+
+def test_what_differs_is_made_and_all_else_adopted(home: Path) -> None:
+    run(home, "run", "patient", "--iterations", "1")
+    store = ArtifactStore(home / "home/artifacts")
+
+    def digest(experiment: str, asset: str, iteration: int) -> str:
+        return store.head(experiment, asset, iteration).digest
+
+    for asset, iteration in (("initial_policy", 0), ("rollouts", 1), ("inverse_prm", 1)):
+        assert digest("patient", asset, iteration) == digest("inverse", asset, iteration)
+    assert digest("patient", "improved_policy", 1) != digest("inverse", "improved_policy", 1)
+    assert store.current("patient", "improved_policy", 1).manifest.metrics["steps"] == 3
+    assert verify(store).sound
