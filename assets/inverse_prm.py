@@ -36,7 +36,7 @@ def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
         rollouts = [read_episodes(artifact.path) for artifact in played]
         learners = without_outcomes(each for episodes in rollouts for each in episodes if each.parent is None)
         games = {episode.game for episode in (*expert, *learners)}
-        held_out = hold_out(games, stage.experiment.targets.held_out_games, stage.seed)
+        held_out = hold_out(games, stage.experiment.targets.held_out_games, stage.experiment.seed)
         told = train_inverse_prm(
             policy.path, expert, learners, stage.experiment, out, held_out=held_out, seed=stage.seed, monitor=monitor
         )

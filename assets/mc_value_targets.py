@@ -32,7 +32,7 @@ def mc_value_targets(context: dg.AssetExecutionContext, stages: StagesResource) 
             gamma=settings.gamma,
             weighting=settings.weighting,
             held_out_games=settings.held_out_games,
-            seed=stage.seed,
+            seed=stage.experiment.seed,
         )
         targets.to_parquet(out / "targets.parquet", index=False)
         return targets_report(targets)

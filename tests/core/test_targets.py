@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agentprm_dagster.core.targets import (
     Weighting,
     discounted_outcome,
+    hold_out,
     mc_value_targets,
     of_held_out_games,
     targets_report,
@@ -119,12 +120,19 @@ def test_what_the_authors_code_computes() -> None:
 GAMES = [episode(f"{game}{k}", "ab", won=bool(k), game=f"game {game}") for game in range(10) for k in range(2)]
 
 
-@pytest.mark.parametrize(("share", "games"), [(0.0, 0), (0.01, 1), (0.3, 3), (1.0, 10)])
+@pytest.mark.parametrize(("share", "games"), [(0.0, 0), (1e-9, 1), (1.0, 10)])
 def test_whole_games_are_held_out(share: float, games: int) -> None:
     table = targets(*GAMES, held_out_games=share)
     held = table.groupby("game")["held_out"].mean()
     assert set(held) <= {0.0, 1.0}
     assert (held == 1.0).sum() == games
+
+
+def test_a_game_is_held_out_whatever_other_games_are_there() -> None:
+    games = [f"g{i}" for i in range(2000)]
+    held = hold_out(games, 0.15, seed=3)
+    assert 0.12 < len(held) / len(games) < 0.18
+    assert hold_out(games[500:], 0.15, seed=3) == held & set(games[500:])
 
 
 def test_episodes_of_held_out_games_are_found() -> None:
