@@ -1,4 +1,4 @@
-"""One picture of an experiment: success over iterations with 95% intervals, greedy and Best-of-N, for every split."""
+"""Pictures of an experiment: success with 95% intervals over iterations, and over the N of Best-of-N."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +18,13 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure = Figure(figsize=(5 * len(splits), 4), layout="constrained")
     axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
     for split, axis in zip(splits, axes, strict=True):
-        for best_of in sorted({row["best_of"] for row in rows}):
-            line = [row for row in in_order(rows) if row["split"] == split and row["best_of"] == best_of]
-            _draw_line(axis, line, "greedy" if best_of == 1 else f"best of {best_of}")
+        for best_of, ranked_by in sorted({(row["best_of"], row["ranked_by"] or "") for row in rows}):
+            line = [
+                row
+                for row in in_order(rows)
+                if (row["split"], row["best_of"], row["ranked_by"] or "") == (split, best_of, ranked_by)
+            ]
+            _draw_line(axis, "iteration", line, f"best of {best_of} by {ranked_by}" if ranked_by else "greedy")
         axis.set(title=split, xlabel="iteration", ylim=(0, 1))
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0].set_ylabel("success, 95% interval")
@@ -28,8 +32,28 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
-def _draw_line(axis: "Axes", line: Sequence[Row], label: str) -> None:
+def draw_scaling(rows: Sequence[Row], path: Path) -> None:
+    """Success over N of every policy and judge, greedy standing at N = 1, for every split; PNG."""
+    from matplotlib.figure import Figure
+
+    splits = sorted({row["split"] for row in rows})
+    figure = Figure(figsize=(5 * len(splits), 4), layout="constrained")
+    axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
+    for split, axis in zip(splits, axes, strict=True):
+        of_split = [row for row in in_order(rows) if row["split"] == split]
+        for policy, ranked_by in sorted({(row["policy"], row["ranked_by"]) for row in of_split if row["ranked_by"]}):
+            line = [row for row in of_split if row["policy"] == policy and row["ranked_by"] in (None, ranked_by)]
+            _draw_line(axis, "best_of", line, f"{policy} by {ranked_by}")
+        axis.set(title=split, xlabel="N")
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter("{x:.0f}")
+    axes[0].set_ylabel("success, 95% interval")
+    axes[0].legend(frameon=False)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def _draw_line(axis: "Axes", over: str, line: Sequence[Row], label: str) -> None:
     rates = [row["success_rate"] for row in line]
     below = [row["success_rate"] - row["ci_low"] for row in line]
     above = [row["ci_high"] - row["success_rate"] for row in line]
-    axis.errorbar([row["iteration"] for row in line], rates, (below, above), marker="o", capsize=3, label=label)
+    axis.errorbar([row[over] for row in line], rates, (below, above), marker="o", capsize=3, label=label)

@@ -5,13 +5,17 @@ A YAML (`catalog`) names only what differs from the defaults here; the resolved 
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
+
+
+def _one_or_several(value: object) -> object:
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 class Section(BaseModel):
@@ -169,6 +173,11 @@ class Prm(HeadTraining):
 
     init: Literal["policy", "base", "previous"] = "policy"
     """Where the trunk starts: the behaviour policy, the untuned base model, or the PRM of the iteration before."""
+    loss: Literal["absolute", "relative"] = "absolute"
+    """`absolute`: Eq. 2. `relative`: Bradley-Terry on pairs of actions tried in one state (section 4 of the paper);
+    values are then known up to what their state adds, and states where one action was tried are not learnt from."""
+    margin: Probability = 0.0
+    """Least distance of the targets of such a pair; 0 takes all that differ."""
     pairwise_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the pairwise term on states with several tried actions; 0 is the paper's soft BCE alone."""
     branch_turns: Positive = 1
@@ -240,8 +249,11 @@ class Evaluation(Section):
     """Games of each split; null takes all."""
     max_steps: Positive = 30
     temperature: Temperature = 0.0
-    best_of: Annotated[int, Field(ge=2)] = 8
-    """N of Best-of-N, reported beside the greedy policy."""
+    best_of: Annotated[tuple[Annotated[int, Field(ge=2)], ...], BeforeValidator(_one_or_several)] = (8,)
+    """N of Best-of-N, reported beside the greedy policy; one or several."""
+    ranked_by: Annotated[tuple[Literal["reward", "log_ratio"], ...], BeforeValidator(_one_or_several)] = ("reward",)
+    """Who chooses among N answers: the reward model (`improvement.reward`), or log pi_i - log pi_(i-1), which needs
+    none and which pi_0 has not; one or both."""
     best_of_temperature: Temperature = 1.0
     best_of_prior: Annotated[float, Field(ge=0)] = 0.0
     """Weight of log pi beside the PRM's logit where Best-of-N chooses; 0, the paper's, chooses by the PRM alone.
@@ -304,6 +316,12 @@ class Experiment(Section):
                 "improvement.rank_by: reply needs values behind replies: dialogue.format: append and prm.reply_weight "
                 "above 0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def pairs_are_read_together(self) -> Self:
+        if self.prm.loss == "relative" and self.dialogue.format != "append":
+            raise ValueError("prm.loss: relative compares answers that are read together: dialogue.format: append")
         return self
 
     @model_validator(mode="after")

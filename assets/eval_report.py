@@ -1,19 +1,24 @@
 """How good a policy is, with and without its PRM choosing for it."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import dagster as dg
 
+from agentprm_dagster.chart import draw_scaling
 from agentprm_dagster.core.evaluation import evaluation_report
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.tables import write_episodes
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
-from agentprm_dagster.resources.evaluations import EVALUATION, Trial
+from agentprm_dagster.resources.evaluations import EVALUATION, Judge, Trial
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.materialization import gates
-from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.stages import Stage, StagesResource
+
+SCALING = "scaling.png"
+"""The picture of success over N, where there are several."""
 
 
 @dg.asset(
@@ -29,16 +34,24 @@ def eval_report(
     """pi_i and BoN(pi_i, prm[i]) on games that nothing was learnt from; in iteration 1 also pi_0."""
     stage = stages.stage(context)
     settings = stage.experiment.evaluation
-    prm = stage.read(stage.experiment.improvement.reward)
-    policies = {stage.iteration: stage.read("improved_policy")}
-    if stage.iteration == FIRST:
-        policies[0] = stage.read("initial_policy", 0)
+    reward = Judge(stage.experiment.improvement.reward, stage.read(stage.experiment.improvement.reward).path)
+    policies = {stage.iteration: stage.read("improved_policy").path}
+    if stage.iteration == FIRST or "log_ratio" in settings.ranked_by:
+        policies[stage.iteration - 1] = _policy_before(stage)
+    judged = sorted(policies) if stage.iteration == FIRST else [stage.iteration]
+
+    def judges(i: int) -> list[Judge]:
+        known = {"reward": reward}
+        if i and i - 1 in policies:
+            known["log_ratio"] = Judge("log_ratio", policies[i - 1])
+        return [known[kind] for kind in settings.ranked_by if kind in known]
+
     games = {split: stage.games.split(stage.experiment, split) for split in settings.splits}
     trials = [
-        Trial(stage.experiment, i, policy.path, judge, split, refs, settings.max_steps, n, stage.seed)
+        Trial(stage.experiment, i, policies[i], judge, split, refs, settings.max_steps, n, stage.seed)
         for split, refs in games.items()
-        for i, policy in sorted(policies.items())
-        for judge, n in ((None, 1), (prm.path, settings.best_of))
+        for i in judged
+        for judge, n in [(None, 1), *product(judges(i), settings.best_of)]
     ]
 
     def evaluate(out: Path, monitor: Monitor) -> StageReport:
@@ -46,13 +59,24 @@ def eval_report(
         for trial, one in zip(trials, played, strict=True):
             (out / trial.name).mkdir()
             write_episodes(one.episodes, out / trial.name)
-        rows = [trial.row(one.episodes) for trial, one in zip(trials, played, strict=True)]
+        rows = [trial.row(one) for trial, one in zip(trials, played, strict=True)]
         (out / EVALUATION).write_text(json.dumps(rows, indent=2), encoding="utf-8")
         usage = sum((one.usage for one in played), Usage())
-        return evaluation_report(rows, {split: len(refs) for split, refs in games.items()}, usage)
+        several = len(settings.best_of) > 1
+        if several:
+            draw_scaling(rows, out / SCALING)
+        counts = {split: len(refs) for split, refs in games.items()}
+        return evaluation_report(rows, counts, usage, SCALING if several else None)
 
     return stage.make(
         evaluate,
-        settings=("dialogue", "evaluation", "rollouts.slots", "rollouts.max_new_tokens"),
+        settings=("dialogue", "evaluation", "improvement.reward", "rollouts.slots", "rollouts.max_new_tokens"),
         games=[game for refs in games.values() for game in refs],
     )
+
+
+def _policy_before(stage: Stage) -> Path:
+    """pi_(i-1)."""
+    if stage.iteration == FIRST:
+        return stage.read("initial_policy", 0).path
+    return stage.read("improved_policy", stage.iteration - 1, role="previous_policy").path

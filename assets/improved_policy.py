@@ -47,6 +47,6 @@ def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -
 
     return stage.make(
         train,
-        settings=("dialogue", "improvement", "gates.max_kl"),
+        settings=("dialogue", "prm.loss", "improvement", "gates.max_kl"),
         announces=None if last else stage.iteration + 1,
     )

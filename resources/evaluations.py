@@ -1,16 +1,14 @@
 """Judging policies, and the evaluations that are in the store."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.evaluation import evaluation_row
 from agentprm_dagster.core.results import Row, in_order
-from agentprm_dagster.core.types import Episode
 from agentprm_dagster.envs.games import GameRef
-from agentprm_dagster.inference.pool import Task
+from agentprm_dagster.inference.pool import Played, Task
 from agentprm_dagster.inference.worker import Player
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.store import ArtifactStore
@@ -39,6 +37,16 @@ def current_rows(store: ArtifactStore, experiment: str) -> list[Row]:
 
 
 @dataclass(frozen=True)
+class Judge:
+    """What chooses among sampled answers."""
+
+    ranked_by: str
+    """`prm`, `inverse_prm`, or `log_ratio`."""
+    path: Path
+    """The reward model, or the policy before the one that is judged."""
+
+
+@dataclass(frozen=True)
 class Trial:
     """One policy to be judged in one way."""
 
@@ -46,8 +54,8 @@ class Trial:
     iteration: int
     """Which pi_i."""
     policy: Path
-    prm: Path | None
-    """The PRM that chooses among sampled answers; None: the policy answers alone, as `best_of` 1 says."""
+    judge: Judge | None
+    """None: the policy answers alone, as `best_of` 1 says."""
     split: EvaluationSplit
     games: tuple[GameRef, ...]
     """Those of the split that are played, once each."""
@@ -58,7 +66,8 @@ class Trial:
     @property
     def name(self) -> str:
         """Names the trial among others of its experiment; fit for a folder."""
-        return f"{self.split}-pi_{self.iteration}-best_of_{self.best_of}"
+        judged = "" if self.judge is None else f"-{self.judge.ranked_by}"
+        return f"{self.split}-pi_{self.iteration}-best_of_{self.best_of}{judged}"
 
     @property
     def task(self) -> Task:
@@ -69,23 +78,31 @@ class Trial:
             "branch_states": 0,
             "max_steps": self.max_steps,
             "patience": None,
-            "temperature": settings.temperature if self.prm is None else settings.best_of_temperature,
+            "temperature": settings.temperature if self.judge is None else settings.best_of_temperature,
         }
         how = self.experiment.rollouts.model_copy(update=once)
-        prior = settings.best_of_prior
-        player = Player(self.policy, self.experiment.dialogue.format, how, self.prm, self.best_of, prior)
+        player = Player(self.policy, self.experiment.dialogue.format, how)
+        if self.judge is not None:
+            player = replace(
+                player,
+                judge=self.judge.path,
+                judge_is_policy=self.judge.ranked_by == "log_ratio",
+                best_of=self.best_of,
+                prior=settings.best_of_prior,
+            )
         return Task(self.name, player, self.games, self.seed)
 
-    def row(self, episodes: Sequence[Episode]) -> Row:
+    def row(self, played: Played) -> Row:
         """The row of the table for what was played."""
         return evaluation_row(
-            episodes,
+            played.episodes,
             experiment=self.experiment.name,
-            reward=self.experiment.improvement.reward,
+            ranked_by=self.judge.ranked_by if self.judge else None,
             policy=f"pi_{self.iteration}",
             iteration=self.iteration,
             split=self.split,
             max_steps=self.max_steps,
             best_of=self.best_of,
             seed=self.seed,
+            tokens=played.usage.tokens,
         )

@@ -39,6 +39,30 @@ def test_what_is_extended_must_be_there_and_begin_somewhere(tmp_path: Path, monk
         read(tmp_path, "extends: tried")
 
 
+def test_one_value_stands_for_a_list_of_one(tmp_path: Path) -> None:
+    assert read(tmp_path, "evaluation: {best_of: 4}").evaluation.best_of == (4,)
+    several = read(tmp_path, "evaluation: {best_of: [2, 4], ranked_by: [reward, log_ratio]}").evaluation
+    assert (several.best_of, several.ranked_by) == ((2, 4), ("reward", "log_ratio"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "needed"),
+    [
+        (
+            "prm: {loss: relative}\ndialogue: {format: restated}",
+            r"prm\.loss: relative compares answers .*dialogue\.format: append",
+        ),
+        (
+            "improvement: {reward: inverse_prm, rank_by: reply}",
+            r"rank_by: reply needs values behind replies; .*: prm has",
+        ),
+    ],
+)
+def test_what_a_reward_model_cannot_do_is_refused(tmp_path: Path, settings: str, needed: str) -> None:
+    with pytest.raises(ExperimentError, match=needed):
+        read(tmp_path, settings)
+
+
 def test_improving_on_held_out_games_needs_some(tmp_path: Path) -> None:
     needed = r"improvement\.games: held_out needs targets\.held_out_games above 0"
     with pytest.raises(ExperimentError, match=needed):

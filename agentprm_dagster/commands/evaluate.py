@@ -11,7 +11,7 @@ from agentprm_dagster.core.stage import SilentMonitor
 from agentprm_dagster.envs.games import GameRef, find_games
 from agentprm_dagster.iterations import FIRST
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.evaluations import Trial
+from agentprm_dagster.resources.evaluations import Judge, Trial
 from agentprm_dagster.resources.games import EvaluationSplit, GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.monitor import StageMonitor, progress_bars
@@ -38,13 +38,14 @@ def evaluate_policy(
     """
     experiment, store, source = load_experiment(name), ArtifactsResource().store(), GamesResource()
     policy = store.current(name, "improved_policy" if iteration else "initial_policy", iteration)
-    prm = None if best_of == 1 else store.current(name, experiment.improvement.reward, max(iteration, FIRST)).path
+    reward = experiment.improvement.reward
+    judge = None if best_of == 1 else Judge(reward, store.current(name, reward, max(iteration, FIRST)).path)
     games = _games_in(root, split) if root else source.split(experiment, split)
-    trial = Trial(experiment, iteration, policy.path, prm, split, games, max_steps, best_of, seed)
+    trial = Trial(experiment, iteration, policy.path, judge, split, games, max_steps, best_of, seed)
     monitor = StageMonitor("evaluate", _log.debug, SilentMonitor())
     with progress_bars():
         (played,) = InferenceResource().play(experiment, [trial.task], monitor)
-    print_rows([trial.row(played.episodes)], as_json=as_json)
+    print_rows([trial.row(played)], as_json=as_json)
 
 
 def _games_in(root: Path, split: EvaluationSplit) -> tuple[GameRef, ...]:

@@ -10,7 +10,7 @@ from agentprm_dagster.core.results import COLUMNS, Row, cells
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.evaluations import current_rows
 
-TABLE_WIDTH = 130
+TABLE_WIDTH = 140
 """Columns of text that the table needs; where no terminal says otherwise it gets them."""
 
 

@@ -48,19 +48,24 @@ def evaluation_row(
     episodes: Sequence[Episode],
     *,
     experiment: str,
-    reward: str,
+    ranked_by: str | None,
     policy: str,
     iteration: int,
     split: str,
     max_steps: int,
     best_of: int,
     seed: int,
+    tokens: int,
 ) -> dict[str, Any]:
-    """One evaluation: who played which games how, and `success` overall and by task type."""
+    """One evaluation: who played which games how, and `success` overall and by task type.
+
+    `ranked_by` is what chose among `best_of` answers, None where the policy answered alone; `tokens` are those that all
+    models read and drew.
+    """
     kinds = {kind: [episode for episode in episodes if episode.task_type == kind] for kind in TASK_TYPES}
     return {
         "experiment": experiment,
-        "reward": reward,
+        "ranked_by": ranked_by,
         "policy": policy,
         "iteration": iteration,
         "split": split,
@@ -68,12 +73,24 @@ def evaluation_row(
         "max_steps": max_steps,
         "best_of": best_of,
         "seed": seed,
+        "tokens_per_decision": tokens / sum(len(episode.turns) for episode in episodes),
         "by_task_type": {kind: success(played) for kind, played in kinds.items() if played},
     }
 
 
-def evaluation_report(rows: Sequence[Mapping[str, Any]], games: Mapping[str, int], usage: Usage) -> StageReport:
-    """Success of every row; a gate on every game of every split having been played once, `games` telling how many."""
+def evaluation_name(row: Mapping[str, Any]) -> str:
+    """What an evaluation is called among the metrics; no two rows of an experiment share it."""
+    judged = f" by {row['ranked_by']}" if row["ranked_by"] else ""
+    return f"{row['split']} {row['policy']} best of {row['best_of']}{judged}"
+
+
+def evaluation_report(
+    rows: Sequence[Mapping[str, Any]], games: Mapping[str, int], usage: Usage, picture: str | None = None
+) -> StageReport:
+    """Success of every row; a gate on every game of every split having been played once, `games` telling how many.
+
+    `picture` names a file beside the page that shows how success grows with N.
+    """
     short = [
         f"{row['n']} of {games[row['split']]} of {row['split']}" for row in rows if row["n"] != games[row["split"]]
     ]
@@ -83,12 +100,27 @@ def evaluation_report(rows: Sequence[Mapping[str, Any]], games: Mapping[str, int
         f"evaluated {', '.join(short) or 'every game'}; expected every game of every split once",
         float(len(short)),
     )
-    metrics = {f"{row['split']} {row['policy']} best of {row['best_of']}": float(row["success_rate"]) for row in rows}
+    metrics = {evaluation_name(row): float(row["success_rate"]) for row in rows}
     lines = [
-        f"| {row['split']} | {row['policy']} | {row['best_of']} | {row['n']} | {row['success_rate']:.1%} "
-        f"| {row['ci_low']:.1%} to {row['ci_high']:.1%} | {row['mean_actions']:.1f} |"
+        f"| {row['split']} | {row['policy']} | {row['best_of']} | {row['ranked_by'] or ''} | {row['n']} "
+        f"| {row['success_rate']:.1%} | {row['ci_low']:.1%} to {row['ci_high']:.1%} | {row['mean_actions']:.1f} "
+        f"| {row['tokens_per_decision']:.0f} |"
         for row in rows
     ]
-    head = "| split | policy | best of | n | success | 95% interval | actions |\n|---|---|---|---|---|---|---|"
+    columns = (
+        "split",
+        "policy",
+        "best of",
+        "ranked by",
+        "n",
+        "success",
+        "95% interval",
+        "actions",
+        "tokens a decision",
+    )
+    head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
+    shown = [f"\n![success over N]({picture})\n"] if picture else []
     decisions = round(sum(row["n"] * row["mean_actions"] for row in rows))
-    return StageReport({**metrics, "decisions": decisions, **usage.metrics()}, (gate,), "\n".join([head, *lines]))
+    return StageReport(
+        {**metrics, "decisions": decisions, **usage.metrics()}, (gate,), "\n".join([head, *lines, *shown])
+    )

@@ -4,6 +4,7 @@ Loss against the constant predictor says whether it knows anything; calibration 
 and the ordering of several actions tried in one state whether a policy can learn from it.
 """
 
+from math import log
 from typing import Literal
 
 import numpy as np
@@ -21,30 +22,42 @@ def prm_report(
     max_loss: float,
     min_ordering: float,
     rank_by: Literal["answer", "reply"] = "answer",
+    relative_margin: float | None = None,
 ) -> StageReport:
     """Judges held-out decisions: the columns of the targets table, `logit` and `reply_logit` (nan where not read).
 
     `constant` is the mean target, `max_loss` a multiple of its loss; `min_ordering` is what the lower end of the 95%
     interval of the weighted ordering accuracy must reach (0: any will do), read where candidates are ranked
-    (`rank_by`).
+    (`rank_by`). Where only the order of actions was learnt, `relative_margin` is the least distance of the targets that
+    it was learnt from, and the loss is that of pairs.
     """
-    probability = 1 / (1 + np.exp(-scored["logit"]))
-    loss = soft_bce(scored["q"], probability)
-    baseline = soft_bce(scored["q"], pd.Series(constant, index=scored.index))
-    ordering = action_ordering(scored)
+
+    def loss_of(judged: pd.DataFrame) -> float:
+        if relative_margin is None:
+            return soft_bce(judged["q"], _probability(judged["logit"]))
+        return pair_loss(judged, relative_margin)
+
+    loss, ordering = loss_of(scored), action_ordering(scored)
+    baseline, knows_nothing = log(2), "a coin"
+    if relative_margin is None:
+        baseline = soft_bce(scored["q"], pd.Series(constant, index=scored.index))
+        knows_nothing = f"always saying {constant:.3f}"
     metrics = {
         "train_loss": train_loss,
         "held_out_loss": loss,
         "held_out_constant_loss": baseline,
         "held_out_decisions": len(scored),
-        "correlation": correlation(probability, scored["q"]),
-        "calibration_error": calibration_error(probability, scored["q"]),
+        "held_out_states": scored["state"].nunique(),
+        "held_out_states_with_pair": states_with_pair(scored, relative_margin or 0),
+        "correlation": correlation(_probability(scored["logit"]), scored["q"]),
+        "calibration_error": calibration_error(_probability(scored["logit"]), scored["q"]),
         **ordering,
     }
     if scored["reply_logit"].notna().all():
-        reply = action_ordering(scored.assign(logit=scored["reply_logit"]))
+        reply_scored = scored.assign(logit=scored["reply_logit"])
+        reply = action_ordering(reply_scored)
         metrics |= {f"reply_{name}": value for name, value in reply.items() if name != "ordered_pairs"}
-        metrics["reply_held_out_loss"] = soft_bce(scored["q"], 1 / (1 + np.exp(-scored["reply_logit"])))
+        metrics["reply_held_out_loss"] = loss_of(reply_scored)
         ordering = reply if rank_by == "reply" else ordering
     pairs, accuracy = int(ordering["ordered_pairs"]), ordering["weighted_ordering_accuracy"]
     low, high = ordering["weighted_ordering_ci_low"], ordering["weighted_ordering_ci_high"]
@@ -52,8 +65,8 @@ def prm_report(
         Gate(
             "better_than_constant",
             loss < max_loss * baseline,
-            f"held-out loss {loss:.4f}; expected less than {max_loss:g} times {baseline:.4f}, the loss of always "
-            f"saying {constant:.3f}: collect more rollouts, or train with a lower rate",
+            f"held-out loss {loss:.4f}; expected less than {max_loss:g} times {baseline:.4f}, the loss of "
+            f"{knows_nothing}: collect more rollouts, or train with a lower rate",
             loss,
         ),
         Gate(
@@ -65,7 +78,11 @@ def prm_report(
             low,
         ),
     )
-    return StageReport(metrics, gates, _preview(probability, scored["q"], metrics))
+    return StageReport(metrics, gates, _preview(_probability(scored["logit"]), scored["q"], metrics))
+
+
+def _probability(logit: pd.Series) -> pd.Series:
+    return 1 / (1 + np.exp(-logit))
 
 
 def soft_bce(target: pd.Series, probability: pd.Series) -> float:
@@ -90,14 +107,7 @@ def action_ordering(scored: pd.DataFrame) -> dict[str, float]:
     independent, which those of one state are not quite: the true ones are somewhat wider. Without a pair they are
     [0, 1].
     """
-    tried = scored.drop_duplicates(["state", "action"])
-    gaps, distances = [np.zeros(0)], [np.zeros(0)]
-    for _, group in tried.groupby("state"):
-        q, logit = group["q"].to_numpy(), group["logit"].to_numpy()
-        better, worse = np.nonzero(q[:, None] > q[None, :])
-        gaps.append(logit[better] - logit[worse])
-        distances.append(q[better] - q[worse])
-    gap, distance = np.concatenate(gaps), np.concatenate(distances)
+    gap, distance = _pairs(scored)
     right = (gap > 0) + 0.5 * (gap == 0)
     return {
         "ordered_pairs": float(len(gap)),
@@ -105,6 +115,31 @@ def action_ordering(scored: pd.DataFrame) -> dict[str, float]:
         **_accuracy("weighted_ordering", right, distance),
         "ordering_gap": float(gap.mean()) if len(gap) else 0.0,
     }
+
+
+def pair_loss(scored: pd.DataFrame, margin: float) -> float:
+    """Bradley-Terry loss, in nats, of the same pairs where targets are at least `margin` apart; log 2 without any."""
+    gap, distance = _pairs(scored)
+    far = distance >= margin
+    return float(np.logaddexp(0, -gap[far]).mean()) if far.any() else log(2)
+
+
+def states_with_pair(scored: pd.DataFrame, margin: float) -> int:
+    """States where two actions were tried whose targets differ, by at least `margin`."""
+    spread = scored.groupby("state")["q"].agg(np.ptp)
+    return int(((spread > 0) & (spread >= margin)).sum())
+
+
+def _pairs(scored: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Of actions tried in one state whose targets differ: logit and target of the better minus those of the worse."""
+    tried = scored.drop_duplicates(["state", "action"])
+    gaps, distances = [np.zeros(0)], [np.zeros(0)]
+    for _, group in tried.groupby("state"):
+        q, logit = group["q"].to_numpy(), group["logit"].to_numpy()
+        better, worse = np.nonzero(q[:, None] > q[None, :])
+        gaps.append(logit[better] - logit[worse])
+        distances.append(q[better] - q[worse])
+    return np.concatenate(gaps), np.concatenate(distances)
 
 
 def _accuracy(name: str, right: np.ndarray, weight: np.ndarray) -> dict[str, float]:

@@ -8,6 +8,7 @@ learnt from: its BoN(pi_1, Q_0) is our BoN(pi_1, prm[1]).
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from agentprm_dagster.core.evaluation import evaluation_name
 from agentprm_dagster.core.stage import StageReport
 from agentprm_dagster.core.types import TASK_TYPES, TaskType
 
@@ -48,15 +49,20 @@ COLUMNS = ("split", "policy", "n", "success", "95% interval", "actions", *(SHORT
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
-    """By split, then iteration, greedy before Best-of-N."""
-    return sorted(rows, key=lambda row: (row["split"], row["iteration"], row["best_of"]))
+    """By split, then iteration, greedy before Best-of-N, then by who chose."""
+    return sorted(rows, key=lambda row: (row["split"], row["iteration"], row["ranked_by"] or "", row["best_of"]))
 
 
 def policy_name(row: Row) -> str:
-    """`pi_2`, or `BoN(pi_2, prm[2])` where a PRM chose among sampled answers; pi_0 is judged by that of iteration 1."""
-    if row["best_of"] == 1:
-        return str(row["policy"])
-    return f"BoN({row['policy']}, {row['reward']}[{max(row['iteration'], 1)}])"
+    """`pi_2`, or `Bo4(pi_2, prm[2])` where a reward model chose among 4 answers; pi_0 is judged by that of iteration 1.
+
+    `Bo4(pi_2, log pi_2/pi_1)` where what the improvement made likelier was taken.
+    """
+    policy, i = row["policy"], row["iteration"]
+    if row["ranked_by"] is None:
+        return str(policy)
+    judge = f"log pi_{i}/pi_{i - 1}" if row["ranked_by"] == "log_ratio" else f"{row['ranked_by']}[{max(i, 1)}]"
+    return f"Bo{row['best_of']}({policy}, {judge})"
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -87,12 +93,7 @@ def results_report(rows: Sequence[Row], picture: str) -> StageReport:
         f"{ours}\n\n![success over iterations]({picture})\n\n"
         f"Table 1 of the paper (Llama-3.2-3B, valid_unseen, 134 games, N = 16):\n\n{paper}\n"
     )
-    return StageReport({_metric_name(row): row["success_rate"] for row in in_order(rows)}, (), page)
-
-
-def _metric_name(row: Row) -> str:
-    chosen = "" if row["best_of"] == 1 else f" best of {row['best_of']}"
-    return f"{row['split']} {row['policy']}{chosen}"
+    return StageReport({evaluation_name(row): row["success_rate"] for row in in_order(rows)}, (), page)
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

@@ -33,6 +33,11 @@ class Usage:
         finally:
             self.environment_seconds += perf_counter() - start
 
+    @property
+    def tokens(self) -> int:
+        """All tokens."""
+        return self.tokens_read + self.tokens_drawn
+
     def metrics(self) -> dict[str, float]:
         """The counts by name, and `tokens`, all of them."""
-        return {"tokens": self.tokens_read + self.tokens_drawn, **asdict(self)}
+        return {"tokens": self.tokens, **asdict(self)}

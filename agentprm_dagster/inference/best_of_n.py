@@ -1,8 +1,11 @@
-"""Best-of-N, the paper's BoN(pi, Q): at every turn the policy samples N answers and the PRM chooses one.
+"""Best-of-N, the paper's BoN(pi, Q): at every turn the policy samples N answers and a judge chooses one.
 
 The more answers there are, the likelier the PRM overrates one of them, and choosing by it alone takes that one. With a
 weight for the policy's own opinion, the answer of highest prior * log pi + logit Q is taken: the mode, among those
 drawn, of pi exp(logit Q / prior), the optimum of Eq. 3 with logit Q for Q and `prior` for beta.
+
+Beside the PRM stands a judge that needs none: what policy improvement has made an answer likelier by,
+log pi_i - log pi_(i-1), the reward that DPO has learnt implicitly (Rafailov et al. 2023).
 """
 
 from collections.abc import Sequence
@@ -21,23 +24,27 @@ from agentprm_dagster.models.attention import use_grouped_attention
 
 
 class BestOfN(Policy):
-    """argmax over N sampled answers of prior * log pi + logit Q(state, answer); the PRM reads in a cache of its own."""
+    """argmax over N sampled answers of prior * log pi + what the judge says; the judge reads in a cache of its own.
+
+    `judged_by` is a PRM or, where it has a language model's head, the policy that pi was improved from.
+    """
 
     def __init__(
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        prm: PreTrainedModel,
+        judged_by: PreTrainedModel,
         *,
         n: int,
         prior: float = 0.0,
         **settings: Any,
     ) -> None:
         super().__init__(model, tokenizer, **settings)
-        use_grouped_attention(prm)
+        use_grouped_attention(judged_by)
         self.n = n
         conversations = Conversations(self.chat, self.conversations.format)
-        self.judge = Judge(prm.eval(), conversations, slots=self.slots, prior=prior)
+        kind = PrmJudge if hasattr(judged_by, "score") else LogRatioJudge
+        self.judge = kind(judged_by.eval(), conversations, slots=self.slots, prior=prior)
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         """Opens a conversation in a slot."""
@@ -61,30 +68,39 @@ class BestOfN(Policy):
 
 
 class Judge:
-    """A PRM over slots of cached conversations."""
+    """A model over slots of cached conversations, which says of answers how good they are."""
 
-    def __init__(self, prm: PreTrainedModel, conversations: Conversations, *, slots: int, prior: float) -> None:
+    def __init__(self, model: PreTrainedModel, conversations: Conversations, *, slots: int, prior: float) -> None:
         self.conversations, self.prior = conversations, prior
-        self.cache = SlotModel(prm, slots=slots, capacity=prm.config.max_position_embeddings)
-        self.score: torch.nn.Module = prm.score
+        self.cache = SlotModel(model, slots=slots, capacity=model.config.max_position_embeddings)
 
     def choose(self, slots: Sequence[int], sampled: Sampled, end: int) -> list[int]:
         """The answer of each slot that ranks first, which becomes part of its conversation; of equals the first."""
-        read_pending(self.cache, self.conversations, slots)
+        behind = read_pending(self.cache, self.conversations, slots)
         rows = torch.tensor(slots)
         lanes = [[torch.tensor([*ids, end]) for ids in answers] for answers in sampled.tokens]
         counts = torch.tensor([[len(ids) for ids in answers] for answers in lanes])
         tokens = pad_sequence([ids for answers in lanes for ids in answers], batch_first=True)
         tokens = tokens.view(*counts.shape, -1)
-        ranks = self._values(rows, tokens, counts).cpu() + self.prior * sampled.log_probabilities
-        choice = ranks.argmax(-1)
+        said = self.scores(behind, self._read(rows, tokens), tokens, counts, sampled)
+        choice = (said + self.prior * sampled.log_probabilities).argmax(-1)
         width, row = tokens.shape[-1], torch.arange(len(rows))
         scratch = (self.cache.lengths[rows] + choice * width)[:, None] + torch.arange(width)
         self.cache.keep(rows, scratch, counts[row, choice])
         return choice.tolist()
 
-    def _values(self, rows: torch.Tensor, tokens: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-        """Q of answers (B, n, T), the first `counts` (B, n) tokens of each, read at the last of them: logits (B, n)."""
+    def scores(
+        self, behind: torch.Tensor, hidden: torch.Tensor, tokens: torch.Tensor, counts: torch.Tensor, sampled: Sampled
+    ) -> torch.Tensor:
+        """How good each of n answers is (B, n), from the hidden states behind the conversations (B, H) and in them.
+
+        `hidden` (B, n, T, H) are those of the answers' `tokens` (B, n, T), of which the first `counts` (B, n) count,
+        the end token being the last.
+        """
+        raise NotImplementedError
+
+    def _read(self, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Hidden states (B, n, T, H) of answers (B, n, T), each behind its slot's conversation."""
         n, width = tokens.shape[1:]
         base = self.cache.lengths[rows]
         self.cache.require(int(base.max()) + n * width)
@@ -96,6 +112,39 @@ class Judge:
             Segment(rows[part], tokens[part].flatten(1), base[part, None] + step, own)
             for part in order.split(self.cache.trunk.rows_together)
         ]
-        hidden = torch.cat(self.cache.read(segments)).unflatten(1, (n, width))
-        last = hidden[torch.arange(len(rows))[:, None], torch.arange(n), counts[order] - 1]
-        return self.score(last).squeeze(-1).float()[order.argsort()]
+        return torch.cat(self.cache.read(segments)).unflatten(1, (n, width))[order.argsort()]
+
+
+class PrmJudge(Judge):
+    """The PRM's logit of every answer."""
+
+    def __init__(self, model: PreTrainedModel, conversations: Conversations, *, slots: int, prior: float) -> None:
+        super().__init__(model, conversations, slots=slots, prior=prior)
+        self.head: torch.nn.Module = model.score
+
+    def scores(
+        self, behind: torch.Tensor, hidden: torch.Tensor, tokens: torch.Tensor, counts: torch.Tensor, sampled: Sampled
+    ) -> torch.Tensor:
+        """Q (B, n), read at the end tokens: logits."""
+        b, n = counts.shape
+        last = hidden[torch.arange(b)[:, None], torch.arange(n), counts - 1]
+        return self.head(last).squeeze(-1).float().cpu()
+
+
+class LogRatioJudge(Judge):
+    """log pi - log pi_ref of every answer, the model being pi_ref."""
+
+    def __init__(self, model: PreTrainedModel, conversations: Conversations, *, slots: int, prior: float) -> None:
+        super().__init__(model, conversations, slots=slots, prior=prior)
+        self.head = model.get_output_embeddings()
+
+    def scores(
+        self, behind: torch.Tensor, hidden: torch.Tensor, tokens: torch.Tensor, counts: torch.Tensor, sampled: Sampled
+    ) -> torch.Tensor:
+        """Log-ratios (B, n), in nats; of an answer that was cut, without its end token."""
+        b, n = counts.shape
+        before = torch.cat([behind[:, None, None].expand(b, n, 1, -1), hidden[:, :, :-1]], dim=2)
+        log_p = self.head(before).float().log_softmax(-1).gather(-1, tokens.to(before.device)[..., None]).squeeze(-1)
+        said = counts - (~torch.tensor(sampled.finished)).long()
+        counted = torch.arange(tokens.shape[-1]) < said[..., None]
+        return sampled.log_probabilities - (log_p.cpu() * counted).sum(-1)

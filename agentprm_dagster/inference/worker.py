@@ -40,11 +40,13 @@ class Player:
     dialogue: Format
     how: Rollouts
     """Episodes, branches, temperature and limits; `games` is not read here."""
-    prm: Path | None = None
-    """The PRM that chooses among `best_of` sampled answers; None: the policy answers alone."""
+    judge: Path | None = None
+    """What chooses among `best_of` sampled answers; None: the policy answers alone."""
+    judge_is_policy: bool = False
+    """Whether the judge is the policy that this one was improved from, and no PRM."""
     best_of: int = 1
     prior: float = 0.0
-    """Weight of the policy's log-probability beside the PRM's logit."""
+    """Weight of the policy's log-probability beside what the judge says."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,10 @@ def ready(player: Player, seed: int) -> Agent:
         "max_new_tokens": player.how.max_new_tokens,
         "seed": seed,
     }
-    if player.prm is None:
+    if player.judge is None:
         return Policy(model, tokenizer, **settings)
-    return BestOfN(model, tokenizer, _prm(player.prm), n=player.best_of, prior=player.prior, **settings)
+    judge = _judge(player.judge, is_policy=player.judge_is_policy)
+    return BestOfN(model, tokenizer, judge, n=player.best_of, prior=player.prior, **settings)
 
 
 @lru_cache(maxsize=1)
@@ -135,10 +138,10 @@ def _policy(path: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
 
 
 @lru_cache(maxsize=1)
-def _prm(path: Path) -> "PreTrainedModel":
+def _judge(path: Path, *, is_policy: bool) -> "PreTrainedModel":
     from agentprm_dagster.models import checkpoints
 
-    return checkpoints.load_prm(path)
+    return checkpoints.load_policy(path) if is_policy else checkpoints.load_prm(path)
 
 
 def _tell(words: object) -> None:

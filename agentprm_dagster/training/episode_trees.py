@@ -33,6 +33,14 @@ def families(episodes: Sequence[Episode]) -> Iterator[list[Episode]]:
     yield from members.values()
 
 
+def by_game(episodes: Sequence[Episode]) -> Iterator[list[Episode]]:
+    """All episodes of each game with their branches, parents before children."""
+    games: dict[str, list[Episode]] = {}
+    for episode in episodes:
+        games.setdefault(episode.game, []).append(episode)
+    yield from games.values()
+
+
 def family_trees(chat: Chat, family: Sequence[Episode], dialogue: Format, *, branch_turns: int) -> list[ScoredTree]:
     """One tree for the family in the `append` format; one a decision where every turn restates the history.
 

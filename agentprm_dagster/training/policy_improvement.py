@@ -75,10 +75,15 @@ def improve_policy(
                 use_grouped_attention(each)
                 use_lean_layers(each)
             consequences = Consequences(chat, games) if settings.rank_by == "reply" else None
-            judge = Judge(critic.eval(), chat, consequences, centred=settings.reward == "inverse_prm")
+            judge = Judge(critic.eval(), chat, consequences, centred=_says_no_more_than_order(experiment))
             history = list(policy_steps(model, judge, chat, trunks, settings, seed=seed, monitor=monitor))
     checkpoints.save(model, tokenizer, out)
     return improvement_report(history, planned=settings.steps, max_kl=experiment.gates.max_kl)
+
+
+def _says_no_more_than_order(experiment: Experiment) -> bool:
+    """Whether the reward model knows values up to what their state adds."""
+    return experiment.improvement.reward == "inverse_prm" or experiment.prm.loss == "relative"
 
 
 def contested_states(episodes: Sequence[Episode]) -> list[tuple[Episode, list[int]]]:
@@ -101,8 +106,8 @@ class Judge:
     chat: Chat
     consequences: Consequences | None = None
     centred: bool = False
-    """Whether an answer's value is told beside the other answers in its state: InversePRM says no more, as its rewards
-    tell the expert from learners and not a won game from a lost one."""
+    """Whether an answer's value is told beside the other answers in its state, as the PRM says no more: InversePRM,
+    and one that was trained on pairs."""
 
     @torch.no_grad()
     def values(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> torch.Tensor:
@@ -115,13 +120,10 @@ class Judge:
         return torch.where(parsed, self._read(trunks, candidates, trees), 0.0)
 
     def _read(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> torch.Tensor:
-        if self.centred:
-            return advantages(trees.values(self.prm), candidates).sigmoid()
-        if self.consequences is None:
-            return trees.values(self.prm).sigmoid()
-        replied = self.consequences.of(trunks, candidates)
-        values = CandidateTrees(trunks, replied.candidates).values(self.prm).sigmoid()
-        return torch.where(torch.tensor(replied.won), torch.ones_like(values), values)
+        replied = self.consequences and self.consequences.of(trunks, candidates)
+        logits = (CandidateTrees(trunks, replied.candidates) if replied else trees).values(self.prm)
+        values = (advantages(logits, candidates) if self.centred else logits).sigmoid()
+        return torch.where(torch.tensor(replied.won), torch.ones_like(values), values) if replied else values
 
 
 def advantages(logits: torch.Tensor, candidates: Sequence[Candidate]) -> torch.Tensor:

@@ -31,7 +31,7 @@ from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.models.token_tree import TokenTree
-from agentprm_dagster.training.episode_trees import families, family_trees
+from agentprm_dagster.training.episode_trees import by_game, families, family_trees
 from agentprm_dagster.training.shards import Numbers, Work, shards_of
 from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, token_budget_batches, tokens_in
 
@@ -86,9 +86,12 @@ def train_prm(
         experiment.dialogue.format,
         branch_turns=settings.branch_turns,
         read_replies=settings.reply_weight > 0,
+        whole_games=settings.loss == "relative",
     )
     held_out = targets["held_out"].to_numpy()
     train = [example for example in examples if not held_out[example.rows[0]]]
+    if settings.loss == "relative":
+        train = [example for example in train if example.pairs]
     test = [example for example in examples if held_out[example.rows[0]]]
     batches = token_budget_batches(train, settings.batch_tokens // shards_of(model), seed)
     losses = fit(model, batches, prm_work, settings, seed=seed, monitor=monitor)
@@ -105,6 +108,7 @@ def train_prm(
         max_loss=limits.max_prm_loss,
         min_ordering=limits.min_ordering_accuracy,
         rank_by=experiment.improvement.rank_by,
+        relative_margin=settings.margin if settings.loss == "relative" else None,
     )
     tokens = settings.epochs * tokens_in(train) + tokens_in(test)
     return replace(report, metrics={**report.metrics, "tokens": tokens})
@@ -118,13 +122,16 @@ def prm_examples(
     *,
     branch_turns: int,
     read_replies: bool,
+    whole_games: bool = False,
 ) -> list[Example]:
-    """Every family of episodes as trees with targets."""
+    """Every family of episodes as trees with targets, or all families of a game as one: only decisions that are read
+    together can be compared.
+    """
     keys = zip(targets["episode_id"], targets["turn"], strict=True)
     row_of = {key: row for row, key in enumerate(keys)}
     q, states, actions = targets["q"].to_numpy(), targets["state"].to_numpy(), targets["action"].to_numpy()
     examples = []
-    for family in families(episodes):
+    for family in by_game(episodes) if whole_games else families(episodes):
         for scored in family_trees(chat, family, dialogue, branch_turns=branch_turns):
             rows = [row_of[decision] for decision in scored.decisions]
             pairs = tried_pairs([(states[r], actions[r]) for r in rows])
@@ -158,6 +165,11 @@ def prm_loss(reading: Reading, examples: Sequence[Example], settings: Prm, progr
     device = reading.answer.device
     targets = torch.tensor([target for example in examples for target in example.targets], device=device)
     first, second = _pair_index(examples)
+    if settings.loss == "relative":
+        loss = relative_loss(reading.answer, targets, first, second, settings.margin)
+        if reading.reply is None:
+            return loss
+        return loss + settings.reply_weight * relative_loss(reading.reply, targets, first, second, settings.margin)
     if reading.reply is None:
         return value_loss(reading.answer, targets, first, second, settings.pairwise_weight)
     blended = torch.lerp(targets, reading.reply.detach().sigmoid(), settings.bootstrap * progress)
@@ -180,6 +192,19 @@ def value_loss(
     order = softplus(-gap.sign() * (logits[first] - logits[second]))
     weight = gap.abs()
     return loss + pairwise_weight * (weight * order).sum() / weight.count_nonzero().clamp(min=1)
+
+
+def relative_loss(
+    logits: torch.Tensor, targets: torch.Tensor, first: torch.Tensor, second: torch.Tensor, margin: float
+) -> torch.Tensor:
+    """Bradley-Terry, in nats: -log sigma(logit of the better - logit of the worse), TRL's RewardTrainer's loss.
+
+    The mean over the pairs `first`, `second` (P,) of decisions (D,) whose targets differ, by at least `margin`.
+    """
+    gap = targets[first] - targets[second]
+    far = (gap != 0) & (gap.abs() >= margin)
+    order = softplus(-gap.sign() * (logits[first] - logits[second]))
+    return (far * order).sum() / far.sum().clamp(min=1)
 
 
 def _pair_index(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,8 +14,8 @@ from agentprm_dagster.resources.tracker import MlflowTracker
 from toy import ToyInference
 
 ROW_KEYS = [
-    "experiment", "reward", "policy", "iteration", "split", "n", "successes", "success_rate", "ci_low", "ci_high",
-    "mean_actions", "mean_actions_won", "max_steps", "best_of", "seed", "by_task_type",
+    "experiment", "ranked_by", "policy", "iteration", "split", "n", "successes", "success_rate", "ci_low", "ci_high",
+    "mean_actions", "mean_actions_won", "max_steps", "best_of", "seed", "tokens_per_decision", "by_task_type",
 ]  # fmt: skip
 ANSWER_KEYS = ["observation", "admissible_commands", "won", "done"]
 

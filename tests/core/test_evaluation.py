@@ -26,13 +26,14 @@ def row(split: str = "valid_seen") -> dict[str, object]:
     return evaluation_row(
         EPISODES,
         experiment="toy",
-        reward="prm",
+        ranked_by=None,
         policy="pi_1",
         iteration=1,
         split=split,
         max_steps=30,
         best_of=1,
         seed=5,
+        tokens=600,
     )
 
 

@@ -1,6 +1,6 @@
 """How a process reward model is judged, by hand."""
 
-from math import exp, log, nan
+from math import exp, log, log1p, nan
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,14 @@ import pandas as pd
 import pytest
 
 from agentprm_dagster.core.evaluation import wilson_interval
-from agentprm_dagster.core.prm_report import action_ordering, calibration_error, prm_report, soft_bce
+from agentprm_dagster.core.prm_report import (
+    action_ordering,
+    calibration_error,
+    pair_loss,
+    prm_report,
+    soft_bce,
+    states_with_pair,
+)
 from agentprm_dagster.core.stage import StageReport
 
 # State s: three actions tried, one of them twice; state t: two that are worth the same; state u: one.
@@ -48,6 +55,30 @@ def test_ordering() -> None:
         "weighted_ordering_ci_high": pytest.approx(wilson_interval(2, 8 / 3)[1]),
         "ordering_gap": pytest.approx(2.0),
     }
+
+
+def test_the_loss_of_pairs() -> None:
+    # The same pairs and gaps as above; only a > c is more than half a return apart.
+    assert pair_loss(SCORED, 0.0) == pytest.approx((log1p(exp(1)) + log1p(exp(-3)) + log1p(exp(-4))) / 3)
+    assert pair_loss(SCORED, 0.6) == pytest.approx(log1p(exp(-3)))
+    assert pair_loss(SCORED, 1.1) == log(2), "no such pair"
+    assert [states_with_pair(SCORED, margin) for margin in (0.0, 1.0, 1.1)] == [1, 1, 0], "in t both are worth the same"
+
+
+def test_where_only_order_was_learnt_the_loss_is_that_of_pairs() -> None:
+    judged = prm_report(SCORED, constant=0.6, train_loss=0.1, max_loss=1.0, min_ordering=0.0, relative_margin=0.6)
+    assert judged.metrics["held_out_loss"] == pytest.approx(log1p(exp(-3)))
+    assert judged.metrics["held_out_constant_loss"] == log(2)
+    shifted = prm_report(
+        SCORED.assign(logit=SCORED["logit"] + 50),
+        constant=0.6,
+        train_loss=0.1,
+        max_loss=1.0,
+        min_ordering=0.0,
+        relative_margin=0.6,
+    )
+    assert shifted.metrics["held_out_loss"] == pytest.approx(judged.metrics["held_out_loss"])
+    assert "the loss of a coin" in shifted.gates[0].message
 
 
 def test_a_tie_of_the_model_is_half_right() -> None:

@@ -5,17 +5,19 @@ from typing import Any
 
 import pytest
 
-from agentprm_dagster.chart import draw
+from agentprm_dagster import chart
+from agentprm_dagster.chart import draw, draw_scaling
 from agentprm_dagster.core.evaluation import success
 from agentprm_dagster.core.results import COLUMNS, PAPER, cells, in_order, policy_name, results_report
 from agentprm_dagster.core.types import Episode
 
 
-def row(iteration: int, best_of: int, won: int, split: str = "valid_seen", reward: str = "prm") -> dict[str, Any]:
+def row(iteration: int, best_of: int, won: int, split: str = "valid_seen", ranked_by: str = "prm") -> dict[str, Any]:
     episodes = [Episode(str(i), str(i), "pick_and_place_simple", "", (), i < won) for i in range(10)]
     counted = success(episodes)
-    name = {"policy": f"pi_{iteration}", "iteration": iteration, "split": split, "best_of": best_of, "reward": reward}
-    return {**name, **counted, "by_task_type": {"pick_and_place_simple": counted}}
+    name = {"policy": f"pi_{iteration}", "iteration": iteration, "split": split, "best_of": best_of}
+    judged = {"ranked_by": None if best_of == 1 else ranked_by}
+    return {**name, **judged, **counted, "by_task_type": {"pick_and_place_simple": counted}}
 
 
 ROWS = [row(1, 8, 7), row(0, 1, 2), row(1, 1, 5), row(0, 8, 3), row(0, 1, 1, "valid_unseen")]
@@ -25,12 +27,13 @@ def test_order_and_names() -> None:
     names = [(line["split"], policy_name(line)) for line in in_order(ROWS)]
     assert names == [
         ("valid_seen", "pi_0"),
-        ("valid_seen", "BoN(pi_0, prm[1])"),
+        ("valid_seen", "Bo8(pi_0, prm[1])"),
         ("valid_seen", "pi_1"),
-        ("valid_seen", "BoN(pi_1, prm[1])"),
+        ("valid_seen", "Bo8(pi_1, prm[1])"),
         ("valid_unseen", "pi_0"),
     ]
-    assert policy_name(row(2, 8, 7, reward="inverse_prm")) == "BoN(pi_2, inverse_prm[2])"
+    assert policy_name(row(2, 4, 7, ranked_by="inverse_prm")) == "Bo4(pi_2, inverse_prm[2])"
+    assert policy_name(row(2, 4, 7, ranked_by="log_ratio")) == "Bo4(pi_2, log pi_2/pi_1)"
 
 
 def test_a_line_by_hand() -> None:
@@ -47,10 +50,25 @@ def test_the_papers_rows_are_counts_of_134_games(paper: Any) -> None:
 
 def test_the_page_shows_both_tables_and_the_picture() -> None:
     report = results_report(ROWS, "results.png")
-    assert "| valid_seen | BoN(pi_1, prm[1]) | 10 | 70.0% |" in report.preview
+    assert "| valid_seen | Bo8(pi_1, prm[1]) | 10 | 70.0% |" in report.preview
     assert "| pi_3 | 88.1% | 12.7 |" in report.preview
     assert "](results.png)" in report.preview
-    assert report.metrics["valid_seen pi_1 best of 8"] == 0.7
+    assert report.metrics["valid_seen pi_1 best of 8 by prm"] == 0.7
+
+
+def test_success_over_n_has_a_line_for_every_policy_and_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, list[int]] = {}
+    really = chart._draw_line
+
+    def note(axis: Any, over: str, line: list[dict[str, Any]], label: str) -> None:
+        drawn[label] = [each[over] for each in line]
+        really(axis, over, line, label)
+
+    monkeypatch.setattr(chart, "_draw_line", note)
+    rows = [row(1, n, 5, ranked_by=judge) for judge in ("prm", "log_ratio") for n in (2, 8)] + [row(1, 1, 4)]
+    draw_scaling(rows, tmp_path / "scaling.png")
+    assert drawn == {"pi_1 by prm": [1, 2, 8], "pi_1 by log_ratio": [1, 2, 8]}
+    assert (tmp_path / "scaling.png").stat().st_size > 1000
 
 
 def test_the_picture_is_the_same_every_time(tmp_path: Path) -> None:

@@ -15,6 +15,13 @@ from agentprm_dagster.provenance.verify import verify
 AGENTPRM = Path(sys.executable).with_name("agentprm")
 
 
+PATIENT = """
+extends: inverse
+improvement: {steps: 3}
+evaluation: {best_of: [2, 3], ranked_by: [reward, log_ratio]}
+"""
+
+
 def run(home: Path, *arguments: str) -> str:
     folders = {"AGENTPRM_HOME": str(home / "home"), "AGENTPRM_EXPERIMENTS": str(home / "experiments")}
     environment = {**os.environ, **folders}
@@ -31,13 +38,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "experiments").mkdir()
     inverse = "extends: smoke\nimprovement: {reward: inverse_prm, rank_by: answer}\ninverse_prm: {epochs: 2}\n"
     (folder / "experiments/inverse.yaml").write_text(inverse, encoding="utf-8")
-    (folder / "experiments/patient.yaml").write_text("extends: inverse\nimprovement: {steps: 3}\n", encoding="utf-8")
+    (folder / "experiments/patient.yaml").write_text(PATIENT, encoding="utf-8")
     run(folder, "run", "inverse")
     return folder
 
 
 def test_policies_are_improved_and_judged_by_the_inverse_prm(home: Path) -> None:
-    assert "BoN(pi_2, inverse_prm[2])" in run(home, "report", "inverse").replace("\n", "")
+    assert "Bo2(pi_2, inverse_prm[2])" in run(home, "report", "inverse")
     store = ArtifactStore(home / "home/artifacts")
     assert verify(store).sound
     made_from = {str(version.slot) for version in lineage(store, "inverse", "inverse_prm", 2).versions()}
@@ -50,7 +57,7 @@ def test_policies_are_improved_and_judged_by_the_inverse_prm(home: Path) -> None
 def test_one_policy_can_be_judged_again(home: Path) -> None:
     asked = ("-i", "1", "--split", "valid_seen", "--max-steps", "12", "--best-of", "2", "--json")
     (row,) = json.loads(run(home, "evaluate", "inverse", *asked))
-    assert (row["reward"], row["best_of"], row["n"]) == ("inverse_prm", 2, 6)
+    assert (row["ranked_by"], row["best_of"], row["n"]) == ("inverse_prm", 2, 6)
 
 
 def test_what_differs_is_made_and_all_else_adopted(home: Path) -> None:
@@ -65,3 +72,15 @@ def test_what_differs_is_made_and_all_else_adopted(home: Path) -> None:
     assert digest("patient", "improved_policy", 1) != digest("inverse", "improved_policy", 1)
     assert store.current("patient", "improved_policy", 1).manifest.metrics["steps"] == 3
     assert verify(store).sound
+
+
+def test_several_n_and_judges_are_compared(home: Path) -> None:
+    rows = json.loads(run(home, "report", "patient", "--json"))
+    tried = {(row["policy"], row["best_of"], row["ranked_by"]) for row in rows}
+    reward = {(policy, n, "inverse_prm") for policy in ("pi_0", "pi_1") for n in (2, 3)}
+    alone = {("pi_0", 1, None), ("pi_1", 1, None)}
+    assert tried == reward | alone | {("pi_1", n, "log_ratio") for n in (2, 3)}, "pi_0 was improved from nothing"
+    assert all(row["tokens_per_decision"] > 0 for row in rows)
+    report = ArtifactStore(home / "home/artifacts").current("patient", "eval_report", 1)
+    assert "](scaling.png)" in (report.path / "page.md").read_text(encoding="utf-8")
+    assert (report.path / "scaling.png").exists()

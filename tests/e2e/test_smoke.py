@@ -27,7 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     ran = call(folder, "run", "smoke")
     assert ran.returncode == 0, ran.stderr
-    assert "BoN(pi_2, prm[2])" in ran.stdout
+    assert "Bo2(pi_2, prm[2])" in ran.stdout
     return folder
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Model
 from agentprm_dagster.core.dialogue import conversation, write_answer
@@ -29,11 +30,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def agent(checkpoint: Path, n: int, prior: float = 0.0, slots: int = 3) -> BestOfN:
+def agent(
+    checkpoint: Path, n: int, prior: float = 0.0, slots: int = 3, judged_by: PreTrainedModel | None = None
+) -> BestOfN:
     return BestOfN(
         checkpoints.load_policy(checkpoint),
         checkpoints.load_tokenizer(checkpoint),
-        checkpoints.prm_from_policy(checkpoint, seed=1),
+        judged_by or checkpoints.prm_from_policy(checkpoint, seed=1),
         n=n,
         prior=prior,
         dialogue="append",
@@ -47,15 +50,15 @@ def agent(checkpoint: Path, n: int, prior: float = 0.0, slots: int = 3) -> BestO
 @pytest.mark.parametrize("prior", [0.0, 0.5])
 def test_it_keeps_the_answer_that_ranks_first(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, prior: float) -> None:
     player, seen = agent(checkpoint, n=5, prior=prior), []
-    values = best_of_n.Judge._values
+    scores = best_of_n.PrmJudge.scores
 
-    def watched(judge: best_of_n.Judge, *arguments: torch.Tensor) -> torch.Tensor:
-        seen.append(values(judge, *arguments))
+    def watched(judge: best_of_n.PrmJudge, *arguments: torch.Tensor) -> torch.Tensor:
+        seen.append(scores(judge, *arguments))
         return seen[-1]
 
     draws: list[Sampled] = []
     draw = player._draw
-    monkeypatch.setattr(best_of_n.Judge, "_values", watched)
+    monkeypatch.setattr(best_of_n.PrmJudge, "scores", watched)
     monkeypatch.setattr(player, "_draw", lambda *arguments: draws.append(draw(*arguments)) or draws[-1])
     prm, policy = checkpoints.prm_from_policy(checkpoint, seed=1).eval(), checkpoints.load_policy(checkpoint).eval()
     histories = {slot: player.chat.prompt(conversation(FIRST, [], last_observation=True)) for slot in (0, 2)}
@@ -74,6 +77,37 @@ def test_it_keeps_the_answer_that_ranks_first(checkpoint: Path, monkeypatch: pyt
             histories[slot] += [*best, player.chat.end, *player.chat.follow_up(observation)]
             turn = Turn(reason="", action="", observation=observation, response=answers[row])
             player.observe(slot, turn, START)
+
+
+def test_without_a_prm_it_keeps_what_improvement_made_likelier(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The judge is a policy before: here one with other weights. Answers that were cut have no end token."""
+    torch.manual_seed(5)
+    before = checkpoints.load_policy(checkpoint)
+    for weight in before.parameters():
+        weight.data += 0.02 * torch.randn_like(weight)
+    player = agent(checkpoint, n=5, judged_by=before)
+    draws: list[Sampled] = []
+    draw = player._draw
+    monkeypatch.setattr(player, "_draw", lambda *arguments: draws.append(draw(*arguments)) or draws[-1])
+    policy, history = (
+        checkpoints.load_policy(checkpoint).eval(),
+        player.chat.prompt(conversation(FIRST, [], last_observation=True)),
+    )
+    player.begin(1, FIRST, [], START)
+    chosen = set()
+    for _ in range(4):
+        (answer,) = player.act([1])
+        (answers,), (finished,) = draws[-1].tokens, draws[-1].finished
+        said = [[*ids, player.chat.end] if ended else ids for ids, ended in zip(answers, finished, strict=True)]
+        ratios = [log_probability(policy, history, ids) - log_probability(before, history, ids) for ids in said]
+        best = max(range(5), key=ratios.__getitem__)
+        assert answer == player.chat.decode(answers[best])
+        chosen.add(best)
+        history += [*answers[best], player.chat.end, *player.chat.follow_up("Nothing happens.")]
+        player.observe(1, Turn(reason="", action="", observation="Nothing happens.", response=answer), START)
+    assert len(chosen) > 1, "not always the first"
 
 
 @torch.no_grad()

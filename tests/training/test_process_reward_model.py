@@ -1,7 +1,10 @@
 """The PRM: what is read, what is learnt, that its checkpoint is an ordinary one."""
 
+from collections import defaultdict
+from dataclasses import replace
 from math import exp, isnan, log, log1p
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -10,9 +13,10 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from agentprm_dagster.config import Experiment, Prm
 from agentprm_dagster.core.dialogue import restated_prompt
+from agentprm_dagster.core.prm_report import action_ordering
 from agentprm_dagster.core.stage import SilentMonitor
 from agentprm_dagster.core.targets import mc_value_targets
-from agentprm_dagster.core.types import Episode
+from agentprm_dagster.core.types import Episode, Turn
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
@@ -26,6 +30,7 @@ from agentprm_dagster.training.process_reward_model import (
     prm_loss,
     prm_work,
     read_decisions,
+    relative_loss,
     train_prm,
     tried_pairs,
     value_loss,
@@ -308,6 +313,73 @@ def test_two_steps_move_every_parameter(
     for (name, parameter), old in zip(model.named_parameters(), before.parameters(), strict=True):
         assert not torch.equal(parameter, old), name
     assert capfd.readouterr().out == ""
+
+
+def test_the_relative_loss_is_trls(tokenizer: PreTrainedTokenizerFast) -> None:
+    """TRL's RewardTrainer, given these rewards, computes it; pairs below the margin are left out."""
+    from trl import RewardTrainer
+
+    logits, targets = torch.tensor([1.0, -0.5, 2.0, 0.3]), torch.tensor([0.9, 0.1, 0.5, 0.52])
+    first, second = torch.tensor([0, 1, 2]), torch.tensor([1, 2, 3])
+    ours = relative_loss(logits, targets, first, second, 0.1)
+
+    class Given(torch.nn.Module):
+        """The rewards of the better answers, then those of the worse."""
+
+        def forward(self, **inputs: object) -> SimpleNamespace:
+            return SimpleNamespace(logits=torch.tensor([[1.0], [2.0], [-0.5], [-0.5]]))
+
+    trainer = SimpleNamespace(
+        model=SimpleNamespace(training=False),
+        args=SimpleNamespace(center_rewards_coefficient=None),
+        accelerator=SimpleNamespace(gather_for_metrics=lambda values: values, gather=lambda values: values),
+        aux_loss_enabled=False,
+        _metrics=defaultdict(lambda: defaultdict(list)),
+        _total_train_tokens=0,
+    )
+    inputs = {"input_ids": torch.zeros(4, 1, dtype=torch.long), "attention_mask": torch.ones(4, 1)}
+    theirs = RewardTrainer.compute_loss(trainer, Given(), inputs)
+    assert float(ours) == pytest.approx(float(theirs))
+
+
+def test_a_pair_of_episodes_of_one_game_is_learnt_from(
+    chat: Chat, rollouts: list[Episode], targets: pd.DataFrame
+) -> None:
+    """The paper's way has no branches: what is compared are different episodes of one game."""
+    whole = [episode for episode in rollouts if episode.parent is None]
+    twice = [
+        copied
+        for episode in whole[:2]
+        for copied in (episode, replace(episode, episode_id=f"{episode.episode_id}b", turns=_other_start(episode)))
+    ]
+    table = mc_value_targets(twice, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
+    apart = prm_examples(chat, twice, table, "append", branch_turns=1, read_replies=False)
+    together = prm_examples(chat, twice, table, "append", branch_turns=1, read_replies=False, whole_games=True)
+    assert [len(example.pairs) for example in apart] == [0] * 4
+    assert [len(example.pairs) for example in together] == [1, 1]
+
+
+def _other_start(episode: Episode) -> tuple[Turn, ...]:
+    first, *rest = episode.turns
+    return (replace(first, action="help", response="REASON: a\nACTION: help"), *rest)
+
+
+def test_it_learns_from_pairs_alone(
+    policy_folder: Path, rollouts: list[Episode], targets: pd.DataFrame, tmp_path: Path
+) -> None:
+    experiment = EXPERIMENT.model_copy(update={"prm": EXPERIMENT.prm.model_copy(update={"loss": "relative"})})
+    report = train_prm(
+        policy_folder, rollouts, targets, experiment, tmp_path, previous=None, seed=0, monitor=SilentMonitor()
+    )
+    assert report.metrics["train_loss"] < 1.5 * log(2), "two readings, of which each begins at log 2"
+    assert report.metrics["held_out_constant_loss"] == log(2)
+    loaded = checkpoints.load_prm(tmp_path)
+    use_grouped_attention(loaded)
+    trained = examples(Chat(checkpoints.load_tokenizer(tmp_path)), rollouts, targets)
+    trained = [e for e in trained if not targets["held_out"].iloc[e.rows[0]]]
+    logits, _ = predict(loaded, trained, 4096)
+    rows = [row for e in trained for row in e.rows]
+    assert action_ordering(targets.iloc[rows].assign(logit=logits))["ordering_accuracy"] > 0.8
 
 
 def test_bootstrapping_grows_with_the_steps_taken(
