@@ -1,6 +1,6 @@
 """Pictures of an experiment: success with 95% intervals over iterations, and over the N of Best-of-N."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,20 @@ def draw_scaling(rows: Sequence[Row], path: Path) -> None:
         axis.xaxis.set_major_formatter("{x:.0f}")
     axes[0].set_ylabel("success, 95% interval")
     axes[0].legend(frameon=False)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def draw_panel(history: Sequence[Mapping[str, float | None]], path: Path) -> None:
+    """What the panel measured (`core.overoptimization.Measurement`) over the steps of policy improvement; PNG."""
+    from matplotlib.figure import Figure
+
+    shown = ("success", "value", "kl", "validity", "calibration", "disagreement")
+    measured = [name for name in shown if history[0][name] is not None]
+    figure = Figure(figsize=(3.2 * len(measured), 3), layout="constrained")
+    axes = figure.subplots(1, len(measured), squeeze=False)[0]
+    for name, axis in zip(measured, axes, strict=True):
+        axis.plot([each["step"] for each in history], [each[name] for each in history], marker="o")
+        axis.set(title=name, xlabel="step")
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 

@@ -62,10 +62,15 @@ def automation(name: str) -> dg.AutomationConditionSensorDefinition:
 
 
 def assets_of(experiment: Experiment) -> list[dg.AssetsDefinition]:
-    """Every asset under the experiment's name, in its group; of the reward models only the one that it improves by."""
+    """Every asset under the experiment's name, in its group, but those that its settings have no use for.
+
+    Where others read `prm`, they read the reward model that policies are improved by.
+    """
     prefix, reward = experiment.name, experiment.improvement.reward
     used = dg.AssetKey([prefix, reward])
     others = {dg.AssetKey([prefix, model]): used for model in REWARD_MODELS if model != reward}
+    if not experiment.improvement.panel.committee:
+        others[dg.AssetKey([prefix, "prm_committee"])] = used
     loaded = dg.load_assets_from_package_module(assets, key_prefix=prefix, group_name=prefix)
     return [
         asset.with_attributes(asset_key_replacements=others)

@@ -65,7 +65,7 @@ def eval_report(
         several = len(settings.best_of) > 1
         if several:
             draw_scaling(rows, out / SCALING)
-        counts = {split: len(refs) for split, refs in games.items()}
+        counts: dict[str, int] = {split: len(refs) for split, refs in games.items()}
         return evaluation_report(rows, counts, usage, SCALING if several else None)
 
     return stage.make(

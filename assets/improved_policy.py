@@ -1,10 +1,13 @@
 """The policy after one iteration: the paper's Eq. 3."""
 
+import json
 from pathlib import Path
 
 import dagster as dg
 import pandas as pd
 
+from agentprm_dagster.chart import draw_panel
+from agentprm_dagster.core.overoptimization import MEASUREMENTS, PICTURE, Watched
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.tables import read_episodes
 from agentprm_dagster.core.targets import of_held_out_games
@@ -15,7 +18,7 @@ from agentprm_dagster.resources.stages import StagesResource
 
 @dg.asset(
     partitions_def=ITERATIONS,
-    deps=["behaviour_policy", "rollouts", "mc_value_targets", "prm"],
+    deps=["behaviour_policy", "rollouts", "mc_value_targets", "prm", "prm_committee"],
     check_specs=gates("improved_policy", "policy_finite", "kl_budget", "pairs_to_learn_from"),
     automation_condition=WHEN_READY,
     kinds={"policy", "huggingface"},
@@ -23,30 +26,42 @@ from agentprm_dagster.resources.stages import StagesResource
 def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """pi_i: pi_(i-1) improved by Online DPO against the PRM. Announces the behaviour policy of iteration i + 1."""
     stage = stages.stage(context)
-    policy, rollouts = stage.behaviour_policy(), stage.read("rollouts")
-    prm = stage.read(stage.experiment.improvement.reward)
-    held_out = stage.read("mc_value_targets") if stage.experiment.improvement.games == "held_out" else None
+    settings = stage.experiment.improvement
+    policy, rollouts, prm = stage.behaviour_policy(), stage.read("rollouts"), stage.read(settings.reward)
+    partial = settings.games == "held_out" or settings.panel.every
+    targets = stage.read("mc_value_targets") if partial else None
+    committee = stage.read("prm_committee") if settings.panel.committee else None
     last = stage.iteration >= stage.experiment.iterations
 
     def train(out: Path, monitor: Monitor) -> StageReport:
         from agentprm_dagster.training.policy_improvement import improve_policy  # loads torch
 
-        episodes = read_episodes(rollouts.path)
-        if held_out:
-            episodes = of_held_out_games(episodes, pd.read_parquet(held_out.path / "targets.parquet"))
-        return improve_policy(
+        episodes, watched = read_episodes(rollouts.path), None
+        if targets:
+            held_out = of_held_out_games(episodes, pd.read_parquet(targets.path / "targets.parquet"))
+            if settings.panel.every:
+                watched = Watched(held_out, sorted(committee.path.glob("member_*")) if committee else ())
+                kept = {episode.episode_id for episode in held_out}
+                episodes = [episode for episode in episodes if episode.episode_id not in kept]
+            else:
+                episodes = held_out
+        report = improve_policy(
             policy.path,
             prm.path,
             episodes,
             {game.id: game for game in stage.games.play(stage.games.train(stage.experiment))},
             stage.experiment,
             out,
+            watched=watched,
             seed=stage.seed,
             monitor=monitor,
         )
+        if watched:
+            draw_panel(json.loads((out / MEASUREMENTS).read_text(encoding="utf-8")), out / PICTURE)
+        return report
 
     return stage.make(
         train,
-        settings=("dialogue", "prm.loss", "improvement", "gates.max_kl"),
+        settings=("dialogue", "rollouts", "targets", "prm.loss", "improvement", "gates.max_kl"),
         announces=None if last else stage.iteration + 1,
     )

@@ -1,5 +1,7 @@
 """Policy improvement: our loop, which reads an episode once for all its states and answers, against TRL's trainer."""
 
+import copy
+
 import torch
 
 from agentprm_dagster.config import Improvement
@@ -9,7 +11,8 @@ from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.candidates import Trunk, trunks_of
-from agentprm_dagster.training.policy_improvement import Judge, contested_states, policy_steps
+from agentprm_dagster.training.judging import Judge
+from agentprm_dagster.training.policy_improvement import contested_states, policy_steps
 from agentprm_dagster.training.trl_online_dpo import train_with_trl
 from benchmarks.measure import RUNS, Row, rate, summarise
 from benchmarks.workload import noisy_rollouts, policy
@@ -39,7 +42,9 @@ def _ours(chat: Chat, trunks: list[Trunk], plan: Improvement) -> float:
     for each in (model, prm):
         use_grouped_attention(each)
         use_lean_layers(each)
-    steps = list(policy_steps(model, Judge(prm.eval(), chat), chat, trunks, plan, seed=0, monitor=SilentMonitor()))
+    reference = copy.deepcopy(model).requires_grad_(False)
+    judge = Judge(prm.eval(), chat)
+    steps = list(policy_steps(model, reference, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor()))
     return sum(step["states"] for step in steps) * plan.candidates
 
 

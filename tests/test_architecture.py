@@ -15,7 +15,7 @@ PACKAGE = ROOT / "agentprm_dagster"
 MAY_IMPORT = {
     "core": {"core"},
     "catalog": {"config"},
-    "config": set(),
+    "config": {"config"},
     "home": set(),
     "chart": {"core"},
     "envs": {"core", "config", "envs"},

@@ -142,6 +142,7 @@ def _improve(
     experiment: Experiment,
     out: Path,
     *,
+    watched: None,
     seed: int,
     monitor: Monitor,
 ) -> StageReport:

@@ -14,20 +14,20 @@ Sampling, scoring and the loss share the episode's tokens between all its states
 """
 
 import copy
+import json
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from torch.nn.functional import logsigmoid
 from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from agentprm_dagster.config import Experiment, Improvement
 from agentprm_dagster.core.improvement_report import COUNTS, improvement_report
-from agentprm_dagster.core.parsing import parse_answer
+from agentprm_dagster.core.overoptimization import MEASUREMENTS, PICTURE, Watched, panel_metrics, panel_page
 from agentprm_dagster.core.rollout import Playable
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.types import Episode
@@ -37,12 +37,12 @@ from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunks_of
 from agentprm_dagster.training.consequences import Consequences
+from agentprm_dagster.training.dpo import kl_divergence, preferences, ranked_pairs, soft_dpo_loss
+from agentprm_dagster.training.judging import Judge
 from agentprm_dagster.training.optimizers import build_optimizer
+from agentprm_dagster.training.panel import Panel
 from agentprm_dagster.training.shards import Numbers, Shards, Work, shards_of
 from agentprm_dagster.training.threads import training_threads
-
-VALUE_RANGE = (0.01, 0.99)
-"""Values are clamped to it before their logits are compared: a PRM does not know them better than that."""
 
 
 def improve_policy(
@@ -53,32 +53,91 @@ def improve_policy(
     experiment: Experiment,
     out: Path,
     *,
+    watched: Watched | None = None,
     seed: int,
     monitor: Monitor,
 ) -> StageReport:
     """Improves the behaviour policy on the states of its own whole episodes and writes the checkpoint to `out`.
 
-    `games` are those that the episodes come from, by id; they are only played where candidates are ranked by reply.
+    `games` are those that the episodes come from, by id; they are played where candidates are ranked by reply, and
+    those of `watched` by the panel (`improvement.panel`).
     """
     tokenizer = checkpoints.load_tokenizer(policy)
     model, critic = checkpoints.load_policy(policy), checkpoints.load_prm(prm)
-    chat, settings, dialogue = Chat(tokenizer), experiment.improvement, experiment.dialogue.format
-    contested = contested_states(episodes)
-    trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, dialogue)]
+    chat, settings = Chat(tokenizer), experiment.improvement
+    trunks, panel = policy_trunks(chat, episodes, experiment), None
     with training_threads(model):
         if settings.trainer == "trl":
             from agentprm_dagster.training.trl_online_dpo import train_with_trl  # warns that it is experimental
 
+            dialogue = experiment.dialogue.format
             history = train_with_trl(model, critic, chat, trunks, dialogue, settings, seed=seed, monitor=monitor)
         else:
             for each in (model, critic):
                 use_grouped_attention(each)
                 use_lean_layers(each)
+            reference = copy.deepcopy(model).requires_grad_(False)
             consequences = Consequences(chat, games) if settings.rank_by == "reply" else None
             judge = Judge(critic.eval(), chat, consequences, centred=_says_no_more_than_order(experiment))
-            history = list(policy_steps(model, judge, chat, trunks, settings, seed=seed, monitor=monitor))
+            if watched:
+                panel = _panel(model, reference, judge, watched, games, experiment, seed, monitor)
+            steps = policy_steps(model, reference, judge, chat, trunks, settings, seed=seed, monitor=monitor)
+            history = list(_until_stopped(steps, panel))
+    kept = panel.settle() if panel else None
     checkpoints.save(model, tokenizer, out)
-    return improvement_report(history, planned=settings.steps, max_kl=experiment.gates.max_kl)
+    planned = settings.steps if kept is None else len(history)
+    report = improvement_report(history, planned=planned, max_kl=experiment.gates.max_kl)
+    return _with_panel(report, panel, kept, out) if panel else report
+
+
+def _with_panel(report: StageReport, panel: Panel, kept: int | None, out: Path) -> StageReport:
+    """The report with what the panel measured, which is also written beside the checkpoint."""
+    measured = json.dumps([asdict(each) for each in panel.history], indent=2)
+    (out / MEASUREMENTS).write_text(measured, encoding="utf-8")
+    went_back = {} if kept is None else {"kept_step": float(kept)}
+    metrics = {**report.metrics, **panel_metrics(panel.history), **went_back}
+    return replace(report, metrics=metrics, preview=report.preview + panel_page(panel.history, PICTURE))
+
+
+def policy_trunks(chat: Chat, episodes: Sequence[Episode], experiment: Experiment) -> list[Trunk]:
+    contested = contested_states(episodes)
+    return [t for episode, turns in contested for t in trunks_of(chat, episode, turns, experiment.dialogue.format)]
+
+
+def _until_stopped(steps: Generator[dict[str, float]], panel: Panel | None) -> Iterator[dict[str, float]]:
+    """The same steps, until the panel's tripwire stops them."""
+    if panel:
+        panel.watch(0)
+    with closing(steps):
+        for count, numbers in enumerate(steps, 1):
+            yield numbers
+            if panel and panel.watch(count):
+                return
+
+
+def _panel(
+    model: PreTrainedModel,
+    reference: PreTrainedModel,
+    judge: Judge,
+    watched: Watched,
+    games: Mapping[str, Playable],
+    experiment: Experiment,
+    seed: int,
+    monitor: Monitor,
+) -> Panel:
+    settings, rng = experiment.improvement.panel, random.Random(seed)
+    committee = [checkpoints.load_prm(path).eval() for path in watched.committee]
+    for each in committee:
+        use_grouped_attention(each)
+    known = sorted({episode.game for episode in watched.episodes})
+    played = [games[game] for game in rng.sample(known, min(settings.games, len(known)))]
+    trunks, states = [], 0
+    there = policy_trunks(judge.chat, watched.episodes, experiment)
+    for trunk in rng.sample(there, len(there)):
+        if states < settings.states:
+            trunks.append(trunk)
+            states += len(trunk.states)
+    return Panel(model, reference, judge, committee, played, trunks, experiment, seed=seed, monitor=monitor)
 
 
 def _says_no_more_than_order(experiment: Experiment) -> bool:
@@ -98,92 +157,9 @@ def contested_states(episodes: Sequence[Episode]) -> list[tuple[Episode, list[in
     return [(episode, sorted(starts[episode.episode_id])) for episode in whole if starts[episode.episode_id]]
 
 
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """The PRM as it ranks candidates: by Q(s, a), or behind the environment's reply to each."""
-
-    prm: PreTrainedModel
-    chat: Chat
-    consequences: Consequences | None = None
-    centred: bool = False
-    """Whether an answer's value is told beside the other answers in its state, as the PRM says no more: InversePRM,
-    and one that was trained on pairs."""
-
-    @torch.no_grad()
-    def values(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> torch.Tensor:
-        """The value of every candidate (C,), in [0, 1]; `trees` are those of the trunks and candidates.
-
-        An answer that is not in the agreed form is worth nothing: rollouts never branch into one, so that the PRM has
-        not learnt it.
-        """
-        parsed = torch.tensor([parse_answer(self.chat.decode(candidate.ids[:-1])).parsed for candidate in candidates])
-        return torch.where(parsed, self._read(trunks, candidates, trees), 0.0)
-
-    def _read(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> torch.Tensor:
-        replied = self.consequences and self.consequences.of(trunks, candidates)
-        logits = (CandidateTrees(trunks, replied.candidates) if replied else trees).values(self.prm)
-        values = (advantages(logits, candidates) if self.centred else logits).sigmoid()
-        return torch.where(torch.tensor(replied.won), torch.ones_like(values), values) if replied else values
-
-
-def advantages(logits: torch.Tensor, candidates: Sequence[Candidate]) -> torch.Tensor:
-    """Q(s, a) minus its mean over what the policy answers in s, of every candidate (C,)."""
-    numbers = {state: i for i, state in enumerate(dict.fromkeys(candidate.state for candidate in candidates))}
-    states = torch.tensor([numbers[candidate.state] for candidate in candidates], device=logits.device)
-    draws = logits.new_tensor([candidate.draws for candidate in candidates])
-    sums = logits.new_zeros(2, len(numbers)).index_add(1, states, torch.stack([draws * logits, draws]))
-    return logits - (sums[0] / sums[1])[states]
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two different answers in one state, by their place among the candidates."""
-
-    better: int
-    worse: int
-
-
-def ranked_pairs(
-    candidates: Sequence[Candidate], values: Sequence[float], min_gap: float, *, extremes: bool = True
-) -> list[Pair]:
-    """Pairs of answers of one state whose values differ by at least `min_gap`: its best and worst, or all."""
-    by_state: dict[tuple[int, int], list[int]] = {}
-    for i, candidate in enumerate(candidates):
-        by_state.setdefault(candidate.state, []).append(i)
-    pairs = []
-    for members in by_state.values():
-        ranked = sorted(members, key=lambda i: -values[i])
-        tried = [(ranked[0], ranked[-1])] if extremes else combinations(ranked, 2)
-        pairs += [Pair(a, b) for a, b in tried if values[a] > values[b] and values[a] - values[b] >= min_gap]
-    return pairs
-
-
-def dpo_loss(log_ratio_better: torch.Tensor, log_ratio_worse: torch.Tensor, beta: float) -> torch.Tensor:
-    """TRL's sigmoid DPO loss of each pair: -log sigma(beta (log pi/ref(better) - log pi/ref(worse)))."""
-    return -logsigmoid(beta * (log_ratio_better - log_ratio_worse))
-
-
-def soft_dpo_loss(
-    log_ratio_better: torch.Tensor, log_ratio_worse: torch.Tensor, beta: float, preference: torch.Tensor
-) -> torch.Tensor:
-    """The DPO loss (P,), in nats, expected where each pair's better answer wins with probability `preference` (P,).
-
-    Least where beta times the difference of the log-ratios (P,) is logit(preference); at 1 it is `dpo_loss`. It is
-    conservative DPO, TRL's `label_smoothing`, with a smoothing of 1 - preference for each pair.
-    """
-    won = dpo_loss(log_ratio_better, log_ratio_worse, beta)
-    lost = dpo_loss(log_ratio_worse, log_ratio_better, beta)
-    return preference * won + (1 - preference) * lost
-
-
-def preferences(better: torch.Tensor, worse: torch.Tensor) -> torch.Tensor:
-    """Bradley-Terry probability (P,) that `better` wins, values in [0, 1] (P,), with the values' logits as rewards."""
-    reward = torch.stack([better, worse]).clamp(*VALUE_RANGE).logit()
-    return (reward[0] - reward[1]).sigmoid()
-
-
 def policy_steps(
     model: PreTrainedModel,
+    reference: PreTrainedModel,
     judge: Judge,
     chat: Chat,
     trunks: Sequence[Trunk],
@@ -191,10 +167,9 @@ def policy_steps(
     *,
     seed: int,
     monitor: Monitor,
-) -> Iterator[dict[str, float]]:
-    """Trains in place; the numbers of every step."""
+) -> Generator[dict[str, float]]:
+    """Trains in place; the numbers of every step. `reference` is the policy as it is before."""
     model.eval()  # no dropout: the log-probabilities compared are those of the policy that acts
-    reference = copy.deepcopy(model).requires_grad_(False)
     optimizer = build_optimizer(model, settings.optimizer, learning_rate=settings.learning_rate)
     warmup = round(settings.warmup_ratio * settings.steps)
     schedule = get_cosine_schedule_with_warmup(optimizer, warmup, settings.steps)
@@ -324,8 +299,3 @@ def improvement_loss(
         "pair_accuracy": float((ratio[better] > ratio[worse]).float().mean()),
         "gap": float(gap.mean()),
     }
-
-
-def kl_divergence(log_p: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
-    """KL(p || q) of categorical distributions given by log-probabilities (..., V), in nats (...)."""
-    return (log_p.exp() * (log_p - log_q)).sum(-1)

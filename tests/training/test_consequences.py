@@ -14,7 +14,7 @@ from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk, trunk_of
 from agentprm_dagster.training.consequences import Consequences
-from agentprm_dagster.training.policy_improvement import Judge
+from agentprm_dagster.training.judging import Judge
 
 MUMBLED = "I look for a mug."
 """No answer in the agreed form."""

@@ -1,5 +1,6 @@
 """The three trainings give the same weights to the last bit, whether or not their shards have their own processes."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training import process_reward_model, sft, shards, tree_training
 from agentprm_dagster.training.candidates import trunks_of
 from agentprm_dagster.training.consequences import Consequences
-from agentprm_dagster.training.policy_improvement import Judge, contested_states, policy_steps
+from agentprm_dagster.training.judging import Judge
+from agentprm_dagster.training.policy_improvement import contested_states, policy_steps
 
 Train = Callable[[], PreTrainedModel]
 
@@ -65,7 +67,8 @@ def train(
         trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, "append")]
         plan = Improvement(steps=2, states_per_step=12, states_per_episode=2, min_gap=0, rank_by="reply")
         judge = Judge(critic, chat, Consequences(chat, {game.id: game for game in household_games}))
-        list(policy_steps(model, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor()))
+        reference = copy.deepcopy(model).requires_grad_(False)
+        list(policy_steps(model, reference, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor()))
         return model
 
     made: Train = {"sft": fine_tune, "prm": train_prm, "policy improvement": improve}[request.param]

@@ -1,5 +1,6 @@
 """Policy improvement: TRL's loss, the right pairs, and a policy that learns what its critic likes."""
 
+import copy
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,16 +26,8 @@ from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training import policy_improvement
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunk_of
-from agentprm_dagster.training.policy_improvement import (
-    Pair,
-    contested_states,
-    dpo_loss,
-    improve_policy,
-    kl_divergence,
-    preferences,
-    ranked_pairs,
-    soft_dpo_loss,
-)
+from agentprm_dagster.training.dpo import Pair, dpo_loss, kl_divergence, preferences, ranked_pairs, soft_dpo_loss
+from agentprm_dagster.training.policy_improvement import contested_states, improve_policy
 
 BETA = 0.3
 
@@ -261,7 +254,9 @@ def improve(
         **{"steps": 15, "states_per_step": 24, "learning_rate": 3e-3, "min_gap": 1e-4, "max_new_tokens": 24, **settings}
     )
     judge: Any = SimpleNamespace(values=lambda _, __, trees: trees.values(critic).sigmoid())
-    numbers = policy_improvement.policy_steps(model, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor())
+    numbers = policy_improvement.policy_steps(
+        model, copy.deepcopy(model), judge, chat, trunks, plan, seed=0, monitor=SilentMonitor()
+    )
     return model, list(numbers)
 
 

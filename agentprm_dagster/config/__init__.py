@@ -1,0 +1,36 @@
+"""Every setting of an experiment; what does not go together is refused.
+
+A YAML (`catalog`) names only what differs from the defaults here; the resolved settings go into every manifest.
+"""
+
+from agentprm_dagster.config.data import (
+    Demonstrations,
+    Dialogue,
+    Evaluation,
+    Games,
+    Gates,
+    Pretraining,
+    Rollouts,
+    Targets,
+)
+from agentprm_dagster.config.experiment import Experiment
+from agentprm_dagster.config.models import HeadTraining, Improvement, InversePrm, Model, Panel, Prm, Sft
+
+__all__ = [
+    "Demonstrations",
+    "Dialogue",
+    "Evaluation",
+    "Experiment",
+    "Games",
+    "Gates",
+    "HeadTraining",
+    "Improvement",
+    "InversePrm",
+    "Model",
+    "Panel",
+    "Pretraining",
+    "Prm",
+    "Rollouts",
+    "Sft",
+    "Targets",
+]

@@ -1,0 +1,143 @@
+"""Settings of the data: games, demonstrations, rollouts, targets, evaluations."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from agentprm_dagster.config.section import NotNegative, Positive, PositiveFloat, Probability, Section, Temperature
+
+
+class Games(Section):
+    """Which games are played, and which rooms are never trained on."""
+
+    source: Literal["generated", "alfworld"] = "generated"
+    """Generated from a seed, or the real ones under ALFWORLD_DATA."""
+    size: Literal["small", "medium", "full"] = "small"
+    """How large generated rooms are; `full` is like the real ones."""
+    train: Positive | None = 1000
+    """Games to train on; null takes all there are."""
+    demonstrated: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training games for demonstrations and random play; rollouts play the others, or all where it is 1.
+    A small policy wins games that it was shown more often than others: their returns flatter it."""
+    valid_seen: Positive | None = 200
+    """Games in rooms that training uses too."""
+    valid_unseen: NotNegative | None = 300
+    """Games in rooms that training never uses (generated games only: ALFWorld's own unseen split is the final exam)."""
+    held_out_rooms: Probability = 0.0
+    """Share of the training rooms set apart as the out-of-distribution split `train_held_out` (real games)."""
+
+
+class Demonstrations(Section):
+    """What the expert shows."""
+
+    expert: Literal["handcoded", "handcoded_corrected", "walkthrough"] = "handcoded"
+    """ALFWorld's handcoded expert as shipped, with its put/move fault corrected, or the game's own walkthrough."""
+    episodes: Positive = 1000
+    max_steps: Positive = 30
+    """Demonstrations that have not won by then are counted and left out."""
+    slips: Probability = 0.0
+    """Share of the expert's turns before which a mistake is made for it to recover from; 0 is the paper's."""
+
+
+class Dialogue(Section):
+    """How an episode is written for the model."""
+
+    format: Literal["append", "restated"] = "append"
+    """`append`: one growing conversation. `restated`: the paper's prompt, the history written anew each turn."""
+
+
+class Pretraining(Section):
+    """Reading random play first (embedded model only): one built from scratch must learn the language of the games."""
+
+    episodes: NotNegative = 0
+    """Episodes of random commands on training games; 0 begins with the demonstrations."""
+    max_steps: Positive = 20
+    mistakes: Probability = 0.3
+    """Share of the commands that name things at random."""
+    hindsight: bool = False
+    """Whether each episode is told as if its task had been about an object that it happened upon."""
+    epochs: PositiveFloat = 2
+
+
+class Rollouts(Section):
+    """How the behaviour policy explores (stage 1 of the paper's Algorithm 1)."""
+
+    games: Positive | None = 300
+    """Training games drawn for this iteration; null takes all."""
+    per_game: Positive = 2
+    """Whole episodes from the start of each game."""
+    temperature: Temperature = 1.0
+    max_steps: Positive = 30
+    branch_states: NotNegative = 2
+    """States drawn along each whole episode; from each, other actions are tried."""
+    branch_actions: NotNegative = 3
+    """Different sampled actions tried from such a state (k); 0 is the paper's way: whole episodes only."""
+    branch_continuations: Positive = 1
+    """Continuations played after each tried action (m)."""
+    branch_draws: Positive = 16
+    """Answers drawn in such a state; the first different actions among them are tried."""
+    branch_temperature: Temperature = 1.0
+    """Temperature at which the actions to try are drawn; they are continued at `temperature`."""
+    patience: Annotated[int, Field(ge=2)] | None = None
+    """An episode is over, and lost, when it does the same thing with the same reply so many times; null plays on."""
+    slots: Positive = 64
+    """Episodes played at the same time."""
+    max_new_tokens: Positive = 16
+
+    @model_validator(mode="after")
+    def draws_suffice(self) -> Self:
+        if self.branch_draws < self.branch_actions:
+            raise ValueError(
+                f"branch_draws {self.branch_draws} is less than branch_actions {self.branch_actions}: so many "
+                "different actions can never be drawn"
+            )
+        return self
+
+
+class Targets(Section):
+    """Monte-Carlo targets (Eq. 1)."""
+
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.95
+    weighting: Literal["return_to_go", "reference"] = "return_to_go"
+    """gamma^(T-1-t) as in the paper, or the authors' code's gamma^t on +/-1, for comparison."""
+    held_out_games: Probability = 0.15
+    """Share of the games whose targets only measure the PRM."""
+
+
+def _one_or_several(value: object) -> object:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+class Evaluation(Section):
+    """How policies are judged."""
+
+    splits: tuple[Literal["valid_seen", "valid_unseen", "train_held_out"], ...] = ("valid_seen", "valid_unseen")
+    games: Positive | None = None
+    """Games of each split; null takes all."""
+    max_steps: Positive = 30
+    temperature: Temperature = 0.0
+    best_of: Annotated[tuple[Annotated[int, Field(ge=2)], ...], BeforeValidator(_one_or_several)] = (8,)
+    """N of Best-of-N, reported beside the greedy policy; one or several."""
+    ranked_by: Annotated[tuple[Literal["reward", "log_ratio"], ...], BeforeValidator(_one_or_several)] = ("reward",)
+    """Who chooses among N answers: the reward model (`improvement.reward`), or log pi_i - log pi_(i-1), which needs
+    none and which pi_0 has not; one or both."""
+    best_of_temperature: Temperature = 1.0
+    best_of_prior: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of log pi beside the PRM's logit where Best-of-N chooses; 0, the paper's, chooses by the PRM alone.
+    The answer taken is the mode, among those drawn, of Eq. 3's optimum with this weight for beta."""
+
+
+class Gates(Section):
+    """What blocks an iteration from going on."""
+
+    min_demonstration_success: Probability = 0.5
+    max_parse_failures: Probability = 0.05
+    min_wins: Positive = 10
+    min_losses: Positive = 10
+    max_prm_loss: PositiveFloat = 1.0
+    """Held-out loss of the PRM as a multiple of the loss of always answering the mean target; must stay below."""
+    min_ordering_accuracy: Probability = 0.5
+    """Share of held-out pairs of tried actions, weighted by the distance of their returns, that the PRM orders as these
+    do: what the lower end of its 95% interval must reach. Chance is 0.5; 0 switches the gate off."""
+    max_kl: PositiveFloat = 20.0
+    """Nats per answer between the improved policy and its reference."""

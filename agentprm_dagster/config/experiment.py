@@ -1,0 +1,97 @@
+"""All settings of an experiment together; what does not go together is refused."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from agentprm_dagster.config.data import (
+    Demonstrations,
+    Dialogue,
+    Evaluation,
+    Games,
+    Gates,
+    Pretraining,
+    Rollouts,
+    Targets,
+)
+from agentprm_dagster.config.models import Improvement, InversePrm, Model, Prm, Sft
+from agentprm_dagster.config.section import NotNegative, Positive, Section
+
+
+class Experiment(Section):
+    """Everything that decides what an experiment makes."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+    description: str = ""
+    seed: NotNegative = 0
+    iterations: Positive = 2
+    games: Games = Games()
+    demonstrations: Demonstrations = Demonstrations()
+    dialogue: Dialogue = Dialogue()
+    model: Model = Model()
+    pretraining: Pretraining = Pretraining()
+    sft: Sft = Sft()
+    rollouts: Rollouts = Rollouts()
+    targets: Targets = Targets()
+    prm: Prm = Prm()
+    inverse_prm: InversePrm = InversePrm()
+    improvement: Improvement = Improvement()
+    evaluation: Evaluation = Evaluation()
+    gates: Gates = Gates()
+
+    @model_validator(mode="after")
+    def base_model_knows_something(self) -> Self:
+        if self.prm.init == "base" and self.model.name == "embedded":
+            raise ValueError("prm.init: base needs a pretrained model.name; the embedded model is random before SFT")
+        return self
+
+    @model_validator(mode="after")
+    def only_scratch_is_pretrained(self) -> Self:
+        if self.pretraining.episodes and self.model.name != "embedded":
+            raise ValueError(f"pretraining is for model.name: embedded; {self.model.name} is pretrained already")
+        return self
+
+    @model_validator(mode="after")
+    def replies_are_read(self) -> Self:
+        if self.improvement.rank_by == "reply" and (self.dialogue.format != "append" or not self.prm.reply_weight):
+            raise ValueError(
+                "improvement.rank_by: reply needs values behind replies: dialogue.format: append and prm.reply_weight "
+                "above 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def pairs_are_read_together(self) -> Self:
+        if self.prm.loss == "relative" and self.dialogue.format != "append":
+            raise ValueError("prm.loss: relative compares answers that are read together: dialogue.format: append")
+        return self
+
+    @model_validator(mode="after")
+    def inverse_prm_reads_answers(self) -> Self:
+        if self.improvement.reward == "inverse_prm" and self.improvement.rank_by == "reply":
+            raise ValueError("improvement.rank_by: reply needs values behind replies; improvement.reward: prm has them")
+        return self
+
+    @model_validator(mode="after")
+    def panel_can_measure(self) -> Self:
+        panel, absolute = self.improvement.panel, self.improvement.reward == "prm" and self.prm.loss == "absolute"
+        if panel.every and not self.targets.held_out_games:
+            raise ValueError("improvement.panel needs held-out games: targets.held_out_games above 0")
+        if (panel.tripwire == "calibration" or panel.committee) and not absolute:
+            raise ValueError(
+                "improvement.panel: calibration and committee are for PRMs of returns: improvement.reward: prm, "
+                "prm.loss: absolute"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def games_are_held_out(self) -> Self:
+        if self.improvement.games == "held_out" and not self.targets.held_out_games:
+            raise ValueError("improvement.games: held_out needs targets.held_out_games above 0")
+        return self
+
+    @model_validator(mode="after")
+    def splits_exist(self) -> Self:
+        if "train_held_out" in self.evaluation.splits and not self.games.held_out_rooms:
+            raise ValueError("evaluation.splits names train_held_out: set games.held_out_rooms above 0 to make it")
+        return self

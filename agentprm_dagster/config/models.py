@@ -1,0 +1,157 @@
+"""Settings of the models and of how they are trained."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from agentprm_dagster.config.section import NotNegative, Positive, PositiveFloat, Probability, Section, Temperature
+
+
+class Model(Section):
+    """The language model that becomes the policy and, with a scalar head, the PRM."""
+
+    name: str = "embedded"
+    """`embedded` builds a small Llama from the sizes below; `smollm2` is SmolLM2-135M; else a hub name or a path."""
+    hidden_size: Positive = 128
+    layers: Positive = 2
+    heads: Positive = 8
+    """Many narrow ones: with few, SFT from scratch more often fails to learn whether what is looked for is here."""
+    kv_heads: Positive = 1
+    intermediate_size: Positive = 320
+    context: Positive = 2048
+    """Longest conversation in tokens (embedded model)."""
+
+    @model_validator(mode="after")
+    def heads_divide(self) -> Self:
+        if self.hidden_size % self.heads or self.heads % self.kv_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} must be a multiple of heads {self.heads}, and heads of kv_heads "
+                f"{self.kv_heads}: attention splits the width evenly"
+            )
+        return self
+
+
+class Sft(Section):
+    """Supervised fine-tuning on the demonstrations (the paper's pi_0)."""
+
+    epochs: PositiveFloat = 3
+    optimizer: Literal["adamw", "muon"] = "muon"
+    """Muon suits a small model trained from scratch, AdamW a pretrained one."""
+    learning_rate: PositiveFloat = 4e-3
+    warmup_ratio: Probability = 0.05
+    batch_episodes: Positive = 8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+
+
+class HeadTraining(Section):
+    """How a model with a scalar head is trained."""
+
+    epochs: PositiveFloat = 3
+    optimizer: Literal["adamw", "muon"] = "muon"
+    learning_rate: PositiveFloat = 1e-3
+    warmup_ratio: Probability = 0.05
+    batch_tokens: Positive = 8192
+    """Padded tokens of one step."""
+
+
+class Prm(HeadTraining):
+    """The process reward model (Eq. 2)."""
+
+    init: Literal["policy", "base", "previous"] = "policy"
+    """Where the trunk starts: the behaviour policy, the untuned base model, or the PRM of the iteration before."""
+    loss: Literal["absolute", "relative"] = "absolute"
+    """`absolute`: Eq. 2. `relative`: Bradley-Terry on pairs of actions tried in one state (section 4 of the paper);
+    values are then known up to what their state adds, and states where one action was tried are not learnt from."""
+    margin: Probability = 0.0
+    """Least distance of the targets of such a pair; 0 takes all that differ."""
+    pairwise_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the pairwise term on states with several tried actions; 0 is the paper's soft BCE alone."""
+    branch_turns: Positive = 1
+    """How many of a branch's own turns are read: the first is what it was played for."""
+    reply_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the value read again behind the environment's reply (`append` dialogues); 0 reads answers alone."""
+    bootstrap: Probability = 0.7
+    """Share of that second reading in the first one's target at the end of training; 0 is Eq. 1's target alone."""
+
+
+class InversePrm(HeadTraining):
+    """The process reward model learnt from demonstrations, no outcome read (section 3 of the paper, Eqs. 6 to 10)."""
+
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Discount between Q(s, a) and Q(s', a') in the reward (Eq. 8)."""
+    draws: Positive = 2
+    """Answers a' drawn from the current policy in every state s', over which Q(s', a') is averaged."""
+
+
+class Panel(Section):
+    """Watching policy improvement on games that the PRM was not fitted on, and when to go back (section 4)."""
+
+    every: NotNegative = 0
+    """Steps between two measurements; 0 watches nothing."""
+    games: Positive = 100
+    """Most held-out games that are played for each, once, at `rollouts.temperature`; no step trains on them."""
+    states: Positive = 200
+    """Most held-out states in which answers are drawn for each."""
+    committee: NotNegative = 0
+    """PRMs trained on disjoint games, to see whether they agree (asset `prm_committee`); 0 or at least 2."""
+    tripwire: Literal["none", "success", "kl", "disagreement", "calibration"] = "none"
+    """What stops the improvement and takes the policy back to the last measurement that was in order. All but
+    `success` need no success rate (`core.overoptimization`)."""
+    limit: PositiveFloat = 0.05
+    """Where it does: `success` fallen by so much from its best, `kl` above so many nats an answer, `disagreement` above
+    so many times what it began with, `calibration` (predicted minus observed return) risen by so much."""
+
+    @model_validator(mode="after")
+    def somebody_disagrees(self) -> Self:
+        if self.committee == 1 or (self.tripwire == "disagreement" and not self.committee):
+            raise ValueError(f"committee {self.committee}: disagreement needs at least 2")
+        if self.tripwire != "none" and not self.every:
+            raise ValueError(f"tripwire: {self.tripwire} needs measurements: every above 0")
+        return self
+
+
+class Improvement(Section):
+    """Policy improvement against the PRM (Eq. 3): Online DPO, reference pi_(i-1)."""
+
+    reward: Literal["prm", "inverse_prm"] = "prm"
+    """What answers are ranked by: the PRM of outcomes (AgentPRM), or the one of demonstrations (InversePRM)."""
+    games: Literal["all", "held_out"] = "all"
+    """Whose states are improved on: all rollouts', or those of games that the PRM was not fitted on
+    (`targets.held_out_games`). On the others its values fit returns that it has seen, luck included."""
+    trainer: Literal["agentprm", "trl"] = "agentprm"
+    """Our loop, which reads an episode once for all its states and answers, or TRL's OnlineDPOTrainer."""
+    steps: Positive = 150
+    states_per_step: Positive = 192
+    states_per_episode: Positive = 8
+    """States drawn from one episode for a step: a step that sees few episodes learns their peculiarities."""
+    candidates: Annotated[int, Field(ge=2)] = 8
+    """Actions sampled by the current policy at each state (n)."""
+    rank_by: Literal["answer", "reply"] = "answer"
+    """Candidates are ranked by Q(s, a), or by what the PRM says behind the environment's reply to each, played from a
+    snapshot of the state: beyond the paper, and only where the environment has snapshots."""
+    temperature: Temperature = 1.0
+    max_new_tokens: Positive = 16
+    beta: PositiveFloat = 1.0
+    sft_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the negative log-likelihood of the chosen answer, beside the DPO loss; 0 is the paper's."""
+    kl_weight: Annotated[float, Field(ge=0)] = 0.3
+    """Weight of KL(pi || pi_(i-1)) per answer over all that was drawn, beside the DPO loss; 0 is the paper's."""
+    labels: Literal["hard", "soft"] = "hard"
+    """`hard`, the paper's: of a state's best and worst candidate the best wins. `soft`: all pairs of draws, each won
+    with the odds that the PRM gives, so that what it hardly tells apart hardly moves the policy."""
+    min_gap: Probability = 0.05
+    """Pairs whose PRM values differ by less are ties and not trained on."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    learning_rate: PositiveFloat = 3e-4
+    warmup_ratio: Probability = 0.1
+    panel: Panel = Panel()
+
+    @model_validator(mode="after")
+    def trl_can(self) -> Self:
+        only = {"candidates": 2, "rank_by": "answer", "labels": "hard", "min_gap": 0, "kl_weight": 0, "sft_weight": 0}
+        if self.trainer == "trl" and (other := [name for name, value in only.items() if getattr(self, name) != value]):
+            needed = ", ".join(f"{name}: {only[name]}" for name in other)
+            raise ValueError(f"TRL's OnlineDPOTrainer knows nothing else: trainer: trl needs {needed}")
+        if self.trainer == "trl" and self.panel.every:
+            raise ValueError("improvement.panel watches trainer: agentprm alone; set panel.every to 0")
+        return self

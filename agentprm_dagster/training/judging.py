@@ -1,0 +1,49 @@
+"""The reward model as it ranks candidate answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+from agentprm_dagster.core.parsing import parse_answer
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk
+from agentprm_dagster.training.consequences import Consequences
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """The PRM as it ranks candidates: by Q(s, a), or behind the environment's reply to each."""
+
+    prm: PreTrainedModel
+    chat: Chat
+    consequences: Consequences | None = None
+    centred: bool = False
+    """Whether an answer's value is told beside the other answers in its state, as the PRM says no more: InversePRM,
+    and one that was trained on pairs."""
+
+    @torch.no_grad()
+    def values(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> torch.Tensor:
+        """The value of every candidate (C,), in [0, 1]; `trees` are those of the trunks and candidates.
+
+        An answer that is not in the agreed form is worth nothing: rollouts never branch into one, so that the PRM has
+        not learnt it.
+        """
+        parsed = torch.tensor([parse_answer(self.chat.decode(candidate.ids[:-1])).parsed for candidate in candidates])
+        return torch.where(parsed, self._read(trunks, candidates, trees), 0.0)
+
+    def _read(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> torch.Tensor:
+        replied = self.consequences and self.consequences.of(trunks, candidates)
+        logits = (CandidateTrees(trunks, replied.candidates) if replied else trees).values(self.prm)
+        values = (advantages(logits, candidates) if self.centred else logits).sigmoid()
+        return torch.where(torch.tensor(replied.won), torch.ones_like(values), values) if replied else values
+
+
+def advantages(logits: torch.Tensor, candidates: Sequence[Candidate]) -> torch.Tensor:
+    """Q(s, a) minus its mean over what the policy answers in s, of every candidate (C,)."""
+    numbers = {state: i for i, state in enumerate(dict.fromkeys(candidate.state for candidate in candidates))}
+    states = torch.tensor([numbers[candidate.state] for candidate in candidates], device=logits.device)
+    draws = logits.new_tensor([candidate.draws for candidate in candidates])
+    sums = logits.new_zeros(2, len(numbers)).index_add(1, states, torch.stack([draws * logits, draws]))
+    return logits - (sums[0] / sums[1])[states]

@@ -1,0 +1,157 @@
+"""A small panel of held-out games and states on which a policy is measured while it is improved."""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+import torch
+from transformers import PreTrainedModel
+
+from agentprm_dagster.config import Experiment
+from agentprm_dagster.core.overoptimization import Measurement, to_go_back_to, tripped
+from agentprm_dagster.core.rollout import Playable, play, whole_episodes
+from agentprm_dagster.core.stage import Monitor, SilentMonitor
+from agentprm_dagster.core.targets import mc_value_targets
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.inference.policy import Policy
+from agentprm_dagster.training.candidates import CandidateSampler, CandidateTrees, Trunk
+from agentprm_dagster.training.dpo import kl_divergence
+from agentprm_dagster.training.judging import Judge, advantages
+from agentprm_dagster.training.process_reward_model import predict, prm_examples
+
+_TRUNKS_TOGETHER = 32
+
+
+class Panel:
+    """Measures a policy every so many steps, remembers it, and says when to stop."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        reference: PreTrainedModel,
+        judge: Judge,
+        committee: Sequence[PreTrainedModel],
+        games: Sequence[Playable],
+        trunks: Sequence[Trunk],
+        experiment: Experiment,
+        *,
+        seed: int,
+        monitor: Monitor,
+    ) -> None:
+        """`games` and `trunks` are of games that neither the PRM nor the steps are trained on."""
+        self.model, self.reference, self.judge, self.committee = model, reference, judge, committee
+        self.games, self.trunks, self.experiment = games, trunks, experiment
+        self.settings = experiment.improvement.panel
+        self.seed, self.monitor = seed, monitor
+        self.history: list[Measurement] = []
+        self.stopped = False
+        self._kept: tuple[int, dict[str, torch.Tensor]] | None = None
+
+    def watch(self, step: int) -> bool:
+        """Measures where it is time to; whether the improvement is to stop here."""
+        if step % self.settings.every:
+            return False
+        self.history.append(self._measure(step))
+        signal = self.settings.tripwire
+        self.monitor.metrics({f"panel_{k}": v for k, v in _numbers(self.history[-1]).items()}, step)
+        if signal == "none":
+            return False
+        self.stopped = tripped(self.history, signal, self.settings.limit)
+        if not self.stopped and (signal != "success" or to_go_back_to(self.history, signal) == len(self.history) - 1):
+            weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self._kept = (step, weights)
+        return self.stopped
+
+    def settle(self) -> int | None:
+        """Where it stopped the improvement, takes the policy back; the step that it goes back to."""
+        if not self.stopped or self._kept is None:
+            return None
+        step, weights = self._kept
+        self.model.load_state_dict(weights)
+        return step
+
+    def _measure(self, step: int) -> Measurement:
+        episodes = self._play()
+        turns = [turn for episode in episodes for turn in episode.turns]
+        value, kl, disagreement = self._draw()
+        return Measurement(
+            step=step,
+            success=fmean(episode.won for episode in episodes),
+            games=len(episodes),
+            value=value,
+            kl=kl,
+            validity=fmean(turn.admissible for turn in turns),
+            calibration=None if self.judge.centred else self._calibration(episodes),
+            disagreement=disagreement if self.committee else None,
+        )
+
+    def _play(self) -> list[Episode]:
+        rollouts = self.experiment.rollouts
+        agent = Policy(
+            self.model,
+            self.judge.chat.tokenizer,
+            dialogue=self.experiment.dialogue.format,
+            slots=min(rollouts.slots, len(self.games)),
+            temperature=rollouts.temperature,
+            max_new_tokens=rollouts.max_new_tokens,
+            seed=self.seed,
+        )
+        return play(
+            agent,
+            whole_episodes(self.games, 1),
+            max_steps=rollouts.max_steps,
+            total=len(self.games),
+            patience=rollouts.patience,
+            keep_candidates=self.experiment.dialogue.format == "restated",
+            monitor=SilentMonitor(),
+        )
+
+    @torch.no_grad()
+    def _calibration(self, episodes: Sequence[Episode]) -> float:
+        targets = mc_value_targets(
+            episodes,
+            gamma=self.experiment.targets.gamma,
+            weighting=self.experiment.targets.weighting,
+            held_out_games=0,
+            seed=0,
+        )
+        dialogue = self.experiment.dialogue.format
+        examples = prm_examples(self.judge.chat, episodes, targets, dialogue, branch_turns=1, read_replies=False)
+        logits, _ = predict(self.judge.prm, examples, self.experiment.prm.batch_tokens)
+        return float(torch.tensor(logits).sigmoid().mean()) - float(targets["q"].mean())
+
+    @torch.no_grad()
+    def _draw(self) -> tuple[float, float, float]:
+        """Mean value and KL of answers drawn in the held-out states, and how much the committee disagrees on them."""
+        settings = self.experiment.improvement
+        sampler = CandidateSampler(
+            self.model,
+            self.judge.chat,
+            longest=max(len(trunk.ids) for trunk in self.trunks),
+            rows=min(_TRUNKS_TOGETHER, len(self.trunks)),
+            states=max(len(trunk.states) for trunk in self.trunks),
+            n=settings.candidates,
+            new=settings.max_new_tokens,
+        )
+        generator = torch.Generator().manual_seed(self.seed)
+        sums = torch.zeros(4, dtype=torch.float64)
+        for first in range(0, len(self.trunks), _TRUNKS_TOGETHER):
+            trunks = self.trunks[first : first + _TRUNKS_TOGETHER]
+            candidates = sampler.draw(trunks, temperature=settings.temperature, generator=generator)
+            trees = CandidateTrees(trunks, candidates)
+            draws = torch.tensor([float(candidate.draws) for candidate in candidates])
+            tokens, before = (trees.token_log_probabilities(model) for model in (self.model, self.reference))
+            kl = trees.answer_sums(kl_divergence(tokens, before))
+            spread = torch.zeros_like(draws)
+            if self.committee:
+                said = [advantages(trees.values(member), candidates) for member in self.committee]
+                spread = torch.stack(said).std(0)
+            values = self.judge.values(trunks, candidates, trees)
+            sums += torch.stack([(draws * each).sum() for each in (values, kl, spread, torch.ones_like(draws))])
+        value, kl_mean, disagreement = (sums[:3] / sums[3]).tolist()
+        return value, kl_mean, disagreement
+
+
+def _numbers(measured: Measurement) -> dict[str, float]:
+    named = {name: getattr(measured, name) for name in ("success", "value", "kl", "validity", "calibration")}
+    named["disagreement"] = measured.disagreement
+    return {name: value for name, value in named.items() if value is not None}

@@ -1,0 +1,77 @@
+"""PRMs trained on disjoint games: where they disagree, none of them knows."""
+
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+
+from agentprm_dagster.core.stage import Monitor, PartMonitor, StageReport
+from agentprm_dagster.core.tables import read_episodes
+from agentprm_dagster.core.targets import part_of_game
+from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
+from agentprm_dagster.resources.materialization import gates
+from agentprm_dagster.resources.stages import StagesResource
+
+
+@dg.asset(
+    partitions_def=ITERATIONS,
+    deps=["behaviour_policy", "rollouts", "mc_value_targets"],
+    check_specs=gates("prm_committee", "better_than_constant"),
+    automation_condition=WHEN_READY,
+    kinds={"reward_model", "huggingface"},
+)
+def prm_committee(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
+    """`improvement.panel.committee` PRMs, each trained on its own share of the games; all are judged on the same."""
+    stage = stages.stage(context)
+    members = stage.experiment.improvement.panel.committee
+    policy, rollouts, targets = stage.behaviour_policy(), stage.read("rollouts"), stage.read("mc_value_targets")
+
+    def train(out: Path, monitor: Monitor) -> StageReport:
+        from agentprm_dagster.training.process_reward_model import train_prm  # loads torch
+
+        episodes, table = read_episodes(rollouts.path), pd.read_parquet(targets.path / "targets.parquet")
+        judged = set(table.loc[table["held_out"], "game"])
+        reports = []
+        for member in range(members):
+            own = [
+                episode
+                for episode in episodes
+                if episode.game in judged or part_of_game(episode.game, members, stage.experiment.seed) == member
+            ]
+            folder = out / f"member_{member}"
+            folder.mkdir()
+            reports.append(
+                train_prm(
+                    policy.path,
+                    own,
+                    table,
+                    stage.experiment,
+                    folder,
+                    previous=None,
+                    seed=stage.seed + member,
+                    monitor=PartMonitor(f"member {member}", monitor),
+                )
+            )
+        return _together(reports)
+
+    return stage.make(
+        train,
+        settings=(
+            "dialogue",
+            "model",
+            "prm",
+            "improvement.panel.committee",
+            "improvement.rank_by",
+            "gates.max_prm_loss",
+        ),
+    )
+
+
+def _together(reports: list[StageReport]) -> StageReport:
+    """Every member's numbers, and the verdict on the one that knows least."""
+    metrics = {f"member_{i} {name}": value for i, each in enumerate(reports) for name, value in each.metrics.items()}
+    metrics["tokens"] = sum(each.metrics["tokens"] for each in reports)
+    verdicts = [gate for each in reports for gate in each.gates if gate.name == "better_than_constant"]
+    worst = next((gate for gate in verdicts if not gate.passed), verdicts[0])
+    page = "\n\n".join(f"**member {i}**\n\n{each.preview}" for i, each in enumerate(reports))
+    return StageReport(metrics, (worst,), page)
