@@ -1,4 +1,4 @@
-"""Experiments that extend `smoke`, end to end: InversePRM in the PRM's place, and what need not be made twice."""
+"""Experiments that extend `smoke`, end to end: InversePRM, a panel, and what need not be made twice."""
 
 import json
 import os
@@ -21,6 +21,11 @@ improvement: {steps: 3}
 evaluation: {best_of: [2, 3], ranked_by: [reward, log_ratio]}
 """
 
+WATCHED = """
+extends: smoke
+improvement: {panel: {every: 1, games: 2, states: 4, committee: 2}}
+"""
+
 
 def run(home: Path, *arguments: str) -> str:
     folders = {"AGENTPRM_HOME": str(home / "home"), "AGENTPRM_EXPERIMENTS": str(home / "experiments")}
@@ -39,6 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     inverse = "extends: smoke\nimprovement: {reward: inverse_prm, rank_by: answer}\ninverse_prm: {epochs: 2}\n"
     (folder / "experiments/inverse.yaml").write_text(inverse, encoding="utf-8")
     (folder / "experiments/patient.yaml").write_text(PATIENT, encoding="utf-8")
+    (folder / "experiments/watched.yaml").write_text(WATCHED, encoding="utf-8")
     run(folder, "run", "inverse")
     return folder
 
@@ -84,3 +90,18 @@ def test_several_n_and_judges_are_compared(home: Path) -> None:
     report = ArtifactStore(home / "home/artifacts").current("patient", "eval_report", 1)
     assert "](scaling.png)" in (report.path / "page.md").read_text(encoding="utf-8")
     assert (report.path / "scaling.png").exists()
+
+
+def test_improvement_is_watched_by_a_panel_with_a_committee(home: Path) -> None:
+    run(home, "run", "watched", "--iterations", "1")
+    store = ArtifactStore(home / "home/artifacts")
+    assert store.head("watched", "rollouts", 1).digest == store.head("inverse", "rollouts", 1).digest
+    improved = store.current("watched", "improved_policy", 1)
+    measured = json.loads((improved.path / "panel.json").read_text(encoding="utf-8"))
+    assert [each["step"] for each in measured] == [0, 1, 2]
+    assert all(each["disagreement"] > 0 for each in measured)
+    assert (improved.path / "panel.png").exists()
+    assert improved.manifest.metrics["panel_success_last"] == measured[-1]["success"]
+    committee = store.current("watched", "prm_committee", 1)
+    assert sorted(path.name for path in committee.path.glob("member_*")) == ["member_0", "member_1"]
+    assert {read.asset for read in improved.manifest.inputs} >= {"prm", "prm_committee", "mc_value_targets"}
