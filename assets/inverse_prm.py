@@ -28,19 +28,29 @@ def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
     policy, shown = stage.behaviour_policy(), stage.read("demonstrations", 0)
     played = [stage.read("rollouts", i, role=f"rollouts_{i}") for i in range(FIRST, stage.iteration + 1)]
     targets = stage.read("mc_value_targets")
+    with_branches = stage.experiment.inverse_prm.branches
 
     def train(out: Path, monitor: Monitor) -> StageReport:
         from agentprm_dagster.training.inverse_prm import score_decisions, train_inverse_prm  # loads torch
 
         expert = without_outcomes(read_episodes(shown.path))
-        rollouts = [read_episodes(artifact.path) for artifact in played]
-        learners = without_outcomes(each for episodes in rollouts for each in episodes if each.parent is None)
-        games = {episode.game for episode in (*expert, *learners)}
+        *past, current = [read_episodes(artifact.path) for artifact in played]
+        learners = without_outcomes(each for episodes in past for each in episodes if each.parent is None)
+        own = without_outcomes(each for each in current if with_branches or each.parent is None)
+        games = {episode.game for episode in (*expert, *learners, *own)}
         held_out = hold_out(games, stage.experiment.targets.held_out_games, stage.experiment.seed)
         told = train_inverse_prm(
-            policy.path, expert, learners, stage.experiment, out, held_out=held_out, seed=stage.seed, monitor=monitor
+            policy.path,
+            expert,
+            learners,
+            own,
+            stage.experiment,
+            out,
+            held_out=held_out,
+            seed=stage.seed,
+            monitor=monitor,
         )
-        unknown = [episode for episode in rollouts[-1] if episode.game in held_out]
+        unknown = [episode for episode in current if episode.game in held_out]
         scored = score_decisions(out, unknown, pd.read_parquet(targets.path / "targets.parquet"), stage.experiment)
         return inverse_report(told, scored, max_loss=stage.experiment.gates.max_prm_loss)
 

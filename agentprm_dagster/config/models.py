@@ -80,7 +80,11 @@ class InversePrm(HeadTraining):
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Discount between Q(s, a) and Q(s', a') in the reward (Eq. 8)."""
     draws: Positive = 2
-    """Answers a' drawn from the current policy in every state s', over which Q(s', a') is averaged."""
+    """Answers a' drawn from the current policy in every state s' of the expert and of past learners, over which
+    Q(s', a') is averaged; in its own episodes a' is what it answered."""
+    branches: bool = False
+    """Whether the first turns of the current rollouts' branches are learners' too: actions drawn at
+    `rollouts.branch_temperature`, so that the expert is told also from what the policy seldom does."""
 
 
 class Panel(Section):

@@ -2,8 +2,9 @@
 
 The reward Q(s, a) - gamma E_{a' ~ pi} Q(s', a') (Eq. 8) is to be high where the expert acts and low where the policies
 so far do (Eq. 9). As a classifier: it is the logit of "the expert did this", learnt by binary cross-entropy with
-gradients through both terms; a' is drawn from the current policy on both sides, and behind an episode's last turn is
-nothing. Expert and learners weigh the same, however many transitions each has.
+gradients through both terms; a' is the current policy's on both sides, and behind an episode's last turn is nothing.
+Where the current policy acted itself, its own next answer is such an a'; elsewhere some are drawn. Expert and learners
+weigh the same, however many transitions each has.
 """
 
 from collections import defaultdict
@@ -28,6 +29,7 @@ from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.models.token_tree import TokenTree
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, trunks_of
+from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.process_reward_model import predict, prm_examples
 from agentprm_dagster.training.shards import Numbers, Work, shards_of
 from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, token_budget_batches, tokens_in
@@ -55,6 +57,14 @@ class Transitions:
     shares: list[float] = field(default_factory=list)
     """How much of its state's draws each a' is."""
 
+    def follow(self, end: int, next_end: int | None) -> None:
+        """A transition whose a ends at `end`, and whose a', if there is one, is in the tree already."""
+        self.ends.append(end)
+        if next_end is not None:
+            self.next_ends.append(next_end)
+            self.owners.append(len(self.ends) - 1)
+            self.shares.append(1.0)
+
     def add(self, end: int, state: int, length: int, answers: Sequence[Candidate]) -> None:
         """A transition whose a ends at `end`; its s' is the first `length` tokens of the tree's segment `state`."""
         self.ends.append(end)
@@ -69,7 +79,8 @@ class Transitions:
 def train_inverse_prm(
     policy: Path,
     expert: Sequence[Episode],
-    learners: Sequence[Episode],
+    past: Sequence[Episode],
+    current: Sequence[Episode],
     experiment: Experiment,
     out: Path,
     *,
@@ -79,17 +90,19 @@ def train_inverse_prm(
 ) -> Discrimination:
     """Trains on games that are not held out, writes the PRM to `out`; how it tells the sides apart on those that are.
 
-    `policy` is the current one, from which every a' is drawn; `learners` are whole episodes of all policies so far.
+    `current` are episodes of `policy`, the current one, perhaps with branches; `past` whole ones of those before it.
     """
     settings, dialogue = experiment.inverse_prm, experiment.dialogue.format
     tokenizer = checkpoints.load_tokenizer(policy)
     chat = Chat(tokenizer)
-    episodes = [*expert, *learners]
-    answers = next_answers(policy, chat, episodes, experiment, seed=seed, monitor=monitor)
-    examples = []
-    for i, (episode, after) in enumerate(zip(episodes, answers, strict=True)):
-        of_episode = transitions(chat, episode, dialogue, after, expert=i < len(expert))
-        examples += [(episode.game in held_out, example) for example in of_episode if example.ends]
+    others = [*expert, *past]
+    answers = next_answers(policy, chat, others, experiment, seed=seed, monitor=monitor)
+    made = [
+        (episode.game, transitions(chat, episode, dialogue, after, expert=i < len(expert)))
+        for i, (episode, after) in enumerate(zip(others, answers, strict=True))
+    ]
+    made += [(family[0].game, own_transitions(chat, family, dialogue)) for family in families(current)]
+    examples = [(game in held_out, example) for game, several in made for example in several if example.ends]
     train = balanced([example for is_held_out, example in examples if not is_held_out])
     test = balanced([example for is_held_out, example in examples if is_held_out])
     model = checkpoints.prm_from_policy(policy, seed=seed)
@@ -162,6 +175,27 @@ def transitions(
         next_state = encoded.answers[t + 1][0] if t < last else 0
         made.add(made.tree.index(trunk, encoded.answers[t][1] - 1), trunk, next_state, after.get(t + 1, ()))
     return [made]
+
+
+def own_transitions(chat: Chat, family: Sequence[Episode], dialogue: Format) -> list[Transitions]:
+    """Those of an episode of the current policy and of its branches' first turns; a' is what it answered next."""
+    if dialogue == "restated":
+        return [
+            _restated(chat, episode, t, _next_answer(chat, episode, t), expert=False)
+            for episode in family
+            for t in range(episode.start, len(episode.turns) if episode.parent is None else episode.start + 1)
+        ]
+    (scored,) = family_trees(chat, family, dialogue, branch_turns=2)
+    ends, made = dict(zip(scored.decisions, scored.ends, strict=True)), Transitions(expert=False, tree=scored.tree)
+    starts = {episode.episode_id: episode.start for episode in family if episode.parent}
+    for (episode_id, t), end in ends.items():
+        if t == starts.get(episode_id, t):
+            made.follow(end, ends.get((episode_id, t + 1)))
+    return [made]
+
+
+def _next_answer(chat: Chat, episode: Episode, t: int) -> list[Candidate]:
+    return [Candidate((0, 0), tuple(chat.answer(turn.response)), 1) for turn in episode.turns[t + 1 : t + 2]]
 
 
 def _restated(chat: Chat, episode: Episode, t: int, answers: Sequence[Candidate], *, expert: bool) -> Transitions:

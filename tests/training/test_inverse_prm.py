@@ -19,12 +19,14 @@ from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.candidates import Candidate
+from agentprm_dagster.training.episode_trees import families
 from agentprm_dagster.training.inverse_prm import (
     NextAnswers,
     Transitions,
     balanced,
     inverse_prm_loss,
     next_answers,
+    own_transitions,
     rewards_of,
     score_decisions,
     train_inverse_prm,
@@ -101,6 +103,33 @@ def test_rewards_are_eq_8_of_the_standard_head(
     assert rewards.tolist() == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("dialogue", ["append", "restated"])
+def test_where_the_policy_acted_itself_its_next_answer_is_the_second_term(
+    prm: PreTrainedModel, policy_folder: Path, chat: Chat, rollouts: list[Episode], dialogue: str
+) -> None:
+    """Of a branch the first turn is a transition, and its second, if there is one, what comes after."""
+    family = max(families(rollouts), key=lambda family: len({each.own_turns[0].response for each in family[1:]}))
+    made = own_transitions(chat, family, dialogue)
+    with torch.no_grad():
+        rewards = sorted(rewards_of(prm, made, GAMMA).tolist())
+    stock = checkpoints.prm_from_policy(policy_folder, seed=0).eval()
+
+    def q(episode: Episode, t: int) -> float:
+        if dialogue == "restated":
+            ids = chat.restated(episode.first_observation, episode.turns[: t + 1]).ids
+        else:
+            ids = chat.episode(episode.first_observation, episode.turns[: t + 1]).ids
+        with torch.no_grad():
+            return float(stock(torch.tensor([ids])).logits)
+
+    once = {(each.parent, each.start, *(turn.response for turn in each.own_turns[:2])): each for each in family[1:]}
+    of = [(family[0], t) for t in range(len(family[0].turns))]
+    of += [(each, each.start) for each in (once.values() if dialogue == "append" else family[1:])]
+    expected = [q(episode, t) - (GAMMA * q(episode, t + 1) if t + 1 < len(episode.turns) else 0.0) for episode, t in of]
+    assert len(expected) > len(family[0].turns) + 1
+    assert rewards == pytest.approx(sorted(expected), abs=1e-5)
+
+
 def test_the_loss_by_hand() -> None:
     """Three learner transitions and one of the expert: each side half."""
     learner, expert = Transitions(False, ends=[0, 0, 0]), Transitions(True, ends=[0])
@@ -162,11 +191,19 @@ def test_it_learns_to_tell_the_expert_without_reading_an_outcome(
     )
     held_out = {learners[0].game, learners[1].game}
     told = train_inverse_prm(
-        taught_folder, expert, lost, EXPERIMENT, tmp_path, held_out=held_out, seed=0, monitor=SilentMonitor()
+        taught_folder,
+        expert,
+        lost[:6],
+        lost[6:],
+        EXPERIMENT,
+        tmp_path,
+        held_out=held_out,
+        seed=0,
+        monitor=SilentMonitor(),
     )
     assert told.expert.any()
     assert not told.expert.all()
-    assert told.rewards[told.expert].mean() > 1 > -1 > told.rewards[~told.expert].mean()
+    assert told.rewards[told.expert].mean() > 0.5 > 0 > told.rewards[~told.expert].mean()
     turns = [
         (turn, expert)
         for side, expert in ((demonstrations, True), (learners, False))
