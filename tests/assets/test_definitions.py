@@ -35,8 +35,10 @@ def graph() -> AssetGraph:
 def test_every_experiment_has_every_asset_and_one_reward_model(graph: AssetGraph) -> None:
     rewards = {name: experiment.improvement.reward for name, experiment in load_experiments().items()}
     assert set(rewards.values()) == {"prm", "inverse_prm"}
+    committees = {name for name, experiment in load_experiments().items() if experiment.improvement.panel.committee}
+    assert committees
     expected = {dg.AssetKey([name, asset]) for name, reward in rewards.items() for asset in {*ASSETS, reward}}
-    assert graph.get_all_asset_keys() == expected
+    assert graph.get_all_asset_keys() == expected | {dg.AssetKey([name, "prm_committee"]) for name in committees}
     for name, reward in rewards.items():
         for reads_it in ("improved_policy", "eval_report"):
             parents = {key.path[-1] for key in graph.get(dg.AssetKey([name, reads_it])).parent_keys}
@@ -60,7 +62,7 @@ def test_no_experiment_reads_another(graph: AssetGraph) -> None:
 
 def test_stages_have_gates_that_block(graph: AssetGraph) -> None:
     gated = {key.asset_key.path[-1] for key in graph.asset_check_keys}
-    assert gated == ASSETS - {"behaviour_policy", "results"} | {"prm", "inverse_prm"}
+    assert gated == ASSETS - {"behaviour_policy", "results"} | {"prm", "inverse_prm", "prm_committee"}
     assert all(graph.get(key).blocking for key in graph.asset_check_keys)
 
 

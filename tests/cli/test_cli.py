@@ -43,7 +43,7 @@ def games(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_run_makes_resumes_and_reports(toy_cli: None, home: Path) -> None:
     first = call("run", "toy", "--iterations", 2)
     assert first.exit_code == 0, first.output
-    assert "BoN(pi_2, prm[2])" in first.output
+    assert "Bo8(pi_2, prm[2])" in first.output
     again = call("run", "toy", "--iterations", 2)
     assert "made before" in again.output
     rows = json.loads(call("report", "toy", "--json").output)
