@@ -53,6 +53,10 @@ def test_one_value_stands_for_a_list_of_one(tmp_path: Path) -> None:
             r"prm\.loss: relative compares answers .*dialogue\.format: append",
         ),
         (
+            "improvement: {reward: inverse_prm}\ntargets: {held_out_games: 0}",
+            r"inverse_prm is judged on games held out",
+        ),
+        (
             "improvement: {reward: inverse_prm, rank_by: reply}",
             r"rank_by: reply needs values behind replies; .*: prm has",
         ),

@@ -67,9 +67,13 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
-    def inverse_prm_reads_answers(self) -> Self:
-        if self.improvement.reward == "inverse_prm" and self.improvement.rank_by == "reply":
+    def inverse_prm_can_learn(self) -> Self:
+        if self.improvement.reward != "inverse_prm":
+            return self
+        if self.improvement.rank_by == "reply":
             raise ValueError("improvement.rank_by: reply needs values behind replies; improvement.reward: prm has them")
+        if not self.targets.held_out_games:
+            raise ValueError("improvement.reward: inverse_prm is judged on games held out: targets.held_out_games > 0")
         return self
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 A row is what `core.evaluation.evaluation_row` makes. The paper's rows are those of its own models on ALFWorld's unseen
 split: Llama-3.2-3B, 134 games, one pass, N = 16. The paper counts Q from zero, we count it with the policy it was
-learnt from: its BoN(pi_1, Q_0) is our BoN(pi_1, prm[1]).
+learnt from: its BoN(pi_1, Q_0) is our Bo16(pi_1, prm[1]).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

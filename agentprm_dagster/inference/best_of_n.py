@@ -8,6 +8,7 @@ Beside the PRM stands a judge that needs none: what policy improvement has made 
 log pi_i - log pi_(i-1), the reward that DPO has learnt implicitly (Rafailov et al. 2023).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ class BestOfN(Policy):
         return [self.chat.decode(answers[c]) for answers, c in zip(sampled.tokens, choice, strict=True)]
 
 
-class Judge:
+class Judge(ABC):
     """A model over slots of cached conversations, which says of answers how good they are."""
 
     def __init__(self, model: PreTrainedModel, conversations: Conversations, *, slots: int, prior: float) -> None:
@@ -89,6 +90,7 @@ class Judge:
         self.cache.keep(rows, scratch, counts[row, choice])
         return choice.tolist()
 
+    @abstractmethod
     def scores(
         self, behind: torch.Tensor, hidden: torch.Tensor, tokens: torch.Tensor, counts: torch.Tensor, sampled: Sampled
     ) -> torch.Tensor:
@@ -97,7 +99,6 @@ class Judge:
         `hidden` (B, n, T, H) are those of the answers' `tokens` (B, n, T), of which the first `counts` (B, n) count,
         the end token being the last.
         """
-        raise NotImplementedError
 
     def _read(self, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Hidden states (B, n, T, H) of answers (B, n, T), each behind its slot's conversation."""

@@ -1,6 +1,7 @@
 """A small panel of held-out games and states on which a policy is measured while it is improved."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from statistics import fmean
 
 import torch
@@ -152,6 +153,4 @@ class Panel:
 
 
 def _numbers(measured: Measurement) -> dict[str, float]:
-    named = {name: getattr(measured, name) for name in ("success", "value", "kl", "validity", "calibration")}
-    named["disagreement"] = measured.disagreement
-    return {name: value for name, value in named.items() if value is not None}
+    return {name: value for name, value in asdict(measured).items() if value is not None and name != "step"}
