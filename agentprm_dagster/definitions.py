@@ -15,9 +15,6 @@ from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tracker import MlflowTracker
 
-REWARD_MODELS = ("prm", "inverse_prm")
-"""The assets of which `improvement.reward` names one; where others read `prm` they read that one."""
-
 EXECUTOR = dg.multiprocess_executor.configured(
     {
         # One stage at a time: each takes all cores.
@@ -62,21 +59,28 @@ def automation(name: str) -> dg.AutomationConditionSensorDefinition:
 
 
 def assets_of(experiment: Experiment) -> list[dg.AssetsDefinition]:
-    """Every asset under the experiment's name, in its group, but those that its settings have no use for.
-
-    Where others read `prm`, they read the reward model that policies are improved by.
-    """
-    prefix, reward = experiment.name, experiment.improvement.reward
-    used = dg.AssetKey([prefix, reward])
-    others = {dg.AssetKey([prefix, model]): used for model in REWARD_MODELS if model != reward}
-    if not experiment.improvement.panel.committee:
-        others[dg.AssetKey([prefix, "prm_committee"])] = used
+    """Every asset under the experiment's name, in its group, but those that its settings have no use for."""
+    prefix = experiment.name
+    unused = {dg.AssetKey([prefix, one]): dg.AssetKey([prefix, other]) for one, other in stand_ins(experiment).items()}
     loaded = dg.load_assets_from_package_module(assets, key_prefix=prefix, group_name=prefix)
     return [
-        asset.with_attributes(asset_key_replacements=others)
+        asset.with_attributes(asset_key_replacements=unused)
         for asset in loaded
-        if isinstance(asset, dg.AssetsDefinition) and asset.key not in others
+        if isinstance(asset, dg.AssetsDefinition) and asset.key not in unused
     ]
+
+
+def stand_ins(experiment: Experiment) -> dict[str, str]:
+    """The assets that an experiment has no use for, each with one that its readers have in its place."""
+    reward = experiment.improvement.reward
+    used = {
+        "prm": reward == "prm",
+        "inverse_prm": reward == "inverse_prm",
+        "prm_committee": experiment.improvement.panel.committee > 0,
+        "reference_value": experiment.targets.shaped,
+    }
+    instead = {"reference_value": "rollouts"}
+    return {asset: instead.get(asset, reward) for asset, is_used in used.items() if not is_used}
 
 
 def build_definitions(

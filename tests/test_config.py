@@ -60,6 +60,12 @@ def test_one_value_stands_for_a_list_of_one(tmp_path: Path) -> None:
             "improvement: {reward: inverse_prm, rank_by: reply}",
             r"rank_by: reply needs values behind replies; .*: prm has",
         ),
+        ("targets: {shaped: true, held_out_games: 0}", r"shaped judges its value model on games held out"),
+        ("targets: {shaped: true, weighting: reference}", r"shaped blends .* of one discount: weighting: return_to_go"),
+        (
+            "targets: {shaped: true}\nimprovement: {panel: {every: 1, committee: 2}}",
+            r"PRMs of returns: .*shaped: false",
+        ),
     ],
 )
 def test_what_a_reward_model_cannot_do_is_refused(tmp_path: Path, settings: str, needed: str) -> None:

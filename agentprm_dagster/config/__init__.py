@@ -14,7 +14,7 @@ from agentprm_dagster.config.data import (
     Targets,
 )
 from agentprm_dagster.config.experiment import Experiment
-from agentprm_dagster.config.models import HeadTraining, Improvement, InversePrm, Model, Panel, Prm, Sft
+from agentprm_dagster.config.models import HeadTraining, Improvement, InversePrm, Model, Panel, Prm, Sft, Shaping
 
 __all__ = [
     "Demonstrations",
@@ -32,5 +32,6 @@ __all__ = [
     "Prm",
     "Rollouts",
     "Sft",
+    "Shaping",
     "Targets",
 ]

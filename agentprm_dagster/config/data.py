@@ -102,6 +102,8 @@ class Targets(Section):
     """gamma^(T-1-t) as in the paper, or the authors' code's gamma^t on +/-1, for comparison."""
     held_out_games: Probability = 0.15
     """Share of the games whose targets only measure the PRM."""
+    shaped: bool = False
+    """Whether the PRM learns targets blended with the demonstrator's advantage (`shaping`; section 4 of the paper)."""
 
 
 def _one_or_several(value: object) -> object:

@@ -14,7 +14,7 @@ from agentprm_dagster.config.data import (
     Rollouts,
     Targets,
 )
-from agentprm_dagster.config.models import Improvement, InversePrm, Model, Prm, Sft
+from agentprm_dagster.config.models import Improvement, InversePrm, Model, Prm, Sft, Shaping
 from agentprm_dagster.config.section import NotNegative, Positive, Section
 
 
@@ -33,6 +33,7 @@ class Experiment(Section):
     sft: Sft = Sft()
     rollouts: Rollouts = Rollouts()
     targets: Targets = Targets()
+    shaping: Shaping = Shaping()
     prm: Prm = Prm()
     inverse_prm: InversePrm = InversePrm()
     improvement: Improvement = Improvement()
@@ -67,6 +68,16 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
+    def states_have_values(self) -> Self:
+        if self.targets.shaped and self.dialogue.format != "append":
+            raise ValueError("targets.shaped reads values where states end: dialogue.format: append")
+        if self.targets.shaped and self.targets.weighting != "return_to_go":
+            raise ValueError("targets.shaped blends returns and advantages of one discount: weighting: return_to_go")
+        if self.targets.shaped and not self.targets.held_out_games:
+            raise ValueError("targets.shaped judges its value model on games held out: targets.held_out_games > 0")
+        return self
+
+    @model_validator(mode="after")
     def inverse_prm_can_learn(self) -> Self:
         if self.improvement.reward != "inverse_prm":
             return self
@@ -78,13 +89,14 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def panel_can_measure(self) -> Self:
-        panel, absolute = self.improvement.panel, self.improvement.reward == "prm" and self.prm.loss == "absolute"
+        panel = self.improvement.panel
+        of_returns = self.improvement.reward == "prm" and self.prm.loss == "absolute" and not self.targets.shaped
         if panel.every and not self.targets.held_out_games:
             raise ValueError("improvement.panel needs held-out games: targets.held_out_games above 0")
-        if (panel.tripwire == "calibration" or panel.committee) and not absolute:
+        if (panel.tripwire == "calibration" or panel.committee) and not of_returns:
             raise ValueError(
                 "improvement.panel: calibration and committee are for PRMs of returns: improvement.reward: prm, "
-                "prm.loss: absolute"
+                "prm.loss: absolute, targets.shaped: false"
             )
         return self
 

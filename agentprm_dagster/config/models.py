@@ -74,6 +74,13 @@ class Prm(HeadTraining):
     """Share of that second reading in the first one's target at the end of training; 0 is Eq. 1's target alone."""
 
 
+class Shaping(HeadTraining):
+    """Process reward shaping (section 4 of the paper), where `targets.shaped` asks for it."""
+
+    alpha: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Weight of the demonstrator's advantage in a target, beside 1 - alpha for the return of the rollouts."""
+
+
 class InversePrm(HeadTraining):
     """The process reward model learnt from demonstrations, no outcome read (section 3 of the paper, Eqs. 6 to 10)."""
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from agentprm_dagster.core.evaluation import wilson_interval
 from agentprm_dagster.core.stage import Gate, StageReport
+from agentprm_dagster.core.targets import learnt_targets
 
 
 def prm_report(
@@ -26,21 +27,23 @@ def prm_report(
 ) -> StageReport:
     """Judges held-out decisions: the columns of the targets table, `logit` and `reply_logit` (nan where not read).
 
-    `constant` is the mean target, `max_loss` a multiple of its loss; `min_ordering` is what the lower end of the 95%
-    interval of the weighted ordering accuracy must reach (0: any will do), read where candidates are ranked
-    (`rank_by`). Where only the order of actions was learnt, `relative_margin` is the least distance of the targets that
-    it was learnt from, and the loss is that of pairs.
+    Loss and calibration are those of what was learnt, shaped or not; actions are ordered by their returns. `constant`
+    is the mean target, `max_loss` a multiple of its loss; `min_ordering` is what the lower end of the 95% interval of
+    the weighted ordering accuracy must reach (0: any will do), read where candidates are ranked (`rank_by`). Where only
+    the order of actions was learnt, `relative_margin` is the least distance of the targets that it was learnt from, and
+    the loss is that of pairs.
     """
+    learnt = learnt_targets(scored)
 
     def loss_of(judged: pd.DataFrame) -> float:
         if relative_margin is None:
-            return soft_bce(judged["q"], _probability(judged["logit"]))
+            return soft_bce(learnt, _probability(judged["logit"]))
         return pair_loss(judged, relative_margin)
 
     loss, ordering = loss_of(scored), action_ordering(scored)
     baseline, knows_nothing = log(2), "a coin"
     if relative_margin is None:
-        baseline = soft_bce(scored["q"], pd.Series(constant, index=scored.index))
+        baseline = soft_bce(learnt, pd.Series(constant, index=scored.index))
         knows_nothing = f"always saying {constant:.3f}"
     metrics = {
         "train_loss": train_loss,
@@ -49,8 +52,8 @@ def prm_report(
         "held_out_decisions": len(scored),
         "held_out_states": scored["state"].nunique(),
         "held_out_states_with_pair": states_with_pair(scored, relative_margin or 0),
-        "correlation": correlation(_probability(scored["logit"]), scored["q"]),
-        "calibration_error": calibration_error(_probability(scored["logit"]), scored["q"]),
+        "correlation": correlation(_probability(scored["logit"]), learnt),
+        "calibration_error": calibration_error(_probability(scored["logit"]), learnt),
         **ordering,
     }
     if scored["reply_logit"].notna().all():
@@ -78,7 +81,7 @@ def prm_report(
             low,
         ),
     )
-    return StageReport(metrics, gates, _preview(_probability(scored["logit"]), scored["q"], metrics))
+    return StageReport(metrics, gates, _preview(_probability(scored["logit"]), learnt, metrics))
 
 
 def _probability(logit: pd.Series) -> pd.Series:

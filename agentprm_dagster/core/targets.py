@@ -93,11 +93,16 @@ def _place(game: str, seed: int) -> float:
     return int.from_bytes(digest, "big") / 2**56
 
 
+def learnt_targets(targets: pd.DataFrame) -> pd.Series:
+    """What a PRM learns: the shaped targets where there are such, else Eq. 1's."""
+    return targets["shaped"] if "shaped" in targets else targets["q"]
+
+
 def targets_report(targets: pd.DataFrame) -> StageReport:
     """What the targets look like, and whether they can be learnt from."""
     pairs = targets.drop_duplicates(["state", "action"])
     actions = pairs.groupby("state").size()
-    in_range = bool(targets["q"].between(0, 1).all())
+    learnt = learnt_targets(targets)
     metrics = {
         "decisions": len(targets),
         "state_action_pairs": len(pairs),
@@ -107,16 +112,18 @@ def targets_report(targets: pd.DataFrame) -> StageReport:
         "mean_target": float(targets["q"].mean()),
         "held_out_share": float(targets["held_out"].mean()),
     }
+    if "shaped" in targets:
+        metrics |= {"mean_advantage": float(targets["advantage"].mean()), "mean_shaped_target": float(learnt.mean())}
     gates = (
         Gate(
             "targets_in_unit_interval",
-            in_range,
-            f"targets lie between {targets['q'].min():.4g} and {targets['q'].max():.4g}; expected [0, 1]",
+            bool(learnt.between(0, 1).all()),
+            f"targets lie between {learnt.min():.4g} and {learnt.max():.4g}; expected [0, 1]",
         ),
         Gate(
             "targets_differ",
-            targets["q"].nunique() > 1,
-            f"{targets['q'].nunique()} different target values; expected at least 2: all episodes ended alike",
+            learnt.nunique() > 1,
+            f"{learnt.nunique()} different target values; expected at least 2: all episodes ended alike",
         ),
     )
     return StageReport(metrics, gates, _preview(pairs, metrics))
@@ -124,7 +131,7 @@ def targets_report(targets: pd.DataFrame) -> StageReport:
 
 def _preview(pairs: pd.DataFrame, metrics: dict[str, float]) -> str:
     edges = np.linspace(0, 1, 11)
-    counts, _ = np.histogram(pairs["q"], bins=edges)
+    counts, _ = np.histogram(learnt_targets(pairs), bins=edges)
     bars = "\n".join(
         f"| {low:.1f} to {high:.1f} | {count} | {'█' * round(40 * count / max(counts.max(), 1))} |"
         for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)

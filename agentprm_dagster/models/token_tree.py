@@ -62,6 +62,11 @@ class TokenTree:
         """Where in `ids` the token `offset` of a segment stands."""
         return self._spans[segment][0] + offset
 
+    def place(self, segment: int, position: int) -> int:
+        """Where in `ids` the token at a position of the path to a segment stands, counted from the root."""
+        _, stop = self._path(segment, position + 1)[-1]
+        return stop - 1
+
     def fill(self, mask: torch.Tensor) -> None:
         """Sets to True what each token sees, in a False mask (T, T) with T at least the tree's length."""
         for (start, stop), seen in zip(self._spans, self._seen, strict=True):

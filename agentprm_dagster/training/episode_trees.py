@@ -20,6 +20,8 @@ class ScoredTree:
     """Where in the tree each of these answers' end token stands."""
     replies: list[int]
     """Where the environment's reply to each of them ends; empty where every turn restates the history."""
+    states: list[int]
+    """Where the state that each of them was given in ends."""
 
 
 def families(episodes: Sequence[Episode]) -> Iterator[list[Episode]]:
@@ -56,6 +58,7 @@ def family_trees(chat: Chat, family: Sequence[Episode], dialogue: Format, *, bra
     decisions: list[tuple[str, int]] = []
     ends: list[int] = []
     replies: list[int] = []
+    states: list[int] = []
     segments: dict[str, int] = {}
     for episode in family:
         encoded = chat.episode(episode.first_observation, episode.turns)
@@ -65,13 +68,14 @@ def family_trees(chat: Chat, family: Sequence[Episode], dialogue: Format, *, bra
             segment = tree.add(ids[length:], parent=segments[episode.parent], length=length)
         else:
             segment = tree.add(ids)
-        states = [start for start, _ in encoded.answers[1:]] + [len(ids)]
+        lengths = [start for start, _ in encoded.answers] + [len(ids)]
         segments[episode.episode_id] = segment
         for t in _own(episode):
             decisions.append((episode.episode_id, t))
             ends.append(tree.index(segment, encoded.answers[t][1] - 1 - length))
-            replies.append(tree.index(segment, states[t] - 1 - length))
-    return [ScoredTree(tree, decisions, ends, replies)]
+            replies.append(tree.index(segment, lengths[t + 1] - 1 - length))
+            states.append(tree.place(segment, lengths[t] - 1))
+    return [ScoredTree(tree, decisions, ends, replies, states)]
 
 
 def _read_part(episode: Episode, branch_turns: int) -> object:
@@ -94,5 +98,6 @@ def _own(episode: Episode) -> range:
 
 def _restated_tree(chat: Chat, episode: Episode, t: int) -> ScoredTree:
     tree = TokenTree()
-    segment = tree.add(chat.restated(episode.first_observation, episode.turns[: t + 1]).ids)
-    return ScoredTree(tree, [(episode.episode_id, t)], [tree.index(segment, len(tree) - 1)], [])
+    encoded = chat.restated(episode.first_observation, episode.turns[: t + 1])
+    tree.add(encoded.ids)
+    return ScoredTree(tree, [(episode.episode_id, t)], [len(tree) - 1], [], [encoded.answers[0][0] - 1])

@@ -25,6 +25,7 @@ from agentprm_dagster.config import Experiment, Prm
 from agentprm_dagster.core.dialogue import Format
 from agentprm_dagster.core.prm_report import prm_report
 from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.targets import learnt_targets
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
@@ -99,7 +100,7 @@ def train_prm(
     checkpoints.save(model, tokenizer, out)
     rows = [row for example in test for row in example.rows]
     scored = targets.iloc[rows].assign(logit=answer, reply_logit=reply)
-    constant = float(targets.loc[~targets["held_out"], "q"].mean())
+    constant = float(learnt_targets(targets)[~targets["held_out"]].mean())
     limits = experiment.gates
     report = prm_report(
         scored,
@@ -129,7 +130,7 @@ def prm_examples(
     """
     keys = zip(targets["episode_id"], targets["turn"], strict=True)
     row_of = {key: row for row, key in enumerate(keys)}
-    q, states, actions = targets["q"].to_numpy(), targets["state"].to_numpy(), targets["action"].to_numpy()
+    q, states, actions = learnt_targets(targets).to_numpy(), targets["state"].to_numpy(), targets["action"].to_numpy()
     examples = []
     for family in by_game(episodes) if whole_games else families(episodes):
         for scored in family_trees(chat, family, dialogue, branch_turns=branch_turns):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -10,6 +11,7 @@ import yaml
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 from agentprm_dagster.catalog import load_experiments
+from agentprm_dagster.config import Experiment
 from agentprm_dagster.definitions import build_definitions, defs
 
 ASSETS = {
@@ -22,7 +24,13 @@ ASSETS = {
     "results",
     "rollouts",
 }
-UNPARTITIONED = {"demonstrations", "initial_policy", "results"}
+WHERE_USED: dict[str, Callable[[Experiment], bool]] = {
+    "prm": lambda experiment: experiment.improvement.reward == "prm",
+    "inverse_prm": lambda experiment: experiment.improvement.reward == "inverse_prm",
+    "prm_committee": lambda experiment: experiment.improvement.panel.committee > 0,
+    "reference_value": lambda experiment: experiment.targets.shaped,
+}
+UNPARTITIONED = {"demonstrations", "initial_policy", "reference_value", "results"}
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +40,19 @@ def graph() -> AssetGraph:
     return defs.resolve_asset_graph()
 
 
-def test_every_experiment_has_every_asset_and_one_reward_model(graph: AssetGraph) -> None:
-    rewards = {name: experiment.improvement.reward for name, experiment in load_experiments().items()}
-    assert set(rewards.values()) == {"prm", "inverse_prm"}
-    committees = {name for name, experiment in load_experiments().items() if experiment.improvement.panel.committee}
-    assert committees
-    expected = {dg.AssetKey([name, asset]) for name, reward in rewards.items() for asset in {*ASSETS, reward}}
-    assert graph.get_all_asset_keys() == expected | {dg.AssetKey([name, "prm_committee"]) for name in committees}
-    for name, reward in rewards.items():
+def test_every_experiment_has_the_assets_that_it_uses(graph: AssetGraph) -> None:
+    experiments = load_experiments().values()
+    used = {each.name: {asset for asset, is_used in WHERE_USED.items() if is_used(each)} for each in experiments}
+    assert set.union(*used.values()) == set(WHERE_USED)
+    expected = {dg.AssetKey([name, asset]) for name, more in used.items() for asset in ASSETS | more}
+    assert graph.get_all_asset_keys() == expected
+
+
+def test_one_reward_model_is_read(graph: AssetGraph) -> None:
+    for experiment in load_experiments().values():
         for reads_it in ("improved_policy", "eval_report"):
-            parents = {key.path[-1] for key in graph.get(dg.AssetKey([name, reads_it])).parent_keys}
-            assert parents & set(rewards.values()) == {reward}
+            parents = {key.path[-1] for key in graph.get(dg.AssetKey([experiment.name, reads_it])).parent_keys}
+            assert parents & {"prm", "inverse_prm"} == {experiment.improvement.reward}
 
 
 def test_only_the_behaviour_policy_is_made_elsewhere(graph: AssetGraph) -> None:
@@ -62,7 +72,7 @@ def test_no_experiment_reads_another(graph: AssetGraph) -> None:
 
 def test_stages_have_gates_that_block(graph: AssetGraph) -> None:
     gated = {key.asset_key.path[-1] for key in graph.asset_check_keys}
-    assert gated == ASSETS - {"behaviour_policy", "results"} | {"prm", "inverse_prm", "prm_committee"}
+    assert gated == ASSETS - {"behaviour_policy", "results"} | set(WHERE_USED)
     assert all(graph.get(key).blocking for key in graph.asset_check_keys)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from agentprm_dagster.provenance.lineage import lineage
@@ -19,6 +20,12 @@ PATIENT = """
 extends: inverse
 improvement: {steps: 3}
 evaluation: {best_of: [2, 3], ranked_by: [reward, log_ratio]}
+"""
+
+SHAPED = """
+extends: smoke
+targets: {shaped: true}
+shaping: {epochs: 2}
 """
 
 WATCHED = """
@@ -44,6 +51,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     inverse = "extends: smoke\nimprovement: {reward: inverse_prm, rank_by: answer}\ninverse_prm: {epochs: 2}\n"
     (folder / "experiments/inverse.yaml").write_text(inverse, encoding="utf-8")
     (folder / "experiments/patient.yaml").write_text(PATIENT, encoding="utf-8")
+    (folder / "experiments/shaped.yaml").write_text(SHAPED, encoding="utf-8")
     (folder / "experiments/watched.yaml").write_text(WATCHED, encoding="utf-8")
     run(folder, "run", "inverse")
     return folder
@@ -105,3 +113,15 @@ def test_improvement_is_watched_by_a_panel_with_a_committee(home: Path) -> None:
     committee = store.current("watched", "prm_committee", 1)
     assert sorted(path.name for path in committee.path.glob("member_*")) == ["member_0", "member_1"]
     assert {read.asset for read in improved.manifest.inputs} >= {"prm", "prm_committee", "mc_value_targets"}
+
+
+def test_the_prm_learns_shaped_targets_where_they_are_wanted(home: Path) -> None:
+    run(home, "run", "shaped", "--iterations", "1")
+    store = ArtifactStore(home / "home/artifacts")
+    assert store.head("shaped", "rollouts", 1).digest == store.head("inverse", "rollouts", 1).digest
+    made = store.current("shaped", "mc_value_targets", 1)
+    assert {read.asset for read in made.manifest.inputs} == {"rollouts", "reference_value"}
+    targets = pd.read_parquet(made.path / "targets.parquet")
+    assert targets["shaped"].between(0, 1).all()
+    assert targets["advantage"].between(-1, 1).all()
+    assert not (home / "home/artifacts/inverse/reference_value").exists()

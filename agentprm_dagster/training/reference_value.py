@@ -1,0 +1,129 @@
+"""V_mu(s): what a state is worth to a reference policy mu, learnt from its episodes (section 4 of the paper).
+
+mu is the demonstrator, whose returns gamma^(T-1-t) from every state of every demonstration are learnt by soft binary
+cross-entropy, the head being read where a state ends. It is read again in the states of the learner's rollouts.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+from transformers import PreTrainedModel
+
+from agentprm_dagster.config import Experiment, Shaping
+from agentprm_dagster.core.shaping import advantage, reference_value_report
+from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.targets import discounted_outcome
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.attention import use_grouped_attention
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.lean_layers import use_lean_layers
+from agentprm_dagster.models.token_tree import TokenTree
+from agentprm_dagster.training.episode_trees import families, family_trees
+from agentprm_dagster.training.shards import Numbers, Work, shards_of
+from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, token_budget_batches, tokens_in
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """One tree with where some states end, and what they were worth (nothing, where that is to be read)."""
+
+    tree: TokenTree
+    places: list[int]
+    returns: list[float]
+
+
+def train_reference_value(
+    policy: Path,
+    demonstrations: Sequence[Episode],
+    experiment: Experiment,
+    out: Path,
+    *,
+    held_out: Collection[str],
+    seed: int,
+    monitor: Monitor,
+) -> StageReport:
+    """Trains V_mu on games that are not held out, from the trunk of `policy`; reports on those that are."""
+    settings, gamma = experiment.shaping, experiment.targets.gamma
+    tokenizer = checkpoints.load_tokenizer(policy)
+    chat, model = Chat(tokenizer), checkpoints.prm_from_policy(policy, seed=seed)
+    use_grouped_attention(model)
+    use_lean_layers(model)
+    train = [states_of(chat, episode, gamma) for episode in demonstrations if episode.game not in held_out]
+    test = [states_of(chat, episode, gamma) for episode in demonstrations if episode.game in held_out]
+    batches = token_budget_batches(train, settings.batch_tokens // shards_of(model), seed)
+    loss = fit(model, batches, value_work, settings, seed=seed, monitor=monitor)
+    values = predict_values(model, test, settings.batch_tokens)
+    checkpoints.save(model, tokenizer, out)
+    report = reference_value_report(
+        values,
+        np.array([each for example in test for each in example.returns]),
+        constant=float(np.mean([each for example in train for each in example.returns])),
+        train_loss=loss,
+        max_loss=experiment.gates.max_prm_loss,
+    )
+    tokens = settings.epochs * tokens_in(train) + tokens_in(test)
+    return replace(report, metrics={**report.metrics, "tokens": tokens})
+
+
+def states_of(chat: Chat, episode: Episode, gamma: float) -> States:
+    """The state before every turn of a whole episode, with the return from there."""
+    (scored,) = family_trees(chat, [episode], "append", branch_turns=1)
+    last = len(episode.turns) - 1
+    returns = [discounted_outcome(episode.won, t, last, gamma, "return_to_go") for _, t in scored.decisions]
+    return States(scored.tree, scored.states, returns)
+
+
+def value_work(model: PreTrainedModel, shard: int, settings: Shaping) -> Work:
+    """From (examples, how far training has come) to their loss."""
+
+    def work(part: tuple[list[States], float]) -> tuple[torch.Tensor, Numbers]:
+        examples, _ = part
+        (logits,) = read_heads(model, [each.tree for each in examples], [each.places for each in examples])
+        loss = binary_cross_entropy_with_logits(
+            logits, logits.new_tensor([r for each in examples for r in each.returns])
+        )
+        return loss, {"loss": float(loss.detach())}
+
+    return work
+
+
+@torch.no_grad()
+def predict_values(model: PreTrainedModel, examples: Sequence[States], budget: int) -> np.ndarray:
+    """V_mu in [0, 1] at all places (S,), in the examples' order."""
+    model.eval()
+    values = [np.zeros(0)]
+    for batch in batches_in_order(examples, budget):
+        (logits,) = read_heads(model, [each.tree for each in batch], [each.places for each in batch])
+        values.append(logits.sigmoid().cpu().numpy())
+    return np.concatenate(values)
+
+
+def reference_advantages(
+    reference: Path, episodes: Sequence[Episode], targets: pd.DataFrame, experiment: Experiment
+) -> np.ndarray:
+    """A_mu of the decision of every row of the targets table (D,), nan for one that only repeats another's episode."""
+    model, chat = checkpoints.load_prm(reference), Chat(checkpoints.load_tokenizer(reference))
+    use_grouped_attention(model)
+    scored = [
+        one
+        for family in families(episodes)
+        for one in family_trees(chat, family, "append", branch_turns=experiment.rollouts.max_steps)
+    ]
+    examples = [States(one.tree, [*one.states, *one.replies], []) for one in scored]
+    values = predict_values(model, examples, experiment.shaping.batch_tokens)
+    wins = {(episode.episode_id, len(episode.turns) - 1) for episode in episodes if episode.won}
+    read: dict[tuple[str, int], float] = {}
+    for one in scored:
+        count = len(one.decisions)
+        before, after, values = values[:count], values[count : 2 * count], values[2 * count :]
+        won = np.array([decision in wins for decision in one.decisions])
+        gained = advantage(before, after, won, experiment.targets.gamma)
+        read.update(zip(one.decisions, gained.tolist(), strict=True))
+    rows = zip(targets["episode_id"], targets["turn"], strict=True)
+    return np.array([read.get(row, np.nan) for row in rows])

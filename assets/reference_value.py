@@ -1,0 +1,42 @@
+"""V_mu, what states are worth to the demonstrator: process reward shaping (section 4 of the paper)."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.tables import read_episodes
+from agentprm_dagster.core.targets import hold_out
+from agentprm_dagster.iterations import WHEN_READY
+from agentprm_dagster.resources.materialization import gates
+from agentprm_dagster.resources.stages import StagesResource
+
+
+@dg.asset(
+    deps=["demonstrations", "initial_policy"],
+    check_specs=gates("reference_value", "better_than_constant"),
+    automation_condition=WHEN_READY,
+    kinds={"reward_model", "huggingface"},
+)
+def reference_value(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
+    """V_mu(s), learnt from the demonstrations' own returns; shaped targets say how far an action went by it."""
+    stage = stages.stage(context)
+    shown, policy = stage.read("demonstrations", 0), stage.read("initial_policy", 0)
+
+    def train(out: Path, monitor: Monitor) -> StageReport:
+        from agentprm_dagster.training.reference_value import train_reference_value  # loads torch
+
+        demonstrations, targets = read_episodes(shown.path), stage.experiment.targets
+        return train_reference_value(
+            policy.path,
+            demonstrations,
+            stage.experiment,
+            out,
+            held_out=hold_out({each.game for each in demonstrations}, targets.held_out_games, stage.experiment.seed),
+            seed=stage.seed,
+            monitor=monitor,
+        )
+
+    return stage.make(
+        train, settings=("model", "shaping", "targets.gamma", "targets.held_out_games", "gates.max_prm_loss")
+    )

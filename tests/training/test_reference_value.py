@@ -1,0 +1,70 @@
+"""V_mu against the standard head on each prefix, its returns and advantages by hand, and that it learns."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from agentprm_dagster.config import Experiment, Rollouts, Shaping, Targets
+from agentprm_dagster.core.shaping import shaped_targets
+from agentprm_dagster.core.stage import SilentMonitor
+from agentprm_dagster.core.targets import mc_value_targets
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.training.reference_value import reference_advantages, states_of, train_reference_value
+
+GAMMA = 0.9
+EXPERIMENT = Experiment(
+    name="tiny",
+    rollouts=Rollouts(max_steps=12),
+    targets=Targets(gamma=GAMMA, shaped=True),
+    shaping=Shaping(epochs=10, learning_rate=3e-3, batch_tokens=4096),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(policy_folder: Path, demonstrations: list[Episode], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("reference")
+    held_out = {episode.game for episode in demonstrations[:2]}
+    # Two dozen episodes are soon known by heart, and say little about other games.
+    report = train_reference_value(
+        policy_folder, demonstrations, EXPERIMENT, out, held_out=held_out, seed=0, monitor=SilentMonitor()
+    )
+    assert report.metrics["train_loss"] < 0.65 < report.metrics["held_out_constant_loss"]
+    assert report.metrics["held_out_states"] == sum(len(e.turns) for e in demonstrations if e.game in held_out)
+    return out
+
+
+def test_a_state_is_worth_what_its_own_episode_returned(
+    tokenizer: PreTrainedTokenizerFast, demonstrations: list[Episode]
+) -> None:
+    won = next(episode for episode in demonstrations if episode.won)
+    states = states_of(Chat(tokenizer), won, GAMMA)
+    assert states.returns == pytest.approx([GAMMA**t for t in reversed(range(len(won.turns)))])
+    assert set(states_of(Chat(tokenizer), replace(won, won=False), GAMMA).returns) == {0.0}
+
+
+def test_advantages_are_those_of_every_state_read_for_itself(
+    trained: Path, tokenizer: PreTrainedTokenizerFast, rollouts: list[Episode]
+) -> None:
+    chat, stock = Chat(tokenizer), checkpoints.load_prm(trained).eval()
+
+    def value(episode: Episode, turns: int) -> float:
+        ids = chat.state(episode.first_observation, episode.turns[:turns])
+        with torch.no_grad():
+            return float(stock(torch.tensor([ids])).logits.sigmoid())
+
+    targets = mc_value_targets(rollouts, gamma=GAMMA, weighting="return_to_go", held_out_games=0.2, seed=0)
+    gained = reference_advantages(trained, rollouts, targets, EXPERIMENT)
+    read = dict(zip(zip(targets["episode_id"], targets["turn"], strict=True), gained, strict=True))
+    branch = next(episode for episode in rollouts if episode.parent and (episode.episode_id, episode.start) in read)
+    whole = next(episode for episode in rollouts if episode.won and not episode.parent)
+    for episode in (branch, whole):
+        for t in range(episode.start, len(episode.turns)):
+            wins = episode.won and t == len(episode.turns) - 1
+            behind = 1.0 if wins else GAMMA * value(episode, t + 1)
+            assert read[episode.episode_id, t] == pytest.approx(behind - value(episode, t), abs=1e-5)
+    assert shaped_targets(targets, gained, alpha=0.5)["shaped"].between(0, 1).all()
