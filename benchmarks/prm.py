@@ -40,7 +40,7 @@ def run() -> list[Row]:
     """Decisions a second of training."""
     torch.set_num_threads(1)
     train, _ = data(GAMES)
-    flops = 3 * token_flops(_prm(0)) * sum(len(example.tree) for example in train) / _count(train)
+    flops = 3 * token_flops(_prm(0)) * sum(len(example.tree) for example in train) / count(train)
     limit = matmul_flops(product_dtype(), 1) / flops
     speeds = [(in_one_pass(seed, GAMES, SETTINGS)[0], one_by_one(seed, GAMES, SETTINGS)[0]) for seed in range(RUNS)]
     return [summarise("training", "decisions/s", speeds, limit=limit)]
@@ -70,7 +70,8 @@ def _batches(train: list[Example], settings: Prm, seed: int) -> list[list[Exampl
     return token_budget_batches(train, settings.batch_tokens // shards_of(_prm(seed)), seed)
 
 
-def _count(examples: Sequence[Example]) -> int:
+def count(examples: Sequence[Example]) -> int:
+    """Decisions in all examples."""
     return sum(len(example.ends) for example in examples)
 
 
@@ -89,7 +90,7 @@ def in_one_pass(seed: int, games: int, settings: Prm) -> tuple[float, float]:
     batches = _batches(train, settings, seed)
     start = perf_counter()
     fit(model, batches, prm_work, settings, seed=seed, monitor=SilentMonitor())
-    speed = settings.epochs * _count(train) / (perf_counter() - start)
+    speed = settings.epochs * count(train) / (perf_counter() - start)
     logits, _ = predict(model, test, settings.batch_tokens)
     return speed, bce(logits, test)
 
