@@ -12,6 +12,7 @@ from agentprm_dagster.reconcile import UNDER_WAY
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
+from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tracker import MlflowTracker
 
@@ -33,6 +34,7 @@ def resources() -> dict[str, object]:
     return {
         "stages": StagesResource(artifacts=ArtifactsResource(), tracker=MlflowTracker(), games=GamesResource()),
         "inference": InferenceResource(),
+        "llm": LlmResource(),
     }
 
 
@@ -71,6 +73,8 @@ def assets_of(experiment: Experiment) -> list[dg.AssetsDefinition]:
     others = {dg.AssetKey([prefix, model]): used for model in REWARD_MODELS if model != reward}
     if not experiment.improvement.panel.committee:
         others[dg.AssetKey([prefix, "prm_committee"])] = used
+    if not experiment.llm.evaluate:
+        others[dg.AssetKey([prefix, "react_report"])] = dg.AssetKey([prefix, "eval_report"])
     loaded = dg.load_assets_from_package_module(assets, key_prefix=prefix, group_name=prefix)
     return [
         asset.with_attributes(asset_key_replacements=others)
