@@ -49,8 +49,13 @@ COLUMNS = ("split", "policy", "n", "success", "95% interval", "actions", *(SHORT
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
-    """By split, then iteration, greedy before Best-of-N, then by who chose."""
-    return sorted(rows, key=lambda row: (row["split"], row["iteration"], row["ranked_by"] or "", row["best_of"]))
+    """By split, then iteration, what no iteration made first; greedy before Best-of-N, then by who chose."""
+
+    def place(row: Row) -> tuple[str, int, str, int]:
+        iteration = -1 if row["iteration"] is None else row["iteration"]
+        return row["split"], iteration, row["ranked_by"] or "", row["best_of"]
+
+    return sorted(rows, key=place)
 
 
 def policy_name(row: Row) -> str:

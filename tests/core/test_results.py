@@ -36,6 +36,26 @@ def test_order_and_names() -> None:
     assert policy_name(row(2, 4, 7, ranked_by="log_ratio")) == "Bo4(pi_2, log pi_2/pi_1)"
 
 
+def test_what_no_iteration_made_stands_first_and_is_drawn_as_a_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    react = {**row(0, 1, 4), "policy": "ReAct(org/model:1@x)", "iteration": None}
+    assert [policy_name(line) for line in in_order([*ROWS, react])][:2] == ["ReAct(org/model:1@x)", "pi_0"]
+    name = "valid_seen ReAct org/model:1 x best of 1"  # characters that MLflow allows
+    assert results_report([*ROWS, react], "results.png").metrics[name] == 0.4
+    drawn: dict[str, list[int | None]] = {}
+    level: list[str] = []
+    monkeypatch.setattr(chart, "_draw_line", lambda axis, over, line, label: drawn.update({label: line}))
+    monkeypatch.setattr(chart, "_draw_level", lambda axis, row: level.append(row["policy"]))
+    draw([*ROWS, react], tmp_path / "results.png")
+    assert level == ["ReAct(org/model:1@x)"]
+    assert all(each["iteration"] is not None for line in drawn.values() for each in line)
+    monkeypatch.undo()
+    draw([*ROWS, react], tmp_path / "drawn.png")
+    draw(ROWS, tmp_path / "without.png")
+    assert (tmp_path / "drawn.png").read_bytes() != (tmp_path / "without.png").read_bytes()
+
+
 def test_a_line_by_hand() -> None:
     line = dict(zip(COLUMNS, cells(row(1, 1, 5)), strict=True))
     assert (line["n"], line["success"], line["pick"], line["look"]) == ("10", "50.0%", "50%", "")
