@@ -43,17 +43,19 @@ def test_what_no_iteration_made_stands_first_and_is_drawn_as_a_level(
     assert [policy_name(line) for line in in_order([*ROWS, react])][:2] == ["ReAct(org/model:1@x)", "pi_0"]
     name = "valid_seen ReAct org/model:1 x best of 1"  # characters that MLflow allows
     assert results_report([*ROWS, react], "results.png").metrics[name] == 0.4
-    drawn: dict[str, list[int | None]] = {}
-    level: list[str] = []
-    monkeypatch.setattr(chart, "_draw_line", lambda axis, over, line, label: drawn.update({label: line}))
-    monkeypatch.setattr(chart, "_draw_level", lambda axis, row: level.append(row["policy"]))
-    draw([*ROWS, react], tmp_path / "results.png")
-    assert level == ["ReAct(org/model:1@x)"]
-    assert all(each["iteration"] is not None for line in drawn.values() for each in line)
-    monkeypatch.undo()
-    draw([*ROWS, react], tmp_path / "drawn.png")
+    drawn: list[str] = []
+    really = chart._draw_line
+
+    def note(axis: Any, over: str, line: list[dict[str, Any]], label: str) -> None:
+        drawn.extend(each["policy"] for each in line)
+        really(axis, over, line, label)
+
+    monkeypatch.setattr(chart, "_draw_line", note)
     draw(ROWS, tmp_path / "without.png")
-    assert (tmp_path / "drawn.png").read_bytes() != (tmp_path / "without.png").read_bytes()
+    without = drawn.copy()
+    draw([*ROWS, react], tmp_path / "with.png")
+    assert drawn == [*without, *without], "it is on no line"
+    assert (tmp_path / "with.png").read_bytes() != (tmp_path / "without.png").read_bytes(), "but it is there"
 
 
 def test_a_line_by_hand() -> None:
