@@ -32,7 +32,8 @@ class Llm(Section):
     retries: NotNegative = 6
     """How often a request is sent again, after growing waits, where the server is busy, failing or out of reach."""
     budget_tokens: Positive | None = 20_000_000
-    """Tokens read and drawn that an artifact may cost, over all attempts to make it."""
+    """Tokens read and drawn that an artifact may cost, over all attempts to make it, as the answers tell them: what a
+    server charges for a request that failed or took too long is not known."""
     budget_money: PositiveFloat | None = None
     """What it may cost, in the currency of the prices."""
     price_read: Price = 0.0
