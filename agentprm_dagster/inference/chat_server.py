@@ -15,7 +15,6 @@ from agentprm_dagster.core.dialogue import Message
 
 if TYPE_CHECKING:
     from openai import OpenAIError
-    from openai.types.chat import ChatCompletion
 
 MODEL, URL, KEY = "AGENTPRM_LLM_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY"
 
@@ -95,20 +94,22 @@ class ChatServer:
                 extra_body=self._settings.request,
                 **{name: value for name, value in asked.items() if value is not None},
             )
-        except OpenAIError as error:
+        except (OpenAIError, ValueError) as error:  # the latter where the body is no JSON
             raise LlmError(self._words(error)) from None  # the error itself may repeat the key
         return self._reply(answer)
 
-    def _reply(self, answer: "ChatCompletion") -> Reply:
-        if not answer.choices or answer.usage is None:
+    def _reply(self, answer: object) -> Reply:
+        from openai.types.chat import ChatCompletion
+
+        if not isinstance(answer, ChatCompletion) or not answer.choices or answer.usage is None:
             raise LlmError(
-                f"expected an answer and its `usage` from {self._model.host}, got {str(answer)[:SHOWN]}: without it "
-                "nobody knows what is spent"
+                f"expected a completion and its `usage` from {self._model.host}, got {str(answer)[:SHOWN]}: is {URL} "
+                "right? Without `usage` nobody knows what is spent"
             )
         text = answer.choices[0].message.content or ""
         return Reply(text, answer.usage.prompt_tokens, answer.usage.completion_tokens)
 
-    def _words(self, error: "OpenAIError") -> str:
+    def _words(self, error: "OpenAIError | ValueError") -> str:
         import openai
 
         host, tried = self._model.host, f"{self._settings.retries} retries"

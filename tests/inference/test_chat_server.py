@@ -53,7 +53,9 @@ def test_a_busy_or_failing_server_is_asked_again(proxy: Proxy) -> None:
         ("hang", r"did not answer within 0\.2 s \(0 retries\): raise llm\.timeout"),
         (401, r"refused the key .*\(HTTP 401\): see to OPENAI_API_KEY"),
         (400, r"answered HTTP 400, not a completion by .*no, Bearer \*\*\*"),
-        (b'{"choices": []}', r"expected an answer and its `usage`"),
+        (b"<html>Welcome</html>", r"answered JSONDecodeError, not a completion by "),
+        (b'"Welcome"', r"expected a completion and its `usage` from .*Welcome: is OPENAI_BASE_URL right"),
+        (b'{"choices": []}', r"expected a completion and its `usage`"),
         (b'{"choices": [{"index": 0, "message": {"content": "Hi"}}]}', r"nobody knows what is spent"),
     ],
 )
