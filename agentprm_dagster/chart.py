@@ -18,10 +18,14 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure = Figure(figsize=(5 * len(splits), 4), layout="constrained")
     axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
     for split, axis in zip(splits, axes, strict=True):
-        for best_of, ranked_by in sorted({(row["best_of"], row["ranked_by"] or "") for row in rows}):
+        for row in rows:
+            if row["iteration"] is None and row["split"] == split:
+                _draw_level(axis, row)
+        iterations = [row for row in rows if row["iteration"] is not None]
+        for best_of, ranked_by in sorted({(row["best_of"], row["ranked_by"] or "") for row in iterations}):
             line = [
                 row
-                for row in in_order(rows)
+                for row in in_order(iterations)
                 if (row["split"], row["best_of"], row["ranked_by"] or "") == (split, best_of, ranked_by)
             ]
             _draw_line(axis, "iteration", line, f"best of {best_of} by {ranked_by}" if ranked_by else "greedy")
@@ -64,6 +68,12 @@ def draw_panel(history: Sequence[Mapping[str, float | None]], path: Path) -> Non
         axis.plot([each["step"] for each in history], [each[name] for each in history], marker="o")
         axis.set(title=name, xlabel="step")
     figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def _draw_level(axis: "Axes", row: Row) -> None:
+    """A policy that no iteration made, with its interval."""
+    axis.axhline(row["success_rate"], color="grey", linestyle="--", label=row["policy"])
+    axis.axhspan(row["ci_low"], row["ci_high"], color="grey", alpha=0.15)
 
 
 def _draw_line(axis: "Axes", over: str, line: Sequence[Row], label: str) -> None:

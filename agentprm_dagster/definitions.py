@@ -12,6 +12,7 @@ from agentprm_dagster.reconcile import UNDER_WAY
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
+from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tracker import MlflowTracker
 
@@ -30,6 +31,7 @@ def resources() -> dict[str, object]:
     return {
         "stages": StagesResource(artifacts=ArtifactsResource(), tracker=MlflowTracker(), games=GamesResource()),
         "inference": InferenceResource(),
+        "llm": LlmResource(),
     }
 
 
@@ -78,8 +80,9 @@ def stand_ins(experiment: Experiment) -> dict[str, str]:
         "inverse_prm": reward == "inverse_prm",
         "prm_committee": experiment.improvement.panel.committee > 0,
         "reference_value": experiment.targets.shaped,
+        "react_report": experiment.llm.evaluate,
     }
-    instead = {"reference_value": "rollouts"}
+    instead = {"reference_value": "rollouts", "react_report": "eval_report"}
     return {asset: instead.get(asset, reward) for asset, is_used in used.items() if not is_used}
 
 

@@ -29,6 +29,11 @@ def games_folder() -> Path:
     return home() / "games"
 
 
+def journals_folder() -> Path:
+    """Where the answers of language models are kept until the artifact that they are for is committed."""
+    return home() / "journals"
+
+
 def mlflow_folder() -> Path:
     """Where MLflow's database and files lie when MLFLOW_TRACKING_URI names no server."""
     return home() / "mlflow"

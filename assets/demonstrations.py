@@ -1,13 +1,16 @@
 """What the expert shows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.core.demonstrations import collect_demonstrations, demonstrations_report
+from agentprm_dagster.core.demonstrations import collect_demonstrations, demonstrations_report, in_turn
+from agentprm_dagster.core.rollout import Start
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.tables import write_episodes
 from agentprm_dagster.iterations import WHEN_READY
+from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import StagesResource
 
@@ -17,7 +20,7 @@ from agentprm_dagster.resources.stages import StagesResource
     automation_condition=WHEN_READY,
     kinds={"episodes"},
 )
-def demonstrations(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
+def demonstrations(context: dg.AssetExecutionContext, stages: StagesResource, llm: LlmResource) -> dg.MaterializeResult:
     """Episodes in which an expert plays training games, won and lost ones: made once, for all iterations.
 
     pi_0 learns from the won ones.
@@ -25,19 +28,28 @@ def demonstrations(context: dg.AssetExecutionContext, stages: StagesResource) ->
     stage = stages.stage(context)
     settings = stage.experiment.demonstrations
     games = stage.games.demonstrated(stage.experiment, settings.episodes, stage.seed)
+    player = llm.player(stage, games) if settings.expert == "llm" else None
 
     def collect(out: Path, monitor: Monitor) -> StageReport:
-        episodes = collect_demonstrations(
-            stage.games.play(games),
-            expert=settings.expert,
-            episodes=settings.episodes,
-            max_steps=settings.max_steps,
-            seed=stage.seed,
-            slips=settings.slips,
-            monitor=monitor,
-            keep_candidates=stage.experiment.dialogue.format == "restated",
-        )
+        there, took = stage.games.play(games), {}
+        if player:
+            starts = [Start(*each) for each in in_turn(there, settings.episodes)]
+            episodes, usage = player.play(starts, max_steps=settings.max_steps, monitor=monitor)
+            took = player.numbers(episodes, usage)
+        else:
+            episodes = collect_demonstrations(
+                there,
+                expert=settings.expert,
+                episodes=settings.episodes,
+                max_steps=settings.max_steps,
+                seed=stage.seed,
+                slips=settings.slips,
+                monitor=monitor,
+                keep_candidates=stage.experiment.dialogue.format == "restated",
+            )
         write_episodes(episodes, out)
-        return demonstrations_report(episodes, min_success=stage.experiment.gates.min_demonstration_success)
+        report = demonstrations_report(episodes, min_success=stage.experiment.gates.min_demonstration_success)
+        return replace(report, metrics={**report.metrics, **took})
 
-    return stage.make(collect, settings=("demonstrations", "gates.min_demonstration_success"), games=games)
+    make = player.make if player else stage.make
+    return make(collect, settings=("demonstrations", "gates.min_demonstration_success"), games=games)

@@ -7,12 +7,12 @@ from pathlib import Path
 import dagster as dg
 
 from agentprm_dagster.chart import draw_scaling
-from agentprm_dagster.core.evaluation import evaluation_report
+from agentprm_dagster.core.evaluation import EVALUATION, evaluation_report
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.tables import write_episodes
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
-from agentprm_dagster.resources.evaluations import EVALUATION, Judge, Trial
+from agentprm_dagster.resources.evaluations import Judge, Trial
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import Stage, StagesResource

@@ -13,12 +13,14 @@ from agentprm_dagster.resources.evaluations import evaluated_iterations, rows_of
 from agentprm_dagster.resources.stages import StagesResource
 
 
-@dg.asset(deps=["eval_report"], automation_condition=WHEN_UPDATED, kinds={"table"})
+@dg.asset(deps=["eval_report", "react_report"], automation_condition=WHEN_UPDATED, kinds={"table"})
 def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """Every evaluated iteration in one table, beside the paper's Table 1, and one picture."""
     stage = stages.stage(context)
     iterations = evaluated_iterations(stage.store, stage.experiment.name) or [FIRST]
     reports = [stage.read("eval_report", i, role=f"eval_report_{i}") for i in iterations]
+    if stage.experiment.llm.evaluate:
+        reports.append(stage.read("react_report"))
 
     def compare(out: Path, monitor: Monitor) -> StageReport:
         rows = in_order(row for report in reports for row in rows_of(report))

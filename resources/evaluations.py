@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.evaluation import evaluation_row
+from agentprm_dagster.core.evaluation import EVALUATION, evaluation_row
 from agentprm_dagster.core.results import Row, in_order
 from agentprm_dagster.envs.games import GameRef
 from agentprm_dagster.inference.pool import Played, Task
@@ -13,9 +13,6 @@ from agentprm_dagster.inference.worker import Player
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.games import EvaluationSplit
-
-EVALUATION = "evaluation.json"
-"""The file of an `eval_report` with its rows."""
 
 
 def evaluated_iterations(store: ArtifactStore, experiment: str) -> list[int]:
@@ -25,14 +22,16 @@ def evaluated_iterations(store: ArtifactStore, experiment: str) -> list[int]:
 
 
 def rows_of(report: Artifact) -> list[Row]:
-    """The rows of one `eval_report`."""
+    """The rows of one `eval_report`, or of the `react_report`."""
     rows: list[Row] = json.loads((report.path / EVALUATION).read_text(encoding="utf-8"))
     return rows
 
 
 def current_rows(store: ArtifactStore, experiment: str) -> list[Row]:
     """The rows of all current evaluations of an experiment, in the order of the table."""
-    reports = (store.current(experiment, "eval_report", i) for i in evaluated_iterations(store, experiment))
+    reports = [store.current(experiment, "eval_report", i) for i in evaluated_iterations(store, experiment)]
+    if any(made.manifest.asset == "react_report" for made in store.artifacts(experiment)):
+        reports.append(store.current(experiment, "react_report", 0))
     return in_order(row for report in reports for row in rows_of(report))
 
 

@@ -1,6 +1,6 @@
 """How every stage is run: found if it was made before, else made under a lock, judged, committed and announced."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from hashlib import sha256
@@ -99,15 +99,17 @@ class Stage:
         *,
         settings: Sequence[str] = (),
         games: Sequence[GameRef] = (),
+        identity: Mapping[str, str] | None = None,
         announces: int | None = None,
     ) -> dg.MaterializeResult:
         """Answers the version made from the same inputs, settings, games, code and seed before; otherwise makes it.
 
         `settings` names the sections (or single values, as `gates.max_kl`) of the experiment that decide what is
-        made, `games` are those that are played. `announces` is the iteration whose behaviour policy this is.
+        made, `games` are those that are played, `identity` says what else it depends on that stands in no setting.
+        `announces` is the iteration whose behaviour policy this is.
         """
         played = {"games_digest": games_digest(games)} if games else {}
-        recipe = self._recipe({**_pick(self.experiment, settings), **played})
+        recipe = self._recipe({**_pick(self.experiment, settings), **played, **(identity or {})})
         with self.store.lock(self.experiment.name, self.asset, self.iteration):
             found = self.store.reuse(recipe)
             artifact = found or self._make(recipe, work)

@@ -1,6 +1,7 @@
 """What tests of several parts share: a home of their own, the toy experiment, a few games, the smallest of models."""
 
 import sys
+from collections.abc import Iterator
 from os import environ
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.envs.games import find_games
 from agentprm_dagster.envs.generate import generate_games
 from agentprm_dagster.envs.playable import PlayableGame
+from chat_servers import KEY, Proxy, proxy_before, serving, teach
 from scripted import Scripted, knowing
 from toy import toy_definitions, toy_trainers, write_toy
 
@@ -50,6 +52,37 @@ def household_games(tmp_path_factory: pytest.TempPathFactory) -> list[PlayableGa
     root = tmp_path_factory.mktemp("household")
     generate_games(root, seed=4, counts={"train": 12}, size="small")
     return [PlayableGame(ref) for ref in find_games(root, "train")]
+
+
+@pytest.fixture(scope="session")
+def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A server's URL and its model, which knows the shorter half of six training games by heart (seed 4)."""
+    root, checkpoint = tmp_path_factory.mktemp("asked"), tmp_path_factory.mktemp("served")
+    generate_games(root, seed=4, counts={"train": 6, "valid_seen": 6, "valid_unseen": 6}, size="small")
+    games = [PlayableGame(ref) for ref in find_games(root, "train")]
+    shown = collect_demonstrations(
+        games,
+        expert="walkthrough",
+        episodes=6,
+        max_steps=30,
+        seed=0,
+        monitor=SilentMonitor(),
+        keep_candidates=True,
+    )
+    teach(sorted(shown, key=lambda episode: len(episode.turns))[:3], checkpoint)
+    with serving(checkpoint) as url:
+        yield url, checkpoint
+
+
+@pytest.fixture
+def proxy(model_server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy before that server, which the environment names."""
+    url, checkpoint = model_server
+    with proxy_before(url) as proxy:
+        monkeypatch.setenv("OPENAI_BASE_URL", proxy.url)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("AGENTPRM_LLM_MODEL", str(checkpoint))
+        yield proxy
 
 
 @pytest.fixture(scope="session")

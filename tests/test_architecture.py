@@ -33,7 +33,7 @@ MAY_IMPORT = {
 """By part of the house. Only `definitions`, `reconcile`, `cli` and its `commands` know all."""
 
 CORE_LIBRARIES = {"numpy", "pandas", "pyarrow"}
-HEAVY = {"alfworld", "datasets", "gguf", "matplotlib", "mlflow", "textworld", "torch", "transformers", "trl"}
+HEAVY = {"alfworld", "datasets", "gguf", "matplotlib", "mlflow", "openai", "textworld", "torch", "transformers", "trl"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

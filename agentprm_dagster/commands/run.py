@@ -15,7 +15,7 @@ from agentprm_dagster.iterations import FIRST, announce
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.monitor import progress_bars
 
-ONCE = ("demonstrations", "initial_policy")
+ONCE = ("demonstrations", "initial_policy", "react_report")
 """Stages that later iterations do not need made again."""
 
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

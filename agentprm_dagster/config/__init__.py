@@ -14,6 +14,7 @@ from agentprm_dagster.config.data import (
     Targets,
 )
 from agentprm_dagster.config.experiment import Experiment
+from agentprm_dagster.config.llm import Llm
 from agentprm_dagster.config.models import HeadTraining, Improvement, InversePrm, Model, Panel, Prm, Sft, Shaping
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "HeadTraining",
     "Improvement",
     "InversePrm",
+    "Llm",
     "Model",
     "Panel",
     "Pretraining",

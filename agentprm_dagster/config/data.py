@@ -30,13 +30,20 @@ class Games(Section):
 class Demonstrations(Section):
     """What the expert shows."""
 
-    expert: Literal["handcoded", "handcoded_corrected", "walkthrough"] = "handcoded"
-    """ALFWorld's handcoded expert as shipped, with its put/move fault corrected, or the game's own walkthrough."""
+    expert: Literal["handcoded", "handcoded_corrected", "walkthrough", "llm"] = "handcoded"
+    """ALFWorld's handcoded expert as shipped, with its put/move fault corrected, the game's own walkthrough, or a
+    language model behind a server (`llm`)."""
     episodes: Positive = 1000
     max_steps: Positive = 30
     """Demonstrations that have not won by then are counted and left out."""
     slips: Probability = 0.0
     """Share of the expert's turns before which a mistake is made for it to recover from; 0 is the paper's."""
+
+    @model_validator(mode="after")
+    def llm_errs_by_itself(self) -> Self:
+        if self.expert == "llm" and self.slips:
+            raise ValueError(f"slips are added to what a rule says, and expert: llm needs slips: 0; got {self.slips}")
+        return self
 
 
 class Dialogue(Section):

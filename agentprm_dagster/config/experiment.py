@@ -14,6 +14,7 @@ from agentprm_dagster.config.data import (
     Rollouts,
     Targets,
 )
+from agentprm_dagster.config.llm import Llm
 from agentprm_dagster.config.models import Improvement, InversePrm, Model, Prm, Sft, Shaping
 from agentprm_dagster.config.section import NotNegative, Positive, Section
 
@@ -38,6 +39,7 @@ class Experiment(Section):
     inverse_prm: InversePrm = InversePrm()
     improvement: Improvement = Improvement()
     evaluation: Evaluation = Evaluation()
+    llm: Llm = Llm()
     gates: Gates = Gates()
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from functools import partial
 from itertools import cycle, islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.reasons import explain
@@ -34,6 +34,9 @@ class Demonstrable(Playable, Protocol):
 
     def expert(self, kind: str, seed: int) -> Expert:
         """A new expert for a new episode."""
+
+
+G = TypeVar("G", bound=Playable)
 
 
 def demonstrate(
@@ -84,6 +87,11 @@ def demonstrate(
     return Episode(episode_id, game.id, game.task_type, first.text, tuple(turns), observation.won)
 
 
+def in_turn(games: Sequence[G], episodes: int) -> list[tuple[str, G]]:
+    """So many episodes' ids and games: the games in turn, more than once where there are fewer of them."""
+    return [(f"{game.id}#{i // len(games)}", game) for i, game in enumerate(islice(cycle(games), episodes))]
+
+
 def collect_demonstrations(
     games: Sequence[Demonstrable],
     *,
@@ -95,11 +103,10 @@ def collect_demonstrations(
     slips: float = 0.0,
     keep_candidates: bool = False,
 ) -> list[Episode]:
-    """Plays the games in turn, more than once where there are fewer games than episodes; won and lost ones."""
+    """Plays the games `in_turn`; won and lost ones."""
     show = partial(demonstrate, kind=expert, max_steps=max_steps, slips=slips, keep_candidates=keep_candidates)
     demonstrations = []
-    for i, game in enumerate(islice(cycle(games), episodes)):
-        episode_id = f"{game.id}#{i // len(games)}"
+    for i, (episode_id, game) in enumerate(in_turn(games, episodes)):
         demonstrations.append(show(game, episode_id=episode_id, seed=seed + i))
         if i % 50 == 49 or i == episodes - 1:
             monitor.progress(i + 1, episodes, "demonstrations")

@@ -1,5 +1,6 @@
 """How good a policy is: success rates with the interval they are known to, overall and by task type."""
 
+import re
 from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
@@ -10,6 +11,9 @@ from agentprm_dagster.core.usage import Usage
 
 Z = 1.959964
 """The normal quantile of a two-sided 95% interval."""
+
+EVALUATION = "evaluation.json"
+"""The file of an artifact that holds rows."""
 
 
 def wilson_interval(successes: float, n: float) -> tuple[float, float]:
@@ -50,7 +54,7 @@ def evaluation_row(
     experiment: str,
     ranked_by: str | None,
     policy: str,
-    iteration: int,
+    iteration: int | None,
     split: str,
     max_steps: int,
     best_of: int,
@@ -59,8 +63,8 @@ def evaluation_row(
 ) -> dict[str, Any]:
     """One evaluation: who played which games how, and `success` overall and by task type.
 
-    `ranked_by` is what chose among `best_of` answers, None where the policy answered alone; `tokens` are those that all
-    models read and drew.
+    `ranked_by` is what chose among `best_of` answers, None where the policy answered alone; `iteration` is None for a
+    policy that no iteration made; `tokens` are those that all models read and drew.
     """
     kinds = {kind: [episode for episode in episodes if episode.task_type == kind] for kind in TASK_TYPES}
     return {
@@ -81,7 +85,9 @@ def evaluation_row(
 def evaluation_name(row: Mapping[str, Any]) -> str:
     """What an evaluation is called among the metrics; no two rows of an experiment share it."""
     judged = f" by {row['ranked_by']}" if row["ranked_by"] else ""
-    return f"{row['split']} {row['policy']} best of {row['best_of']}{judged}"
+    # MLflow allows no other characters in a metric's name.
+    policy = re.sub(r"[^\w.:/-]+", " ", row["policy"], flags=re.ASCII).strip()
+    return f"{row['split']} {policy} best of {row['best_of']}{judged}"
 
 
 def evaluation_report(

@@ -1,8 +1,8 @@
 """All evaluations of an experiment beside the paper's Table 1.
 
-A row is what `core.evaluation.evaluation_row` makes. The paper's rows are those of its own models on ALFWorld's unseen
-split: Llama-3.2-3B, 134 games, one pass, N = 16. The paper counts Q from zero, we count it with the policy it was
-learnt from: its BoN(pi_1, Q_0) is our Bo16(pi_1, prm[1]).
+A row is what `core.evaluation.evaluation_row` makes. The paper's rows are those that it played itself on ALFWorld's
+unseen split, its policies being Llama-3.2-3B: 134 games, one pass, N = 16. The paper counts Q from zero, we count it
+with the policy it was learnt from: its BoN(pi_1, Q_0) is our Bo16(pi_1, prm[1]).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +35,11 @@ class PaperRow(NamedTuple):
 
 
 PAPER = (
+    PaperRow("ReAct gpt-4o", 65.7, 20.2, (91.7, 100.0, 35.5, 56.5, 52.4, 76.5)),
+    PaperRow("ReAct gpt-4o-mini", 29.9, 25.5, (33.3, 66.7, 25.8, 17.4, 14.3, 29.4)),
+    PaperRow("ReAct claude-3.5-sonnet", 76.1, 19.0, (95.8, 88.9, 61.3, 60.9, 81.0, 76.5)),
+    PaperRow("ReAct claude-3.5-haiku", 16.4, 27.2, (33.3, 38.9, 9.7, 8.7, 9.5, 0.0)),
+    PaperRow("ReAct gemini-1.5-flash", 19.4, 26.3, (41.7, 16.7, 12.9, 13.0, 19.0, 11.8)),
     PaperRow("pi_0", 64.9, 14.9, (62.5, 66.7, 74.2, 69.6, 71.4, 35.3)),
     PaperRow("BoN(pi_0, Q_0)", 67.9, 15.1, (66.7, 66.7, 74.2, 69.6, 71.4, 52.9)),
     PaperRow("pi_1", 73.9, 14.0, (58.3, 100.0, 80.6, 73.9, 71.4, 58.8)),
@@ -49,8 +54,13 @@ COLUMNS = ("split", "policy", "n", "success", "95% interval", "actions", *(SHORT
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
-    """By split, then iteration, greedy before Best-of-N, then by who chose."""
-    return sorted(rows, key=lambda row: (row["split"], row["iteration"], row["ranked_by"] or "", row["best_of"]))
+    """By split, then iteration, what no iteration made first; greedy before Best-of-N, then by who chose."""
+
+    def place(row: Row) -> tuple[str, int, str, int]:
+        iteration = -1 if row["iteration"] is None else row["iteration"]
+        return row["split"], iteration, row["ranked_by"] or "", row["best_of"]
+
+    return sorted(rows, key=place)
 
 
 def policy_name(row: Row) -> str:
@@ -91,7 +101,7 @@ def results_report(rows: Sequence[Row], picture: str) -> StageReport:
     )
     page = (
         f"{ours}\n\n![success over iterations]({picture})\n\n"
-        f"Table 1 of the paper (Llama-3.2-3B, valid_unseen, 134 games, N = 16):\n\n{paper}\n"
+        f"Table 1 of the paper (pi: Llama-3.2-3B, valid_unseen, 134 games, N = 16):\n\n{paper}\n"
     )
     return StageReport({evaluation_name(row): row["success_rate"] for row in in_order(rows)}, (), page)
 

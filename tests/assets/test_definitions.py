@@ -29,8 +29,9 @@ WHERE_USED: dict[str, Callable[[Experiment], bool]] = {
     "inverse_prm": lambda experiment: experiment.improvement.reward == "inverse_prm",
     "prm_committee": lambda experiment: experiment.improvement.panel.committee > 0,
     "reference_value": lambda experiment: experiment.targets.shaped,
+    "react_report": lambda experiment: experiment.llm.evaluate,
 }
-UNPARTITIONED = {"demonstrations", "initial_policy", "reference_value", "results"}
+UNPARTITIONED = {"demonstrations", "initial_policy", "react_report", "reference_value", "results"}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_the_workspace_names_the_definitions() -> None:
 
 
 def test_loading_imports_no_heavy_library() -> None:
-    heavy = {"alfworld", "matplotlib", "mlflow", "textworld", "torch", "transformers", "trl"}
+    heavy = {"alfworld", "matplotlib", "mlflow", "openai", "textworld", "torch", "transformers", "trl"}
     code = (
         "import sys; from agentprm_dagster.definitions import defs; defs.get_repository_def(); "
         f"print(*({heavy} & sys.modules.keys()))"

@@ -156,10 +156,14 @@ def test_an_unknown_fault_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -
         cli.main()
 
 
-def test_doctor_tells_what_is_there(home: Path) -> None:
+def test_doctor_tells_what_is_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTPRM_LLM_MODEL", "gpt-4o")
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     findings = {finding["topic"]: finding for finding in json.loads(call("doctor", "--json").output)}
     assert findings["torch"]["ok"]
     assert findings["home"]["found"].startswith(str(home))
+    assert findings["llm"]["found"] == "gpt-4o at api.openai.com, with a key; not asked"
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -36,6 +36,28 @@ def test_order_and_names() -> None:
     assert policy_name(row(2, 4, 7, ranked_by="log_ratio")) == "Bo4(pi_2, log pi_2/pi_1)"
 
 
+def test_what_no_iteration_made_stands_first_and_is_drawn_as_a_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    react = {**row(0, 1, 4), "policy": "ReAct(org/model:1@x)", "iteration": None}
+    assert [policy_name(line) for line in in_order([*ROWS, react])][:2] == ["ReAct(org/model:1@x)", "pi_0"]
+    name = "valid_seen ReAct org/model:1 x best of 1"  # characters that MLflow allows
+    assert results_report([*ROWS, react], "results.png").metrics[name] == 0.4
+    drawn: list[str] = []
+    really = chart._draw_line
+
+    def note(axis: Any, over: str, line: list[dict[str, Any]], label: str) -> None:
+        drawn.extend(each["policy"] for each in line)
+        really(axis, over, line, label)
+
+    monkeypatch.setattr(chart, "_draw_line", note)
+    draw(ROWS, tmp_path / "without.png")
+    without = drawn.copy()
+    draw([*ROWS, react], tmp_path / "with.png")
+    assert drawn == [*without, *without], "it is on no line"
+    assert (tmp_path / "with.png").read_bytes() != (tmp_path / "without.png").read_bytes(), "but it is there"
+
+
 def test_a_line_by_hand() -> None:
     line = dict(zip(COLUMNS, cells(row(1, 1, 5)), strict=True))
     assert (line["n"], line["success"], line["pick"], line["look"]) == ("10", "50.0%", "50%", "")

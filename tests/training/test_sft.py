@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.envs.playable import PlayableGame
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.tokenizer import build_tokenizer
 from agentprm_dagster.training.optimizers import OptimizerName
 from agentprm_dagster.training.sft import fit, reading_dataset, sft_dataset, train_initial_policy
 
@@ -63,6 +65,18 @@ def test_mistakes_are_read_but_not_learnt(
     restated = sft_dataset([episode], Chat(tokenizer), "restated")
     learnt = [tokenizer.decode([label for label in row["labels"] if label != -100]) for row in restated]
     assert learnt == [f"{turn.response}<|end|>" for turn in meant]
+
+
+def test_prose_is_learnt_word_for_word(household_games: list[PlayableGame]) -> None:
+    """Answers of a language model: the restated prompt's form, with line breaks, in a dialogue that only grows."""
+    shown = demonstrate(household_games[0], episode_id="e", kind="walkthrough", max_steps=30, seed=0)
+    said = [f"REASON:\nIt's likely there (I'd bet); see the list!\nACTION:\n{turn.action}" for turn in shown.turns]
+    turns = tuple(replace(turn, response=text) for turn, text in zip(shown.turns, said, strict=True))
+    asked = replace(shown, turns=turns)
+    tokenizer = build_tokenizer(message["content"] for message in conversation(asked.first_observation, turns))
+    (row,) = sft_dataset([asked], Chat(tokenizer))
+    assert tokenizer.decode([label for label in row["labels"] if label != -100]) == "".join(f"{t}<|end|>" for t in said)
+    assert tokenizer.unk_token_id not in row["input_ids"]
 
 
 def test_reading_learns_all_that_follows_the_opening(

@@ -1,0 +1,60 @@
+"""A language model that is only asked, beside the policies that are trained."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+
+from agentprm_dagster.core.evaluation import EVALUATION, evaluation_report, evaluation_row
+from agentprm_dagster.core.rollout import whole_episodes
+from agentprm_dagster.core.stage import Monitor, PartMonitor, StageReport
+from agentprm_dagster.core.tables import write_episodes
+from agentprm_dagster.core.usage import Usage
+from agentprm_dagster.iterations import WHEN_READY
+from agentprm_dagster.resources.llm import LlmResource
+from agentprm_dagster.resources.materialization import gates
+from agentprm_dagster.resources.stages import StagesResource
+
+
+@dg.asset(
+    check_specs=gates("react_report", "all_games_accounted_for"),
+    automation_condition=WHEN_READY,
+    kinds={"table"},
+)
+def react_report(context: dg.AssetExecutionContext, stages: StagesResource, llm: LlmResource) -> dg.MaterializeResult:
+    """ReAct with the paper's prompt by a language model behind a server, on the games that policies are judged on."""
+    stage = stages.stage(context)
+    settings = stage.experiment.evaluation
+    games = {split: stage.games.split(stage.experiment, split) for split in settings.splits}
+    played = [game for refs in games.values() for game in refs]
+    player = llm.player(stage, played)
+
+    def evaluate(out: Path, monitor: Monitor) -> StageReport:
+        rows, everything, total = [], [], Usage()
+        for split, refs in games.items():
+            starts = whole_episodes(stage.games.play(refs), per_game=1)
+            episodes, usage = player.play(starts, max_steps=settings.max_steps, monitor=PartMonitor(split, monitor))
+            (out / split).mkdir()
+            write_episodes(episodes, out / split)
+            row = evaluation_row(
+                episodes,
+                experiment=stage.experiment.name,
+                ranked_by=None,
+                policy=f"ReAct({player.model.name})",
+                iteration=None,
+                split=split,
+                max_steps=settings.max_steps,
+                best_of=1,
+                seed=stage.seed,
+                tokens=usage.tokens,
+            )
+            rows.append(row)
+            everything += episodes
+            total += usage
+        (out / EVALUATION).write_text(json.dumps(rows, indent=2), encoding="utf-8")
+        counts: dict[str, int] = {split: len(refs) for split, refs in games.items()}
+        report = evaluation_report(rows, counts, total)
+        return replace(report, metrics={**report.metrics, **player.numbers(everything, total)})
+
+    return player.make(evaluate, settings=("evaluation.splits", "evaluation.max_steps"), games=played)

@@ -1,0 +1,130 @@
+"""A language model behind a server as a player: asked through a budget, its answers kept until the artifact stands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from agentprm_dagster.config import Llm
+from agentprm_dagster.core.dialogue import Message
+from agentprm_dagster.core.rollout import Start
+from agentprm_dagster.core.stage import Monitor
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.core.usage import Usage
+from agentprm_dagster.envs.games import GameRef, games_digest
+from agentprm_dagster.home import journals_folder
+from agentprm_dagster.inference.budget import Budget, price
+from agentprm_dagster.inference.chat_server import ChatServer, LlmError, Reply, ServedModel
+from agentprm_dagster.inference.react import Ask, ReAct
+from agentprm_dagster.inference.side_by_side import play_side_by_side
+from agentprm_dagster.provenance.canonical import digest_of
+from agentprm_dagster.provenance.journal import Journal, open_journal
+from agentprm_dagster.resources.stages import Stage, Work
+
+LLM_SETTINGS = ("llm.temperature", "llm.max_new_tokens", "llm.request")
+"""The settings that decide what a model answers. Waits, prices and budgets do not."""
+
+
+class LlmResource(dg.ConfigurableResource):
+    """The model that the environment names. Dagster shows a resource's configuration, so the key is none of it."""
+
+    def player(self, stage: Stage, games: Sequence[GameRef]) -> "LlmPlayer":
+        """The model as a player of these games in this stage.
+
+        Raises:
+            LlmError: the environment names none.
+        """
+        model, settings = ServedModel.from_environment(), stage.experiment.llm
+        decides = settings.model_dump(mode="json", include={name.split(".")[1] for name in LLM_SETTINGS})
+        key = digest_of([stage.asset, model.name, model.host, decides, games_digest(games), stage.seed])
+        return LlmPlayer(stage, model, settings, journals_folder() / f"{stage.asset}-{key[:16]}.jsonl")
+
+
+@dataclass(frozen=True)
+class LlmPlayer:
+    """A language model that plays games as ReAct does."""
+
+    stage: Stage
+    model: ServedModel
+    settings: Llm
+    journal: Path
+    """Holds every answer from when it came until the artifact is committed: what was paid for is not asked again."""
+
+    def make(self, work: Work, *, settings: Sequence[str], games: Sequence[GameRef]) -> dg.MaterializeResult:
+        """`Stage.make` of what this model decides as well, and the end of the journal.
+
+        An artifact that failed a gate leaves the journal, to be judged anew without asking again.
+        """
+        who = {"llm_model": self.model.name, "llm_server": self.model.host}
+        result = self.stage.make(work, settings=(*settings, *LLM_SETTINGS), games=games, identity=who)
+        if all(check.passed for check in result.check_results or ()):
+            self.journal.unlink(missing_ok=True)
+        return result
+
+    def play(self, starts: Sequence[Start], *, max_steps: int, monitor: Monitor) -> tuple[list[Episode], Usage]:
+        """Plays every start, several at a time, and goes on from what the journal holds.
+
+        Raises:
+            LlmError: the server failed, or the budget is spent; the answers so far are kept.
+            LockedError: another process is playing the same.
+        """
+        with open_journal(self.journal, self.journal.stem) as journal:
+            desk = _Desk(journal, Budget(self.settings), ChatServer(self.model, self.settings))
+            try:
+                return play_side_by_side(
+                    lambda start: ReAct(desk.asked_by(start.episode_id), self.settings.temperature),
+                    starts,
+                    at_once=self.settings.concurrency,
+                    max_steps=max_steps,
+                    stop=desk.budget.close,
+                    monitor=monitor,
+                )
+            except LlmError as error:
+                kept = f"{len(journal.records)} answers are kept in {self.journal}; the same command goes on from them"
+                raise type(error)(f"{error}. {kept}") from None
+
+    def numbers(self, episodes: Sequence[Episode], usage: Usage) -> dict[str, float]:
+        """What playing took, and how many answers were of no use; `money` where prices are known."""
+        turns = [turn for episode in episodes for turn in episode.turns]
+        priced = self.settings.price_read or self.settings.price_drawn
+        return {
+            "decisions": len(turns),
+            "parse_failures": sum(not turn.parsed for turn in turns) / len(turns),
+            "inadmissible_actions": sum(not turn.admissible for turn in turns) / len(turns),
+            **usage.metrics(),
+            **({"money": price(usage, self.settings)} if priced else {}),
+        }
+
+
+class _Desk:
+    """Answers a question from the journal if it was asked before, else from the server."""
+
+    def __init__(self, journal: Journal, budget: Budget, server: ChatServer) -> None:
+        self.budget = budget
+        self._journal, self._server = journal, server
+        self._known = {record["question"]: _reply(record) for record in journal.records}
+        for reply in self._known.values():
+            budget.pay(reply)
+
+    def asked_by(self, episode_id: str) -> Ask:
+        """How an episode asks; the same words asked again in it, or in another, are another question."""
+        numbers = count()
+
+        def ask(messages: Sequence[Message], temperature: float | None) -> Reply:
+            question = digest_of([episode_id, next(numbers), list(messages), temperature])
+            if question not in self._known:
+                with self.budget.room(messages):
+                    reply = self._server.ask(messages, temperature)
+                    self._journal.append({"question": question, **asdict(reply)})
+                    self.budget.pay(reply)
+                self._known[question] = reply
+            return self._known[question]
+
+        return ask
+
+
+def _reply(record: Mapping[str, Any]) -> Reply:
+    return Reply(record["text"], record["tokens_read"], record["tokens_drawn"])
