@@ -20,10 +20,18 @@ class InferenceResource(dg.ConfigurableResource):
     """Processes that play at the same time; 0: one a core for the embedded model, else one."""
 
     def rollouts(
-        self, checkpoint: Path, experiment: Experiment, games: Sequence[GameRef], *, seed: int, monitor: Monitor
+        self,
+        checkpoint: Path,
+        experiment: Experiment,
+        games: Sequence[GameRef],
+        *,
+        shown: Path,
+        seed: int,
+        monitor: Monitor,
     ) -> Played:
-        """Everything that one iteration rolls out."""
-        player = Player(checkpoint, experiment.dialogue.format, experiment.rollouts)
+        """Everything that one iteration rolls out; `shown` are the tables of demonstrations."""
+        at = shown if experiment.rollouts.expert_starts else None
+        player = Player(checkpoint, experiment.dialogue.format, experiment.rollouts, shown=at)
         (played,) = self.play(experiment, [Task("", player, tuple(games), seed)], monitor)
         return played
 

@@ -65,7 +65,10 @@ class Rollouts(Section):
     games: Positive | None = 300
     """Training games drawn for this iteration; null takes all."""
     per_game: Positive = 2
-    """Whole episodes from the start of each game."""
+    """Whole episodes of each game."""
+    expert_starts: Probability = 0.0
+    """Share of the whole episodes that begin at a state along a won demonstration of their game, any turn of it (the
+    paper's Reset-50-50, section 4); where a game has none they begin at its start, as all do with 0."""
     temperature: Temperature = 1.0
     max_steps: Positive = 30
     branch_states: NotNegative = 2

@@ -28,9 +28,8 @@ from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 from agentprm_dagster.config import Experiment, Improvement
 from agentprm_dagster.core.improvement_report import COUNTS, improvement_report
 from agentprm_dagster.core.overoptimization import MEASUREMENTS, PICTURE, Watched, panel_metrics, panel_page
-from agentprm_dagster.core.rollout import Playable
 from agentprm_dagster.core.stage import Monitor, StageReport
-from agentprm_dagster.core.types import Episode
+from agentprm_dagster.core.types import Episode, Playable
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
@@ -146,14 +145,14 @@ def _says_no_more_than_order(experiment: Experiment) -> bool:
 
 
 def contested_states(episodes: Sequence[Episode]) -> list[tuple[Episode, list[int]]]:
-    """Whole episodes with the turns that branches start at; with all their turns where nothing was branched."""
+    """Whole episodes with the turns that branches start at; with all their own turns where nothing was branched."""
     starts: dict[str, set[int]] = defaultdict(set)
     for episode in episodes:
         if episode.parent:
             starts[episode.parent].add(episode.start)
-    whole = [episode for episode in episodes if episode.parent is None and episode.turns]
+    whole = [episode for episode in episodes if episode.parent is None and episode.own_turns]
     if not starts:
-        return [(episode, list(range(len(episode.turns)))) for episode in whole]
+        return [(episode, list(range(episode.start, len(episode.turns)))) for episode in whole]
     return [(episode, sorted(starts[episode.episode_id])) for episode in whole if starts[episode.episode_id]]
 
 
