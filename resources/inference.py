@@ -26,12 +26,14 @@ class InferenceResource(dg.ConfigurableResource):
         games: Sequence[GameRef],
         *,
         shown: Path,
+        placed_by: Path | None,
         seed: int,
         monitor: Monitor,
     ) -> Played:
-        """Everything that one iteration rolls out; `shown` are the tables of demonstrations."""
-        at = shown if experiment.rollouts.expert_starts else None
-        player = Player(checkpoint, experiment.dialogue.format, experiment.rollouts, shown=at)
+        """Everything that one iteration rolls out; `shown` are the tables of demonstrations, `placed_by` is a PRM."""
+        how = experiment.rollouts
+        at = shown if how.expert_starts else None
+        player = Player(checkpoint, experiment.dialogue.format, how, shown=at, placed_by=placed_by)
         (played,) = self.play(experiment, [Task("", player, tuple(games), seed)], monitor)
         return played
 

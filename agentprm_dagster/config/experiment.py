@@ -77,6 +77,16 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
+    def uncertainty_is_told(self) -> Self:
+        absolute = self.improvement.reward == "prm" and self.prm.loss == "absolute"
+        if self.rollouts.branch_placement == "uncertainty" and not absolute:
+            raise ValueError(
+                "rollouts.branch_placement: uncertainty needs values that are chances of success: improvement.reward: "
+                "prm, prm.loss: absolute; disagreement needs their order alone"
+            )
+        return self
+
+    @model_validator(mode="after")
     def panel_can_measure(self) -> Self:
         panel, absolute = self.improvement.panel, self.improvement.reward == "prm" and self.prm.loss == "absolute"
         if panel.every and not self.targets.held_out_games:

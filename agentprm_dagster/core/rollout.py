@@ -19,6 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from agentprm_dagster.core.parsing import parse_answer
+from agentprm_dagster.core.placement import Placer, place
 from agentprm_dagster.core.replay import Replay
 from agentprm_dagster.core.stage import Monitor, PartMonitor
 from agentprm_dagster.core.types import Episode, Observation, Playable, SnapshotEnvironment, Turn
@@ -56,7 +57,7 @@ class Start:
     response: str | None = None
     """An answer that is given first, whatever the agent would say."""
     parent: str | None = None
-    replay: Replay | None = None
+    replay: Replay | None = field(default=None, compare=False)
     """An episode that begins with these turns, where it was played again already."""
 
 
@@ -197,19 +198,19 @@ def from_expert_states(
     to its game's start, nor to where `max_steps`, counted from there, are over.
     """
     rng = random.Random(f"{seed} expert starts")
-    moved = set(rng.sample(range(len(starts)), round(share * len(starts))))
     there = {game: [each for each in them if min(len(each.turns), max_steps) > 1] for game, them in shown.items()}
-    return [
-        _moved(start, rng.choice(there[start.game.id]), max_steps, rng)
-        if i in moved and there.get(start.game.id)
-        else start
-        for i, start in enumerate(starts)
-    ]
-
-
-def _moved(start: Start, expert: Episode, max_steps: int, rng: random.Random) -> Start:
-    turn = rng.randrange(1, min(len(expert.turns), max_steps))
-    return replace(start, turns=expert.turns[:turn])
+    replays: dict[str, Replay] = {}
+    moved = list(starts)
+    for i in sorted(rng.sample(range(len(starts)), round(share * len(starts)))):
+        start = starts[i]
+        if not (experts := there.get(start.game.id)):
+            continue
+        expert = rng.choice(experts)
+        turn = rng.randrange(1, min(len(expert.turns), max_steps))
+        if expert.episode_id not in replays:
+            replays[expert.episode_id] = Replay(start.game, expert.turns)
+        moved[i] = replace(start, turns=expert.turns[:turn], replay=replays[expert.episode_id])
+    return moved
 
 
 def branches(
@@ -224,40 +225,49 @@ def branches(
     temperature: float,
     seed: int,
     monitor: Monitor,
+    placer: Placer | None = None,
 ) -> list[Start]:
     """From `states` own states of each episode, up to `actions` different sampled actions, each `continuations` times.
 
     The agent draws `draws` answers, of which the first different ones that can be parsed are tried. A state where they
-    all agree gives no branch: there is nothing to compare.
+    all agree gives no branch: there is nothing to compare. States are drawn uniformly along each episode, or by a
+    `placer` among several times as many of all episodes.
     """
     rng = np.random.default_rng(seed)
     by_id = {game.id: game for game in games}
-    points = [(episode, int(turn)) for episode in episodes for turn in _states(episode, states, rng)]
+    looked_at = states * (placer.screening if placer else 1)
+    points = [(episode, turn) for episode in episodes for turn in _states(episode, looked_at, rng)]
     replays = {episode.episode_id: Replay(by_id[episode.game], episode.turns) for episode in episodes}
-    starts: list[Start] = []
+    tried: list[list[str]] = []
+    scores: list[float] = []
     for first in range(0, len(points), agent.slots):
         group = points[first : first + agent.slots]
         for slot, (episode, turn) in enumerate(group):
             replay = replays[episode.episode_id]
             _, observation = replay.open(turn)
-            agent.begin(slot, replay.first_observation, episode.turns[:turn], observation)
-        for (episode, turn), answers in zip(group, agent.propose(range(len(group)), draws, temperature), strict=True):
-            tried = _different_actions(answers, actions)
-            starts += [
-                Start(
-                    f"{episode.episode_id}/t{turn:02d}a{a}m{m}",
-                    by_id[episode.game],
-                    episode.turns[:turn],
-                    answer,
-                    episode.episode_id,
-                    replays[episode.episode_id],
-                )
-                for a, answer in enumerate(tried)
-                for m in range(continuations)
-                if len(tried) > 1
-            ]
-        monitor.progress(min(first + agent.slots, len(points)), len(points), "branch states")
-    return starts
+            for reader in (agent, placer) if placer else (agent,):
+                reader.begin(slot, replay.first_observation, episode.turns[:turn], observation)
+        answers = agent.propose(range(len(group)), draws, temperature)
+        tried += [_different_actions(each, actions) for each in answers]
+        if placer:
+            scores += placer.scores(answers, tried[first:])
+        monitor.progress(len(tried), len(points), "branch states")
+    chosen = place(scores, states * len(episodes), rng) if placer else range(len(points))
+    return [
+        Start(
+            f"{episode.episode_id}/t{turn:02d}a{a}m{m}",
+            by_id[episode.game],
+            episode.turns[:turn],
+            answer,
+            episode.episode_id,
+            replays[episode.episode_id],
+        )
+        for i in chosen
+        for episode, turn in points[i : i + 1]
+        for a, answer in enumerate(tried[i])
+        for m in range(continuations)
+        if len(tried[i]) > 1
+    ]
 
 
 def _states(episode: Episode, count: int, rng: np.random.Generator) -> list[int]:
@@ -292,10 +302,12 @@ def collect_rollouts(
     keep_candidates: bool = False,
     expert_starts: float = 0.0,
     shown: Mapping[str, Sequence[Episode]] = MappingProxyType({}),
+    placer: Placer | None = None,
 ) -> list[Episode]:
     """Whole episodes of every game, then branches from states along them (`branch_actions` 0: the paper's way).
 
-    A share `expert_starts` of the whole episodes begins at states along an expert's, `shown` by game.
+    A share `expert_starts` of the whole episodes begins at states along an expert's, `shown` by game; a `placer` says
+    where it is worth while to branch.
     """
     starts = whole_episodes(games, per_game)
     if expert_starts:
@@ -315,5 +327,6 @@ def collect_rollouts(
         temperature=branch_temperature,
         seed=seed,
         monitor=monitor,
+        placer=placer,
     )
     return episodes + go(more, total=len(more), monitor=PartMonitor("branch", monitor))

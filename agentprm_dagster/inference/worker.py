@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 
 from agentprm_dagster.config import Rollouts
 from agentprm_dagster.core.dialogue import Format
+from agentprm_dagster.core.placement import Placer, SpreadPlacer, disagreement, uncertainty
 from agentprm_dagster.core.rollout import Agent, collect_rollouts
 from agentprm_dagster.core.stage import Monitor
 from agentprm_dagster.core.tables import iter_episodes, write_episodes
@@ -50,6 +51,8 @@ class Player:
     """Weight of the policy's log-probability beside what the judge says."""
     shown: Path | None = None
     """Tables of demonstrations, at whose states `how.expert_starts` of the episodes begin."""
+    placed_by: Path | None = None
+    """The PRM that says where branches are worth while; None: what the policy answers says it."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,27 @@ def play_shard(
         keep_candidates=player.dialogue == "restated",
         expert_starts=how.expert_starts,
         shown=_won_by_game(player.shown) if player.shown else {},
+        placer=_placer(player, agent.usage),
+    )
+
+
+def _placer(player: Player, usage: Usage) -> Placer | None:
+    """What places branches, None where they are uniform; what it reads goes to `usage`."""
+    how = player.how
+    if how.branch_placement == "uniform":
+        return None
+    if how.branch_placement == "spread" or player.placed_by is None:
+        return SpreadPlacer(how.branch_screening)
+    from agentprm_dagster.inference.value_placer import ValuePlacer  # loads torch
+
+    return ValuePlacer(
+        _judge(player.placed_by, is_policy=False),
+        _policy(player.policy)[1],
+        disagreement if how.branch_placement == "disagreement" else uncertainty,
+        screening=how.branch_screening,
+        dialogue=player.dialogue,
+        slots=how.slots,
+        usage=usage,
     )
 
 

@@ -1,4 +1,4 @@
-"""Experiments that extend `smoke`, end to end: InversePRM, a panel, and what need not be made twice."""
+"""Experiments that extend `smoke`, end to end: InversePRM, a panel, exploration, and what need not be made twice."""
 
 import json
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agentprm_dagster.core.tables import read_episodes
 from agentprm_dagster.provenance.lineage import lineage
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
@@ -24,6 +25,13 @@ evaluation: {best_of: [2, 3], ranked_by: [reward, log_ratio]}
 WATCHED = """
 extends: smoke
 improvement: {panel: {every: 1, games: 2, states: 4, committee: 2}}
+"""
+
+
+EXPLORING = """
+extends: smoke
+rollouts: {expert_starts: 0.5, branch_placement: disagreement}
+evaluation: {splits: [valid_seen]}
 """
 
 
@@ -45,6 +53,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "experiments/inverse.yaml").write_text(inverse, encoding="utf-8")
     (folder / "experiments/patient.yaml").write_text(PATIENT, encoding="utf-8")
     (folder / "experiments/watched.yaml").write_text(WATCHED, encoding="utf-8")
+    (folder / "experiments/exploring.yaml").write_text(EXPLORING, encoding="utf-8")
     run(folder, "run", "inverse")
     return folder
 
@@ -105,3 +114,22 @@ def test_improvement_is_watched_by_a_panel_with_a_committee(home: Path) -> None:
     committee = store.current("watched", "prm_committee", 1)
     assert sorted(path.name for path in committee.path.glob("member_*")) == ["member_0", "member_1"]
     assert {read.asset for read in improved.manifest.inputs} >= {"prm", "prm_committee", "mc_value_targets"}
+
+
+def test_exploration_begins_at_the_experts_states_and_branches_where_the_last_prm_says(home: Path) -> None:
+    run(home, "run", "exploring")
+    store = ArtifactStore(home / "home/artifacts")
+    first, second = (store.current("exploring", "rollouts", i) for i in (1, 2))
+    assert "previous_prm" not in {read.role for read in first.manifest.inputs}, "there is none yet"
+    before = store.head("exploring", "prm", 1).digest
+    assert ("previous_prm", before) in {(read.role, read.digest) for read in second.manifest.inputs}
+    expert = {each.game: each for each in read_episodes(store.current("exploring", "demonstrations", 0).path)}
+    for made in (first, second):
+        played = read_episodes(made.path)
+        resets = [episode for episode in played if episode.start and not episode.parent]
+        assert len(resets) == made.manifest.metrics["resets"] == 24, "half of four episodes of twelve games"
+        assert all(each.turns[: each.start] == expert[each.game].turns[: each.start] for each in resets)
+        assert any(episode.parent for episode in played)
+        assert 0 < made.manifest.metrics["expert_states_seen"] <= 1
+        assert "](coverage.png)" in (made.path / "page.md").read_text(encoding="utf-8")
+    assert verify(store).sound
