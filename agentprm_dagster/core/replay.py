@@ -1,6 +1,6 @@
 """An episode played again on the engine, once, so that any state along it can be opened."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from agentprm_dagster.core.types import Observation, Playable, SnapshotEnvironment, Turn
 
@@ -18,10 +18,10 @@ class Replay:
         """
         self.game = game
         environment = game.environment()
-        self.first_observation = parent.first_observation if parent else environment.reset().text
-        self.snapshots = parent.snapshots[: shared + 1] if parent else [environment.snapshot()]
+        self.first_observation: str = parent.first_observation if parent else environment.reset().text
+        self.snapshots: list[object] = parent.snapshots[: shared + 1] if parent else [environment.snapshot()]
         """What returns to each state: that at i is the one before turn i."""
-        self.states = parent.states[: shared + 1] if parent else [environment.state()]
+        self.states: list[Hashable] = parent.states[: shared + 1] if parent else [environment.state()]
         """The states themselves (`SnapshotEnvironment.state`)."""
         environment.restore(self.snapshots[shared])
         for turn in turns[shared:]:
