@@ -7,7 +7,7 @@ and states are drawn with odds as their scores. Three scores, none of them above
     disagreement   standard deviation of Q(s, a) over the actions to be tried: the PRM says that it matters
     uncertainty    mean of Q(s, a) (1 - Q(s, a)) over them: the variance of an outcome that is won with chance Q
 
-As many branches are played whatever their placement.
+As many states are asked for whatever their placement; of uniform ones some have nothing to compare and give no branch.
 """
 
 from collections import Counter
