@@ -1,13 +1,19 @@
-"""Pictures of an experiment: success with 95% intervals over iterations, and over the N of Best-of-N."""
+"""Pictures of an experiment: success with 95% intervals over iterations, and over the N of Best-of-N; what was seen."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from agentprm_dagster.core.coverage import Coverage
 from agentprm_dagster.core.results import Row, in_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_POINTS = 200
+"""Points of a curve that has one for every decision."""
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
@@ -74,6 +80,20 @@ def _draw_level(axis: "Axes", row: Row) -> None:
     """A policy that no iteration made, with its interval."""
     axis.axhline(row["success_rate"], color="grey", linestyle="--", label=row["policy"])
     axis.axhspan(row["ci_low"], row["ci_high"], color="grey", alpha=0.15)
+
+
+def draw_coverage(coverage: Coverage, path: Path) -> None:
+    """Distinct states over decisions for every kind of episode (`core.coverage`); PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axis = figure.subplots()
+    for kind, seen in coverage.seen.items():
+        shown = np.unique(np.linspace(0, len(seen) - 1, _POINTS).astype(int))
+        axis.plot(shown + 1, seen[shown], label=kind)
+    axis.set(xlabel="decisions", ylabel="distinct states")
+    axis.legend(frameon=False)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
 def _draw_line(axis: "Axes", over: str, line: Sequence[Row], label: str) -> None:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.core.rollout import rollouts_report
+from agentprm_dagster.chart import draw_coverage
+from agentprm_dagster.core.coverage import PICTURE, coverage
+from agentprm_dagster.core.rollouts_report import rollouts_report
 from agentprm_dagster.core.stage import Monitor, StageReport
-from agentprm_dagster.core.tables import write_episodes
-from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
+from agentprm_dagster.core.tables import read_episodes, write_episodes
+from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import StagesResource
@@ -16,7 +18,7 @@ from agentprm_dagster.resources.stages import StagesResource
 @dg.asset(
     partitions_def=ITERATIONS,
     # pi_0 itself is not read here; naming it makes a run of the whole graph wait until it has been announced.
-    deps=["behaviour_policy", "initial_policy"],
+    deps=["behaviour_policy", "initial_policy", "demonstrations"],
     check_specs=gates("rollouts", "parse_failures", "both_outcomes"),
     automation_condition=WHEN_READY,
     kinds={"episodes"},
@@ -24,18 +26,37 @@ from agentprm_dagster.resources.stages import StagesResource
 def rollouts(
     context: dg.AssetExecutionContext, stages: StagesResource, inference: InferenceResource
 ) -> dg.MaterializeResult:
-    """Episodes of the behaviour policy on training games: whole ones, and branches from states along them."""
+    """Episodes of the behaviour policy on training games: whole ones, and branches from states along them.
+
+    Part of them may begin where an expert has been (`rollouts.expert_starts`), and branches may be placed by the last
+    iteration's reward model (`rollouts.branch_placement`).
+    """
     stage = stages.stage(context)
     settings, limits = stage.experiment.rollouts, stage.experiment.gates
-    policy = stage.behaviour_policy()
+    policy, shown = stage.behaviour_policy(), stage.read("demonstrations", 0)
+    by_value = settings.branch_placement in ("disagreement", "uncertainty") and stage.iteration > FIRST
+    reward = stage.experiment.improvement.reward
+    last_prm = stage.read(reward, stage.iteration - 1, role=f"previous_{reward}") if by_value else None
     games = stage.games.explored(stage.experiment, settings.games, stage.seed)
 
     def collect(out: Path, monitor: Monitor) -> StageReport:
-        played = inference.rollouts(policy.path, stage.experiment, games, seed=stage.seed, monitor=monitor)
+        played = inference.rollouts(
+            policy.path,
+            stage.experiment,
+            games,
+            shown=shown.path,
+            placed_by=last_prm.path if last_prm else None,
+            seed=stage.seed,
+            monitor=monitor,
+        )
         write_episodes(played.episodes, out)
+        expert = [episode for episode in read_episodes(shown.path) if episode.won]
+        seen = coverage(played.episodes, expert, {game.id: game for game in stage.games.play(games)})
+        draw_coverage(seen, out / PICTURE)
         return rollouts_report(
             played.episodes,
             played.usage,
+            coverage=seen,
             max_parse_failures=limits.max_parse_failures,
             min_wins=limits.min_wins,
             min_losses=limits.min_losses,

@@ -13,8 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agentprm_dagster.core.dialogue import conversation
 from agentprm_dagster.core.parsing import parse_answer
-from agentprm_dagster.core.rollout import Playable
-from agentprm_dagster.core.types import Episode, Turn
+from agentprm_dagster.core.types import Episode, Playable, Turn
 
 
 @dataclass(frozen=True)

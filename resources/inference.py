@@ -20,10 +20,20 @@ class InferenceResource(dg.ConfigurableResource):
     """Processes that play at the same time; 0: one a core for the embedded model, else one."""
 
     def rollouts(
-        self, checkpoint: Path, experiment: Experiment, games: Sequence[GameRef], *, seed: int, monitor: Monitor
+        self,
+        checkpoint: Path,
+        experiment: Experiment,
+        games: Sequence[GameRef],
+        *,
+        shown: Path,
+        placed_by: Path | None,
+        seed: int,
+        monitor: Monitor,
     ) -> Played:
-        """Everything that one iteration rolls out."""
-        player = Player(checkpoint, experiment.dialogue.format, experiment.rollouts)
+        """Everything that one iteration rolls out; `shown` are the tables of demonstrations, `placed_by` is a PRM."""
+        how = experiment.rollouts
+        at = shown if how.expert_starts else None
+        player = Player(checkpoint, experiment.dialogue.format, how, shown=at, placed_by=placed_by)
         (played,) = self.play(experiment, [Task("", player, tuple(games), seed)], monitor)
         return played
 

@@ -114,3 +114,14 @@ def test_only_a_model_from_scratch_is_pretrained(tmp_path: Path) -> None:
 def test_as_many_answers_are_drawn_as_actions_are_wanted(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match="branch_draws 2 is less than branch_actions 3"):
         read(tmp_path, "rollouts: {branch_draws: 2, branch_actions: 3}")
+
+
+def test_exploration_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match=r"with games\.demonstrated below 1 rollouts play other games"):
+        read(tmp_path, "rollouts: {expert_starts: 0.5}\ngames: {demonstrated: 0.5}")
+    for relative in ("prm: {loss: relative}", "improvement: {reward: inverse_prm}"):
+        with pytest.raises(ExperimentError, match="uncertainty needs values that are chances of success"):
+            read(tmp_path, "rollouts: {branch_placement: uncertainty}\n" + relative)
+        assert read(tmp_path, "rollouts: {branch_placement: disagreement}\n" + relative)
+    with pytest.raises(ExperimentError, match=r"trainer: trl needs .*steered: 0"):
+        read(tmp_path, "improvement: {trainer: trl, steered: 0.5}")

@@ -72,11 +72,20 @@ class Rollouts(Section):
     games: Positive | None = 300
     """Training games drawn for this iteration; null takes all."""
     per_game: Positive = 2
-    """Whole episodes from the start of each game."""
+    """Whole episodes of each game."""
+    expert_starts: Probability = 0.0
+    """Share of the whole episodes that begin at a state along a won demonstration of their game, any turn of it (the
+    paper's Reset-50-50, section 4); where a game has none they begin at its start, as all do with 0."""
     temperature: Temperature = 1.0
     max_steps: Positive = 30
     branch_states: NotNegative = 2
-    """States drawn along each whole episode; from each, other actions are tried."""
+    """States drawn along each whole episode, on average; from each, other actions are tried."""
+    branch_placement: Literal["uniform", "spread", "disagreement", "uncertainty"] = "uniform"
+    """Where they are (`core.placement`): drawn uniformly, or rather where the policy's answers spread, where the last
+    iteration's reward model tells the actions apart, or where it holds their outcome for uncertain. The last two take
+    `spread` in iteration 1, which has no reward model yet."""
+    branch_screening: Positive = 3
+    """States looked at for each that is branched from, where placement is not uniform."""
     branch_actions: NotNegative = 3
     """Different sampled actions tried from such a state (k); 0 is the paper's way: whole episodes only."""
     branch_continuations: Positive = 1

@@ -90,6 +90,25 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
+    def explored_games_are_demonstrated(self) -> Self:
+        if self.rollouts.expert_starts and self.games.demonstrated < 1:
+            raise ValueError(
+                "rollouts.expert_starts begins where an expert was in the same game; with games.demonstrated below 1 "
+                "rollouts play other games than were demonstrated: set it to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def uncertainty_is_told(self) -> Self:
+        absolute = self.improvement.reward == "prm" and self.prm.loss == "absolute"
+        if self.rollouts.branch_placement == "uncertainty" and not absolute:
+            raise ValueError(
+                "rollouts.branch_placement: uncertainty needs values that are chances of success: improvement.reward: "
+                "prm, prm.loss: absolute; disagreement needs their order alone"
+            )
+        return self
+
+    @model_validator(mode="after")
     def panel_can_measure(self) -> Self:
         panel = self.improvement.panel
         of_returns = self.improvement.reward == "prm" and self.prm.loss == "absolute" and not self.targets.shaped

@@ -140,6 +140,9 @@ class Improvement(Section):
     rank_by: Literal["answer", "reply"] = "answer"
     """Candidates are ranked by Q(s, a), or by what the PRM says behind the environment's reply to each, played from a
     snapshot of the state: beyond the paper, and only where the environment has snapshots."""
+    steered: Probability = 0.0
+    """Chance of a state that its answers are drawn under a second prompt, which names a receptacle to look at first
+    (steered exploration, section 4 of the paper; there 0.5); all else reads the nominal prompt."""
     temperature: Temperature = 1.0
     max_new_tokens: Positive = 16
     beta: PositiveFloat = 1.0
@@ -159,7 +162,8 @@ class Improvement(Section):
 
     @model_validator(mode="after")
     def trl_can(self) -> Self:
-        only = {"candidates": 2, "rank_by": "answer", "labels": "hard", "min_gap": 0, "kl_weight": 0, "sft_weight": 0}
+        none = dict.fromkeys(("min_gap", "kl_weight", "sft_weight", "steered"), 0)
+        only = {"candidates": 2, "rank_by": "answer", "labels": "hard", **none}
         if self.trainer == "trl" and (other := [name for name, value in only.items() if getattr(self, name) != value]):
             needed = ", ".join(f"{name}: {only[name]}" for name in other)
             raise ValueError(f"TRL's OnlineDPOTrainer knows nothing else: trainer: trl needs {needed}")

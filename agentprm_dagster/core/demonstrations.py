@@ -12,10 +12,9 @@ from typing import Protocol, TypeVar
 
 from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.reasons import explain
-from agentprm_dagster.core.rollout import Playable
 from agentprm_dagster.core.slips import draw_slips
 from agentprm_dagster.core.stage import Gate, Monitor, StageReport
-from agentprm_dagster.core.types import Episode, Observation, Turn
+from agentprm_dagster.core.types import Episode, Observation, Playable, Turn
 
 
 class ExpertGaveUp(RuntimeError):

@@ -4,34 +4,26 @@ Stage 1 of the paper's Algorithm 1 rolls out the policy several times on each ta
 twice, so their targets tell states apart and hardly actions. A branch goes back to a state of an episode, tries
 several different actions there and plays each to the end: those targets tell actions apart (beyond the paper, which
 could not return to a state).
+
+A policy seldom gets to where an expert goes. Part of the whole episodes may therefore begin at states along an expert's
+(the paper's Reset-50-50, section 4); the turns on the way there are the expert's and are not the episode's own.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 
 from agentprm_dagster.core.parsing import parse_answer
-from agentprm_dagster.core.stage import Gate, Monitor, PartMonitor, StageReport
-from agentprm_dagster.core.types import Episode, Observation, SnapshotEnvironment, TaskType, Turn
+from agentprm_dagster.core.placement import Placer, place
+from agentprm_dagster.core.replay import Replay
+from agentprm_dagster.core.stage import Monitor, PartMonitor
+from agentprm_dagster.core.types import Episode, Observation, Playable, SnapshotEnvironment, Turn
 from agentprm_dagster.core.usage import Usage
-
-
-class Playable(Protocol):
-    """A game that can be opened for play."""
-
-    @property
-    def id(self) -> str:
-        """The game's id."""
-
-    @property
-    def task_type(self) -> TaskType:
-        """What kind of task it sets."""
-
-    def environment(self) -> SnapshotEnvironment:
-        """A fresh environment; the game's file is read once and shared."""
 
 
 class Agent(Protocol):
@@ -61,10 +53,12 @@ class Start:
     episode_id: str
     game: Playable
     turns: tuple[Turn, ...] = ()
-    """Turns inherited from the parent."""
+    """Turns inherited from that episode."""
     response: str | None = None
     """An answer that is given first, whatever the agent would say."""
     parent: str | None = None
+    replay: Replay | None = field(default=None, compare=False)
+    """An episode that begins with these turns, where it was played again already."""
 
 
 @dataclass(slots=True)
@@ -100,8 +94,8 @@ class _Play:
         return self.observation.done or len(self.turns) >= max_steps or self._stuck(patience)
 
     def _stuck(self, patience: int | None) -> bool:
-        if patience is None or len(self.turns) < patience:
-            return False
+        if patience is None or len(self.turns) < max(patience, len(self.start.turns) + 1):
+            return False  # What an expert repeats on the way to where an episode begins does not end it.
         last = self.turns[-1]
         same = [turn for turn in self.turns if (turn.action, turn.observation) == (last.action, last.observation)]
         return len(same) >= patience
@@ -120,18 +114,10 @@ class _Play:
 
 
 def _open(start: Start, *, keep_candidates: bool = False) -> _Play:
-    """Brings a fresh environment to the start's state by replaying its turns."""
-    environment = start.game.environment()
-    observation = environment.reset()
-    first = observation.text
-    for turn in start.turns:
-        observation = environment.step(turn.action)
-        if observation.text != turn.observation:
-            raise RuntimeError(
-                f"game {start.game.id} does not replay: after {turn.action!r} expected {turn.observation!r}, got "
-                f"{observation.text!r}; the game file or the engine has changed since the episode was recorded"
-            )
-    play = _Play(start, environment, first, observation, list(start.turns), keep_candidates)
+    """Brings a fresh environment to the start's state."""
+    replay = start.replay or Replay(start.game, start.turns)
+    environment, observation = replay.open(len(start.turns))
+    play = _Play(start, environment, replay.first_observation, observation, list(start.turns), keep_candidates)
     if start.response is not None:
         play.answer(start.response)
     return play
@@ -203,6 +189,30 @@ def whole_episodes(games: Sequence[Playable], per_game: int) -> list[Start]:
     return [Start(f"{game.id}#{k}", game) for game in games for k in range(per_game)]
 
 
+def from_expert_states(
+    starts: Sequence[Start], shown: Mapping[str, Sequence[Episode]], *, share: float, max_steps: int, seed: int
+) -> list[Start]:
+    """The same starts, a share of them moved to a state along an expert's episode of their game: any of it, any turn.
+
+    `shown` are the expert's episodes by game. A start stays where it is if its game was not shown. No episode is moved
+    to its game's start, nor to where `max_steps`, counted from there, are over.
+    """
+    rng = random.Random(f"{seed} expert starts")
+    there = {game: [each for each in them if min(len(each.turns), max_steps) > 1] for game, them in shown.items()}
+    replays: dict[str, Replay] = {}
+    moved = list(starts)
+    for i in sorted(rng.sample(range(len(starts)), round(share * len(starts)))):
+        start = starts[i]
+        if not (experts := there.get(start.game.id)):
+            continue
+        expert = rng.choice(experts)
+        turn = rng.randrange(1, min(len(expert.turns), max_steps))
+        if expert.episode_id not in replays:
+            replays[expert.episode_id] = Replay(start.game, expert.turns)
+        moved[i] = replace(start, turns=expert.turns[:turn], replay=replays[expert.episode_id])
+    return moved
+
+
 def branches(
     agent: Agent,
     episodes: Sequence[Episode],
@@ -215,42 +225,54 @@ def branches(
     temperature: float,
     seed: int,
     monitor: Monitor,
+    placer: Placer | None = None,
 ) -> list[Start]:
-    """From `states` states along each episode, up to `actions` different sampled actions, each `continuations` times.
+    """From `states` own states of each episode, up to `actions` different sampled actions, each `continuations` times.
 
     The agent draws `draws` answers, of which the first different ones that can be parsed are tried. A state where they
-    all agree gives no branch: there is nothing to compare.
+    all agree gives no branch: there is nothing to compare. States are drawn uniformly along each episode, or by a
+    `placer` among several times as many of all episodes.
     """
     rng = np.random.default_rng(seed)
     by_id = {game.id: game for game in games}
-    points = [(episode, int(turn)) for episode in episodes for turn in _states(episode, states, rng)]
-    starts: list[Start] = []
+    looked_at = states * (placer.screening if placer else 1)
+    points = [(episode, turn) for episode in episodes for turn in _states(episode, looked_at, rng)]
+    replays = {episode.episode_id: Replay(by_id[episode.game], episode.turns) for episode in episodes}
+    tried: list[list[str]] = []
+    scores: list[float] = []
     for first in range(0, len(points), agent.slots):
         group = points[first : first + agent.slots]
         for slot, (episode, turn) in enumerate(group):
-            opened = _open(Start(episode.episode_id, by_id[episode.game], episode.turns[:turn]))
-            agent.begin(slot, opened.first_observation, opened.turns, opened.observation)
-        for (episode, turn), answers in zip(group, agent.propose(range(len(group)), draws, temperature), strict=True):
-            tried = _different_actions(answers, actions)
-            starts += [
-                Start(
-                    f"{episode.episode_id}/t{turn:02d}a{a}m{m}",
-                    by_id[episode.game],
-                    episode.turns[:turn],
-                    answer,
-                    episode.episode_id,
-                )
-                for a, answer in enumerate(tried)
-                for m in range(continuations)
-                if len(tried) > 1
-            ]
-        monitor.progress(min(first + agent.slots, len(points)), len(points), "branch states")
-    return starts
+            replay = replays[episode.episode_id]
+            _, observation = replay.open(turn)
+            for reader in (agent, placer) if placer else (agent,):
+                reader.begin(slot, replay.first_observation, episode.turns[:turn], observation)
+        answers = agent.propose(range(len(group)), draws, temperature)
+        tried += [_different_actions(each, actions) for each in answers]
+        if placer:
+            scores += placer.scores(answers, tried[first:])
+        monitor.progress(len(tried), len(points), "branch states")
+    chosen = place(scores, states * len(episodes), rng) if placer else range(len(points))
+    return [
+        Start(
+            f"{episode.episode_id}/t{turn:02d}a{a}m{m}",
+            by_id[episode.game],
+            episode.turns[:turn],
+            answer,
+            episode.episode_id,
+            replays[episode.episode_id],
+        )
+        for i in chosen
+        for episode, turn in points[i : i + 1]
+        for a, answer in enumerate(tried[i])
+        for m in range(continuations)
+        if len(tried[i]) > 1
+    ]
 
 
 def _states(episode: Episode, count: int, rng: np.random.Generator) -> list[int]:
-    turns = len(episode.turns)
-    return sorted(rng.choice(turns, size=min(count, turns), replace=False).tolist())
+    own = len(episode.own_turns)
+    return sorted(episode.start + turn for turn in rng.choice(own, size=min(count, own), replace=False).tolist())
 
 
 def _different_actions(answers: Sequence[str], count: int) -> list[str]:
@@ -278,9 +300,18 @@ def collect_rollouts(
     monitor: Monitor,
     patience: int | None = None,
     keep_candidates: bool = False,
+    expert_starts: float = 0.0,
+    shown: Mapping[str, Sequence[Episode]] = MappingProxyType({}),
+    placer: Placer | None = None,
 ) -> list[Episode]:
-    """Whole episodes of every game, then branches from states along them (`branch_actions` 0: the paper's way)."""
+    """Whole episodes of every game, then branches from states along them (`branch_actions` 0: the paper's way).
+
+    A share `expert_starts` of the whole episodes begins at states along an expert's, `shown` by game; a `placer` says
+    where it is worth while to branch.
+    """
     starts = whole_episodes(games, per_game)
+    if expert_starts:
+        starts = from_expert_states(starts, shown, share=expert_starts, max_steps=max_steps, seed=seed)
     go = partial(play, agent, max_steps=max_steps, patience=patience, keep_candidates=keep_candidates)
     episodes = go(starts, total=len(starts), monitor=monitor)
     if not (branch_states and branch_actions):
@@ -296,55 +327,6 @@ def collect_rollouts(
         temperature=branch_temperature,
         seed=seed,
         monitor=monitor,
+        placer=placer,
     )
     return episodes + go(more, total=len(more), monitor=PartMonitor("branch", monitor))
-
-
-def rollouts_report(
-    episodes: Sequence[Episode], usage: Usage, *, max_parse_failures: float, min_wins: int, min_losses: int
-) -> StageReport:
-    """Counts of everything that was played; gates on parse failures and on both outcomes being there."""
-    whole = [episode for episode in episodes if episode.parent is None]
-    turns = [turn for episode in episodes for turn in episode.own_turns]
-    wins = sum(episode.won for episode in episodes)
-    losses = len(episodes) - wins
-    unparsed = sum(not turn.parsed for turn in turns) / len(turns)
-    inadmissible = sum(not turn.admissible for turn in turns) / len(turns)
-    metrics = {
-        "episodes": len(episodes),
-        "whole_episodes": len(whole),
-        "branches": len(episodes) - len(whole),
-        "decisions": len(turns),
-        "success_rate": sum(episode.won for episode in whole) / len(whole),
-        "mean_actions": sum(len(episode.turns) for episode in whole) / len(whole),
-        "parse_failures": unparsed,
-        "inadmissible_actions": inadmissible,
-    }
-    gates = (
-        Gate(
-            "parse_failures",
-            unparsed <= max_parse_failures,
-            f"{unparsed:.1%} of {len(turns)} answers were not in the agreed form; at most {max_parse_failures:.1%} "
-            "may be: train the policy longer or lower the temperature",
-            unparsed,
-        ),
-        Gate(
-            "both_outcomes",
-            wins >= min_wins and losses >= min_losses,
-            f"{wins} episodes won and {losses} lost; a PRM needs at least {min_wins} and {min_losses} to tell good "
-            "from bad: play more games, or change how hard they are",
-            min(wins, losses),
-        ),
-    )
-    # The page is part of the artifact, which is the same from the same seed: times are not.
-    return StageReport({**metrics, **usage.metrics()}, gates, _preview(episodes, metrics))
-
-
-def _preview(episodes: Sequence[Episode], metrics: dict[str, float]) -> str:
-    rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
-    sample = episodes[0]
-    lines = "\n".join(f"{turn.response}\n> {turn.observation}\n" for turn in sample.turns)
-    return (
-        f"| | |\n|---|---|\n{rows}\n\n**{sample.episode_id}** ({'won' if sample.won else 'lost'})\n\n"
-        f"```\n{sample.first_observation}\n\n{lines}```\n"
-    )

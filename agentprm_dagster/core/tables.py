@@ -1,4 +1,4 @@
-"""Episodes as two parquet tables: one row an episode, one row a turn that the episode took itself."""
+"""Episodes as two parquet tables: one row an episode, one row a turn that no parent in the table has taken already."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
@@ -45,12 +45,12 @@ class TableError(ValueError):
 
 
 def write_episodes(episodes: Iterable[Episode], folder: Path) -> None:
-    """Writes both tables; inherited turns are the parent's and are not written again."""
+    """Writes both tables; turns inherited from a parent are its and are not written again."""
     with pq.ParquetWriter(folder / EPISODES, _HEADS) as heads, pq.ParquetWriter(folder / TURNS, _TURNS) as turns:
         left = iter(episodes)
         while some := list(islice(left, _EPISODES_TOGETHER)):
             heads.write_table(_table(_HEADS, map(_head, some)))
-            turns.write_table(_table(_TURNS, (row for episode in some for row in _own_turns(episode))))
+            turns.write_table(_table(_TURNS, (row for episode in some for row in _new_turns(episode))))
 
 
 def _head(episode: Episode) -> tuple[object, ...]:
@@ -58,9 +58,10 @@ def _head(episode: Episode) -> tuple[object, ...]:
     return *(getattr(episode, name) for name in own), len(episode.turns)
 
 
-def _own_turns(episode: Episode) -> Iterator[tuple[object, ...]]:
+def _new_turns(episode: Episode) -> Iterator[tuple[object, ...]]:
     _, _, *said = _TURNS.names
-    for i, turn in enumerate(episode.own_turns, episode.start):
+    known = episode.start if episode.parent else 0
+    for i, turn in enumerate(episode.turns[known:], known):
         yield episode.episode_id, i, *(getattr(turn, name) for name in said)
 
 

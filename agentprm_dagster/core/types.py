@@ -4,6 +4,7 @@ The setting is the paper's turn-level decision process (section 2.1): a state is
 far, an action is one whole answer (REASON and ACTION), and the outcome reward arrives at the end.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
@@ -46,13 +47,31 @@ class Environment(Protocol):
 
 
 class SnapshotEnvironment(Environment, Protocol):
-    """An environment that can return to any state it has been in."""
+    """An environment that can return to any state that it, or another of the same game, has been in."""
 
     def snapshot(self) -> object:
         """The present state, immutable and cheap."""
 
     def restore(self, snapshot: object) -> Observation:
         """Returns to a state; answers what was last observed there."""
+
+    def state(self) -> Hashable:
+        """All that decides how the game can go on; equal states play on alike, whatever was said last."""
+
+
+class Playable(Protocol):
+    """A game that can be opened for play."""
+
+    @property
+    def id(self) -> str:
+        """The game's id."""
+
+    @property
+    def task_type(self) -> TaskType:
+        """What kind of task it sets."""
+
+    def environment(self) -> SnapshotEnvironment:
+        """A fresh environment; the game's file is read once and shared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +106,12 @@ class Episode:
     first_observation: str
     """The room and the task, as the game shows them first."""
     turns: tuple[Turn, ...]
-    """All decisions from the game's start, those inherited from `parent` included."""
+    """All decisions from the game's start, inherited ones included."""
     won: bool
     start: int = 0
-    """How many leading turns are inherited from `parent`."""
+    """How many leading turns are inherited: `parent`'s or, where there is none, an expert's."""
     parent: str | None = None
-    """The episode this one continues."""
+    """The episode of the same rollout set that this one branches off."""
 
     @property
     def own_turns(self) -> tuple[Turn, ...]:

@@ -15,9 +15,8 @@ from dataclasses import replace
 
 from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.reasons import Progress, explain, notice
-from agentprm_dagster.core.rollout import Playable
 from agentprm_dagster.core.tasks import MARK, parse_task
-from agentprm_dagster.core.types import Episode, Observation, Turn
+from agentprm_dagster.core.types import Episode, Observation, Playable, Turn
 
 _ENTITY = re.compile(r"\b[a-z]+ \d+\b")
 _TAKEN = 0.7

@@ -77,6 +77,10 @@ class Household:
         self._state, self._observation = snapshot
         return self._observation
 
+    def state(self) -> State:
+        """Where everything is and what has been done to it."""
+        return self._state
+
     def facts(self) -> list[Fact]:
         """What is true now of the things that commands change, sorted; "not_inreceptacle" where a take has parted
         a thing from a receptacle. These are all the facts that alfworld's handcoded expert looks at."""

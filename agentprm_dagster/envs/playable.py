@@ -10,7 +10,7 @@ from agentprm_dagster.envs.household import Household
 
 
 class PlayableGame:
-    """One game on the fast engine (`core.rollout.Playable`, `core.demonstrations.Demonstrable`)."""
+    """One game on the fast engine (`core.types.Playable`, `core.demonstrations.Demonstrable`)."""
 
     def __init__(self, ref: GameRef) -> None:
         self.ref = ref

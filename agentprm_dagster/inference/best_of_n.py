@@ -79,10 +79,7 @@ class Judge(ABC):
         """The answer of each slot that ranks first, which becomes part of its conversation; of equals the first."""
         behind = read_pending(self.cache, self.conversations, slots)
         rows = torch.tensor(slots)
-        lanes = [[torch.tensor([*ids, end]) for ids in answers] for answers in sampled.tokens]
-        counts = torch.tensor([[len(ids) for ids in answers] for answers in lanes])
-        tokens = pad_sequence([ids for answers in lanes for ids in answers], batch_first=True)
-        tokens = tokens.view(*counts.shape, -1)
+        tokens, counts = _padded([[[*ids, end] for ids in answers] for answers in sampled.tokens])
         said = self.scores(behind, self._read(rows, tokens), tokens, counts, sampled)
         choice = (said + self.prior * sampled.log_probabilities).argmax(-1)
         width, row = tokens.shape[-1], torch.arange(len(rows))
@@ -127,6 +124,15 @@ class PrmJudge(Judge):
         self, behind: torch.Tensor, hidden: torch.Tensor, tokens: torch.Tensor, counts: torch.Tensor, sampled: Sampled
     ) -> torch.Tensor:
         """Q (B, n), read at the end tokens: logits."""
+        return self._at_ends(hidden, counts)
+
+    def logits(self, slots: Sequence[int], answers: Sequence[Sequence[Sequence[int]]]) -> torch.Tensor:
+        """Q (B, n) of n answers in each slot, token ids with the end token; none becomes part of its conversation."""
+        read_pending(self.cache, self.conversations, slots)
+        tokens, counts = _padded(answers)
+        return self._at_ends(self._read(torch.tensor(slots), tokens), counts)
+
+    def _at_ends(self, hidden: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         b, n = counts.shape
         last = hidden[torch.arange(b)[:, None], torch.arange(n), counts - 1]
         return self.head(last).squeeze(-1).float().cpu()
@@ -149,3 +155,10 @@ class LogRatioJudge(Judge):
         said = counts - (~torch.tensor(sampled.finished)).long()
         counted = torch.arange(tokens.shape[-1]) < said[..., None]
         return sampled.log_probabilities - (log_p.cpu() * counted).sum(-1)
+
+
+def _padded(answers: Sequence[Sequence[Sequence[int]]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids [B][n] as (B, n, T), padded to the longest, and how many count of each (B, n)."""
+    counts = torch.tensor([[len(ids) for ids in each] for each in answers])
+    tokens = pad_sequence([torch.tensor(ids) for each in answers for ids in each], batch_first=True)
+    return tokens.view(*counts.shape, -1), counts

@@ -8,6 +8,7 @@ output as JSON lines. It ends when its standard input closes: no orphan survives
 import json
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,10 +21,11 @@ from pydantic import TypeAdapter
 
 from agentprm_dagster.config import Rollouts
 from agentprm_dagster.core.dialogue import Format
-from agentprm_dagster.core.rollout import Agent, Playable, collect_rollouts
+from agentprm_dagster.core.placement import Placer, SpreadPlacer, disagreement, uncertainty
+from agentprm_dagster.core.rollout import Agent, collect_rollouts
 from agentprm_dagster.core.stage import Monitor
-from agentprm_dagster.core.tables import write_episodes
-from agentprm_dagster.core.types import Episode
+from agentprm_dagster.core.tables import iter_episodes, write_episodes
+from agentprm_dagster.core.types import Episode, Playable
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.envs.games import GameRef
 from agentprm_dagster.envs.playable import PlayableGame
@@ -47,6 +49,10 @@ class Player:
     best_of: int = 1
     prior: float = 0.0
     """Weight of the policy's log-probability beside what the judge says."""
+    shown: Path | None = None
+    """Tables of demonstrations, at whose states `how.expert_starts` of the episodes begin."""
+    placed_by: Path | None = None
+    """The PRM that says where branches are worth while; None: what the policy answers says it."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,40 @@ def play_shard(
         monitor=monitor,
         patience=how.patience,
         keep_candidates=player.dialogue == "restated",
+        expert_starts=how.expert_starts,
+        shown=_won_by_game(player.shown) if player.shown else {},
+        placer=_placer(player, agent.usage),
     )
+
+
+def _placer(player: Player, usage: Usage) -> Placer | None:
+    """What places branches, None where they are uniform; what it reads goes to `usage`."""
+    how = player.how
+    if how.branch_placement == "uniform":
+        return None
+    if how.branch_placement == "spread" or player.placed_by is None:
+        return SpreadPlacer(how.branch_screening)
+    from agentprm_dagster.inference.value_placer import ValuePlacer  # loads torch
+
+    return ValuePlacer(
+        _judge(player.placed_by, is_policy=False),
+        _policy(player.policy)[1],
+        disagreement if how.branch_placement == "disagreement" else uncertainty,
+        screening=how.branch_screening,
+        dialogue=player.dialogue,
+        slots=how.slots,
+        usage=usage,
+    )
+
+
+@lru_cache(maxsize=1)
+def _won_by_game(folder: Path) -> dict[str, list[Episode]]:
+    """The won episodes of a folder's tables."""
+    games: dict[str, list[Episode]] = defaultdict(list)
+    for episode in iter_episodes(folder):
+        if episode.won:
+            games[episode.game].append(episode)
+    return games
 
 
 def ready(player: Player, seed: int) -> Agent:

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agentprm_dagster.core.parsing import parse_answer
-from agentprm_dagster.core.rollout import Playable
-from agentprm_dagster.core.types import Observation, SnapshotEnvironment
+from agentprm_dagster.core.types import Observation, Playable, SnapshotEnvironment
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.candidates import Candidate, Trunk
 

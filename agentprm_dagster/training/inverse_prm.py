@@ -125,13 +125,13 @@ def train_inverse_prm(
 def next_answers(
     policy: Path, chat: Chat, episodes: Sequence[Episode], experiment: Experiment, *, seed: int, monitor: Monitor
 ) -> list[NextAnswers]:
-    """For every episode: what the policy answers in the state before each turn but the first."""
+    """For every episode: what the policy answers in the state before each of its own turns but the first."""
     n, rollouts = experiment.inverse_prm.draws, experiment.rollouts
     trunks = [
         (i, trunk)
         for i, episode in enumerate(episodes)
-        if len(episode.turns) > 1
-        for trunk in trunks_of(chat, episode, range(1, len(episode.turns)), experiment.dialogue.format)
+        if len(episode.own_turns) > 1
+        for trunk in trunks_of(chat, episode, range(episode.start + 1, len(episode.turns)), experiment.dialogue.format)
     ]
     trunks.sort(key=lambda numbered: len(numbered[1].ids))
     model = checkpoints.load_policy(policy)
@@ -165,7 +165,7 @@ def transitions(
     A demonstrator's mistakes (`core.slips`) are what it recovers from and not what it does: they are no transitions.
     """
     last = len(episode.turns) - 1
-    own = [t for t, turn in enumerate(episode.turns) if turn.admissible or not expert]
+    own = [t for t, turn in enumerate(episode.own_turns, episode.start) if turn.admissible or not expert]
     if dialogue == "restated":
         return [_restated(chat, episode, t, after.get(t + 1, ()), expert=expert) for t in own]
     encoded = chat.episode(episode.first_observation, episode.turns)

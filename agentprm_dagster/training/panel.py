@@ -9,10 +9,10 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.overoptimization import Measurement, to_go_back_to, tripped
-from agentprm_dagster.core.rollout import Playable, play, whole_episodes
+from agentprm_dagster.core.rollout import play, whole_episodes
 from agentprm_dagster.core.stage import Monitor, SilentMonitor
 from agentprm_dagster.core.targets import mc_value_targets
-from agentprm_dagster.core.types import Episode
+from agentprm_dagster.core.types import Episode, Playable
 from agentprm_dagster.inference.policy import Policy
 from agentprm_dagster.training.candidates import CandidateSampler, CandidateTrees, Trunk
 from agentprm_dagster.training.dpo import kl_divergence

@@ -26,11 +26,11 @@ import torch
 from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from agentprm_dagster.config import Experiment, Improvement
+from agentprm_dagster.core.dialogue import Format
 from agentprm_dagster.core.improvement_report import COUNTS, improvement_report
 from agentprm_dagster.core.overoptimization import MEASUREMENTS, PICTURE, Watched, panel_metrics, panel_page
-from agentprm_dagster.core.rollout import Playable
 from agentprm_dagster.core.stage import Monitor, StageReport
-from agentprm_dagster.core.types import Episode
+from agentprm_dagster.core.types import Episode, Playable
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
@@ -42,6 +42,7 @@ from agentprm_dagster.training.judging import Judge
 from agentprm_dagster.training.optimizers import build_optimizer
 from agentprm_dagster.training.panel import Panel
 from agentprm_dagster.training.shards import Numbers, Shards, Work, shards_of
+from agentprm_dagster.training.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler
 from agentprm_dagster.training.threads import training_threads
 
 
@@ -81,7 +82,8 @@ def improve_policy(
             judge = Judge(critic.eval(), chat, consequences, centred=_says_no_more_than_order(experiment))
             if watched:
                 panel = _panel(model, reference, judge, watched, games, experiment, seed, monitor)
-            steps = policy_steps(model, reference, judge, chat, trunks, settings, seed=seed, monitor=monitor)
+            dialogue = experiment.dialogue.format
+            steps = policy_steps(model, reference, judge, chat, trunks, settings, dialogue, seed=seed, monitor=monitor)
             history = list(_until_stopped(steps, panel))
     kept = panel.settle() if panel else None
     checkpoints.save(model, tokenizer, out)
@@ -146,14 +148,14 @@ def _says_no_more_than_order(experiment: Experiment) -> bool:
 
 
 def contested_states(episodes: Sequence[Episode]) -> list[tuple[Episode, list[int]]]:
-    """Whole episodes with the turns that branches start at; with all their turns where nothing was branched."""
+    """Whole episodes with the turns that branches start at; with all their own turns where nothing was branched."""
     starts: dict[str, set[int]] = defaultdict(set)
     for episode in episodes:
         if episode.parent:
             starts[episode.parent].add(episode.start)
-    whole = [episode for episode in episodes if episode.parent is None and episode.turns]
+    whole = [episode for episode in episodes if episode.parent is None and episode.own_turns]
     if not starts:
-        return [(episode, list(range(len(episode.turns)))) for episode in whole]
+        return [(episode, list(range(episode.start, len(episode.turns)))) for episode in whole]
     return [(episode, sorted(starts[episode.episode_id])) for episode in whole if starts[episode.episode_id]]
 
 
@@ -164,6 +166,7 @@ def policy_steps(
     chat: Chat,
     trunks: Sequence[Trunk],
     settings: Improvement,
+    dialogue: Format = "append",
     *,
     seed: int,
     monitor: Monitor,
@@ -175,7 +178,7 @@ def policy_steps(
     schedule = get_cosine_schedule_with_warmup(optimizer, warmup, settings.steps)
     batches = _batches(trunks, settings, random.Random(seed))
     count, longest = shards_of(model), max(len(trunk.ids) for trunk in trunks)
-    arguments = (reference, judge, chat, settings, longest, seed)
+    arguments = (reference, judge, chat, settings, longest, seed, dialogue)
     planned = settings.steps * _rows(settings) * longest
     with Shards(model, improvement_work, *arguments, tokens=planned) as shards:
         for step in range(settings.steps):
@@ -201,25 +204,33 @@ def improvement_work(
     settings: Improvement,
     longest: int,
     seed: int,
+    dialogue: Format = "append",
 ) -> Work:
     """From trunks to the loss of the answers that the model, as it is then, gives in their states."""
+    steered = settings.steered > 0
     sampler = CandidateSampler(
         model,
         chat,
-        longest=longest,
-        rows=_rows(settings),
+        longest=longest + HYPOTHESIS_ROOM * steered,
+        rows=_rows(settings) * (1 + steered),
         states=settings.states_per_episode,
         n=settings.candidates,
         new=settings.max_new_tokens,
     )
     generator = torch.Generator().manual_seed(seed + shard)
+    steering = SteeredSampler(sampler, share=settings.steered, dialogue=dialogue, seed=seed + shard)
+
+    def draw(trunks: list[Trunk]) -> tuple[list[Candidate], list[Trunk]]:
+        if steered:
+            return steering.draw(trunks, temperature=settings.temperature, generator=generator)
+        return sampler.draw(trunks, temperature=settings.temperature, generator=generator), trunks
 
     def work(trunks: list[Trunk]) -> tuple[torch.Tensor | None, Numbers]:
-        candidates = sampler.draw(trunks, temperature=settings.temperature, generator=generator)
+        candidates, read = draw(trunks)
         trees = CandidateTrees(trunks, candidates)
         values = judge.values(trunks, candidates, trees)
         loss, numbers = improvement_loss(model, reference, trees, candidates, values, settings)
-        return loss, {**numbers, "tokens": float(_tokens_read(trunks, candidates, trees))}
+        return loss, {**numbers, "tokens": float(_tokens_read(read, candidates, trees))}
 
     return work
 

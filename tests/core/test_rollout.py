@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import scripted
+from agentprm_dagster.core.coverage import Coverage
 from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.parsing import parse_answer
 from agentprm_dagster.core.rollout import (
@@ -15,9 +18,9 @@ from agentprm_dagster.core.rollout import (
     branches,
     collect_rollouts,
     play,
-    rollouts_report,
     whole_episodes,
 )
+from agentprm_dagster.core.rollouts_report import rollouts_report
 from agentprm_dagster.core.stage import SilentMonitor
 from agentprm_dagster.core.types import Episode, Turn
 from agentprm_dagster.core.usage import Usage
@@ -31,6 +34,10 @@ MAX_STEPS = 20
 @pytest.fixture(scope="module")
 def knowing(household_games: list[PlayableGame]) -> Decide:
     return scripted.knowing(household_games)
+
+
+SEEN = Coverage({"whole": np.array([1, 2, 2])}, states=2, expert_states=8, expert_states_seen=2)
+report_on = partial(rollouts_report, coverage=SEEN)
 
 
 def run(
@@ -55,7 +62,7 @@ def test_nonsense_is_counted_and_changes_nothing(household_games: list[PlayableG
     episodes = run(Scripted(nonsense), whole_episodes(household_games, 1), max_steps=3)
     expected = Turn("", "", "Nothing happens.", "Let me think about it.", parsed=False, admissible=False)
     assert all(episode.turns == (expected,) * 3 and not episode.won for episode in episodes)
-    report = rollouts_report(episodes, Usage(), max_parse_failures=0.1, min_wins=1, min_losses=1)
+    report = report_on(episodes, Usage(), max_parse_failures=0.1, min_wins=1, min_losses=1)
     assert (report.metrics["parse_failures"], report.metrics["inadmissible_actions"]) == (1.0, 1.0)
     assert [gate.passed for gate in report.gates] == [False, False]
     assert "100.0% of 36 answers were not in the agreed form" in report.gates[0].message
@@ -256,19 +263,19 @@ def test_the_report_by_hand(household_games: list[PlayableGame], knowing: Decide
     won = run(Scripted(knowing), whole_episodes(household_games[:2], 1))
     lost = run(Scripted(nonsense), whole_episodes(household_games[2:3], 1))
     branch = replace(won[0], episode_id="b", parent=won[0].episode_id, start=1, won=False)
-    report = rollouts_report(
-        [*won, *lost, branch], Usage(90, 10, 0.5), max_parse_failures=0.9, min_wins=2, min_losses=2
-    )
+    report = report_on([*won, *lost, branch], Usage(90, 10, 0.5), max_parse_failures=0.9, min_wins=2, min_losses=2)
     turns = sum(len(episode.own_turns) for episode in [*won, *lost, branch])
     assert report.metrics == {
         "episodes": 4,
         "whole_episodes": 3,
+        "resets": 0,
         "branches": 1,
         "decisions": turns,
         "success_rate": pytest.approx(2 / 3),
         "mean_actions": pytest.approx(sum(len(episode.turns) for episode in [*won, *lost]) / 3),
         "parse_failures": pytest.approx(MAX_STEPS / turns),
         "inadmissible_actions": pytest.approx(MAX_STEPS / turns),
+        **SEEN.metrics(),
         "tokens": 100,
         "tokens_read": 90,
         "tokens_drawn": 10,

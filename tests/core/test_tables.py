@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentprm_dagster.core.tables import EPISODES, TURNS, TableError, read_episodes, write_episodes
 from agentprm_dagster.core.types import Episode, Turn
@@ -28,9 +31,10 @@ def episode(name: str, turns: str, *, won: bool = False) -> Episode:
 
 PARENT = episode("p", "abc")
 BRANCH = replace(episode("p/1", "abxy", won=True), start=2, parent="p")
+RESET = replace(episode("r", "abz"), start=2)
 TWIG = replace(episode("p/1/1", "abxz"), start=3, parent="p/1")
 EMPTY = episode("empty", "")
-EPISODES_OF_ALL_KINDS = [PARENT, EMPTY, BRANCH, TWIG]
+EPISODES_OF_ALL_KINDS = [PARENT, EMPTY, BRANCH, TWIG, RESET]
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
@@ -38,9 +42,26 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert read_episodes(tmp_path) == EPISODES_OF_ALL_KINDS
 
 
+@given(st.data())
+def test_whatever_continues_whatever(data: st.DataObject) -> None:
+    episodes: list[Episode] = []
+    for i in range(data.draw(st.integers(0, 6))):
+        parent = data.draw(st.sampled_from([None, *episodes]))
+        own = episode(str(i), data.draw(st.text("abc", max_size=4)), won=data.draw(st.booleans()))
+        if parent is None:
+            episodes.append(replace(own, start=data.draw(st.integers(0, len(own.turns)))))
+        else:
+            start = data.draw(st.integers(0, len(parent.turns)))
+            turns = parent.turns[:start] + own.turns
+            episodes.append(replace(own, turns=turns, start=start, parent=parent.episode_id))
+    with TemporaryDirectory() as folder:
+        write_episodes(episodes, Path(folder))
+        assert read_episodes(Path(folder)) == episodes
+
+
 def test_values_are_plain_python(tmp_path: Path) -> None:
     write_episodes(EPISODES_OF_ALL_KINDS, tmp_path)
-    parent, _, branch, _ = read_episodes(tmp_path)
+    parent, _, branch, *_ = read_episodes(tmp_path)
     assert (type(branch.won), type(branch.start), type(branch.parent), parent.parent) == (bool, int, str, None)
     assert type(parent.turns[0].parsed) is bool
 
@@ -64,8 +85,8 @@ def test_real_demonstrations(demonstrations: list[Episode], tmp_path: Path) -> N
 def test_inherited_turns_are_written_once(tmp_path: Path) -> None:
     write_episodes(EPISODES_OF_ALL_KINDS, tmp_path)
     turns = pd.read_parquet(tmp_path / TURNS)
-    assert turns["episode_id"].tolist() == ["p"] * 3 + ["p/1"] * 2 + ["p/1/1"]
-    assert turns["turn"].tolist() == [0, 1, 2, 2, 3, 3]
+    assert turns["episode_id"].tolist() == ["p"] * 3 + ["p/1"] * 2 + ["p/1/1"] + ["r"] * 3
+    assert turns["turn"].tolist() == [0, 1, 2, 2, 3, 3, 0, 1, 2], "what no parent in the table has is written"
 
 
 def test_the_same_episodes_give_the_same_bytes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Experiments that extend `smoke`, end to end: InversePRM, a panel, and what need not be made twice."""
+"""Experiments that extend `smoke`, end to end: InversePRM, a panel, exploration, and what need not be made twice."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from agentprm_dagster.core.tables import read_episodes
 from agentprm_dagster.provenance.lineage import lineage
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
@@ -34,6 +35,13 @@ improvement: {panel: {every: 1, games: 2, states: 4, committee: 2}}
 """
 
 
+EXPLORING = """
+extends: smoke
+rollouts: {expert_starts: 0.5, branch_placement: disagreement}
+evaluation: {splits: [valid_seen]}
+"""
+
+
 def run(home: Path, *arguments: str) -> str:
     folders = {"AGENTPRM_HOME": str(home / "home"), "AGENTPRM_EXPERIMENTS": str(home / "experiments")}
     environment = {**os.environ, **folders}
@@ -53,6 +61,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "experiments/patient.yaml").write_text(PATIENT, encoding="utf-8")
     (folder / "experiments/shaped.yaml").write_text(SHAPED, encoding="utf-8")
     (folder / "experiments/watched.yaml").write_text(WATCHED, encoding="utf-8")
+    (folder / "experiments/exploring.yaml").write_text(EXPLORING, encoding="utf-8")
     run(folder, "run", "inverse")
     return folder
 
@@ -125,3 +134,22 @@ def test_the_prm_learns_shaped_targets_where_they_are_wanted(home: Path) -> None
     assert targets["shaped"].between(0, 1).all()
     assert targets["advantage"].between(-1, 1).all()
     assert not (home / "home/artifacts/inverse/reference_value").exists()
+
+
+def test_exploration_begins_at_the_experts_states_and_branches_where_the_last_prm_says(home: Path) -> None:
+    run(home, "run", "exploring")
+    store = ArtifactStore(home / "home/artifacts")
+    first, second = (store.current("exploring", "rollouts", i) for i in (1, 2))
+    assert "previous_prm" not in {read.role for read in first.manifest.inputs}, "there is none yet"
+    before = store.head("exploring", "prm", 1).digest
+    assert ("previous_prm", before) in {(read.role, read.digest) for read in second.manifest.inputs}
+    expert = {each.game: each for each in read_episodes(store.current("exploring", "demonstrations", 0).path)}
+    for made in (first, second):
+        played = read_episodes(made.path)
+        resets = [episode for episode in played if episode.start and not episode.parent]
+        assert len(resets) == made.manifest.metrics["resets"] == 24, "half of four episodes of twelve games"
+        assert all(each.turns[: each.start] == expert[each.game].turns[: each.start] for each in resets)
+        assert any(episode.parent for episode in played)
+        assert 0 < made.manifest.metrics["expert_states_seen"] <= 1
+        assert "](coverage.png)" in (made.path / "page.md").read_text(encoding="utf-8")
+    assert verify(store).sound

@@ -1,0 +1,63 @@
+"""Steered exploration (section 4 of the paper): in some states answers are drawn under a second prompt.
+
+The second prompt holds a hypothesis (`core.hypotheses`) that the policy may act on. It is for drawing alone:
+log-probabilities and the PRM's values are those of the answers behind the nominal prompt, so that what a hypothesis
+led to is learnt without it.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from agentprm_dagster.core.dialogue import Format
+from agentprm_dagster.core.hypotheses import with_hypothesis
+from agentprm_dagster.training.candidates import Candidate, CandidateSampler, Trunk, trunks_of
+
+HYPOTHESIS_ROOM = 32
+"""Tokens, more than any hypothesis has."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some states of a trunk under one prompt."""
+
+    trunk: Trunk
+    owners: list[tuple[int, int]]
+    """(trunk, turn) of the batch that each of its states is."""
+
+
+class SteeredSampler:
+    """Draws as a `CandidateSampler` does, with room for twice the trunks; each state is steered with some chance."""
+
+    def __init__(self, sampler: CandidateSampler, *, share: float, dialogue: Format, seed: int) -> None:
+        self.sampler, self.share, self.dialogue = sampler, share, dialogue
+        self.rng = random.Random(f"{seed} steered")
+
+    def draw(
+        self, trunks: Sequence[Trunk], *, temperature: float, generator: torch.Generator
+    ) -> tuple[list[Candidate], list[Trunk]]:
+        """The different answers drawn in each state of the trunks, and the trunks that were read for them."""
+        parts = [part for i, trunk in enumerate(trunks) for part in self._parts(i, trunk)]
+        read = [part.trunk for part in parts]
+        drawn = self.sampler.draw(read, temperature=temperature, generator=generator)
+        owned = [replace(each, state=parts[each.state[0]].owners[each.state[1]]) for each in drawn]
+        return owned, read
+
+    def _parts(self, i: int, trunk: Trunk) -> list[_Part]:
+        """The nominal states of a trunk and the steered ones, those of an episode under one hypothesis."""
+        steered = [self.rng.random() < self.share for _ in trunk.states]
+        parts = []
+        if nominal := [j for j, other in enumerate(steered) if not other]:
+            parts.append(self._part(i, trunk, nominal))
+        if other := [j for j, other in enumerate(steered) if other]:
+            told = with_hypothesis(trunk.episode.first_observation, self.rng)
+            parts.append(self._part(i, replace(trunk, episode=replace(trunk.episode, first_observation=told)), other))
+        return parts
+
+    def _part(self, i: int, trunk: Trunk, states: list[int]) -> _Part:
+        turns = [trunk.turns[j] for j in states]
+        # Where turns restate the history a trunk has one state, else one trunk has them all.
+        (read,) = trunks_of(self.sampler.chat, trunk.episode, turns, self.dialogue)
+        return _Part(read, [(i, j) for j in states])
