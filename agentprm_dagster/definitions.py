@@ -71,6 +71,8 @@ def assets_of(experiment: Experiment) -> list[dg.AssetsDefinition]:
     others = {dg.AssetKey([prefix, model]): used for model in REWARD_MODELS if model != reward}
     if not experiment.improvement.panel.committee:
         others[dg.AssetKey([prefix, "prm_committee"])] = used
+    if "learned" not in experiment.evaluation.foresight.worlds:
+        others[dg.AssetKey([prefix, "world_model"])] = used
     loaded = dg.load_assets_from_package_module(assets, key_prefix=prefix, group_name=prefix)
     return [
         asset.with_attributes(asset_key_replacements=others)

@@ -7,6 +7,7 @@ from agentprm_dagster.config.data import (
     Demonstrations,
     Dialogue,
     Evaluation,
+    Foresight,
     Games,
     Gates,
     Pretraining,
@@ -14,13 +15,14 @@ from agentprm_dagster.config.data import (
     Targets,
 )
 from agentprm_dagster.config.experiment import Experiment
-from agentprm_dagster.config.models import HeadTraining, Improvement, InversePrm, Model, Panel, Prm, Sft
+from agentprm_dagster.config.models import HeadTraining, Improvement, InversePrm, Model, Panel, Prm, Sft, WorldModel
 
 __all__ = [
     "Demonstrations",
     "Dialogue",
     "Evaluation",
     "Experiment",
+    "Foresight",
     "Games",
     "Gates",
     "HeadTraining",
@@ -33,4 +35,5 @@ __all__ = [
     "Rollouts",
     "Sft",
     "Targets",
+    "WorldModel",
 ]

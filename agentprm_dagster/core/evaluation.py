@@ -56,11 +56,14 @@ def evaluation_row(
     best_of: int,
     seed: int,
     tokens: int,
+    imagined: str | None = None,
+    imagined_turns: int = 0,
 ) -> dict[str, Any]:
     """One evaluation: who played which games how, and `success` overall and by task type.
 
-    `ranked_by` is what chose among `best_of` answers, None where the policy answered alone; `tokens` are those that all
-    models read and drew.
+    `ranked_by` is what chose among `best_of` answers, None where the policy answered alone; `imagined` is the world
+    (`learned`, `oracle`) in which `imagined_turns` turns were imagined before, None where nothing was; `tokens` are
+    those that all models read and drew.
     """
     kinds = {kind: [episode for episode in episodes if episode.task_type == kind] for kind in TASK_TYPES}
     return {
@@ -72,6 +75,8 @@ def evaluation_row(
         **success(episodes),
         "max_steps": max_steps,
         "best_of": best_of,
+        "imagined": imagined,
+        "imagined_turns": imagined_turns,
         "seed": seed,
         "tokens_per_decision": tokens / sum(len(episode.turns) for episode in episodes),
         "by_task_type": {kind: success(played) for kind, played in kinds.items() if played},
@@ -80,8 +85,14 @@ def evaluation_row(
 
 def evaluation_name(row: Mapping[str, Any]) -> str:
     """What an evaluation is called among the metrics; no two rows of an experiment share it."""
+    return f"{row['split']} {row['policy']} {choice_name(row)}"
+
+
+def choice_name(row: Mapping[str, Any]) -> str:
+    """How answers were chosen: `best of 4 by prm`; `best of 4 by prm 2 ahead learned` where 2 turns were imagined."""
     judged = f" by {row['ranked_by']}" if row["ranked_by"] else ""
-    return f"{row['split']} {row['policy']} best of {row['best_of']}{judged}"
+    ahead = f" {row['imagined_turns']} ahead {row['imagined']}" if row["imagined"] else ""
+    return f"best of {row['best_of']}{judged}{ahead}"
 
 
 def evaluation_report(
@@ -102,9 +113,9 @@ def evaluation_report(
     )
     metrics = {evaluation_name(row): float(row["success_rate"]) for row in rows}
     lines = [
-        f"| {row['split']} | {row['policy']} | {row['best_of']} | {row['ranked_by'] or ''} | {row['n']} "
-        f"| {row['success_rate']:.1%} | {row['ci_low']:.1%} to {row['ci_high']:.1%} | {row['mean_actions']:.1f} "
-        f"| {row['tokens_per_decision']:.0f} |"
+        f"| {row['split']} | {row['policy']} | {row['best_of']} | {row['ranked_by'] or ''} | {_ahead(row)} "
+        f"| {row['n']} | {row['success_rate']:.1%} | {row['ci_low']:.1%} to {row['ci_high']:.1%} "
+        f"| {row['mean_actions']:.1f} | {row['tokens_per_decision']:.0f} |"
         for row in rows
     ]
     columns = (
@@ -112,6 +123,7 @@ def evaluation_report(
         "policy",
         "best of",
         "ranked by",
+        "imagined",
         "n",
         "success",
         "95% interval",
@@ -124,3 +136,7 @@ def evaluation_report(
     return StageReport(
         {**metrics, "decisions": decisions, **usage.metrics()}, (gate,), "\n".join([head, *lines, *shown])
     )
+
+
+def _ahead(row: Mapping[str, Any]) -> str:
+    return f"{row['imagined_turns']} {row['imagined']}" if row["imagined"] else ""
