@@ -15,7 +15,7 @@ from agentprm_dagster.resources.stages import StagesResource
 @dg.asset(
     partitions_def=ITERATIONS,
     deps=["behaviour_policy", "demonstrations", "rollouts"],
-    check_specs=gates("world_model", "better_than_habit"),
+    check_specs=gates("world_model", "better_than_constant"),
     automation_condition=WHEN_READY,
     kinds={"world_model", "huggingface"},
 )

@@ -91,7 +91,8 @@ class WorldModel(HeadTraining):
     """The model of what the environment replies (section 4.3 of the paper), trained where `evaluation.foresight` uses
     it."""
 
-    epochs: PositiveFloat = 2
+    learning_rate: PositiveFloat = 2e-3
+    batch_tokens: Positive = 4096
     max_reply_tokens: Positive = 96
     """Longest reply that is imagined."""
 

@@ -37,8 +37,11 @@ def test_every_experiment_has_every_asset_and_one_reward_model(graph: AssetGraph
     assert set(rewards.values()) == {"prm", "inverse_prm"}
     committees = {name for name, experiment in load_experiments().items() if experiment.improvement.panel.committee}
     assert committees
+    imagining = {name for name, each in load_experiments().items() if "learned" in each.evaluation.foresight.worlds}
+    assert imagining
     expected = {dg.AssetKey([name, asset]) for name, reward in rewards.items() for asset in {*ASSETS, reward}}
-    assert graph.get_all_asset_keys() == expected | {dg.AssetKey([name, "prm_committee"]) for name in committees}
+    expected |= {dg.AssetKey([name, "prm_committee"]) for name in committees}
+    assert graph.get_all_asset_keys() == expected | {dg.AssetKey([name, "world_model"]) for name in imagining}
     for name, reward in rewards.items():
         for reads_it in ("improved_policy", "eval_report"):
             parents = {key.path[-1] for key in graph.get(dg.AssetKey([name, reads_it])).parent_keys}
@@ -62,7 +65,7 @@ def test_no_experiment_reads_another(graph: AssetGraph) -> None:
 
 def test_stages_have_gates_that_block(graph: AssetGraph) -> None:
     gated = {key.asset_key.path[-1] for key in graph.asset_check_keys}
-    assert gated == ASSETS - {"behaviour_policy", "results"} | {"prm", "inverse_prm", "prm_committee"}
+    assert gated == ASSETS - {"behaviour_policy", "results"} | {"prm", "inverse_prm", "prm_committee", "world_model"}
     assert all(graph.get(key).blocking for key in graph.asset_check_keys)
 
 

@@ -49,7 +49,7 @@ def test_the_report_by_hand() -> None:
     assert "75.0% of 4" in gate.message
 
 
-def test_what_any_guess_knows_is_not_enough() -> None:
+def test_saying_always_the_same_is_not_enough() -> None:
     scored = replies().assign(exact=[True, False, True, False])
     assert not world_report(scored, Habits(SEEN), train_loss=0.3, tokens=70).gates[0].passed
 

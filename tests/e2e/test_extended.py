@@ -1,4 +1,4 @@
-"""Experiments that extend `smoke`, end to end: InversePRM, a panel, and what need not be made twice."""
+"""Experiments that extend `smoke`, end to end: InversePRM, a panel, foresight, and what need not be made twice."""
 
 import json
 import os
@@ -26,6 +26,12 @@ extends: smoke
 improvement: {panel: {every: 1, games: 2, states: 4, committee: 2}}
 """
 
+FORESEEING = """
+extends: smoke
+world_model: {epochs: 4}
+evaluation: {splits: [valid_seen], foresight: {worlds: [learned, oracle], turns: [1, 2], best_of: 2}}
+"""
+
 
 def run(home: Path, *arguments: str) -> str:
     folders = {"AGENTPRM_HOME": str(home / "home"), "AGENTPRM_EXPERIMENTS": str(home / "experiments")}
@@ -45,6 +51,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "experiments/inverse.yaml").write_text(inverse, encoding="utf-8")
     (folder / "experiments/patient.yaml").write_text(PATIENT, encoding="utf-8")
     (folder / "experiments/watched.yaml").write_text(WATCHED, encoding="utf-8")
+    (folder / "experiments/foreseeing.yaml").write_text(FORESEEING, encoding="utf-8")
     run(folder, "run", "inverse")
     return folder
 
@@ -105,3 +112,23 @@ def test_improvement_is_watched_by_a_panel_with_a_committee(home: Path) -> None:
     committee = store.current("watched", "prm_committee", 1)
     assert sorted(path.name for path in committee.path.glob("member_*")) == ["member_0", "member_1"]
     assert {read.asset for read in improved.manifest.inputs} >= {"prm", "prm_committee", "mc_value_targets"}
+
+
+def test_answers_are_ranked_by_what_they_are_imagined_to_lead_to(home: Path) -> None:
+    run(home, "run", "foreseeing", "--iterations", "1")
+    store = ArtifactStore(home / "home/artifacts")
+    rows = json.loads(run(home, "report", "foreseeing", "--json"))
+    tokens = {
+        (row["imagined"], row["imagined_turns"]): row["tokens_per_decision"]
+        for row in rows
+        if row["policy"] == "pi_1" and row["best_of"] == 2
+    }
+    assert tokens.keys() == {(None, 0), *((world, turns) for world in ("learned", "oracle") for turns in (1, 2))}
+    assert tokens[None, 0] < tokens["oracle", 1] < tokens["learned", 1] < tokens["learned", 2]
+    assert "MPR2(pi_1, prm[1], h=2, oracle)" in run(home, "report", "foreseeing")
+    learnt = store.current("foreseeing", "world_model", 1)
+    assert {read.asset for read in learnt.manifest.inputs} >= {"demonstrations", "rollouts"}
+    report = store.current("foreseeing", "eval_report", 1).manifest
+    assert learnt.digest in {read.digest for read in report.inputs}
+    assert "world_model.max_reply_tokens" in report.config
+    assert verify(store).sound

@@ -15,7 +15,7 @@ from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.world_model import _places, score_replies, train_world_model, world_examples, world_work
 
-SETTINGS = WorldModel(epochs=25, learning_rate=1e-2, batch_tokens=2048)
+SETTINGS = WorldModel(epochs=60, learning_rate=2e-2, batch_tokens=1024)
 
 
 @pytest.fixture(scope="module")
@@ -80,17 +80,15 @@ def test_the_loss_is_that_of_the_stock_model(chat: Chat, model: PreTrainedModel,
 
 
 def test_it_learns_what_it_is_shown_and_is_judged_on_other_games(
-    policy_folder: Path,
-    chat: Chat,
-    demonstrations: list[Episode],
-    rollouts: list[Episode],
-    tmp_path: Path,
+    taught_folder: Path, chat: Chat, demonstrations: list[Episode], rollouts: list[Episode], tmp_path: Path
 ) -> None:
-    held_out = {demonstrations[0].game, demonstrations[1].game}
+    shown, unknown = demonstrations[:5], demonstrations[5:7]
+    tried = [episode for episode in rollouts if episode.game == unknown[0].game]
+    held_out = {episode.game for episode in unknown}
     report = train_world_model(
-        policy_folder,
-        demonstrations,
-        rollouts,
+        taught_folder,
+        [*shown, *unknown],
+        tried,
         Experiment(name="tiny", world_model=SETTINGS),
         tmp_path,
         held_out=held_out,
@@ -99,12 +97,10 @@ def test_it_learns_what_it_is_shown_and_is_judged_on_other_games(
     )
     learnt = checkpoints.load_policy(tmp_path)
     use_grouped_attention(learnt)
-    shown = [episode for episode in demonstrations if episode.game not in held_out]
-    unknown = [[each for each in part if each.game in held_out] for part in (demonstrations, rollouts)]
     known = score_replies(learnt, chat, world_examples(chat, shown), 4096)
-    assert known["exact"].mean() > 0.6
+    assert known["exact"].mean() > 0.7
     assert (known["ends"] == known["won"]).mean() > 0.9
-    judged = sum(len(example.replies) for part in unknown for example in world_examples(chat, part))
+    judged = sum(len(example.replies) for part in (unknown, tried) for example in world_examples(chat, part))
     assert report.metrics["held_out_replies"] == judged
     assert known["exact"].mean() > report.metrics["exact"]
-    assert [gate.name for gate in report.gates] == ["better_than_habit"]
+    assert [gate.name for gate in report.gates] == ["better_than_constant"]
