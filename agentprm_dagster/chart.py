@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agentprm_dagster.core.coverage import Coverage
+from agentprm_dagster.core.evaluation import choice_name
 from agentprm_dagster.core.results import Row, in_order
 
 if TYPE_CHECKING:
@@ -28,13 +29,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             if row["iteration"] is None and row["split"] == split:
                 _draw_level(axis, row)
         iterations = [row for row in rows if row["iteration"] is not None]
-        for best_of, ranked_by in sorted({(row["best_of"], row["ranked_by"] or "") for row in iterations}):
-            line = [
-                row
-                for row in in_order(iterations)
-                if (row["split"], row["best_of"], row["ranked_by"] or "") == (split, best_of, ranked_by)
-            ]
-            _draw_line(axis, "iteration", line, f"best of {best_of} by {ranked_by}" if ranked_by else "greedy")
+        for best_of, choice in sorted({(row["best_of"], choice_name(row)) for row in iterations}):
+            line = [row for row in in_order(iterations) if (row["split"], choice_name(row)) == (split, choice)]
+            _draw_line(axis, "iteration", line, choice if best_of > 1 else "greedy")
         axis.set(title=split, xlabel="iteration", ylim=(0, 1))
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0].set_ylabel("success, 95% interval")
@@ -43,14 +40,14 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
 
 def draw_scaling(rows: Sequence[Row], path: Path) -> None:
-    """Success over N of every policy and judge, greedy standing at N = 1, for every split; PNG."""
+    """Success over N of every policy and judge, greedy standing at N = 1, nothing imagined, for every split; PNG."""
     from matplotlib.figure import Figure
 
     splits = sorted({row["split"] for row in rows})
     figure = Figure(figsize=(5 * len(splits), 4), layout="constrained")
     axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
     for split, axis in zip(splits, axes, strict=True):
-        of_split = [row for row in in_order(rows) if row["split"] == split]
+        of_split = [row for row in in_order(rows) if row["split"] == split and row["imagined"] is None]
         for policy, ranked_by in sorted({(row["policy"], row["ranked_by"]) for row in of_split if row["ranked_by"]}):
             line = [row for row in of_split if row["policy"] == policy and row["ranked_by"] in (None, ranked_by)]
             _draw_line(axis, "best_of", line, f"{policy} by {ranked_by}")

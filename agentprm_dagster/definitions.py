@@ -80,6 +80,7 @@ def stand_ins(experiment: Experiment) -> dict[str, str]:
         "inverse_prm": reward == "inverse_prm",
         "prm_committee": experiment.improvement.panel.committee > 0,
         "reference_value": experiment.targets.shaped,
+        "world_model": "learned" in experiment.evaluation.foresight.worlds,
         "react_report": experiment.llm.evaluate,
     }
     instead = {"reference_value": "rollouts", "react_report": "eval_report"}

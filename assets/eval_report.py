@@ -12,7 +12,7 @@ from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.tables import write_episodes
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
-from agentprm_dagster.resources.evaluations import Judge, Trial
+from agentprm_dagster.resources.evaluations import Imagined, Judge, Trial
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import Stage, StagesResource
@@ -23,7 +23,7 @@ SCALING = "scaling.png"
 
 @dg.asset(
     partitions_def=ITERATIONS,
-    deps=["initial_policy", "improved_policy", "prm"],
+    deps=["initial_policy", "improved_policy", "prm", "world_model"],
     check_specs=gates("eval_report", "all_games_accounted_for"),
     automation_condition=WHEN_READY,
     kinds={"table"},
@@ -46,12 +46,17 @@ def eval_report(
             known["log_ratio"] = Judge("log_ratio", policies[i - 1])
         return [known[kind] for kind in settings.ranked_by if kind in known]
 
+    foresight = settings.foresight
+    world_model = stage.read("world_model").path if "learned" in foresight.worlds else None
+    worlds = [(world, world_model if world == "learned" else None) for world in foresight.worlds]
+    ahead = [(reward, foresight.best_of, Imagined(*world, h)) for world, h in product(worlds, foresight.turns)]
+
     games = {split: stage.games.split(stage.experiment, split) for split in settings.splits}
     trials = [
-        Trial(stage.experiment, i, policies[i], judge, split, refs, settings.max_steps, n, stage.seed)
+        Trial(stage.experiment, i, policies[i], judge, split, refs, settings.max_steps, n, stage.seed, imagined)
         for split, refs in games.items()
         for i in judged
-        for judge, n in [(None, 1), *product(judges(i), settings.best_of)]
+        for judge, n, imagined in [(None, 1, None), *product(judges(i), settings.best_of, [None]), *ahead]
     ]
 
     def evaluate(out: Path, monitor: Monitor) -> StageReport:
@@ -70,7 +75,14 @@ def eval_report(
 
     return stage.make(
         evaluate,
-        settings=("dialogue", "evaluation", "improvement.reward", "rollouts.slots", "rollouts.max_new_tokens"),
+        settings=(
+            "dialogue",
+            "evaluation",
+            "improvement.reward",
+            "rollouts.slots",
+            "rollouts.max_new_tokens",
+            *(("targets.gamma", "world_model.max_reply_tokens") if foresight.worlds else ()),
+        ),
         games=[game for refs in games.values() for game in refs],
     )
 

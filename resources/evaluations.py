@@ -3,13 +3,14 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.evaluation import EVALUATION, evaluation_row
 from agentprm_dagster.core.results import Row, in_order
 from agentprm_dagster.envs.games import GameRef
 from agentprm_dagster.inference.pool import Played, Task
-from agentprm_dagster.inference.worker import Player
+from agentprm_dagster.inference.worker import Lookahead, Player
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.games import EvaluationSplit
@@ -46,6 +47,16 @@ class Judge:
 
 
 @dataclass(frozen=True)
+class Imagined:
+    """What is imagined before a reward model chooses."""
+
+    world: Literal["learned", "oracle"]
+    model: Path | None
+    """The world model; None: the oracle has none."""
+    turns: int
+
+
+@dataclass(frozen=True)
 class Trial:
     """One policy to be judged in one way."""
 
@@ -61,12 +72,14 @@ class Trial:
     max_steps: int
     best_of: int
     seed: int
+    imagined: Imagined | None = None
 
     @property
     def name(self) -> str:
         """Names the trial among others of its experiment; fit for a folder."""
         judged = "" if self.judge is None else f"-{self.judge.ranked_by}"
-        return f"{self.split}-pi_{self.iteration}-best_of_{self.best_of}{judged}"
+        ahead = "" if self.imagined is None else f"-{self.imagined.turns}_ahead_{self.imagined.world}"
+        return f"{self.split}-pi_{self.iteration}-best_of_{self.best_of}{judged}{ahead}"
 
     @property
     def task(self) -> Task:
@@ -89,6 +102,14 @@ class Trial:
                 best_of=self.best_of,
                 prior=settings.best_of_prior,
             )
+        if self.imagined is not None:
+            lookahead = Lookahead(
+                self.imagined.model,
+                self.imagined.turns,
+                self.experiment.targets.gamma,
+                self.experiment.world_model.max_reply_tokens,
+            )
+            player = replace(player, prior=settings.foresight.prior, lookahead=lookahead)
         return Task(self.name, player, self.games, self.seed)
 
     def row(self, played: Played) -> Row:
@@ -104,4 +125,6 @@ class Trial:
             best_of=self.best_of,
             seed=self.seed,
             tokens=played.usage.tokens,
+            imagined=self.imagined.world if self.imagined else None,
+            imagined_turns=self.imagined.turns if self.imagined else 0,
         )

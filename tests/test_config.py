@@ -76,6 +76,22 @@ def test_what_a_reward_model_cannot_do_is_refused(tmp_path: Path, settings: str,
         read(tmp_path, settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "needed"),
+    [
+        ("prm: {reply_weight: 0}", r"needs values behind replies: .*append and prm\.reply_weight above 0"),
+        ("dialogue: {format: restated}", r"needs values behind replies"),
+        ("prm: {loss: relative}", r"compares different states: .* prm\.loss: absolute"),
+        ("improvement: {reward: inverse_prm}", r"compares different states: improvement\.reward: prm"),
+        ("targets: {held_out_games: 0}", r"a world model is judged on games held out"),
+    ],
+)
+def test_imagined_ends_need_a_value(tmp_path: Path, settings: str, needed: str) -> None:
+    with pytest.raises(ExperimentError, match=needed):
+        read(tmp_path, f"evaluation: {{foresight: {{worlds: learned}}}}\n{settings}")
+    assert read(tmp_path, settings).evaluation.foresight.worlds == ()
+
+
 def test_improving_on_held_out_games_needs_some(tmp_path: Path) -> None:
     needed = r"improvement\.games: held_out needs targets\.held_out_games above 0"
     with pytest.raises(ExperimentError, match=needed):

@@ -7,6 +7,7 @@ from agentprm_dagster.config.data import (
     Demonstrations,
     Dialogue,
     Evaluation,
+    Foresight,
     Games,
     Gates,
     Pretraining,
@@ -15,13 +16,24 @@ from agentprm_dagster.config.data import (
 )
 from agentprm_dagster.config.experiment import Experiment
 from agentprm_dagster.config.llm import Llm
-from agentprm_dagster.config.models import HeadTraining, Improvement, InversePrm, Model, Panel, Prm, Sft, Shaping
+from agentprm_dagster.config.models import (
+    HeadTraining,
+    Improvement,
+    InversePrm,
+    Model,
+    Panel,
+    Prm,
+    Sft,
+    Shaping,
+    WorldModel,
+)
 
 __all__ = [
     "Demonstrations",
     "Dialogue",
     "Evaluation",
     "Experiment",
+    "Foresight",
     "Games",
     "Gates",
     "HeadTraining",
@@ -36,4 +48,5 @@ __all__ = [
     "Sft",
     "Shaping",
     "Targets",
+    "WorldModel",
 ]

@@ -126,6 +126,21 @@ def _one_or_several(value: object) -> object:
     return value if isinstance(value, list | tuple) else (value,)
 
 
+class Foresight(Section):
+    """Model-predictive reasoning (section 4.3 of the paper): the PRM ranks answers behind what they are imagined to
+    lead to, where Best-of-N reads the answers alone."""
+
+    worlds: Annotated[tuple[Literal["learned", "oracle"], ...], BeforeValidator(_one_or_several)] = ()
+    """What says what happens: a world model (asset `world_model`), or the game itself, the upper limit; none, one or
+    both."""
+    turns: Annotated[tuple[Positive, ...], BeforeValidator(_one_or_several)] = (1,)
+    """How many turns are imagined (h), the answer's own included; one or several."""
+    best_of: Annotated[int, Field(ge=2)] = 4
+    """Answers drawn at every turn, at `best_of_temperature`."""
+    prior: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of log pi of the answer beside the PRM's logit."""
+
+
 class Evaluation(Section):
     """How policies are judged."""
 
@@ -143,6 +158,7 @@ class Evaluation(Section):
     best_of_prior: Annotated[float, Field(ge=0)] = 0.0
     """Weight of log pi beside the PRM's logit where Best-of-N chooses; 0, the paper's, chooses by the PRM alone.
     The answer taken is the mode, among those drawn, of Eq. 3's optimum with this weight for beta."""
+    foresight: Foresight = Foresight()
 
 
 class Gates(Section):

@@ -15,7 +15,7 @@ from agentprm_dagster.config.data import (
     Targets,
 )
 from agentprm_dagster.config.llm import Llm
-from agentprm_dagster.config.models import Improvement, InversePrm, Model, Prm, Sft, Shaping
+from agentprm_dagster.config.models import Improvement, InversePrm, Model, Prm, Sft, Shaping, WorldModel
 from agentprm_dagster.config.section import NotNegative, Positive, Section
 
 
@@ -37,6 +37,7 @@ class Experiment(Section):
     shaping: Shaping = Shaping()
     prm: Prm = Prm()
     inverse_prm: InversePrm = InversePrm()
+    world_model: WorldModel = WorldModel()
     improvement: Improvement = Improvement()
     evaluation: Evaluation = Evaluation()
     llm: Llm = Llm()
@@ -125,6 +126,22 @@ class Experiment(Section):
     def games_are_held_out(self) -> Self:
         if self.improvement.games == "held_out" and not self.targets.held_out_games:
             raise ValueError("improvement.games: held_out needs targets.held_out_games above 0")
+        return self
+
+    @model_validator(mode="after")
+    def imagined_ends_are_valued(self) -> Self:
+        if not self.evaluation.foresight.worlds:
+            return self
+        if self.dialogue.format != "append" or not self.prm.reply_weight:
+            raise ValueError(
+                "evaluation.foresight needs values behind replies: dialogue.format: append and prm.reply_weight above 0"
+            )
+        if self.improvement.reward != "prm" or self.prm.loss != "absolute":
+            raise ValueError(
+                "evaluation.foresight compares different states: improvement.reward: prm and prm.loss: absolute"
+            )
+        if "learned" in self.evaluation.foresight.worlds and not self.targets.held_out_games:
+            raise ValueError("a world model is judged on games held out: targets.held_out_games above 0")
         return self
 
     @model_validator(mode="after")

@@ -44,7 +44,7 @@ class Sft(Section):
 
 
 class HeadTraining(Section):
-    """How a model with a scalar head is trained."""
+    """How a model is trained on token trees."""
 
     epochs: PositiveFloat = 3
     optimizer: Literal["adamw", "muon"] = "muon"
@@ -92,6 +92,16 @@ class InversePrm(HeadTraining):
     branches: bool = False
     """Whether the first turns of the current rollouts' branches are learners' too: actions drawn at
     `rollouts.branch_temperature`, so that the expert is told also from what the policy seldom does."""
+
+
+class WorldModel(HeadTraining):
+    """The model of what the environment replies (section 4.3 of the paper), trained where `evaluation.foresight` uses
+    it."""
+
+    learning_rate: PositiveFloat = 2e-3
+    batch_tokens: Positive = 4096
+    max_reply_tokens: Positive = 96
+    """Longest reply that is imagined."""
 
 
 class Panel(Section):

@@ -60,11 +60,14 @@ def evaluation_row(
     best_of: int,
     seed: int,
     tokens: int,
+    imagined: str | None = None,
+    imagined_turns: int = 0,
 ) -> dict[str, Any]:
     """One evaluation: who played which games how, and `success` overall and by task type.
 
-    `ranked_by` is what chose among `best_of` answers, None where the policy answered alone; `iteration` is None for a
-    policy that no iteration made; `tokens` are those that all models read and drew.
+    `ranked_by` is what chose among `best_of` answers, None where the policy answered alone; `imagined` is the world
+    (`learned`, `oracle`) in which `imagined_turns` turns were imagined before, None where nothing was; `iteration` is
+    None for a policy that no iteration made; `tokens` are those that all models read and drew.
     """
     kinds = {kind: [episode for episode in episodes if episode.task_type == kind] for kind in TASK_TYPES}
     return {
@@ -76,6 +79,8 @@ def evaluation_row(
         **success(episodes),
         "max_steps": max_steps,
         "best_of": best_of,
+        "imagined": imagined,
+        "imagined_turns": imagined_turns,
         "seed": seed,
         "tokens_per_decision": tokens / sum(len(episode.turns) for episode in episodes),
         "by_task_type": {kind: success(played) for kind, played in kinds.items() if played},
@@ -84,10 +89,16 @@ def evaluation_row(
 
 def evaluation_name(row: Mapping[str, Any]) -> str:
     """What an evaluation is called among the metrics; no two rows of an experiment share it."""
-    judged = f" by {row['ranked_by']}" if row["ranked_by"] else ""
     # MLflow allows no other characters in a metric's name.
     policy = re.sub(r"[^\w.:/-]+", " ", row["policy"], flags=re.ASCII).strip()
-    return f"{row['split']} {policy} best of {row['best_of']}{judged}"
+    return f"{row['split']} {policy} {choice_name(row)}"
+
+
+def choice_name(row: Mapping[str, Any]) -> str:
+    """How answers were chosen: `best of 4 by prm`; `best of 4 by prm 2 ahead learned` where 2 turns were imagined."""
+    judged = f" by {row['ranked_by']}" if row["ranked_by"] else ""
+    ahead = f" {row['imagined_turns']} ahead {row['imagined']}" if row["imagined"] else ""
+    return f"best of {row['best_of']}{judged}{ahead}"
 
 
 def evaluation_report(
@@ -108,9 +119,9 @@ def evaluation_report(
     )
     metrics = {evaluation_name(row): float(row["success_rate"]) for row in rows}
     lines = [
-        f"| {row['split']} | {row['policy']} | {row['best_of']} | {row['ranked_by'] or ''} | {row['n']} "
-        f"| {row['success_rate']:.1%} | {row['ci_low']:.1%} to {row['ci_high']:.1%} | {row['mean_actions']:.1f} "
-        f"| {row['tokens_per_decision']:.0f} |"
+        f"| {row['split']} | {row['policy']} | {row['best_of']} | {row['ranked_by'] or ''} | {_ahead(row)} "
+        f"| {row['n']} | {row['success_rate']:.1%} | {row['ci_low']:.1%} to {row['ci_high']:.1%} "
+        f"| {row['mean_actions']:.1f} | {row['tokens_per_decision']:.0f} |"
         for row in rows
     ]
     columns = (
@@ -118,6 +129,7 @@ def evaluation_report(
         "policy",
         "best of",
         "ranked by",
+        "imagined",
         "n",
         "success",
         "95% interval",
@@ -130,3 +142,7 @@ def evaluation_report(
     return StageReport(
         {**metrics, "decisions": decisions, **usage.metrics()}, (gate,), "\n".join([head, *lines, *shown])
     )
+
+
+def _ahead(row: Mapping[str, Any]) -> str:
+    return f"{row['imagined_turns']} {row['imagined']}" if row["imagined"] else ""

@@ -10,9 +10,11 @@ log pi_i - log pi_(i-1), the reward that DPO has learnt implicitly (Rafailov et 
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.functional import softplus
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -22,6 +24,16 @@ from agentprm_dagster.inference.policy import Policy, read_pending
 from agentprm_dagster.inference.sampling import Sampled
 from agentprm_dagster.inference.slots import Segment, SlotModel
 from agentprm_dagster.models.attention import use_grouped_attention
+
+
+@dataclass(frozen=True, slots=True)
+class Future:
+    """What is imagined behind an answer."""
+
+    ids: tuple[int, ...] = ()
+    """What stands behind the answer's end token."""
+    discount: float = 1.0
+    """What the value at its end counts for."""
 
 
 class BestOfN(Policy):
@@ -61,11 +73,17 @@ class BestOfN(Policy):
     def act(self, slots: Sequence[int]) -> list[str]:
         """Samples N answers for each slot and keeps the one that ranks first."""
         sampled = self._draw(slots, self.n, self.temperature)
+        futures = self._futures(slots, sampled)
         before = self.judge.cache.tokens_read
-        choice = self.judge.choose(slots, sampled, self.chat.end)
-        self.usage.tokens_read += self.judge.cache.tokens_read - before + sampled.count()
+        choice = self.judge.choose(slots, sampled, self.chat.end, futures)
+        imagined = sum(len(future.ids) for each in futures for future in each)
+        self.usage.tokens_read += self.judge.cache.tokens_read - before + sampled.count() + imagined
         self._keep(slots, sampled, choice)
         return [self.chat.decode(answers[c]) for answers, c in zip(sampled.tokens, choice, strict=True)]
+
+    def _futures(self, slots: Sequence[int], sampled: Sampled) -> list[list[Future]]:
+        """What the judge reads behind each answer [B][n]: nothing."""
+        return [[Future()] * self.n for _ in slots]
 
 
 class Judge(ABC):
@@ -75,16 +93,24 @@ class Judge(ABC):
         self.conversations, self.prior = conversations, prior
         self.cache = SlotModel(model, slots=slots, capacity=model.config.max_position_embeddings)
 
-    def choose(self, slots: Sequence[int], sampled: Sampled, end: int) -> list[int]:
+    def choose(
+        self, slots: Sequence[int], sampled: Sampled, end: int, futures: Sequence[Sequence[Future]]
+    ) -> list[int]:
         """The answer of each slot that ranks first, which becomes part of its conversation; of equals the first."""
         behind = read_pending(self.cache, self.conversations, slots)
         rows = torch.tensor(slots)
-        tokens, counts = _padded([[[*ids, end] for ids in answers] for answers in sampled.tokens])
+        lanes = [
+            [[*ids, end, *future.ids] for ids, future in zip(answers, each, strict=True)]
+            for answers, each in zip(sampled.tokens, futures, strict=True)
+        ]
+        tokens, counts = _padded(lanes)
         said = self.scores(behind, self._read(rows, tokens), tokens, counts, sampled)
-        choice = (said + self.prior * sampled.log_probabilities).argmax(-1)
-        width, row = tokens.shape[-1], torch.arange(len(rows))
-        scratch = (self.cache.lengths[rows] + choice * width)[:, None] + torch.arange(width)
-        self.cache.keep(rows, scratch, counts[row, choice])
+        discounts = torch.tensor([[future.discount for future in each] for each in futures])
+        choice = (discounted(said, discounts) + self.prior * sampled.log_probabilities).argmax(-1)
+        answered = torch.tensor([len(ids[c]) + 1 for ids, c in zip(sampled.tokens, choice.tolist(), strict=True)])
+        columns = torch.arange(int(answered.max()))
+        scratch = (self.cache.lengths[rows] + choice * tokens.shape[-1])[:, None] + columns
+        self.cache.keep(rows, scratch, answered)
         return choice.tolist()
 
     @abstractmethod
@@ -93,12 +119,12 @@ class Judge(ABC):
     ) -> torch.Tensor:
         """How good each of n answers is (B, n), from the hidden states behind the conversations (B, H) and in them.
 
-        `hidden` (B, n, T, H) are those of the answers' `tokens` (B, n, T), of which the first `counts` (B, n) count,
-        the end token being the last.
+        `hidden` (B, n, T, H) are those of `tokens` (B, n, T), of which the first `counts` (B, n) count: an answer, its
+        end token, and what is imagined behind it.
         """
 
     def _read(self, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Hidden states (B, n, T, H) of answers (B, n, T), each behind its slot's conversation."""
+        """Hidden states (B, n, T, H) of tokens (B, n, T), each lane behind its slot's conversation."""
         n, width = tokens.shape[1:]
         base = self.cache.lengths[rows]
         self.cache.require(int(base.max()) + n * width)
@@ -114,7 +140,7 @@ class Judge(ABC):
 
 
 class PrmJudge(Judge):
-    """The PRM's logit of every answer."""
+    """The PRM's logit of every answer, or of what it is imagined to lead to."""
 
     def __init__(self, model: PreTrainedModel, conversations: Conversations, *, slots: int, prior: float) -> None:
         super().__init__(model, conversations, slots=slots, prior=prior)
@@ -123,7 +149,7 @@ class PrmJudge(Judge):
     def scores(
         self, behind: torch.Tensor, hidden: torch.Tensor, tokens: torch.Tensor, counts: torch.Tensor, sampled: Sampled
     ) -> torch.Tensor:
-        """Q (B, n), read at the end tokens: logits."""
+        """Q (B, n), read at the last tokens: logits."""
         return self._at_ends(hidden, counts)
 
     def logits(self, slots: Sequence[int], answers: Sequence[Sequence[Sequence[int]]]) -> torch.Tensor:
@@ -162,3 +188,8 @@ def _padded(answers: Sequence[Sequence[Sequence[int]]]) -> tuple[torch.Tensor, t
     counts = torch.tensor([[len(ids) for ids in each] for each in answers])
     tokens = pad_sequence([torch.tensor(ids) for each in answers for ids in each], batch_first=True)
     return tokens.view(*counts.shape, -1), counts
+
+
+def discounted(logits: torch.Tensor, discounts: torch.Tensor) -> torch.Tensor:
+    """The logits of discount * sigma(logit); those of discount 1 to the last bit."""
+    return logits + discounts.log() - softplus(logits + (1 - discounts).log())

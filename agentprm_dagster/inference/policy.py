@@ -28,14 +28,16 @@ class Policy:
         temperature: float,
         max_new_tokens: int,
         seed: int,
+        lanes: int = 0,
     ) -> None:
+        """`lanes` are slots beside those of the conversations, for what is only imagined."""
         use_grouped_attention(model)
         self.model = model.eval()
         self.slots, self.usage = slots, Usage()
         self.temperature, self.max_new_tokens = temperature, max_new_tokens
         self.chat = Chat(tokenizer)
         self.conversations = Conversations(self.chat, dialogue)
-        self.cache = SlotModel(model, slots=slots, capacity=model.config.max_position_embeddings)
+        self.cache = SlotModel(model, slots=slots + lanes, capacity=model.config.max_position_embeddings)
         head = model.get_output_embeddings()
         self.sampler = Sampler(self.cache, head, end=self.chat.end, banned=tokenizer.all_special_ids)
         self.generator = torch.Generator().manual_seed(seed)

@@ -29,9 +29,25 @@ from agentprm_dagster.core.types import Episode, Playable
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.envs.games import GameRef
 from agentprm_dagster.envs.playable import PlayableGame
+from agentprm_dagster.inference.oracle_world import OracleWorld, Transparent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from agentprm_dagster.inference.worlds import World
+
+
+@dataclass(frozen=True)
+class Lookahead:
+    """How a player imagines what its answers lead to, before a PRM chooses."""
+
+    world: Path | None
+    """The world model; None: the game itself, the oracle."""
+    turns: int
+    """How many turns are imagined, the first answer's included."""
+    gamma: float
+    """Discount of the PRM's targets."""
+    max_reply_tokens: int
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,14 @@ class Player:
     """Tables of demonstrations, at whose states `how.expert_starts` of the episodes begin."""
     placed_by: Path | None = None
     """The PRM that says where branches are worth while; None: what the policy answers says it."""
+    lookahead: Lookahead | None = None
+    """None: the judge reads the answers, and nothing is imagined."""
+
+    def opened(self, games: Sequence[GameRef]) -> list[Playable]:
+        """The games as this player may see them."""
+        playable = [PlayableGame(game) for game in games]
+        shown = self.lookahead is not None and self.lookahead.world is None
+        return [Transparent(game) for game in playable] if shown else [*playable]
 
 
 @dataclass(frozen=True)
@@ -153,6 +177,7 @@ def _won_by_game(folder: Path) -> dict[str, list[Episode]]:
 def ready(player: Player, seed: int) -> Agent:
     """The player as an agent; the models of the player before are kept where they are the same."""
     from agentprm_dagster.inference.best_of_n import BestOfN  # loads torch
+    from agentprm_dagster.inference.model_predictive import ModelPredictive
     from agentprm_dagster.inference.policy import Policy
 
     model, tokenizer = _policy(player.policy)
@@ -166,7 +191,20 @@ def ready(player: Player, seed: int) -> Agent:
     if player.judge is None:
         return Policy(model, tokenizer, **settings)
     judge = _judge(player.judge, is_policy=player.judge_is_policy)
-    return BestOfN(model, tokenizer, judge, n=player.best_of, prior=player.prior, **settings)
+    settings |= {"n": player.best_of, "prior": player.prior}
+    if player.lookahead is None:
+        return BestOfN(model, tokenizer, judge, **settings)
+    lookahead, lanes = player.lookahead, max(player.how.slots, player.best_of)
+    return ModelPredictive(
+        model,
+        tokenizer,
+        judge,
+        _world(lookahead, slots=player.how.slots, lanes=lanes),
+        turns=lookahead.turns,
+        gamma=lookahead.gamma,
+        lanes=lanes,
+        **settings,
+    )
 
 
 @lru_cache(maxsize=1)
@@ -181,6 +219,22 @@ def _judge(path: Path, *, is_policy: bool) -> "PreTrainedModel":
     from agentprm_dagster.models import checkpoints
 
     return checkpoints.load_policy(path) if is_policy else checkpoints.load_prm(path)
+
+
+def _world(lookahead: Lookahead, *, slots: int, lanes: int) -> "World":
+    from agentprm_dagster.inference.learned_world import LearnedWorld
+
+    if lookahead.world is None:
+        return OracleWorld()
+    model, tokenizer = _world_model(lookahead.world)
+    return LearnedWorld(model, tokenizer, slots=slots, lanes=lanes, max_reply_tokens=lookahead.max_reply_tokens)
+
+
+@lru_cache(maxsize=1)
+def _world_model(path: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    from agentprm_dagster.models import checkpoints
+
+    return checkpoints.load_policy(path), checkpoints.load_tokenizer(path)
 
 
 def _tell(words: object) -> None:
@@ -213,7 +267,7 @@ def main(threads: int) -> None:
     torch.set_num_threads(threads)
     while True:
         shard = Shard.read(paths.get())
-        games = [PlayableGame(game) for game in shard.games]
+        games = shard.player.opened(shard.games)
         agent = ready(shard.player, shard.seed)
         episodes = play_shard(agent, games, shard.player, seed=shard.seed, monitor=_StdoutMonitor())
         shard.out.mkdir()

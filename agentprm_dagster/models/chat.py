@@ -82,6 +82,12 @@ class Chat:
         """Ids from behind an answer's end token to where the next answer begins."""
         return list(self._follow_up(observation))
 
+    @cached_property
+    def frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ids of a follow-up before and behind its observation."""
+        before, after = self._frame
+        return self._encode(before), self._encode(after)
+
     def _encode_opening(self, first_observation: str) -> tuple[int, ...]:
         return self._encode(self._render(opening(first_observation)))
 

@@ -1,4 +1,4 @@
-"""Training a scalar head on token trees: batches of so many tokens, cut into shards, and a Trainer around them."""
+"""Training a model on token trees: batches of so many tokens, cut into shards, and a Trainer around them."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence

@@ -15,7 +15,8 @@ from toy import ToyInference
 
 ROW_KEYS = [
     "experiment", "ranked_by", "policy", "iteration", "split", "n", "successes", "success_rate", "ci_low", "ci_high",
-    "mean_actions", "mean_actions_won", "max_steps", "best_of", "seed", "tokens_per_decision", "by_task_type",
+    "mean_actions", "mean_actions_won", "max_steps", "best_of", "imagined", "imagined_turns", "seed",
+    "tokens_per_decision", "by_task_type",
 ]  # fmt: skip
 ANSWER_KEYS = ["observation", "admissible_commands", "won", "done"]
 

@@ -1,4 +1,4 @@
-"""Experiments that extend `smoke`, end to end: InversePRM, a panel, exploration, and what need not be made twice."""
+"""Experiments that extend `smoke`, end to end: InversePRM, a panel, exploration, foresight; what is not made twice."""
 
 import json
 import os
@@ -34,6 +34,12 @@ extends: smoke
 improvement: {panel: {every: 1, games: 2, states: 4, committee: 2}}
 """
 
+FORESEEING = """
+extends: smoke
+world_model: {epochs: 4}
+evaluation: {splits: [valid_seen], foresight: {worlds: [learned, oracle], turns: [1, 2], best_of: 2}}
+"""
+
 
 EXPLORING = """
 extends: smoke
@@ -62,6 +68,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "experiments/shaped.yaml").write_text(SHAPED, encoding="utf-8")
     (folder / "experiments/watched.yaml").write_text(WATCHED, encoding="utf-8")
     (folder / "experiments/exploring.yaml").write_text(EXPLORING, encoding="utf-8")
+    (folder / "experiments/foreseeing.yaml").write_text(FORESEEING, encoding="utf-8")
     run(folder, "run", "inverse")
     return folder
 
@@ -152,4 +159,23 @@ def test_exploration_begins_at_the_experts_states_and_branches_where_the_last_pr
         assert any(episode.parent for episode in played)
         assert 0 < made.manifest.metrics["expert_states_seen"] <= 1
         assert "](coverage.png)" in (made.path / "page.md").read_text(encoding="utf-8")
+
+
+def test_answers_are_ranked_by_what_they_are_imagined_to_lead_to(home: Path) -> None:
+    run(home, "run", "foreseeing", "--iterations", "1")
+    store = ArtifactStore(home / "home/artifacts")
+    rows = json.loads(run(home, "report", "foreseeing", "--json"))
+    tokens = {
+        (row["imagined"], row["imagined_turns"]): row["tokens_per_decision"]
+        for row in rows
+        if row["policy"] == "pi_1" and row["best_of"] == 2
+    }
+    assert tokens.keys() == {(None, 0), *((world, turns) for world in ("learned", "oracle") for turns in (1, 2))}
+    assert tokens[None, 0] < tokens["oracle", 1] < tokens["learned", 1] < tokens["learned", 2]
+    assert "MPR2(pi_1, prm[1], h=2, oracle)" in run(home, "report", "foreseeing")
+    learnt = store.current("foreseeing", "world_model", 1)
+    assert {read.asset for read in learnt.manifest.inputs} >= {"demonstrations", "rollouts"}
+    report = store.current("foreseeing", "eval_report", 1).manifest
+    assert learnt.digest in {read.digest for read in report.inputs}
+    assert "world_model.max_reply_tokens" in report.config
     assert verify(store).sound

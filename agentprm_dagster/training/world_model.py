@@ -1,0 +1,177 @@
+"""The world model: what the environment replies, learnt from episodes (model-predictive reasoning, section 4.3).
+
+An ordinary causal language model, begun at a policy, that learns p(observation | dialogue, answer): the loss is on the
+environment's words alone, up to the token that hands over to the agent. Behind a reply stands either the agent's next
+answer or, where the game was won, nothing more: the model learns its first token, or the end token, so that it also
+says when an imagined game is over.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from transformers import PreTrainedModel
+
+from agentprm_dagster.config import Experiment, WorldModel
+from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.types import Episode, Turn
+from agentprm_dagster.core.world_report import NOTHING, Habits, world_report
+from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.attention import use_grouped_attention
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.lean_layers import use_lean_layers
+from agentprm_dagster.models.token_tree import TokenTree, read_trees
+from agentprm_dagster.training.episode_trees import families, family_trees
+from agentprm_dagster.training.shards import Numbers, Work, shards_of
+from agentprm_dagster.training.tree_training import batches_in_order, fit, token_budget_batches, tokens_in
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply in a tree: each token is predicted at the place before it."""
+
+    first: int
+    """Where its text begins."""
+    closing: int
+    """Where the token behind its text stands, which is learnt with it."""
+    last: int
+    """Where the next answer would begin to be predicted."""
+    follows: int | None
+    """The first token of the next answer, or the end token where the game is won; None: the episode was broken off."""
+    turn: Turn
+    previous: str
+    """What was observed before."""
+    won: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One tree and the replies in it."""
+
+    tree: TokenTree
+    replies: list[Reply]
+
+
+def train_world_model(
+    policy: Path,
+    demonstrations: Sequence[Episode],
+    rollouts: Sequence[Episode],
+    experiment: Experiment,
+    out: Path,
+    *,
+    held_out: set[str],
+    seed: int,
+    monitor: Monitor,
+) -> StageReport:
+    """Trains on the games that are not held out, writes the checkpoint to `out`, and reports on those that are."""
+    settings = experiment.world_model
+    model, tokenizer = checkpoints.load_policy(policy), checkpoints.load_tokenizer(policy)
+    use_grouped_attention(model)
+    use_lean_layers(model)
+    chat = Chat(tokenizer)
+
+    def examples(unknown: bool) -> list[Example]:
+        parts = ([each for each in part if (each.game in held_out) == unknown] for part in (demonstrations, rollouts))
+        return [example for part in parts for example in world_examples(chat, part)]
+
+    train, test = examples(unknown=False), examples(unknown=True)
+    batches = token_budget_batches(train, settings.batch_tokens // shards_of(model), seed)
+    loss = fit(model, batches, world_work, settings, seed=seed, monitor=monitor)
+    scored = score_replies(model, chat, test, settings.batch_tokens)
+    checkpoints.save(model, tokenizer, out)
+    habits = Habits(reply.turn for example in train for reply in example.replies)
+    tokens = settings.epochs * tokens_in(train) + tokens_in(test)
+    return world_report(scored, habits, train_loss=loss, tokens=tokens)
+
+
+def world_examples(chat: Chat, episodes: Sequence[Episode]) -> list[Example]:
+    """Every family of episodes as one tree, read up to the reply to a branch's first own answer."""
+    by_id = {episode.episode_id: episode for episode in episodes}
+    before, after = chat.frame
+    examples = []
+    for family in families(episodes):
+        for scored in family_trees(chat, family, "append", branch_turns=1):
+            replies = [
+                _reply(chat, by_id[name], t, end + 1 + len(before), last - len(after) + 1, last)
+                for (name, t), end, last in zip(scored.decisions, scored.ends, scored.replies, strict=True)
+            ]
+            examples.append(Example(scored.tree, replies))
+    return examples
+
+
+def _reply(chat: Chat, episode: Episode, t: int, first: int, closing: int, last: int) -> Reply:
+    turns, final = episode.turns, t == len(episode.turns) - 1
+    follows = (chat.end if episode.won else None) if final else chat.answer(turns[t + 1].response)[0]
+    previous = turns[t - 1].observation if t else episode.first_observation
+    return Reply(first, closing, last, follows, turns[t], previous, won=final and episode.won)
+
+
+def world_work(model: PreTrainedModel, shard: int, settings: WorldModel) -> Work:
+    """From (examples, how far training has come) to their mean negative log-likelihood per learnt token, in nats."""
+
+    def work(part: tuple[list[Example], float]) -> tuple[torch.Tensor, Numbers]:
+        examples, _ = part
+        places = [list(_places(example)) for example in examples]
+        learnt = torch.tensor([token for each in places for _, token in each])
+        log_p = _log_probabilities(model, examples, [[place for place, _ in each] for each in places])
+        loss = -log_p.gather(-1, learnt.to(log_p.device)[:, None]).mean()
+        return loss, {"loss": float(loss.detach())}
+
+    return work
+
+
+def _places(example: Example) -> Iterator[tuple[int, int]]:
+    """Where each learnt token is predicted, and the token."""
+    for reply in example.replies:
+        yield from ((place, example.tree.ids[place + 1]) for place in range(reply.first - 1, reply.closing))
+        if reply.follows is not None:
+            yield reply.last, reply.follows
+
+
+def _log_probabilities(
+    model: PreTrainedModel, examples: Sequence[Example], places: Sequence[Sequence[int]]
+) -> torch.Tensor:
+    """log p of the whole vocabulary (N, V) behind some places of every tree, tree after tree."""
+    rows = torch.tensor([row for row, each in enumerate(places) for _ in each])
+    columns = torch.tensor([place for each in places for place in each])
+    hidden = read_trees(model, [example.tree for example in examples])[rows, columns]
+    log_p: torch.Tensor = model.get_output_embeddings()(hidden).float().log_softmax(-1)
+    return log_p
+
+
+@torch.no_grad()
+def score_replies(model: PreTrainedModel, chat: Chat, examples: Sequence[Example], budget: int) -> pd.DataFrame:
+    """What the model foresees of every reply, as `core.world_report.world_report` reads it.
+
+    A reply is foreseen exactly where each of its tokens is the likeliest behind those before it: then, and only then,
+    the greedy one is this reply.
+    """
+    model.eval()
+    (fails, *_) = chat.follow_up(NOTHING)[len(chat.frame[0]) :]
+    rows = []
+    for batch in batches_in_order(examples, budget):
+        replies = [(example.tree, reply) for example in batch for reply in example.replies]
+        places = [
+            [place for reply in example.replies for place in (*range(reply.first - 1, reply.closing), reply.last)]
+            for example in batch
+        ]
+        parts = _log_probabilities(model, batch, places).split([r.closing - r.first + 2 for _, r in replies])
+        for (tree, reply), part in zip(replies, parts, strict=True):
+            *likeliest, follows = part.argmax(-1).tolist()
+            said = tree.ids[reply.first : reply.closing + 1]
+            rows.append(
+                {
+                    "action": reply.turn.action,
+                    "previous": reply.previous,
+                    "observation": reply.turn.observation,
+                    "won": reply.won,
+                    "tokens": len(said),
+                    "loss": -float(part[torch.arange(len(said)), said].sum()),
+                    "exact": likeliest == said,
+                    "fails": likeliest[0] == fails,
+                    "ends": follows == chat.end,
+                }
+            )
+    return pd.DataFrame(rows)

@@ -1,0 +1,43 @@
+"""What the environment replies: the world model of model-predictive reasoning (section 4.3 of the paper)."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.tables import read_episodes
+from agentprm_dagster.core.targets import hold_out
+from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
+from agentprm_dagster.resources.materialization import gates
+from agentprm_dagster.resources.stages import StagesResource
+
+
+@dg.asset(
+    partitions_def=ITERATIONS,
+    deps=["behaviour_policy", "demonstrations", "rollouts"],
+    check_specs=gates("world_model", "better_than_constant"),
+    automation_condition=WHEN_READY,
+    kinds={"world_model", "huggingface"},
+)
+def world_model(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
+    """p(observation | dialogue, answer): the behaviour policy, taught what the environment replies."""
+    stage = stages.stage(context)
+    policy, shown, rollouts = stage.behaviour_policy(), stage.read("demonstrations", 0), stage.read("rollouts")
+
+    def train(out: Path, monitor: Monitor) -> StageReport:
+        from agentprm_dagster.training.world_model import train_world_model  # loads torch
+
+        demonstrations, played = read_episodes(shown.path), read_episodes(rollouts.path)
+        games = {episode.game for episode in (*demonstrations, *played)}
+        return train_world_model(
+            policy.path,
+            demonstrations,
+            played,
+            stage.experiment,
+            out,
+            held_out=hold_out(games, stage.experiment.targets.held_out_games, stage.experiment.seed),
+            seed=stage.seed,
+            monitor=monitor,
+        )
+
+    return stage.make(train, settings=("world_model", "targets.held_out_games"))
