@@ -3,11 +3,10 @@
 It plays games that show their state to whoever plays them; no fair player is shown it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from agentprm_dagster.core.rollout import Playable
-from agentprm_dagster.core.types import Observation, SnapshotEnvironment, TaskType, Turn
+from agentprm_dagster.core.types import Observation, Playable, SnapshotEnvironment, TaskType, Turn
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.inference.worlds import Path
 
@@ -58,6 +57,9 @@ class _TransparentEnvironment:
 
     def restore(self, snapshot: object) -> Observation:
         return self._seen(self.inner.restore(snapshot))
+
+    def state(self) -> Hashable:
+        return self.inner.state()
 
     def _seen(self, observation: Observation) -> SeenThrough:
         seen = (observation.text, observation.admissible_commands, observation.won, observation.done)
