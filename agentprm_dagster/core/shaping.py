@@ -8,8 +8,6 @@ mapped to [0, 1] as a whole: order and distances between actions are the blend's
 not say how its blend is brought to [0, 1]).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -17,16 +15,16 @@ from agentprm_dagster.core.prm_report import calibration_error, correlation, sof
 from agentprm_dagster.core.stage import Gate, StageReport
 
 
-def shaped_targets(targets: pd.DataFrame, gained: Sequence[float], *, alpha: float) -> pd.DataFrame:
+def shaped_targets(targets: pd.DataFrame, gained: np.ndarray, *, alpha: float) -> pd.DataFrame:
     """The targets table with `advantage` in [-1, 1] and `shaped` in [0, 1] beside `q`.
 
-    `gained` is A_mu of every row's decision, nan where it was not read: the mean over the rollouts through (s, a) is
+    `gained` is A_mu (D,) of every row's decision, nan where it was not read: the mean over the rollouts through (s, a) is
     taken, as in Eq. 1.
 
     Raises:
         ValueError: a (state, action) of which no decision was read.
     """
-    groups = targets.assign(advantage=np.asarray(gained, float)).groupby(["state", "action"], sort=False)["advantage"]
+    groups = targets.assign(advantage=gained).groupby(["state", "action"], sort=False)["advantage"]
     advantage = groups.transform("mean")
     if advantage.isna().any():
         raise ValueError(f"{int(advantage.isna().sum())} decisions were not read by the reference's value model")

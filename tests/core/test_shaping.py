@@ -26,7 +26,7 @@ def test_an_advantage_is_what_an_action_brings_nearer() -> None:
 
 
 def test_targets_are_blended_and_brought_to_the_unit_interval() -> None:
-    shaped = shaped_targets(TARGETS, [0.3, 0.1, -0.4, 1.0], alpha=0.5)
+    shaped = shaped_targets(TARGETS, np.array([0.3, 0.1, -0.4, 1.0]), alpha=0.5)
     assert list(shaped["advantage"]) == pytest.approx([0.2, 0.2, -0.4, 1.0])
     blends = [0.5 * 0.6 + 0.5 * 0.2, 0.5 * 0.6 + 0.5 * 0.2, 0.5 * 0.2 - 0.5 * 0.4, 1.0]
     assert list(shaped["shaped"]) == pytest.approx([(blend + 0.5) / 1.5 for blend in blends])
@@ -38,10 +38,10 @@ def test_targets_are_blended_and_brought_to_the_unit_interval() -> None:
 
 
 def test_a_repeated_decision_takes_what_was_read_of_its_like() -> None:
-    shaped = shaped_targets(TARGETS, [0.3, np.nan, -0.4, 1.0], alpha=0.5)
+    shaped = shaped_targets(TARGETS, np.array([0.3, np.nan, -0.4, 1.0]), alpha=0.5)
     assert list(shaped["advantage"]) == pytest.approx([0.3, 0.3, -0.4, 1.0])
     with pytest.raises(ValueError, match="2 decisions were not read"):
-        shaped_targets(TARGETS, [np.nan, np.nan, -0.4, 1.0], alpha=0.5)
+        shaped_targets(TARGETS, np.array([np.nan, np.nan, -0.4, 1.0]), alpha=0.5)
 
 
 unit = st.floats(0, 1)
@@ -51,7 +51,9 @@ unit = st.floats(0, 1)
 def test_shaped_targets_keep_the_order_of_the_blend(rows: list[tuple[float, float]], alpha: float) -> None:
     q, gained = map(list, zip(*rows, strict=True))
     actions = list(map(str, range(len(rows))))
-    shaped = shaped_targets(pd.DataFrame({"state": "s", "action": actions, "q": q}), gained, alpha=alpha)["shaped"]
+    shaped = shaped_targets(pd.DataFrame({"state": "s", "action": actions, "q": q}), np.array(gained), alpha=alpha)[
+        "shaped"
+    ]
     assert shaped.between(0, 1).all()
     blend = (1 - alpha) * np.array(q) + alpha * np.array(gained)
     order = np.argsort(blend, kind="stable")
