@@ -18,8 +18,8 @@ from agentprm_dagster.core.stage import Gate, StageReport
 def shaped_targets(targets: pd.DataFrame, gained: np.ndarray, *, alpha: float) -> pd.DataFrame:
     """The targets table with `advantage` in [-1, 1] and `shaped` in [0, 1] beside `q`.
 
-    `gained` is A_mu (D,) of every row's decision, nan where it was not read: the mean over the rollouts through (s, a) is
-    taken, as in Eq. 1.
+    `gained` is A_mu (D,) of every row's decision, nan where it was not read: the mean over the rollouts through (s, a)
+    is taken, as in Eq. 1.
 
     Raises:
         ValueError: a (state, action) of which no decision was read.
