@@ -52,4 +52,4 @@ def demonstrations(context: dg.AssetExecutionContext, stages: StagesResource, ll
         return replace(report, metrics={**report.metrics, **took})
 
     make = player.make if player else stage.make
-    return make(collect, settings=("demonstrations", "gates.min_demonstration_success"), games=games)
+    return make(collect, settings=("demonstrations", "dialogue.format", "gates.min_demonstration_success"), games=games)

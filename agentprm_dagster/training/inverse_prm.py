@@ -133,6 +133,8 @@ def next_answers(
         if len(episode.own_turns) > 1
         for trunk in trunks_of(chat, episode, range(episode.start + 1, len(episode.turns)), experiment.dialogue.format)
     ]
+    if not trunks:
+        return [{} for _ in episodes]
     trunks.sort(key=lambda numbered: len(numbered[1].ids))
     model = checkpoints.load_policy(policy)
     use_grouped_attention(model)
