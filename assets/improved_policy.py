@@ -8,6 +8,7 @@ import pandas as pd
 
 from agentprm_dagster.chart import draw_panel
 from agentprm_dagster.core.overoptimization import MEASUREMENTS, PICTURE, Watched
+from agentprm_dagster.core.rationalisation import rationalise
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.tables import read_episodes
 from agentprm_dagster.core.targets import of_held_out_games
@@ -29,7 +30,7 @@ def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -
     settings = stage.experiment.improvement
     policy, rollouts, prm = stage.behaviour_policy(), stage.read("rollouts"), stage.read(settings.reward)
     partial = settings.games == "held_out" or settings.panel.every
-    targets = stage.read("mc_value_targets") if partial else None
+    targets = stage.read("mc_value_targets") if partial or settings.rationalised_weight else None
     committee = stage.read("prm_committee") if settings.panel.committee else None
     last = stage.iteration >= stage.experiment.iterations
 
@@ -37,8 +38,12 @@ def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -
         from agentprm_dagster.training.policy_improvement import improve_policy  # loads torch
 
         episodes, watched = read_episodes(rollouts.path), None
-        if targets:
-            held_out = of_held_out_games(episodes, pd.read_parquet(targets.path / "targets.parquet"))
+        worth = pd.read_parquet(targets.path / "targets.parquet") if targets else None
+        told = (
+            rationalise(episodes, worth, margin=settings.rationalised_margin) if settings.rationalised_weight else None
+        )
+        if partial:
+            held_out = of_held_out_games(episodes, worth)
             if settings.panel.every:
                 watched = Watched(held_out, sorted(committee.path.glob("member_*")) if committee else ())
                 kept = {episode.episode_id for episode in held_out}
@@ -53,6 +58,7 @@ def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -
             stage.experiment,
             out,
             watched=watched,
+            rationalised=told,
             seed=stage.seed,
             monitor=monitor,
         )

@@ -160,6 +160,11 @@ class Improvement(Section):
     """Weight of the negative log-likelihood of the chosen answer, beside the DPO loss; 0 is the paper's."""
     kl_weight: Annotated[float, Field(ge=0)] = 0.3
     """Weight of KL(pi || pi_(i-1)) per answer over all that was drawn, beside the DPO loss; 0 is the paper's."""
+    rationalised_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the negative log-likelihood of the best action that rollouts have tried in a state, with a reason found
+    after the fact (post-hoc rationalisation, section 4 of the paper)."""
+    rationalised_margin: Probability = 0.2
+    """How much more than another action tried there its return must be."""
     labels: Literal["hard", "soft"] = "hard"
     """`hard`, the paper's: of a state's best and worst candidate the best wins. `soft`: all pairs of draws, each won
     with the odds that the PRM gives, so that what it hardly tells apart hardly moves the policy."""
@@ -172,7 +177,7 @@ class Improvement(Section):
 
     @model_validator(mode="after")
     def trl_can(self) -> Self:
-        none = dict.fromkeys(("min_gap", "kl_weight", "sft_weight", "steered"), 0)
+        none = dict.fromkeys(("min_gap", "kl_weight", "sft_weight", "steered", "rationalised_weight"), 0)
         only = {"candidates": 2, "rank_by": "answer", "labels": "hard", **none}
         if self.trainer == "trl" and (other := [name for name, value in only.items() if getattr(self, name) != value]):
             needed = ", ".join(f"{name}: {only[name]}" for name in other)

@@ -9,7 +9,7 @@ _WINDOW = 10
 """Steps at each end of the update over which its numbers are averaged."""
 
 
-COUNTS = ("pairs", "states", "tokens")
+COUNTS = ("pairs", "states", "rationalised", "tokens")
 """What is added up over all steps."""
 
 

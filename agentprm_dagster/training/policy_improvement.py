@@ -29,6 +29,7 @@ from agentprm_dagster.config import Experiment, Improvement
 from agentprm_dagster.core.dialogue import Format
 from agentprm_dagster.core.improvement_report import COUNTS, improvement_report
 from agentprm_dagster.core.overoptimization import MEASUREMENTS, PICTURE, Watched, panel_metrics, panel_page
+from agentprm_dagster.core.rationalisation import Rationalised
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.types import Episode, Playable
 from agentprm_dagster.models import checkpoints
@@ -41,6 +42,7 @@ from agentprm_dagster.training.dpo import kl_divergence, preferences, ranked_pai
 from agentprm_dagster.training.judging import Judge
 from agentprm_dagster.training.optimizers import build_optimizer
 from agentprm_dagster.training.panel import Panel
+from agentprm_dagster.training.rationalised_answers import with_rationalised
 from agentprm_dagster.training.shards import Numbers, Shards, Work, shards_of
 from agentprm_dagster.training.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler
 from agentprm_dagster.training.threads import training_threads
@@ -55,13 +57,14 @@ def improve_policy(
     out: Path,
     *,
     watched: Watched | None = None,
+    rationalised: Rationalised | None = None,
     seed: int,
     monitor: Monitor,
 ) -> StageReport:
     """Improves the behaviour policy on the states of its own whole episodes and writes the checkpoint to `out`.
 
     `games` are those that the episodes come from, by id; they are played where candidates are ranked by reply, and
-    those of `watched` by the panel (`improvement.panel`).
+    those of `watched` by the panel (`improvement.panel`). `rationalised` answers are learnt beside what is drawn.
     """
     tokenizer = checkpoints.load_tokenizer(policy)
     model, critic = checkpoints.load_policy(policy), checkpoints.load_prm(prm)
@@ -83,7 +86,8 @@ def improve_policy(
             if watched:
                 panel = _panel(model, reference, judge, watched, games, experiment, seed, monitor)
             dialogue = experiment.dialogue.format
-            steps = policy_steps(model, reference, judge, chat, trunks, settings, dialogue, seed=seed, monitor=monitor)
+            models = (model, reference, judge)
+            steps = policy_steps(*models, chat, trunks, settings, dialogue, rationalised, seed=seed, monitor=monitor)
             history = list(_until_stopped(steps, panel))
     kept = panel.settle() if panel else None
     checkpoints.save(model, tokenizer, out)
@@ -167,6 +171,7 @@ def policy_steps(
     trunks: Sequence[Trunk],
     settings: Improvement,
     dialogue: Format = "append",
+    rationalised: Rationalised | None = None,
     *,
     seed: int,
     monitor: Monitor,
@@ -178,7 +183,7 @@ def policy_steps(
     schedule = get_cosine_schedule_with_warmup(optimizer, warmup, settings.steps)
     batches = _batches(trunks, settings, random.Random(seed))
     count, longest = shards_of(model), max(len(trunk.ids) for trunk in trunks)
-    arguments = (reference, judge, chat, settings, longest, seed, dialogue)
+    arguments = (reference, judge, chat, settings, longest, seed, dialogue, rationalised)
     planned = settings.steps * _rows(settings) * longest
     with Shards(model, improvement_work, *arguments, tokens=planned) as shards:
         for step in range(settings.steps):
@@ -205,6 +210,7 @@ def improvement_work(
     longest: int,
     seed: int,
     dialogue: Format = "append",
+    rationalised: Rationalised | None = None,
 ) -> Work:
     """From trunks to the loss of the answers that the model, as it is then, gives in their states."""
     steered = settings.steered > 0
@@ -232,7 +238,9 @@ def improvement_work(
         loss, numbers = improvement_loss(model, reference, trees, candidates, values, settings)
         return loss, {**numbers, "tokens": float(_tokens_read(read, candidates, trees))}
 
-    return work
+    if rationalised is None:
+        return work
+    return with_rationalised(work, model, chat, rationalised, settings.rationalised_weight)
 
 
 def _together(shards: Sequence[Numbers]) -> Numbers:

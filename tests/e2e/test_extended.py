@@ -44,6 +44,7 @@ evaluation: {splits: [valid_seen], foresight: {worlds: [learned, oracle], turns:
 EXPLORING = """
 extends: smoke
 rollouts: {expert_starts: 0.5, branch_placement: disagreement}
+improvement: {steered: 0.5, rationalised_weight: 0.1, rationalised_margin: 0}
 evaluation: {splits: [valid_seen]}
 """
 
@@ -159,6 +160,9 @@ def test_exploration_begins_at_the_experts_states_and_branches_where_the_last_pr
         assert any(episode.parent for episode in played)
         assert 0 < made.manifest.metrics["expert_states_seen"] <= 1
         assert "](coverage.png)" in (made.path / "page.md").read_text(encoding="utf-8")
+    improved = store.current("exploring", "improved_policy", 2).manifest
+    assert improved.metrics["rationalised"] > 0
+    assert {read.asset for read in improved.inputs} >= {"rollouts", "mc_value_targets", "prm"}
 
 
 def test_answers_are_ranked_by_what_they_are_imagined_to_lead_to(home: Path) -> None:

@@ -1,0 +1,40 @@
+"""Answers that worked, learnt beside what policy improvement draws (`core.rationalisation`)."""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import PreTrainedModel
+
+from agentprm_dagster.core.rationalisation import Rationalised
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk
+from agentprm_dagster.training.shards import Numbers, Work
+
+
+def with_rationalised(work: Work, model: PreTrainedModel, chat: Chat, answers: Rationalised, weight: float) -> Work:
+    """The same work, its loss with `weight` times the negative log-likelihood of the answers of its states.
+
+    The mean over the answers, in nats an answer; where none of the states has one, the loss as it is.
+    """
+
+    def both(trunks: list[Trunk]) -> tuple[torch.Tensor | None, Numbers]:
+        loss, numbers = work(trunks)
+        known = rationalised_candidates(chat, trunks, answers)
+        if not known:
+            return loss, {**numbers, "rationalised": 0.0}
+        trees = CandidateTrees(trunks, known)
+        missing = -weight * trees.log_probabilities(model).mean()
+        read = numbers["tokens"] + sum(map(len, trees.trees))
+        return missing if loss is None else loss + missing, {**numbers, "rationalised": len(known), "tokens": read}
+
+    return both
+
+
+def rationalised_candidates(chat: Chat, trunks: Sequence[Trunk], answers: Rationalised) -> list[Candidate]:
+    """The answers of the trunks' states, as if each had been drawn once."""
+    return [
+        Candidate((row, state), tuple(chat.answer(answer)), 1)
+        for row, trunk in enumerate(trunks)
+        for state, turn in enumerate(trunk.turns)
+        if (answer := answers.get((trunk.episode.episode_id, turn)))
+    ]

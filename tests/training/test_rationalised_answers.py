@@ -1,0 +1,54 @@
+"""Rationalised answers in the loss, against a language model's own, and that a policy learns them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from agentprm_dagster.core.dialogue import write_answer
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.attention import use_grouped_attention
+from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.training.candidates import Trunk, trunk_of
+from agentprm_dagster.training.rationalised_answers import with_rationalised
+from agentprm_dagster.training.shards import Numbers
+
+WEIGHT = 0.5
+
+
+@pytest.mark.parametrize("drawn", [None, 2.0])
+def test_the_mean_likelihood_of_the_answers_known_is_added(
+    policy_folder: Path, demonstrations: list[Episode], drawn: float | None
+) -> None:
+    model, chat = checkpoints.load_policy(policy_folder), Chat(checkpoints.load_tokenizer(policy_folder))
+    stock = checkpoints.load_policy(policy_folder)
+    use_grouped_attention(model)
+    trunks = [trunk_of(chat, episode, range(len(episode.turns))) for episode in demonstrations[:2]]
+    places = [(demonstrations[0], 1), (demonstrations[1], 0), (demonstrations[1], 2)]
+    answers = {
+        (episode.episode_id, turn): write_answer("It worked.", f"go to shelf {turn}") for episode, turn in places
+    }
+
+    def work(trunks: list[Trunk]) -> tuple[torch.Tensor | None, Numbers]:
+        return None if drawn is None else torch.tensor(drawn), {"tokens": 10.0}
+
+    loss, numbers = with_rationalised(work, model, chat, answers, WEIGHT)(trunks)
+    likelihoods = []
+    for episode, turn in places:
+        state = chat.state(episode.first_observation, episode.turns[:turn])
+        answer = chat.answer(answers[episode.episode_id, turn])
+        with torch.no_grad():
+            log_p = stock(torch.tensor([state + answer])).logits[0].log_softmax(-1)
+        likelihoods.append(sum(float(log_p[len(state) + i - 1, token]) for i, token in enumerate(answer)))
+    assert loss is not None
+    assert float(loss.detach()) == pytest.approx((drawn or 0.0) - WEIGHT * sum(likelihoods) / 3, rel=1e-4)
+    assert numbers["rationalised"] == 3
+    assert numbers["tokens"] > 10
+
+
+def test_states_without_one_leave_the_loss_as_it_is(policy_folder: Path, demonstrations: list[Episode]) -> None:
+    model, chat = checkpoints.load_policy(policy_folder), Chat(checkpoints.load_tokenizer(policy_folder))
+    numbers = {"tokens": 10.0}
+    work = with_rationalised(lambda trunks: (None, numbers), model, chat, {("another", 0): "x"}, WEIGHT)
+    assert work([trunk_of(chat, demonstrations[0], [0, 1])]) == (None, {**numbers, "rationalised": 0.0})
