@@ -37,11 +37,10 @@ def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -
     def train(out: Path, monitor: Monitor) -> StageReport:
         from agentprm_dagster.training.policy_improvement import improve_policy  # loads torch
 
-        episodes, watched = read_episodes(rollouts.path), None
-        worth = pd.read_parquet(targets.path / "targets.parquet") if targets else None
-        told = (
-            rationalise(episodes, worth, margin=settings.rationalised_margin) if settings.rationalised_weight else None
-        )
+        episodes, watched, told = read_episodes(rollouts.path), None, None
+        worth = pd.read_parquet(targets.path / "targets.parquet") if targets else pd.DataFrame()
+        if settings.rationalised_weight:
+            told = rationalise(episodes, worth, margin=settings.rationalised_margin)
         if partial:
             held_out = of_held_out_games(episodes, worth)
             if settings.panel.every:

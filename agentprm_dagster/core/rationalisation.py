@@ -35,9 +35,8 @@ def rationalise(episodes: Sequence[Episode], targets: pd.DataFrame, *, margin: f
         if (turn := by_id[episode_id].turns[t]).admissible
     }
     told = {}
-    for row in targets[targets["state"].isin(worked.keys())].itertuples():
-        episode, action = by_id[row.episode_id], worked[row.state]
-        if episode.parent is None:
-            reason = explain(episode.first_observation, episode.turns[: row.turn], action)
-            told[row.episode_id, row.turn] = write_answer(reason, action)
+    for episode_id, t, state in zip(targets["episode_id"], targets["turn"], targets["state"], strict=True):
+        episode, action = by_id[episode_id], worked.get(state)
+        if episode.parent is None and action is not None:
+            told[episode_id, t] = write_answer(explain(episode.first_observation, episode.turns[:t], action), action)
     return told
