@@ -159,18 +159,17 @@ def test_nothing_is_imagined_where_all_answers_agree(taught_folder: File, demons
     assert world.asked == []
 
 
-def test_what_is_imagined_is_counted(taught_folder: File, demonstrations: list[Episode]) -> None:
-    """Behind the same answers, two turns take more tokens than one, and one more than none."""
-    first = demonstrations[0].first_observation
-    read = []
-    for turns in (1, 2):
-        player = agent(taught_folder, ScriptedWorld(), turns=turns)
-        player.begin(0, first, [], NOWHERE)
-        player.act([0])
-        read.append(player.usage.tokens)
-    assert read[0] < read[1]
+def test_tokens_by_hand(taught_folder: File, demonstrations: list[Episode], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Policy and PRM read the conversation, the one draws and the other reads the answers, and the imagined replies."""
     world = ScriptedWorld()
     player = agent(taught_folder, world, turns=1)
+    draws, chat, first = watched(player, monkeypatch), player.chat, demonstrations[0].first_observation
+    player.begin(0, first, [], NOWHERE)
+    player.act([0])
+    (sampled,) = draws
+    answers = [chat.decode(ids) for ids in sampled.tokens[0]]
+    imagined = sum(len(chat.follow_up(replied(answer))) for answer in answers)
+    assert world.usage.tokens == 2 * len(chat.state(first, [])) + 2 * sampled.count() + imagined
     assert player.usage is world.usage, "one account for all models"
 
 
@@ -178,10 +177,12 @@ def test_a_perfect_world_model_foresees_what_the_oracle_sees(
     corpus: list[str], household_games: list[PlayableGame], tmp_path: File
 ) -> None:
     """A model that has learnt by heart what these answers lead to, two turns ahead; what is imagined decides all."""
-    tokenizer = build_tokenizer([*corpus, "Nothing happens."])
+    games = [Transparent(household_games[0])]
+    commands = [(game, command) for game in games for command in game.environment().reset().admissible_commands]
+    more = [game.environment().step(command).text for game, command in commands]
+    tokenizer = build_tokenizer([*corpus, *more, "Nothing happens."])
     sizes = Model(hidden_size=32, layers=2, heads=4, kv_heads=1, intermediate_size=64)
     checkpoints.save(build_model(sizes, tokenizer, seed=0), tokenizer, tmp_path)
-    games = [Transparent(game) for game in household_games[:2]]
     seen = imagined(agent(tmp_path, OracleWorld(), turns=2), games)
     assert len({path.turns[0].observation for path in seen}) > 2
     learned = LearnedWorld(by_heart(tmp_path, games, seen), tokenizer, slots=2, lanes=3, max_reply_tokens=64)
@@ -214,7 +215,7 @@ def by_heart(folder: File, games: Sequence[Transparent], paths: Sequence[Path]) 
         for i, path in enumerate(paths)
         for game in [games[path.slot]]
     ]
-    settings, examples = WorldModel(epochs=80, learning_rate=2e-2), world_examples(chat, episodes)
+    settings, examples = WorldModel(epochs=120, learning_rate=2e-2), world_examples(chat, episodes)
     fit(model, token_budget_batches(examples, 300, seed=0), world_work, settings, seed=0, monitor=SilentMonitor())
     assert score_replies(model, chat, examples, 4096)["exact"].all()
     return model
