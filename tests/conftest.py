@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
+from hypothesis import settings
 
 from agentprm_dagster.core.demonstrations import collect_demonstrations
 from agentprm_dagster.core.dialogue import conversation
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 # For the smallest of models two threads wait for each other longer than they compute. Read when torch is imported.
 environ["OMP_NUM_THREADS"] = "1"
+
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("no_deadline", deadline=None)
+settings.load_profile("no_deadline")
 
 
 @pytest.fixture

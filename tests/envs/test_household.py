@@ -250,7 +250,7 @@ def test_a_game_is_won_by_its_last_command_and_then_stands_still(
 
 
 @given(st.lists(st.floats(0, 1, exclude_max=True), max_size=40), st.integers(0, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_restoring_a_snapshot_is_playing_the_same_commands_again(game: Game, choices: list[float], cut: int) -> None:
     household = Household(game)
     observation, commands = household.reset(), []
@@ -268,7 +268,7 @@ def test_restoring_a_snapshot_is_playing_the_same_commands_again(game: Game, cho
 
 
 @given(st.lists(st.floats(0, 1, exclude_max=True), max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_admissible_commands_are_sorted_and_do_something_and_others_do_nothing(
     game: Game, choices: list[float]
 ) -> None:

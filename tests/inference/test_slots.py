@@ -57,7 +57,7 @@ def test_a_conversation_that_is_over_still_serves(model: LlamaForCausalLM, read:
     assert read == [30, 1, 2]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_whatever_began_alike_is_as_if_read_alone(model: LlamaForCausalLM, data: st.DataObject) -> None:
     with torch.no_grad():

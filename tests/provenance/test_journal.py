@@ -36,7 +36,7 @@ def test_a_killed_writer_leaves_its_records_and_no_lock(tmp_path: Path) -> None:
     assert records(path) == [{"n": 1}, {"n": 2}]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_cut_anywhere_leaves_whole_records(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "journal.jsonl"

@@ -73,7 +73,7 @@ class History:
         return reached - {version}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(ACTIONS)
 def test_lineage_equals_the_reads_that_happened(make_recipe, commit, actions: list[Action]) -> None:
     with TemporaryDirectory() as folder:

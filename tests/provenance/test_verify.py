@@ -35,7 +35,7 @@ def test_what_is_whole_is_sound(store, chain) -> None:
     assert found.sound
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_one_flipped_bit_anywhere_is_found_with_all_that_was_made_from_it(store, chain, data) -> None:
     artifact = data.draw(st.sampled_from(chain))
