@@ -147,6 +147,7 @@ def _improve(
     out: Path,
     *,
     watched: None,
+    rationalised: None,
     seed: int,
     monitor: Monitor,
 ) -> StageReport:

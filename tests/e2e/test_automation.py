@@ -45,7 +45,8 @@ def test_a_failed_stage_waits_for_a_person(toy: dg.Definitions) -> None:
     instance.report_runless_asset_event(
         dg.AssetMaterialization(dg.AssetKey(["toy", "behaviour_policy"]), partition="7")
     )
-    instance.report_runless_asset_event(dg.AssetMaterialization(dg.AssetKey(["toy", "initial_policy"])))
+    for made in ("demonstrations", "initial_policy"):
+        instance.report_runless_asset_event(dg.AssetMaterialization(dg.AssetKey(["toy", made])))
     before = dg.evaluate_automation_conditions(toy, instance, asset_selection=GROUP)
     assert before.get_requested_partitions(rollouts) == {"7"}
     job.execute_in_process(instance=instance, partition_key="7", asset_selection=[rollouts], raise_on_error=False)
