@@ -40,4 +40,4 @@ def world_model(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
             monitor=monitor,
         )
 
-    return stage.make(train, settings=("world_model", "targets.held_out_games"))
+    return stage.make(train, settings=("world_model", "targets.held_out_games", "gates.min_world_exact"))

@@ -173,5 +173,8 @@ class Gates(Section):
     min_ordering_accuracy: Probability = 0.5
     """Share of held-out pairs of tried actions, weighted by the distance of their returns, that the PRM orders as these
     do: what the lower end of its 95% interval must reach. Chance is 0.5; 0 switches the gate off."""
+    min_world_exact: Annotated[float, Field(ge=0)] = 1.0
+    """Share of held-out replies that the world model foresees exactly, as a multiple of what the better of two constant
+    guesses gets right; must stay above."""
     max_kl: PositiveFloat = 20.0
     """Nats per answer between the improved policy and its reference."""

@@ -60,8 +60,8 @@ def evaluation_row(
     best_of: int,
     seed: int,
     tokens: int,
-    imagined: str | None = None,
-    imagined_turns: int = 0,
+    imagined: str | None,
+    imagined_turns: int,
 ) -> dict[str, Any]:
     """One evaluation: who played which games how, and `success` overall and by task type.
 

@@ -31,17 +31,20 @@ class Habits:
         return {name: float((scored["observation"] == guess).mean()) for name, guess in guesses.items()}
 
 
-def world_report(scored: pd.DataFrame, habits: Habits, *, train_loss: float, tokens: float) -> StageReport:
+def world_report(
+    scored: pd.DataFrame, habits: Habits, *, train_loss: float, min_exact: float, tokens: float
+) -> StageReport:
     """Judges held-out replies, one a row, beside guesses that need no model.
 
     Columns: action, previous (what was observed before), observation, won (the game, by this turn), tokens (learnt ones
     of the reply), loss (their sum, nats), exact (all of them are the likeliest), fails ("Nothing happens." is
-    foreseen), ends (a win is foreseen). What is usually replied to a command is told and gates nothing: where a reply
+    foreseen), ends (a win is foreseen). `min_exact` is a multiple of what the better of two constant guesses gets
+    right. What is usually replied to a command is told and gates nothing: where a reply
     lists what nobody has seen yet, the likeliest words one by one are not the likeliest reply.
     """
     nothing = scored["observation"] == NOTHING
     guessed = habits.exact(scored)
-    best = max(guessed["constant"], guessed["previous"])
+    least = min_exact * max(guessed["constant"], guessed["previous"])
     exact = float(scored["exact"].mean())
     metrics = {
         "train_loss": train_loss,
@@ -55,9 +58,10 @@ def world_report(scored: pd.DataFrame, habits: Habits, *, train_loss: float, tok
     }
     gate = Gate(
         "better_than_constant",
-        exact > best,
-        f"{exact:.1%} of {len(scored)} held-out replies are foreseen exactly; expected more than {best:.1%}, what "
-        "always saying the same, or the same again, gets right: train on more episodes, or for longer",
+        exact > least,
+        f"{exact:.1%} of {len(scored)} held-out replies are foreseen exactly; expected more than {least:.1%}, "
+        f"{min_exact:g} times what always saying the same, or the same again, gets right: train on more "
+        "episodes, or for longer",
         exact,
     )
     rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())

@@ -83,7 +83,8 @@ def train_world_model(
     checkpoints.save(model, tokenizer, out)
     habits = Habits(reply.turn for example in train for reply in example.replies)
     tokens = settings.epochs * tokens_in(train) + tokens_in(test)
-    return world_report(scored, habits, train_loss=loss, tokens=tokens)
+    least = experiment.gates.min_world_exact
+    return world_report(scored, habits, train_loss=loss, min_exact=least, tokens=tokens)
 
 
 def world_examples(chat: Chat, episodes: Sequence[Episode]) -> list[Example]:

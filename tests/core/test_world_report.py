@@ -39,7 +39,7 @@ def test_habits_by_hand() -> None:
 
 
 def test_the_report_by_hand() -> None:
-    report = world_report(replies(), Habits(SEEN), train_loss=0.3, tokens=70)
+    report = world_report(replies(), Habits(SEEN), train_loss=0.3, min_exact=1.0, tokens=70)
     told = report.metrics
     assert (told["exact"], told["held_out_loss"], told["held_out_replies"]) == (0.75, 0.5, 4)
     assert (told["nothing_happens_recall"], told["nothing_happens_precision"]) == (0.5, 1.0)
@@ -51,10 +51,11 @@ def test_the_report_by_hand() -> None:
 
 def test_saying_always_the_same_is_not_enough() -> None:
     scored = replies().assign(exact=[True, False, True, False])
-    assert not world_report(scored, Habits(SEEN), train_loss=0.3, tokens=70).gates[0].passed
+    told = [world_report(scored, Habits(SEEN), train_loss=0.3, min_exact=least, tokens=70) for least in (1.0, 0.9)]
+    assert [report.gates[0].passed for report in told] == [False, True]
 
 
 def test_what_never_was_has_no_share() -> None:
-    told = world_report(replies().iloc[:2], Habits(SEEN), train_loss=0.3, tokens=70).metrics
+    told = world_report(replies().iloc[:2], Habits(SEEN), train_loss=0.3, min_exact=1.0, tokens=70).metrics
     assert not {"win_recall", "win_precision", "nothing_happens_precision"} & told.keys()
     assert told["nothing_happens_recall"] == pytest.approx(0.0)
