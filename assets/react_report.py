@@ -46,6 +46,8 @@ def react_report(context: dg.AssetExecutionContext, stages: StagesResource, llm:
                 split=split,
                 max_steps=settings.max_steps,
                 best_of=1,
+                imagined=None,
+                imagined_turns=0,
                 seed=stage.seed,
                 tokens=usage.tokens,
             )
