@@ -89,6 +89,7 @@ def draw_coverage(coverage: Coverage, path: Path) -> None:
         shown = np.unique(np.linspace(0, len(seen) - 1, _POINTS).astype(int))
         axis.plot(shown + 1, seen[shown], label=kind)
     axis.set(xlabel="decisions", ylabel="distinct states")
+    axis.locator_params(axis="x", nbins=5)
     axis.legend(frameon=False)
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
