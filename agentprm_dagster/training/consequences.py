@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agentprm_dagster.core.parsing import parse_answer
+from agentprm_dagster.core.replay import Replay
 from agentprm_dagster.core.types import Observation, Playable, SnapshotEnvironment
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.candidates import Candidate, Trunk
@@ -25,7 +26,12 @@ class Consequences:
         self.chat, self.games = chat, games
 
     def of(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate]) -> Replied:
-        """The reply to every candidate. KeyError where an episode's game is not among the games."""
+        """The reply to every candidate.
+
+        Raises:
+            KeyError: an episode's game is not among the games.
+            RuntimeError: an episode does not replay in its game.
+        """
         replied, won = [], []
         states = {(i, j): state for i, trunk in enumerate(trunks) for j, state in enumerate(self._states(trunk))}
         for candidate in candidates:
@@ -37,17 +43,10 @@ class Consequences:
         return Replied(replied, won)
 
     def _states(self, trunk: Trunk) -> list[tuple[SnapshotEnvironment, object]]:
-        """Snapshots of a trunk's states, taken while its episode is played again."""
-        environment = self.games[trunk.episode.game].environment()
-        environment.reset()
-        snapshots = []
-        played = 0
-        for state in trunk.turns:
-            for turn in trunk.episode.turns[played:state]:
-                environment.step(turn.action)
-            snapshots.append((environment, environment.snapshot()))
-            played = state
-        return snapshots
+        """Snapshots of a trunk's states, and an environment that returns to them."""
+        replay = Replay(self.games[trunk.episode.game], trunk.episode.turns[: trunk.turns[-1]])
+        environment = replay.game.environment()
+        return [(environment, replay.snapshots[turn]) for turn in trunk.turns]
 
     def _action(self, candidate: Candidate) -> str:
         return parse_answer(self.chat.decode(candidate.ids[:-1])).action
