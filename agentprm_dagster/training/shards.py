@@ -148,14 +148,14 @@ class _Elsewhere:
         theirs.close()
 
     def start(self, part: Any) -> None:
-        with suppress(BrokenPipeError):  # its end is heard of when it is to be finished
+        with suppress(ConnectionError):  # its end is heard of when it is to be finished
             self._pipe.send(part)
 
     def finish(self, gradients: Sequence[torch.Tensor]) -> _Done:
         """Adds its gradients to those of the shards before."""
         try:
             answer = self._pipe.recv()
-        except EOFError as error:
+        except (EOFError, ConnectionError) as error:
             self._process.join()
             raise ShardError(
                 f"a process that computed gradients ended with exit code {self._process.exitcode} before its work was "

@@ -43,6 +43,9 @@ def language_modelling(model: PreTrainedModel, shard: int, scale: float) -> Work
 
 
 def failing(model: PreTrainedModel, shard: int, how: str) -> Work:
+    if shard and how == "dies before it reads":
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def work(part: Any) -> tuple[torch.Tensor | None, Numbers]:
         if shard == 0:
             return None, {}
@@ -109,7 +112,9 @@ def test_a_batch_too_small_to_be_cut() -> None:
     assert all(torch.allclose(g, gradients(whole)[name]) for name, g in gradients(model).items())
 
 
-@pytest.mark.parametrize(("how", "told"), [("fails", "no such thing"), ("dies", "exit code -9")])
+@pytest.mark.parametrize(
+    ("how", "told"), [("fails", "no such thing"), ("dies", "exit code -9"), ("dies before it reads", "exit code -9")]
+)
 def test_what_went_wrong_elsewhere_is_told(how: str, told: str) -> None:
     with Shards(tiny(), failing, how, apart=True) as shards, pytest.raises(ShardError, match=told):
         shards.backward([None, None])
