@@ -227,8 +227,10 @@ def _count(examples: Sequence[Transitions], *, expert: bool) -> int:
 
 
 def expertness(model: PreTrainedModel, examples: Sequence[Transitions], settings: InversePrm) -> torch.Tensor:
-    """Logit that the expert made each transition (D,), example after example: its reward Q(s, a) - gamma E Q(s', a')
-    (Eq. 8), and what every step costs on top."""
+    """Logit that the expert made each transition (D,), example after example: Q(s, a) - gamma E Q(s', a') (Eq. 8).
+
+    Behind an episode's last turn the second term is gamma times `end_value`.
+    """
     trees = [example.tree for example in examples]
     q, next_q = read_heads(
         model, trees, [example.ends for example in examples], [example.next_ends for example in examples]
@@ -239,8 +241,8 @@ def expertness(model: PreTrainedModel, examples: Sequence[Transitions], settings
         offset += len(example.ends)
     shares = torch.tensor([share for example in examples for share in example.shares], device=q.device)
     index = torch.tensor(owners, dtype=torch.long, device=q.device)
-    rewards = q - settings.gamma * torch.zeros_like(q).index_add(0, index, shares * next_q)
-    return rewards + settings.step_cost
+    after = torch.full_like(q, settings.end_value).index_fill(0, index, 0.0).index_add(0, index, shares * next_q)
+    return q - settings.gamma * after
 
 
 def inverse_prm_loss(logits: torch.Tensor, examples: Sequence[Transitions]) -> torch.Tensor:

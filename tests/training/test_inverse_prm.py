@@ -130,13 +130,15 @@ def test_where_the_policy_acted_itself_its_next_answer_is_the_second_term(
     assert rewards == pytest.approx(sorted(expected), abs=1e-5)
 
 
-def test_a_step_costs_what_it_is_said_to(prm: PreTrainedModel, chat: Chat, learners: list[Episode]) -> None:
-    """The classifier's logit is the reward and the cost; also of the last turn."""
-    made = transitions(chat, learners[0], "append", {}, expert=False)
-    costly = EXPERIMENT.inverse_prm.model_copy(update={"step_cost": 1.5})
+def test_what_an_end_is_worth_is_taken_from_last_turns_alone(
+    prm: PreTrainedModel, chat: Chat, learners: list[Episode]
+) -> None:
+    turns = len(learners[0].turns)
+    made = transitions(chat, learners[0], "append", answers(chat, learners[0]), expert=False)
+    worth = EXPERIMENT.inverse_prm.model_copy(update={"end_value": 2.0})
     with torch.no_grad():
-        more = expertness(prm, made, costly) - expertness(prm, made, EXPERIMENT.inverse_prm)
-    assert more.tolist() == pytest.approx([1.5] * len(learners[0].turns), abs=1e-5)
+        less = expertness(prm, made, EXPERIMENT.inverse_prm) - expertness(prm, made, worth)
+    assert less.tolist() == pytest.approx([0.0] * (turns - 1) + [2 * GAMMA], abs=1e-5)
 
 
 def test_the_loss_by_hand() -> None:
