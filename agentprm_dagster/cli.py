@@ -29,6 +29,10 @@ def _known(name: str) -> str:
     return name
 
 
+def _known_or_none(name: str | None) -> str | None:
+    return name if name is None else _known(name)
+
+
 ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", callback=_known, help="Name of an experiment.")]
 Iteration = Annotated[int, typer.Option("--iteration", "-i", min=0, help="Iteration; 0 is pi_0.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -54,6 +58,20 @@ def report(experiment: ExperimentName, as_json: AsJson = False) -> None:
     from agentprm_dagster.commands.report import print_report
 
     print_report(experiment, as_json=as_json)
+
+
+@app.command()
+def compare(
+    experiment: ExperimentName,
+    other: Annotated[
+        str | None, typer.Argument(metavar="[OTHER]", callback=_known_or_none, help="Another experiment.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell game by game who wins more: policies beside pi_0 and Best-of-N beside greedy, or beside those of OTHER."""
+    from agentprm_dagster.commands.compare import print_comparison
+
+    print_comparison(experiment, other, as_json=as_json)
 
 
 @app.command()

@@ -1,13 +1,17 @@
 """Judging policies, and the evaluations that are in the store."""
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.evaluation import EVALUATION, evaluation_row
+from agentprm_dagster.core.evaluation import EVALUATION, evaluation_row, folder_name
 from agentprm_dagster.core.results import Row, in_order
+from agentprm_dagster.core.tables import EPISODES
 from agentprm_dagster.envs.games import GameRef
 from agentprm_dagster.inference.pool import Played, Task
 from agentprm_dagster.inference.worker import Lookahead, Player
@@ -34,6 +38,21 @@ def current_rows(store: ArtifactStore, experiment: str) -> list[Row]:
     if any(made.manifest.asset == "react_report" for made in store.artifacts(experiment)):
         reports.append(store.current(experiment, "react_report", 0))
     return in_order(row for report in reports for row in rows_of(report))
+
+
+Outcomes = Mapping[tuple[str, ...], bool]
+"""Whether each game was won; a game is known by its id and what it says at its start."""
+
+
+def current_outcomes(store: ArtifactStore, experiment: str) -> Iterator[tuple[Row, Outcomes]]:
+    """The rows of what iterations have made, in the order of the table, each with how its games ended."""
+    reports = [store.current(experiment, "eval_report", i) for i in evaluated_iterations(store, experiment)]
+    places = [(row, report.path / folder_name(row)) for report in reports for row in rows_of(report)]
+    folders = {id(row): folder for row, folder in places}
+    for row in in_order(row for row, _ in places):
+        heads = pq.read_table(folders[id(row)] / EPISODES, columns=["game", "first_observation", "won"])
+        game, said, won = (column.to_pylist() for column in heads.columns)
+        yield row, dict(zip(zip(game, said, strict=True), won, strict=True))
 
 
 @dataclass(frozen=True)
@@ -77,9 +96,19 @@ class Trial:
     @property
     def name(self) -> str:
         """Names the trial among others of its experiment; fit for a folder."""
-        judged = "" if self.judge is None else f"-{self.judge.ranked_by}"
-        ahead = "" if self.imagined is None else f"-{self.imagined.turns}_ahead_{self.imagined.world}"
-        return f"{self.split}-pi_{self.iteration}-best_of_{self.best_of}{judged}{ahead}"
+        return folder_name(self._how)
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """What tells the trial from others, as the table's rows have it."""
+        return {
+            "ranked_by": self.judge.ranked_by if self.judge else None,
+            "policy": f"pi_{self.iteration}",
+            "split": self.split,
+            "best_of": self.best_of,
+            "imagined": self.imagined.world if self.imagined else None,
+            "imagined_turns": self.imagined.turns if self.imagined else 0,
+        }
 
     @property
     def task(self) -> Task:
@@ -117,14 +146,9 @@ class Trial:
         return evaluation_row(
             played.episodes,
             experiment=self.experiment.name,
-            ranked_by=self.judge.ranked_by if self.judge else None,
-            policy=f"pi_{self.iteration}",
             iteration=self.iteration,
-            split=self.split,
             max_steps=self.max_steps,
-            best_of=self.best_of,
             seed=self.seed,
             tokens=played.usage.tokens,
-            imagined=self.imagined.world if self.imagined else None,
-            imagined_turns=self.imagined.turns if self.imagined else 0,
+            **self._how,
         )

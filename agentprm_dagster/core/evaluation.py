@@ -101,6 +101,13 @@ def choice_name(row: Mapping[str, Any]) -> str:
     return f"best of {row['best_of']}{judged}{ahead}"
 
 
+def folder_name(row: Mapping[str, Any]) -> str:
+    """Where the episodes of an evaluation lie in its report; needs no more of a row than what tells it from others."""
+    judged = f"-{row['ranked_by']}" if row["ranked_by"] else ""
+    ahead = f"-{row['imagined_turns']}_ahead_{row['imagined']}" if row["imagined"] else ""
+    return f"{row['split']}-{row['policy']}-best_of_{row['best_of']}{judged}{ahead}"
+
+
 def evaluation_report(
     rows: Sequence[Mapping[str, Any]], games: Mapping[str, int], usage: Usage, picture: str | None = None
 ) -> StageReport:

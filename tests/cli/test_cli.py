@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from agentprm_dagster import cli
+from agentprm_dagster.core.comparison import ComparisonError
 from agentprm_dagster.resources.tracker import MlflowTracker
 from toy import ToyInference
 
@@ -52,6 +53,19 @@ def test_run_makes_resumes_and_reports(toy_cli: None, home: Path) -> None:
         (0, 1), (0, 8), (1, 1), (1, 8), (2, 1), (2, 8)
     ]  # fmt: skip
     assert all(list(row) == ROW_KEYS for row in rows)
+
+    compared = json.loads(call("compare", "toy", "--json").output)
+    rates = {(row["split"], row["policy"], row["best_of"]): row["success_rate"] for row in rows}
+    (last,) = [
+        line for line in compared if (line["split"], line["policy"], line["beside"]) == ("valid_seen", "pi_2", "pi_0")
+    ]
+    assert last["rate"] == pytest.approx(rates["valid_seen", "pi_2", 1] - rates["valid_seen", "pi_0", 1])
+    assert {line["beside"] for line in compared if line["policy"] == "Bo8(pi_2, prm[2])"} == {"pi_0", "pi_2"}
+    itself = json.loads(call("compare", "toy", "toy", "--json").output)
+    assert {(line["beside"], line["won_alone"], line["lost_alone"]) for line in itself} == {("toy", 0, 0)}
+    assert "all" in {line["split"] for line in itself}
+    nothing = call("compare", "smoke")
+    assert isinstance(nothing.exception, ComparisonError)
 
     evaluated = call("evaluate", "toy", "-i", 2, "--split", "valid_unseen", "--best-of", 4, "--seed", 3, "--json")
     (row,) = json.loads(evaluated.stdout)

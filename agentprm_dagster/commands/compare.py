@@ -1,0 +1,99 @@
+"""`agentprm compare`: which policy wins more of the same games, game by game, from the store alone."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from agentprm_dagster.core.comparison import ComparisonError, Difference, paired_difference
+from agentprm_dagster.core.results import Row, policy_name
+from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.evaluations import Outcomes, current_outcomes
+
+ALL = "all"
+"""In a line's place for a split: all splits together."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One comparison."""
+
+    split: str
+    policy: str
+    beside: str
+    difference: Difference
+
+
+def print_comparison(experiment: str, other: str | None, *, as_json: bool) -> None:
+    """Prints how an experiment's policies do beside pi_0 and beside themselves answering greedily, or beside the
+    policies of the same names of another experiment.
+    """
+    store = ArtifactsResource().store()
+    lines = list(_within(store, experiment) if other is None else _between(store, experiment, other))
+    if as_json:
+        told = [
+            {**asdict(line.difference), "split": line.split, "policy": line.policy, "beside": line.beside}
+            for line in lines
+        ]
+        print(json.dumps(told, indent=2))
+        return
+    table = Table("split", "policy", "beside", "n", "wins more", "95% interval", "alone won", "alone lost")
+    for line in lines:
+        found = line.difference
+        interval = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
+        counts = (str(found.won_alone), str(found.lost_alone))
+        table.add_row(line.split, line.policy, line.beside, str(found.n), f"{100 * found.rate:+.1f}", interval, *counts)
+    console = Console()
+    console.width = console.width if console.is_terminal else 140
+    console.print(table)
+
+
+def _within(store: ArtifactStore, experiment: str) -> Iterator[Line]:
+    played = _by_policy(store, experiment)
+    if not played:
+        raise ComparisonError(f"{experiment} has evaluated nothing yet: `agentprm run {experiment}` does it")
+    greedy = {row["policy"]: policy for policy, (row, _) in played.items() if row["ranked_by"] is None}
+    for policy, (row, _) in played.items():
+        for beside in dict.fromkeys((greedy["pi_0"], greedy[row["policy"]])):
+            if beside != policy:
+                yield from _lines(policy, played[policy][1], beside, played[beside][1])
+
+
+def _between(store: ArtifactStore, experiment: str, other: str) -> Iterator[Line]:
+    ours, theirs = _by_policy(store, experiment), _by_policy(store, other)
+    shared = [policy for policy in ours if policy in theirs]
+    if not shared:
+        raise ComparisonError(
+            f"{experiment} has evaluated {', '.join(ours) or 'nothing'}, {other} {', '.join(theirs) or 'nothing'}: "
+            "expected a policy that both have"
+        )
+    for policy in shared:
+        caps = {row["max_steps"] for row in (ours[policy][0], theirs[policy][0])}
+        if len(caps) > 1:
+            raise ComparisonError(
+                f"{policy} was given {' and '.join(map(str, sorted(caps)))} actions: expected as many"
+            )
+        yield from _lines(policy, ours[policy][1], other, theirs[policy][1])
+
+
+def _by_policy(store: ArtifactStore, experiment: str) -> dict[str, tuple[Row, dict[str, Outcomes]]]:
+    """A row of every policy, and its games by split."""
+    found: dict[str, tuple[Row, dict[str, Outcomes]]] = {}
+    for row, outcomes in current_outcomes(store, experiment):
+        found.setdefault(policy_name(row), (row, {}))[1][row["split"]] = outcomes
+    return found
+
+
+def _lines(policy: str, ours: dict[str, Outcomes], beside: str, theirs: dict[str, Outcomes]) -> Iterator[Line]:
+    splits = [split for split in ours if split in theirs]
+    for split in splits:
+        yield Line(split, policy, beside, paired_difference(ours[split], theirs[split]))
+    if len(splits) > 1:
+        yield Line(ALL, policy, beside, paired_difference(_together(ours, splits), _together(theirs, splits)))
+
+
+def _together(outcomes: dict[str, Outcomes], splits: list[str]) -> Outcomes:
+    return {(split, *game): won for split in splits for game, won in outcomes[split].items()}
