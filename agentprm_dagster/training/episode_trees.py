@@ -1,7 +1,7 @@
 """Episodes and their branches as token trees, so that the common part of a family is read once."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from agentprm_dagster.core.dialogue import Format
 from agentprm_dagster.core.types import Episode
@@ -51,9 +51,8 @@ def family_trees(chat: Chat, family: Sequence[Episode], dialogue: Format, *, bra
     what is read when `branch_turns` is 1; they are read once.
     """
     family = list({_read_part(episode, branch_turns): episode for episode in reversed(family)}.values())[::-1]
-    family = [_shortened(episode, branch_turns) for episode in family]
     if dialogue == "restated":
-        return [_restated_tree(chat, episode, t) for episode in family for t in _own(episode)]
+        return [_restated_tree(chat, episode, t) for episode in family for t in _read_turns(episode, branch_turns)]
     tree = TokenTree()
     decisions: list[tuple[str, int]] = []
     ends: list[int] = []
@@ -61,8 +60,10 @@ def family_trees(chat: Chat, family: Sequence[Episode], dialogue: Format, *, bra
     states: list[int] = []
     segments: dict[str, int] = {}
     for episode in family:
-        encoded = chat.episode(episode.first_observation, episode.turns)
-        ids = encoded.ids + chat.follow_up(episode.turns[-1].observation)
+        read = _read_turns(episode, branch_turns)
+        turns = episode.turns[: read.stop]
+        encoded = chat.episode(episode.first_observation, turns)
+        ids = encoded.ids + chat.follow_up(turns[-1].observation)
         length = encoded.answers[episode.start][0] if episode.parent else 0
         if episode.parent:
             segment = tree.add(ids[length:], parent=segments[episode.parent], length=length)
@@ -70,7 +71,7 @@ def family_trees(chat: Chat, family: Sequence[Episode], dialogue: Format, *, bra
             segment = tree.add(ids)
         lengths = [start for start, _ in encoded.answers] + [len(ids)]
         segments[episode.episode_id] = segment
-        for t in _own(episode):
+        for t in read:
             decisions.append((episode.episode_id, t))
             ends.append(tree.index(segment, encoded.answers[t][1] - 1 - length))
             replies.append(tree.index(segment, lengths[t + 1] - 1 - length))
@@ -86,14 +87,10 @@ def _read_part(episode: Episode, branch_turns: int) -> object:
     return episode.parent, episode.start, answers
 
 
-def _shortened(episode: Episode, branch_turns: int) -> Episode:
-    if episode.parent is None:
-        return episode
-    return replace(episode, turns=episode.turns[: episode.start + branch_turns])
-
-
-def _own(episode: Episode) -> range:
-    return range(episode.start, len(episode.turns))
+def _read_turns(episode: Episode, branch_turns: int) -> range:
+    """Which turns' answers are read: an episode's own, of a branch the first `branch_turns` of them."""
+    last = len(episode.turns)
+    return range(episode.start, last if episode.parent is None else min(last, episode.start + branch_turns))
 
 
 def _restated_tree(chat: Chat, episode: Episode, t: int) -> ScoredTree:

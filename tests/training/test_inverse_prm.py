@@ -109,7 +109,7 @@ def test_where_the_policy_acted_itself_its_next_answer_is_the_second_term(
 ) -> None:
     """Of a branch the first turn is a transition, and its second, if there is one, what comes after."""
     family = max(families(rollouts), key=lambda family: len({each.own_turns[0].response for each in family[1:]}))
-    made = own_transitions(chat, family, dialogue)
+    made = own_transitions(chat, without_outcomes(family), dialogue)
     with torch.no_grad():
         rewards = sorted(expertness(prm, made, EXPERIMENT.inverse_prm).tolist())
     stock = checkpoints.prm_from_policy(policy_folder, seed=0).eval()
