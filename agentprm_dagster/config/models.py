@@ -89,9 +89,6 @@ class InversePrm(HeadTraining):
     draws: Positive = 2
     """Answers a' drawn from the current policy in every state s' of the expert and of past learners, over which
     Q(s', a') is averaged; in its own episodes a' is what it answered."""
-    end_value: float = 0.0
-    """What Q is behind an episode's last turn, won or not. With the paper's 0, an expert that went on for ever would
-    earn more than one that wins and is done: all that it does looks like the expert's (Kostrikov et al. 2019)."""
     branches: bool = False
     """Whether the first turns of the current rollouts' branches are learners' too: actions drawn at
     `rollouts.branch_temperature`, so that the expert is told also from what the policy seldom does."""

@@ -20,8 +20,8 @@ class Discrimination:
 
     train_loss: float
     """Weighted binary cross-entropy, in nats; log 2 says nothing was learnt."""
-    logits: np.ndarray
-    """That the expert made each held-out transition (D,)."""
+    rewards: np.ndarray
+    """Q(s, a) - gamma E Q(s', a') of held-out transitions (D,)."""
     expert: np.ndarray
     """Whether the expert made each of them (D,)."""
     trained_on: Mapping[bool, int]
@@ -34,7 +34,7 @@ def inverse_report(told: Discrimination, scored: pd.DataFrame, *, max_loss: floa
 
     `scored` are held-out decisions: the targets table with the column `logit`, Q(s, a).
     """
-    expert, learner = told.logits[told.expert], told.logits[~told.expert]
+    expert, learner = told.rewards[told.expert], told.rewards[~told.expert]
     loss = float((np.logaddexp(0, -expert).mean() + np.logaddexp(0, learner).mean()) / 2)
     metrics = {
         "train_loss": told.train_loss,
@@ -46,7 +46,7 @@ def inverse_report(told: Discrimination, scored: pd.DataFrame, *, max_loss: floa
         "margin": float(expert.mean() - learner.mean()),
         "expert_transitions": float(told.trained_on[True]),
         "learner_transitions": float(told.trained_on[False]),
-        "held_out_transitions": float(len(told.logits)),
+        "held_out_transitions": float(len(told.rewards)),
         **action_ordering(scored),
         "tokens": told.tokens,
     }

@@ -110,11 +110,11 @@ def train_inverse_prm(
     use_lean_layers(model)
     batches = token_budget_batches(train, settings.batch_tokens // shards_of(model), seed)
     loss = fit(model, batches, inverse_prm_work, settings, seed=seed, monitor=monitor)
-    logits = predict_expertness(model, test, settings)
+    rewards = predict_rewards(model, test, settings)
     checkpoints.save(model, tokenizer, out)
     return Discrimination(
         train_loss=loss,
-        logits=logits,
+        rewards=rewards,
         expert=np.array([example.expert for example in test for _ in example.ends], dtype=bool),
         trained_on={True: _count(train, expert=True), False: _count(train, expert=False)},
         tokens=settings.epochs * tokens_in(train) + tokens_in(test),
@@ -226,11 +226,8 @@ def _count(examples: Sequence[Transitions], *, expert: bool) -> int:
     return sum(len(example.ends) for example in examples if example.expert == expert)
 
 
-def expertness(model: PreTrainedModel, examples: Sequence[Transitions], settings: InversePrm) -> torch.Tensor:
-    """Logit that the expert made each transition (D,), example after example: Q(s, a) - gamma E Q(s', a') (Eq. 8).
-
-    Behind an episode's last turn the second term is gamma times `end_value`.
-    """
+def rewards_of(model: PreTrainedModel, examples: Sequence[Transitions], gamma: float) -> torch.Tensor:
+    """Q(s, a) - gamma E Q(s', a') of every transition (D,), example after example: Eq. 8."""
     trees = [example.tree for example in examples]
     q, next_q = read_heads(
         model, trees, [example.ends for example in examples], [example.next_ends for example in examples]
@@ -241,15 +238,14 @@ def expertness(model: PreTrainedModel, examples: Sequence[Transitions], settings
         offset += len(example.ends)
     shares = torch.tensor([share for example in examples for share in example.shares], device=q.device)
     index = torch.tensor(owners, dtype=torch.long, device=q.device)
-    after = torch.full_like(q, settings.end_value).index_fill(0, index, 0.0).index_add(0, index, shares * next_q)
-    return q - settings.gamma * after
+    return q - gamma * torch.zeros_like(q).index_add(0, index, shares * next_q)
 
 
-def inverse_prm_loss(logits: torch.Tensor, examples: Sequence[Transitions]) -> torch.Tensor:
-    """Weighted binary cross-entropy of logits (D,) of "the expert did this", in nats."""
+def inverse_prm_loss(rewards: torch.Tensor, examples: Sequence[Transitions]) -> torch.Tensor:
+    """Weighted binary cross-entropy of rewards (D,) as logits of "the expert did this", in nats."""
     labels = [float(example.expert) for example in examples for _ in example.ends]
     weights = [example.weight for example in examples for _ in example.ends]
-    return binary_cross_entropy_with_logits(logits, logits.new_tensor(labels), logits.new_tensor(weights))
+    return binary_cross_entropy_with_logits(rewards, rewards.new_tensor(labels), rewards.new_tensor(weights))
 
 
 def inverse_prm_work(model: PreTrainedModel, shard: int, settings: InversePrm) -> Work:
@@ -257,18 +253,18 @@ def inverse_prm_work(model: PreTrainedModel, shard: int, settings: InversePrm) -
 
     def work(part: tuple[list[Transitions], float]) -> tuple[torch.Tensor, Numbers]:
         examples, _ = part
-        loss = inverse_prm_loss(expertness(model, examples, settings), examples)
+        loss = inverse_prm_loss(rewards_of(model, examples, settings.gamma), examples)
         return loss, {"loss": float(loss.detach())}
 
     return work
 
 
 @torch.no_grad()
-def predict_expertness(model: PreTrainedModel, examples: Sequence[Transitions], settings: InversePrm) -> np.ndarray:
-    """The logit of every transition (D,), in the examples' order."""
+def predict_rewards(model: PreTrainedModel, examples: Sequence[Transitions], settings: InversePrm) -> np.ndarray:
+    """The reward of every transition (D,), in the examples' order."""
     model.eval()
     batches = batches_in_order(examples, settings.batch_tokens)
-    return np.concatenate([np.zeros(0), *(expertness(model, batch, settings).cpu().numpy() for batch in batches)])
+    return np.concatenate([np.zeros(0), *(rewards_of(model, batch, settings.gamma).cpu().numpy() for batch in batches)])
 
 
 def score_decisions(

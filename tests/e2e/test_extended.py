@@ -64,7 +64,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with experiments, and a home in which two iterations of `inverse` were run."""
     folder = tmp_path_factory.mktemp("extended")
     (folder / "experiments").mkdir()
-    inverse = "extends: smoke\nimprovement: {reward: inverse_prm, rank_by: answer}\ninverse_prm: {epochs: 2, branches: true}\n"
+    inverse = (
+        "extends: smoke\nimprovement: {reward: inverse_prm, rank_by: answer}\n"
+        "inverse_prm: {epochs: 2, branches: true}\n"
+    )
     (folder / "experiments/inverse.yaml").write_text(inverse, encoding="utf-8")
     (folder / "experiments/patient.yaml").write_text(PATIENT, encoding="utf-8")
     (folder / "experiments/shaped.yaml").write_text(SHAPED, encoding="utf-8")

@@ -24,10 +24,10 @@ from agentprm_dagster.training.inverse_prm import (
     NextAnswers,
     Transitions,
     balanced,
-    expertness,
     inverse_prm_loss,
     next_answers,
     own_transitions,
+    rewards_of,
     score_decisions,
     train_inverse_prm,
     transitions,
@@ -94,7 +94,7 @@ def test_rewards_are_eq_8_of_the_standard_head(
         each for episode in some for each in transitions(chat, episode, dialogue, answers(chat, episode), expert=False)
     ]
     with torch.no_grad():
-        rewards = expertness(prm, made, EXPERIMENT.inverse_prm)
+        rewards = rewards_of(prm, made, GAMMA)
     expected = [
         by_hand(stock, chat, episode, t, answers(chat, episode), dialogue == "restated")
         for episode in some
@@ -111,7 +111,7 @@ def test_where_the_policy_acted_itself_its_next_answer_is_the_second_term(
     family = max(families(rollouts), key=lambda family: len({each.own_turns[0].response for each in family[1:]}))
     made = own_transitions(chat, without_outcomes(family), dialogue)
     with torch.no_grad():
-        rewards = sorted(expertness(prm, made, EXPERIMENT.inverse_prm).tolist())
+        rewards = sorted(rewards_of(prm, made, GAMMA).tolist())
     stock = checkpoints.prm_from_policy(policy_folder, seed=0).eval()
 
     def q(episode: Episode, t: int) -> float:
@@ -128,17 +128,6 @@ def test_where_the_policy_acted_itself_its_next_answer_is_the_second_term(
     expected = [q(episode, t) - (GAMMA * q(episode, t + 1) if t + 1 < len(episode.turns) else 0.0) for episode, t in of]
     assert len(expected) > len(family[0].turns) + 1
     assert rewards == pytest.approx(sorted(expected), abs=1e-5)
-
-
-def test_what_an_end_is_worth_is_taken_from_last_turns_alone(
-    prm: PreTrainedModel, chat: Chat, learners: list[Episode]
-) -> None:
-    turns = len(learners[0].turns)
-    made = transitions(chat, learners[0], "append", answers(chat, learners[0]), expert=False)
-    worth = EXPERIMENT.inverse_prm.model_copy(update={"end_value": 2.0})
-    with torch.no_grad():
-        less = expertness(prm, made, EXPERIMENT.inverse_prm) - expertness(prm, made, worth)
-    assert less.tolist() == pytest.approx([0.0] * (turns - 1) + [2 * GAMMA], abs=1e-5)
 
 
 def test_the_loss_by_hand() -> None:
@@ -159,7 +148,7 @@ def test_gradients_flow_through_both_terms(prm: PreTrainedModel, chat: Chat, lea
     after = {t: [Candidate((0, t), (unsaid, chat.end), 1)] for t in range(1, len(learners[0].turns))}
     (made,) = transitions(chat, learners[0], "append", after, expert=True)
     prm.zero_grad()
-    expertness(prm, [made], EXPERIMENT.inverse_prm)[0].backward()
+    rewards_of(prm, [made], GAMMA)[0].backward()
     embedded = prm.base_model.embed_tokens.weight.grad
     assert embedded is not None
     assert embedded[unsaid].abs().sum() > 0
@@ -214,7 +203,7 @@ def test_it_learns_to_tell_the_expert_without_reading_an_outcome(
     )
     assert told.expert.any()
     assert not told.expert.all()
-    assert told.logits[told.expert].mean() > 0.5 > 0 > told.logits[~told.expert].mean()
+    assert told.rewards[told.expert].mean() > 0.5 > 0 > told.rewards[~told.expert].mean()
     turns = [
         (turn, expert)
         for side, expert in ((demonstrations, True), (learners, False))
@@ -222,7 +211,7 @@ def test_it_learns_to_tell_the_expert_without_reading_an_outcome(
         if e.game in held_out
         for turn in e.turns
     ]
-    assert len(told.logits) == sum(turn.admissible or not expert for turn, expert in turns), "nothing was left out"
+    assert len(told.rewards) == sum(turn.admissible or not expert for turn, expert in turns), "nothing was left out"
     targets = mc_value_targets(rollouts, gamma=GAMMA, weighting="return_to_go", held_out_games=0.3, seed=0)
     scored = score_decisions(tmp_path, [e for e in rollouts if e.game in held_out], targets, EXPERIMENT)
     assert set(scored["game"]) == held_out
