@@ -190,5 +190,5 @@ def _serve(
     except EOFError:
         return
     except Exception:  # whatever it is, whoever asked is told, and raises it there
-        with suppress(BrokenPipeError):
+        with suppress(ConnectionError):  # nobody is there any more
             pipe.send(traceback.format_exc())
