@@ -1,4 +1,4 @@
-"""A language model behind a server as a player: asked through a budget, its answers kept until the artifact stands."""
+"""A language model behind a server as a player: asked through a budget, its answers kept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -51,18 +51,12 @@ class LlmPlayer:
     model: ServedModel
     settings: Llm
     journal: Path
-    """Holds every answer from when it came until the artifact is committed: what was paid for is not asked again."""
+    """Holds every answer from when it came: what was paid for is not asked again, by later code neither."""
 
     def make(self, work: Work, *, settings: Sequence[str], games: Sequence[GameRef]) -> dg.MaterializeResult:
-        """`Stage.make` of what this model decides as well, and the end of the journal.
-
-        An artifact that failed a gate leaves the journal, to be judged anew without asking again.
-        """
+        """`Stage.make` of what this model decides as well."""
         who = {"llm_model": self.model.name, "llm_server": self.model.host}
-        result = self.stage.make(work, settings=(*settings, *LLM_SETTINGS), games=games, identity=who)
-        if all(check.passed for check in result.check_results or ()):
-            self.journal.unlink(missing_ok=True)
-        return result
+        return self.stage.make(work, settings=(*settings, *LLM_SETTINGS), games=games, identity=who)
 
     def play(self, starts: Sequence[Start], *, max_steps: int, monitor: Monitor) -> tuple[list[Episode], Usage]:
         """Plays every start, several at a time, and goes on from what the journal holds.
