@@ -1,8 +1,9 @@
 """Pictures of an experiment: success with 95% intervals over iterations, and over the N of Best-of-N; what was seen."""
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,50 +13,77 @@ from agentprm_dagster.core.results import Row, in_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _POINTS = 200
 """Points of a curve that has one for every decision."""
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """Writes the picture as PNG; the same rows give the same bytes."""
-    from matplotlib.figure import Figure  # a second to import; without pyplot there is no window and no global state
+    """Success over iterations: greedy, and of every way to choose the one with the most answers to choose from; PNG.
 
-    splits = sorted({row["split"] for row in rows})
-    figure = Figure(figsize=(5 * len(splits), 4), layout="constrained")
-    axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
-    for split, axis in zip(splits, axes, strict=True):
+    The same rows give the same bytes.
+    """
+    figure, axes = _a_split_each(rows)
+    iterations = [row for row in rows if row["iteration"] is not None]
+    most = {_judged(row): row["best_of"] for row in sorted(iterations, key=itemgetter("best_of"))}
+    choices = sorted({(row["best_of"], choice_name(row)) for row in iterations if row["best_of"] == most[_judged(row)]})
+    for split, axis in axes.items():
         for row in rows:
             if row["iteration"] is None and row["split"] == split:
                 _draw_level(axis, row)
-        iterations = [row for row in rows if row["iteration"] is not None]
-        for best_of, choice in sorted({(row["best_of"], choice_name(row)) for row in iterations}):
+        for best_of, choice in choices:
             line = [row for row in in_order(iterations) if (row["split"], choice_name(row)) == (split, choice)]
             _draw_line(axis, "iteration", line, choice if best_of > 1 else "greedy")
-        axis.set(title=split, xlabel="iteration", ylim=(0, 1))
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    axes[0].set_ylabel("success, 95% interval")
-    axes[0].legend(frameon=False)
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+        axis.set(xlabel="iteration", ylim=(0, 1))
+        axis.locator_params(axis="x", integer=True)
+    _write(figure, axes, path)
 
 
 def draw_scaling(rows: Sequence[Row], path: Path) -> None:
-    """Success over N of every policy and judge, greedy standing at N = 1, nothing imagined, for every split; PNG."""
-    from matplotlib.figure import Figure
+    """Success over N of every policy and judge, greedy standing at N = 1, nothing imagined, for every split; PNG.
+
+    A policy's lines have one colour; what needs no reward model is dashed.
+    """
+    figure, axes = _a_split_each(rows)
+    for split, axis in axes.items():
+        of_split = [row for row in in_order(rows) if row["split"] == split and row["imagined"] is None]
+        lines = sorted({(row["policy"], row["ranked_by"]) for row in of_split if row["ranked_by"]})
+        policies = sorted({policy for policy, _ in lines})
+        for i, (policy, judge) in enumerate(lines):
+            line = [row for row in of_split if row["policy"] == policy and row["ranked_by"] in (None, judge)]
+            style = {"color": f"C{policies.index(policy)}", "linestyle": "--" if judge == "log_ratio" else "-"}
+            # Beside each other, so that their intervals can be told apart.
+            _draw_line(axis, "best_of", line, f"{policy} by {judge}", stretch=1.03**i, **style)
+        axis.set(xlabel="N", xscale="log")
+        answers = sorted({row["best_of"] for row in of_split})
+        axis.set_xticks(answers, list(map(str, answers)))
+        axis.minorticks_off()
+    _write(figure, axes, path)
+
+
+def _judged(row: Row) -> tuple[object, ...]:
+    """How a row's answers were chosen, but for how many there were."""
+    return row["ranked_by"], row["imagined"], row["imagined_turns"]
+
+
+def _a_split_each(rows: Sequence[Row]) -> tuple["Figure", dict[str, "Axes"]]:
+    """A figure with axes for every split."""
+    from matplotlib.figure import Figure  # a second to import; without pyplot there is no window and no global state
 
     splits = sorted({row["split"] for row in rows})
-    figure = Figure(figsize=(5 * len(splits), 4), layout="constrained")
+    figure = Figure(figsize=(5 * len(splits) + 2, 4), layout="constrained")
     axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
     for split, axis in zip(splits, axes, strict=True):
-        of_split = [row for row in in_order(rows) if row["split"] == split and row["imagined"] is None]
-        for policy, ranked_by in sorted({(row["policy"], row["ranked_by"]) for row in of_split if row["ranked_by"]}):
-            line = [row for row in of_split if row["policy"] == policy and row["ranked_by"] in (None, ranked_by)]
-            _draw_line(axis, "best_of", line, f"{policy} by {ranked_by}")
-        axis.set(title=split, xlabel="N")
-        axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_formatter("{x:.0f}")
-    axes[0].set_ylabel("success, 95% interval")
-    axes[0].legend(frameon=False)
+        axis.set_title(split)
+    return figure, dict(zip(splits, axes, strict=True))
+
+
+def _write(figure: "Figure", axes: Mapping[str, "Axes"], path: Path) -> None:
+    """Writes it with one legend beside it."""
+    first = next(iter(axes.values()))
+    first.set_ylabel("success, 95% interval")
+    figure.legend(*first.get_legend_handles_labels(), frameon=False, loc="outside right upper")
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
@@ -94,8 +122,10 @@ def draw_coverage(coverage: Coverage, path: Path) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
-def _draw_line(axis: "Axes", over: str, line: Sequence[Row], label: str) -> None:
+def _draw_line(axis: "Axes", over: str, line: Sequence[Row], label: str, *, stretch: float = 1.0, **style: Any) -> None:
+    """Rates with their intervals, at `stretch` times what they stand over."""
     rates = [row["success_rate"] for row in line]
     below = [row["success_rate"] - row["ci_low"] for row in line]
     above = [row["ci_high"] - row["success_rate"] for row in line]
-    axis.errorbar([row[over] for row in line], rates, (below, above), marker="o", capsize=3, label=label)
+    at = [stretch * row[over] for row in line]
+    axis.errorbar(at, rates, (below, above), marker="o", capsize=3, label=label, **style)

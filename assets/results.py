@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.chart import draw
+from agentprm_dagster.chart import draw, draw_scaling
 from agentprm_dagster.core.results import in_order, results_report
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.iterations import FIRST, WHEN_UPDATED
@@ -15,7 +15,7 @@ from agentprm_dagster.resources.stages import StagesResource
 
 @dg.asset(deps=["eval_report", "react_report"], automation_condition=WHEN_UPDATED, kinds={"table"})
 def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
-    """Every evaluated iteration in one table, beside the paper's Table 1, and one picture."""
+    """Every evaluated iteration in one table and a picture, beside the paper's Table 1."""
     stage = stages.stage(context)
     iterations = evaluated_iterations(stage.store, stage.experiment.name) or [FIRST]
     reports = [stage.read("eval_report", i, role=f"eval_report_{i}") for i in iterations]
@@ -25,7 +25,11 @@ def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Mat
     def compare(out: Path, monitor: Monitor) -> StageReport:
         rows = in_order(row for report in reports for row in rows_of(report))
         (out / "results.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
+        pictures = {"success over iterations": "results.png"}
         draw(rows, out / "results.png")
-        return results_report(rows, picture="results.png")
+        if len(stage.experiment.evaluation.best_of) > 1:
+            pictures["success over N"] = "scaling.png"
+            draw_scaling(rows, out / "scaling.png")
+        return results_report(rows, pictures)
 
     return stage.make(compare)

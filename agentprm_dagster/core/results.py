@@ -96,8 +96,8 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def results_report(rows: Sequence[Row], picture: str) -> StageReport:
-    """Success of every evaluation, our table, the picture, the paper's table."""
+def results_report(rows: Sequence[Row], pictures: Mapping[str, str]) -> StageReport:
+    """Success of every evaluation, our table, pictures (file names by what they show), the paper's table."""
     ours = _table(COLUMNS, (cells(row) for row in in_order(rows)))
     paper = _table(
         ("the paper's", "success", "actions", *(SHORT_NAMES[kind] for kind in TASK_TYPES)),
@@ -106,10 +106,8 @@ def results_report(rows: Sequence[Row], picture: str) -> StageReport:
             for row in PAPER
         ),
     )
-    page = (
-        f"{ours}\n\n![success over iterations]({picture})\n\n"
-        f"Table 1 of the paper (pi: Llama-3.2-3B, valid_unseen, 134 games, N = 16):\n\n{paper}\n"
-    )
+    shown = "".join(f"![{what}]({name})\n\n" for what, name in pictures.items())
+    page = f"{ours}\n\n{shown}Table 1 of the paper (pi: Llama-3.2-3B, valid_unseen, 134 games, N = 16):\n\n{paper}\n"
     return StageReport({evaluation_name(row): row["success_rate"] for row in in_order(rows)}, (), page)
 
 

@@ -46,7 +46,7 @@ def test_what_no_iteration_made_stands_first_and_is_drawn_as_a_level(
     react = {**row(0, 1, 4), "policy": "ReAct(org/model:1@x)", "iteration": None}
     assert [policy_name(line) for line in in_order([*ROWS, react])][:2] == ["ReAct(org/model:1@x)", "pi_0"]
     name = "valid_seen ReAct org/model:1 x best of 1"  # characters that MLflow allows
-    assert results_report([*ROWS, react], "results.png").metrics[name] == 0.4
+    assert results_report([*ROWS, react], {}).metrics[name] == 0.4
     drawn: list[str] = []
     really = chart._draw_line
 
@@ -75,7 +75,7 @@ def test_the_papers_rows_are_counts_of_134_games(paper: Any) -> None:
 
 
 def test_the_page_shows_both_tables_and_the_picture() -> None:
-    report = results_report(ROWS, "results.png")
+    report = results_report(ROWS, {"success over iterations": "results.png"})
     assert "| valid_seen | Bo8(pi_1, prm[1]) | 10 | 70.0% |" in report.preview
     assert "| pi_3 | 88.1% | 12.7 |" in report.preview
     assert "](results.png)" in report.preview
@@ -86,9 +86,9 @@ def test_success_over_n_has_a_line_for_every_policy_and_judge(tmp_path: Path, mo
     drawn: dict[str, list[int]] = {}
     really = chart._draw_line
 
-    def note(axis: Any, over: str, line: list[dict[str, Any]], label: str) -> None:
+    def note(axis: Any, over: str, line: list[dict[str, Any]], label: str, **style: Any) -> None:
         drawn[label] = [each[over] for each in line]
-        really(axis, over, line, label)
+        really(axis, over, line, label, **style)
 
     monkeypatch.setattr(chart, "_draw_line", note)
     rows = [row(1, n, 5, ranked_by=judge) for judge in ("prm", "log_ratio") for n in (2, 8)] + [row(1, 1, 4)]
