@@ -119,6 +119,9 @@ def test_several_n_and_judges_are_compared(home: Path) -> None:
     report = ArtifactStore(home / "home/artifacts").current("patient", "eval_report", 1)
     assert "](scaling.png)" in (report.path / "page.md").read_text(encoding="utf-8")
     assert (report.path / "scaling.png").exists()
+    results = ArtifactStore(home / "home/artifacts").current("patient", "results", 0)
+    assert "](scaling.png)" in (results.path / "page.md").read_text(encoding="utf-8")
+    assert (results.path / "scaling.png").exists()
 
 
 def test_improvement_is_watched_by_a_panel_with_a_committee(home: Path) -> None:
