@@ -82,19 +82,34 @@ def test_the_page_shows_both_tables_and_the_picture() -> None:
     assert report.metrics["valid_seen pi_1 best of 8 by prm"] == 0.7
 
 
-def test_success_over_n_has_a_line_for_every_policy_and_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: dict[str, list[int]] = {}
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
+    """What lines a picture has, and over what they stand."""
+    lines: dict[str, list[int]] = {}
     really = chart._draw_line
 
     def note(axis: Any, over: str, line: list[dict[str, Any]], label: str, **style: Any) -> None:
-        drawn[label] = [each[over] for each in line]
+        lines[label] = [each[over] for each in line]
         really(axis, over, line, label, **style)
 
     monkeypatch.setattr(chart, "_draw_line", note)
-    rows = [row(1, n, 5, ranked_by=judge) for judge in ("prm", "log_ratio") for n in (2, 8)] + [row(1, 1, 4)]
-    draw_scaling(rows, tmp_path / "scaling.png")
+    return lines
+
+
+SEVERAL = [row(1, n, 5, ranked_by=judge) for judge in ("prm", "log_ratio") for n in (2, 8)] + [row(1, 1, 4)]
+
+
+def test_success_over_n_has_a_line_for_every_policy_and_judge(tmp_path: Path, drawn: dict[str, list[int]]) -> None:
+    draw_scaling(SEVERAL, tmp_path / "scaling.png")
     assert drawn == {"pi_1 by prm": [1, 2, 8], "pi_1 by log_ratio": [1, 2, 8]}
     assert (tmp_path / "scaling.png").stat().st_size > 1000
+
+
+def test_success_over_iterations_has_a_line_for_every_judge_with_its_largest_n(
+    tmp_path: Path, drawn: dict[str, list[int]]
+) -> None:
+    draw(SEVERAL, tmp_path / "results.png")
+    assert drawn == {"greedy": [1], "best of 8 by prm": [1], "best of 8 by log_ratio": [1]}
 
 
 def test_the_picture_is_the_same_every_time(tmp_path: Path) -> None:
