@@ -29,6 +29,11 @@ targets: {shaped: true}
 shaping: {epochs: 2}
 """
 
+RELATIVE = """
+extends: smoke
+prm: {loss: relative, margin: 0.015}
+"""
+
 WATCHED = """
 extends: smoke
 improvement: {panel: {every: 1, games: 2, states: 4, committee: 2}}
@@ -71,6 +76,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "experiments/inverse.yaml").write_text(inverse, encoding="utf-8")
     (folder / "experiments/patient.yaml").write_text(PATIENT, encoding="utf-8")
     (folder / "experiments/shaped.yaml").write_text(SHAPED, encoding="utf-8")
+    (folder / "experiments/relative.yaml").write_text(RELATIVE, encoding="utf-8")
     (folder / "experiments/watched.yaml").write_text(WATCHED, encoding="utf-8")
     (folder / "experiments/exploring.yaml").write_text(EXPLORING, encoding="utf-8")
     (folder / "experiments/foreseeing.yaml").write_text(FORESEEING, encoding="utf-8")
@@ -149,6 +155,15 @@ def test_the_prm_learns_shaped_targets_where_they_are_wanted(home: Path) -> None
     assert targets["shaped"].between(0, 1).all()
     assert targets["advantage"].between(-1, 1).all()
     assert not (home / "home/artifacts/inverse/reference_value").exists()
+
+
+def test_the_prm_learns_from_pairs_alone_where_that_is_wanted(home: Path) -> None:
+    run(home, "run", "relative", "--iterations", "1")
+    store = ArtifactStore(home / "home/artifacts")
+    assert store.head("relative", "mc_value_targets", 1).digest == store.head("inverse", "mc_value_targets", 1).digest
+    numbers = store.current("relative", "prm", 1).manifest.metrics
+    assert 0 < numbers["held_out_states_with_pair"] < numbers["held_out_states"]
+    assert store.current("relative", "improved_policy", 1).manifest.metrics["steps"] == 2
 
 
 def test_exploration_begins_at_the_experts_states_and_branches_where_the_last_prm_says(home: Path) -> None:
