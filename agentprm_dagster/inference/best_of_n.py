@@ -108,9 +108,13 @@ class Judge(ABC):
         discounts = torch.tensor([[future.discount for future in each] for each in futures])
         choice = (discounted(said, discounts) + self.prior * sampled.log_probabilities).argmax(-1)
         answered = torch.tensor([len(ids[c]) + 1 for ids, c in zip(sampled.tokens, choice.tolist(), strict=True)])
-        columns = torch.arange(int(answered.max()))
-        scratch = (self.cache.lengths[rows] + choice * tokens.shape[-1])[:, None] + columns
-        self.cache.keep(rows, scratch, answered)
+        if self._together(rows, tokens) == tokens.shape[1]:
+            columns = torch.arange(int(answered.max()))
+            scratch = (self.cache.lengths[rows] + choice * tokens.shape[-1])[:, None] + columns
+            self.cache.keep(rows, scratch, answered)
+        else:  # Later lanes were read over it.
+            for slot, ids, c in zip(slots, sampled.tokens, choice.tolist(), strict=True):
+                self.conversations.by_slot[slot].pending += [*ids[c], end]
         return choice.tolist()
 
     @abstractmethod
@@ -123,11 +127,24 @@ class Judge(ABC):
         end token, and what is imagined behind it.
         """
 
+    def _together(self, rows: torch.Tensor, tokens: torch.Tensor) -> int:
+        """How many lanes of tokens (B, n, T) have room behind the longest of their conversations, of n at most.
+
+        Raises:
+            ContextOverflow: not even one.
+        """
+        n, width = tokens.shape[1:]
+        longest = int(self.cache.lengths[rows].max())
+        self.cache.require(longest + width)
+        return min(n, (self.cache.capacity - longest) // width)
+
     def _read(self, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Hidden states (B, n, T, H) of tokens (B, n, T), each lane behind its slot's conversation."""
+        return torch.cat([self._read_lanes(rows, part) for part in tokens.split(self._together(rows, tokens), 1)], 1)
+
+    def _read_lanes(self, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         n, width = tokens.shape[1:]
         base = self.cache.lengths[rows]
-        self.cache.require(int(base.max()) + n * width)
         # Lane c's token t is the new token c * T + t; it sees the conversation and its own lane up to itself.
         own = torch.block_diag(*[torch.ones(width, width).tril()] * n).bool()
         step = torch.arange(width).repeat(n)

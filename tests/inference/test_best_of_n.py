@@ -12,6 +12,7 @@ from agentprm_dagster.core.types import Observation, Turn
 from agentprm_dagster.inference import best_of_n
 from agentprm_dagster.inference.best_of_n import BestOfN
 from agentprm_dagster.inference.sampling import Sampled
+from agentprm_dagster.inference.slots import ContextOverflow
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.embedded import build_model
 from agentprm_dagster.models.tokenizer import build_tokenizer
@@ -47,9 +48,12 @@ def agent(
     )
 
 
-@pytest.mark.parametrize("prior", [0.0, 0.5])
-def test_it_keeps_the_answer_that_ranks_first(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, prior: float) -> None:
+@pytest.mark.parametrize(("prior", "together"), [(0.0, 5), (0.5, 5), (0.5, 2)])
+def test_it_keeps_the_answer_that_ranks_first(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, prior: float, together: int
+) -> None:
     player, seen = agent(checkpoint, n=5, prior=prior), []
+    monkeypatch.setattr(best_of_n.Judge, "_together", lambda judge, rows, tokens: together)
     scores = best_of_n.PrmJudge.scores
 
     def watched(judge: best_of_n.PrmJudge, *arguments: torch.Tensor) -> torch.Tensor:
@@ -130,3 +134,15 @@ def test_the_same_seed_gives_the_same_answers(checkpoint: Path) -> None:
         return player.act(range(3))
 
     assert play() == play()
+
+
+def test_as_many_answers_are_read_together_as_have_room(checkpoint: Path) -> None:
+    judge = agent(checkpoint, n=5).judge
+    rows, tokens = torch.tensor([0, 2]), torch.zeros(2, 5, 12, dtype=torch.long)
+    judge.cache.lengths[2] = 30
+    for capacity, together in ((42, 1), (65, 2), (66, 3), (90, 5), (2048, 5)):
+        judge.cache.capacity = capacity
+        assert judge._together(rows, tokens) == together
+    judge.cache.capacity = 41
+    with pytest.raises(ContextOverflow, match="needs 42 tokens, the cache holds 41"):
+        judge._together(rows, tokens)
