@@ -52,10 +52,6 @@ def test_one_value_stands_for_a_list_of_one(tmp_path: Path) -> None:
             "prm: {loss: relative}\ndialogue: {format: restated}",
             r"prm\.loss: relative compares answers .*dialogue\.format: append",
         ),
-        (
-            "improvement: {reward: inverse_prm}\ntargets: {held_out_games: 0}",
-            r"inverse_prm is judged on games held out",
-        ),
         ("llm: {budget_money: 5}", r"budget_money needs prices: set price_read and price_drawn"),
         ("llm: {request: {model: other, seed: 1}}", r"request names model, which the other settings"),
         ("demonstrations: {expert: llm, slips: 0.1}", r"expert: llm needs slips: 0; got 0\.1"),
@@ -63,7 +59,6 @@ def test_one_value_stands_for_a_list_of_one(tmp_path: Path) -> None:
             "improvement: {reward: inverse_prm, rank_by: reply}",
             r"rank_by: reply needs values behind replies; .*: prm has",
         ),
-        ("targets: {shaped: true, held_out_games: 0}", r"shaped judges its value model on games held out"),
         ("targets: {shaped: true, weighting: reference}", r"shaped blends .* of one discount: weighting: return_to_go"),
         (
             "targets: {shaped: true}\nimprovement: {panel: {every: 1, committee: 2}}",
@@ -83,7 +78,6 @@ def test_what_a_reward_model_cannot_do_is_refused(tmp_path: Path, settings: str,
         ("dialogue: {format: restated}", r"needs values behind replies"),
         ("prm: {loss: relative}", r"compares different states: .* prm\.loss: absolute"),
         ("improvement: {reward: inverse_prm}", r"compares different states: improvement\.reward: prm"),
-        ("targets: {held_out_games: 0}", r"a world model is judged on games held out"),
     ],
 )
 def test_imagined_ends_need_a_value(tmp_path: Path, settings: str, needed: str) -> None:
@@ -92,17 +86,25 @@ def test_imagined_ends_need_a_value(tmp_path: Path, settings: str, needed: str) 
     assert read(tmp_path, settings).evaluation.foresight.worlds == ()
 
 
-def test_improving_on_held_out_games_needs_some(tmp_path: Path) -> None:
-    needed = r"improvement\.games: held_out needs targets\.held_out_games above 0"
-    with pytest.raises(ExperimentError, match=needed):
-        read(tmp_path, "improvement: {games: held_out}\ntargets: {held_out_games: 0}")
-    assert read(tmp_path, "improvement: {games: held_out}").targets.held_out_games > 0
+def test_no_step_trains_on_the_panels_games(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match=r"plays the games held out, no step may train on them: games: all"):
+        read(tmp_path, "improvement: {games: held_out, panel: {every: 10}}")
+
+
+@pytest.mark.parametrize("placement", ["disagreement", "uncertainty"])
+@pytest.mark.parametrize("of_order_alone", ["prm: {loss: relative}", "improvement: {reward: inverse_prm}"])
+def test_what_compares_states_needs_a_prm_that_can(tmp_path: Path, placement: str, of_order_alone: str) -> None:
+    settings = f"rollouts: {{branch_placement: {placement}}}\n{of_order_alone}"
+    with pytest.raises(ExperimentError, match=f"{placement} compares different states"):
+        read(tmp_path, settings)
 
 
 @pytest.mark.parametrize(
     "setting",
     [
         "games: {demonstrated: 0}",
+        "targets: {held_out_games: 0}",
+        "targets: {held_out_games: 1}",
         "evaluation: {best_of_prior: -1}",
         "improvement: {games: some}",
         "rollouts: {patience: 1}",
@@ -135,9 +137,5 @@ def test_as_many_answers_are_drawn_as_actions_are_wanted(tmp_path: Path) -> None
 def test_exploration_that_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=r"with games\.demonstrated below 1 rollouts play other games"):
         read(tmp_path, "rollouts: {expert_starts: 0.5}\ngames: {demonstrated: 0.5}")
-    for relative in ("prm: {loss: relative}", "improvement: {reward: inverse_prm}"):
-        with pytest.raises(ExperimentError, match="uncertainty needs values that are chances of success"):
-            read(tmp_path, "rollouts: {branch_placement: uncertainty}\n" + relative)
-        assert read(tmp_path, "rollouts: {branch_placement: disagreement}\n" + relative)
     with pytest.raises(ExperimentError, match=r"trainer: trl needs .*steered: 0"):
         read(tmp_path, "improvement: {trainer: trl, steered: 0.5}")

@@ -76,18 +76,12 @@ class Experiment(Section):
             raise ValueError("targets.shaped reads values where states end: dialogue.format: append")
         if self.targets.shaped and self.targets.weighting != "return_to_go":
             raise ValueError("targets.shaped blends returns and advantages of one discount: weighting: return_to_go")
-        if self.targets.shaped and not self.targets.held_out_games:
-            raise ValueError("targets.shaped judges its value model on games held out: targets.held_out_games > 0")
         return self
 
     @model_validator(mode="after")
     def inverse_prm_can_learn(self) -> Self:
-        if self.improvement.reward != "inverse_prm":
-            return self
-        if self.improvement.rank_by == "reply":
+        if self.improvement.reward == "inverse_prm" and self.improvement.rank_by == "reply":
             raise ValueError("improvement.rank_by: reply needs values behind replies; improvement.reward: prm has them")
-        if not self.targets.held_out_games:
-            raise ValueError("improvement.reward: inverse_prm is judged on games held out: targets.held_out_games > 0")
         return self
 
     @model_validator(mode="after")
@@ -100,12 +94,13 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
-    def uncertainty_is_told(self) -> Self:
+    def placement_is_told(self) -> Self:
+        placement = self.rollouts.branch_placement
         absolute = self.improvement.reward == "prm" and self.prm.loss == "absolute"
-        if self.rollouts.branch_placement == "uncertainty" and not absolute:
+        if placement in ("disagreement", "uncertainty") and not absolute:
             raise ValueError(
-                "rollouts.branch_placement: uncertainty needs values that are chances of success: improvement.reward: "
-                "prm, prm.loss: absolute; disagreement needs their order alone"
+                f"rollouts.branch_placement: {placement} compares different states, whose values must be chances of "
+                "success: improvement.reward: prm, prm.loss: absolute; spread asks the policy alone"
             )
         return self
 
@@ -113,19 +108,13 @@ class Experiment(Section):
     def panel_can_measure(self) -> Self:
         panel = self.improvement.panel
         of_returns = self.improvement.reward == "prm" and self.prm.loss == "absolute" and not self.targets.shaped
-        if panel.every and not self.targets.held_out_games:
-            raise ValueError("improvement.panel needs held-out games: targets.held_out_games above 0")
+        if panel.every and self.improvement.games == "held_out":
+            raise ValueError("improvement.panel plays the games held out, no step may train on them: games: all")
         if (panel.tripwire == "calibration" or panel.committee) and not of_returns:
             raise ValueError(
                 "improvement.panel: calibration and committee are for PRMs of returns: improvement.reward: prm, "
                 "prm.loss: absolute, targets.shaped: false"
             )
-        return self
-
-    @model_validator(mode="after")
-    def games_are_held_out(self) -> Self:
-        if self.improvement.games == "held_out" and not self.targets.held_out_games:
-            raise ValueError("improvement.games: held_out needs targets.held_out_games above 0")
         return self
 
     @model_validator(mode="after")
@@ -140,8 +129,6 @@ class Experiment(Section):
             raise ValueError(
                 "evaluation.foresight compares different states: improvement.reward: prm and prm.loss: absolute"
             )
-        if "learned" in self.evaluation.foresight.worlds and not self.targets.held_out_games:
-            raise ValueError("a world model is judged on games held out: targets.held_out_games above 0")
         return self
 
     @model_validator(mode="after")

@@ -13,14 +13,12 @@ As many states are asked for whatever their placement; of uniform ones some have
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from agentprm_dagster.core.parsing import parse_answer
 from agentprm_dagster.core.types import Observation, Turn
-
-Score = Literal["spread", "disagreement", "uncertainty"]
 
 
 class Placer(Protocol):
