@@ -10,6 +10,7 @@ from agentprm_dagster.core.tables import read_episodes
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.core.wandering import wander
 from agentprm_dagster.iterations import FIRST, WHEN_READY
+from agentprm_dagster.models.base_model import base_identity
 from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import StagesResource
 
@@ -45,4 +46,10 @@ def initial_policy(context: dg.AssetExecutionContext, stages: StagesResource) ->
         won = [episode for episode in read_episodes(demonstrations.path) if episode.won]
         return train_initial_policy(won, wandering(), stage.experiment, out, seed=stage.seed, monitor=monitor)
 
-    return stage.make(train, settings=("dialogue", "model", "pretraining", "sft"), games=games, announces=FIRST)
+    return stage.make(
+        train,
+        settings=("dialogue", "model", "pretraining", "sft"),
+        games=games,
+        identity=base_identity(stage.experiment.model),
+        announces=FIRST,
+    )

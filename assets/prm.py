@@ -8,6 +8,7 @@ import pandas as pd
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.tables import read_episodes
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
+from agentprm_dagster.models.base_model import base_identity
 from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import StagesResource
 
@@ -50,4 +51,5 @@ def prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Materia
             "gates.max_prm_loss",
             "gates.min_ordering_accuracy",
         ),
+        identity=base_identity(stage.experiment.model) if stage.experiment.prm.init == "base" else None,
     )

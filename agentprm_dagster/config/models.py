@@ -12,6 +12,8 @@ class Model(Section):
 
     name: str = "embedded"
     """`embedded` builds a small Llama from the sizes below; `smollm2` is SmolLM2-135M; else a hub name or a path."""
+    revision: str | None = None
+    """Commit, tag or branch of a hub model; null is what its main branch is when it is fetched."""
     hidden_size: Positive = 128
     layers: Positive = 2
     heads: Positive = 8

@@ -18,6 +18,8 @@ from agentprm_dagster.envs.errors import BrokenGameError, GamesNotFoundError
 
 GAMES_FOLDER = "json_2.1.1"
 GAME_FILE = "game.tw-pddl"
+TASK_FILE = "traj_data.json"
+"""What the stock experts read of a game, beside its file."""
 
 _TAIL_BYTES = 4096
 _HOLD_OUT_DRAWS = 64
@@ -92,15 +94,20 @@ def is_solvable(path: Path) -> bool:
 
 
 def games_digest(games: Iterable[GameRef]) -> str:
-    """sha256, in hex, over ids and contents of game files; the order of the games does not matter.
+    """sha256, in hex, over ids and what is read of the games: their files, and the task that experts are told.
 
-    About a second for ALFWorld's 3,553 training games (350 MB).
+    The order of the games does not matter. About a second for ALFWorld's 3,553 training games (350 MB).
     """
     digest = hashlib.sha256()
     for game in sorted(games, key=lambda game: game.id):
-        with game.path.open("rb") as file:
-            digest.update(f"{game.id}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        files = (_sha256(path) for path in (game.path, game.path.with_name(TASK_FILE)))
+        digest.update("\0".join((game.id, *files, "\n")).encode())
     return digest.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hold_out_rooms(
@@ -147,7 +154,7 @@ def _game_ref(path: Path, split: Split) -> GameRef | None:
     game_id = f"{split}/{task_folder}/{trial}"
     if task_type not in TASK_TYPES or "movable" in game_id or "Sliced" in game_id:
         return None
-    if not path.with_name("traj_data.json").is_file():
+    if not path.with_name(TASK_FILE).is_file():
         return None
     room = rest.rpartition("-")[2]
     if not room.isdecimal():

@@ -17,7 +17,7 @@ from typing import Any
 
 from agentprm_dagster.core.types import SPLITS, TASK_TYPES, Split, TaskType
 from agentprm_dagster.envs.errors import GamesConflictError
-from agentprm_dagster.envs.games import GAME_FILE, GAMES_FOLDER
+from agentprm_dagster.envs.games import GAME_FILE, GAMES_FOLDER, TASK_FILE
 from agentprm_dagster.envs.generate_pddl import game_data, problem_text, task_folder, trajectory
 from agentprm_dagster.envs.generate_rooms import furnish
 from agentprm_dagster.envs.generate_scenes import Scene, draw_scene
@@ -121,6 +121,6 @@ def _rooms(seed: int, split: Split, task_type: TaskType, rng: random.Random) -> 
 def _write_game(folder: Path, scene: Scene, trial: str, rng: random.Random) -> None:
     problem = problem_text(scene, trial)
     folder.mkdir(parents=True)
-    (folder / "traj_data.json").write_text(json.dumps(trajectory(scene, trial), indent=1))
+    (folder / TASK_FILE).write_text(json.dumps(trajectory(scene, trial), indent=1))
     (folder / "initial_state.pddl").write_text(problem)
     (folder / GAME_FILE).write_text(json.dumps(game_data(scene, problem, rng)))

@@ -15,8 +15,6 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from agentprm_dagster.models.smollm2 import smollm2_folder
-
 _HEAD = "score.weight"
 
 
@@ -24,26 +22,13 @@ class CheckpointError(ValueError):
     """A checkpoint that is missing, not in safetensors, or made for something else."""
 
 
-def load_tokenizer(path: Path | str) -> PreTrainedTokenizerBase:
+def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     """The tokenizer that lies with a checkpoint."""
     _check(path)
     return AutoTokenizer.from_pretrained(path)
 
 
-def load_base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A model and its tokenizer: `smollm2`, a local path, or a hub name."""
-    path = base_path(name)
-    return load_policy(path), load_tokenizer(path)
-
-
-def base_path(name: str) -> Path | str:
-    """Where transformers finds a model that is not embedded."""
-    if name == "smollm2":
-        return smollm2_folder()
-    return Path(name) if Path(name).exists() else name
-
-
-def load_policy(path: Path | str) -> PreTrainedModel:
+def load_policy(path: Path) -> PreTrainedModel:
     """A causal language model."""
     model, missing = _load(AutoModelForCausalLM, path)
     if missing:
@@ -51,7 +36,7 @@ def load_policy(path: Path | str) -> PreTrainedModel:
     return model
 
 
-def load_prm(path: Path | str) -> PreTrainedModel:
+def load_prm(path: Path) -> PreTrainedModel:
     """A sequence-classification model with one label; its head must be in the checkpoint."""
     model, missing = _load(AutoModelForSequenceClassification, path, num_labels=1)
     if missing:
@@ -62,7 +47,7 @@ def load_prm(path: Path | str) -> PreTrainedModel:
     return model
 
 
-def prm_from_policy(path: Path | str, *, seed: int) -> PreTrainedModel:
+def prm_from_policy(path: Path, *, seed: int) -> PreTrainedModel:
     """A PRM whose trunk is a policy's and whose head is new, small enough that it starts near logit 0."""
     model, missing = _load(
         AutoModelForSequenceClassification, path, num_labels=1, problem_type="multi_label_classification"
@@ -84,7 +69,7 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pat
     tokenizer.save_pretrained(folder)
 
 
-def _load(kind: Any, path: Path | str, **settings: Any) -> tuple[PreTrainedModel, list[str]]:
+def _load(kind: Any, path: Path, **settings: Any) -> tuple[PreTrainedModel, list[str]]:
     """The model, and which of its weights are not in the checkpoint."""
     _check(path)
     with _quietly():
@@ -110,6 +95,6 @@ def _quietly() -> Iterator[None]:
         logging.set_tqdm_hook(hook)
 
 
-def _check(path: Path | str) -> None:
-    if isinstance(path, Path) and not any(path.glob("*.safetensors")):
+def _check(path: Path) -> None:
+    if not any(path.glob("*.safetensors")):
         raise CheckpointError(f"{path} holds no *.safetensors: expected a Hugging Face checkpoint folder")

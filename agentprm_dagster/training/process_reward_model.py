@@ -29,6 +29,7 @@ from agentprm_dagster.core.targets import learnt_targets
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
+from agentprm_dagster.models.base_model import base_folder
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.models.token_tree import TokenTree
@@ -76,7 +77,7 @@ def train_prm(
     """Trains a PRM on the games that are not held out, writes it to `out`, and reports on those that are."""
     settings = experiment.prm
     tokenizer = checkpoints.load_tokenizer(policy)
-    trunk = checkpoints.base_path(experiment.model.name) if settings.init == "base" else policy
+    trunk = base_folder(experiment.model) if settings.init == "base" else policy
     model = checkpoints.load_prm(previous) if previous else checkpoints.prm_from_policy(trunk, seed=seed)
     use_grouped_attention(model)
     use_lean_layers(model)

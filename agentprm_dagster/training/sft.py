@@ -18,6 +18,7 @@ from agentprm_dagster.core.dialogue import Format, Message, conversation, restat
 from agentprm_dagster.core.stage import Gate, Monitor, StageReport
 from agentprm_dagster.core.types import Episode, Turn
 from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.base_model import base_folder
 from agentprm_dagster.models.chat import Chat, EncodedEpisode
 from agentprm_dagster.models.embedded import build_model
 from agentprm_dagster.models.lean_layers import SHAPE_STEP, use_lean_layers
@@ -75,7 +76,8 @@ def initial_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model before fine-tuning: built for the corpus, or loaded by name or path."""
     if experiment.model.name != "embedded":
-        return checkpoints.load_base(experiment.model.name)
+        base = base_folder(experiment.model)
+        return checkpoints.load_policy(base), checkpoints.load_tokenizer(base)
     messages = chain(_messages(episodes, experiment.dialogue.format), _messages(wandering, "append"))
     tokenizer = build_tokenizer(message["content"] for message in messages)
     return build_model(experiment.model, tokenizer, seed=seed), tokenizer

