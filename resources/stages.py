@@ -15,9 +15,10 @@ from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.envs.games import GameRef, games_digest
 from agentprm_dagster.iterations import announce
 from agentprm_dagster.provenance.artifact import Artifact
-from agentprm_dagster.provenance.code import current_code
-from agentprm_dagster.provenance.costs import costs, with_ancestors
+from agentprm_dagster.provenance.code import current_code, edited_sources
+from agentprm_dagster.provenance.costs import costs
 from agentprm_dagster.provenance.errors import ArtifactError
+from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.provenance.manifest import Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.artifacts import ArtifactsResource
@@ -118,7 +119,7 @@ class Stage:
             announce(
                 self.context.instance, self.store, self.experiment.name, announces, artifact, self.context.log_event
             )
-        ledger = costs(with_ancestors(self.store, artifact))
+        ledger = costs(with_ancestors(self.store, artifact.version))
         return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id), ledger)
 
     def _conclude(self, artifact: Artifact, *, made_before: bool) -> None:
@@ -135,6 +136,18 @@ class Stage:
         self.inputs[role] = artifact
         return artifact
 
+    @property
+    def _module(self) -> str:
+        return f"agentprm_dagster.assets.{self.asset}"
+
+    def _refuse_edits(self) -> None:
+        """The processes that a stage starts import the code that is there then, which must be what the recipe says."""
+        if edited := edited_sources(self._module):
+            raise ArtifactError(
+                f"{', '.join(edited)} was edited since this run began, so that nobody can say which code made "
+                f"{self.name}: nothing was committed. Run again; what was made before is found"
+            )
+
     def _recipe(self, config: dict[str, Any]) -> Recipe:
         return Recipe(
             experiment=self.experiment.name,
@@ -142,13 +155,15 @@ class Stage:
             iteration=self.iteration,
             inputs=tuple(artifact.as_input(role) for role, artifact in self.inputs.items()),
             config=config,
-            code=current_code(f"agentprm_dagster.assets.{self.asset}"),
+            code=current_code(self._module),
             seeds={"experiment": self.experiment.seed, "stage": self.seed},
         )
 
     def _make(self, recipe: Recipe, work: Work) -> Artifact:
+        self._refuse_edits()
         with self.store.draft(recipe) as draft, self.resources.tracker.run(recipe, self.context.run.run_id) as run:
             report = work(draft.path, StageMonitor(self.name, self.context.log.info, run))
+            self._refuse_edits()
             (draft.path / PAGE).write_text(report.preview, encoding="utf-8")
             run.metrics(report.metrics, step=self.iteration)
             artifact = draft.commit(

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import typer
 from rich.console import Console
 
 from agentprm_dagster.provenance.drawing import draw, text_tree
+from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import lineage
 from agentprm_dagster.provenance.verify import verify
 from agentprm_dagster.resources.artifacts import ArtifactsResource
@@ -31,11 +33,16 @@ def print_lineage(
         print(json.dumps(found.to_dict(), indent=2))
     else:
         Console().print(text_tree(found))
+        for place in found.unread:
+            typer.secho(f"{place} cannot be read and was left out: `agentprm verify` says why", fg="yellow", err=True)
 
 
 def print_verification(*, as_json: bool) -> bool:
     """Prints what is not as it was committed; whether all is."""
-    verification = verify(ArtifactsResource().store())
+    store = ArtifactsResource().store()
+    if not store.root.exists():
+        raise ArtifactError(f"there are no artifacts in {store.root}: is AGENTPRM_HOME as it should be?")
+    verification = verify(store)
     if as_json:
         print(json.dumps(verification.to_dict(), indent=2))
         return verification.sound
@@ -43,7 +50,7 @@ def print_verification(*, as_json: bool) -> bool:
         print(f"{problem.place}: {problem.kind}: {problem.detail}")
         for version in problem.downstream:
             print(f"    read by {version}")
-    print(f"{verification.checked} versions checked, {len(verification.problems)} problems")
+    print(f"{verification.checked} versions checked in {store.root}, {len(verification.problems)} problems")
     for leftover in verification.leftovers:
         print(f"left by a killed process, removed by the next run: {leftover}")
     return verification.sound

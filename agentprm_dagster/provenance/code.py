@@ -2,9 +2,10 @@
 
 What counts is the source of the asset's own module and of every module of this package that it reaches by import, byte
 for byte. Two runs of one commit agree, from a checkout or from a wheel; an edit, committed or not, makes exactly the
-stages that reach it be made again. Plumbing does not count: it decides where things are kept, not what they say (and
-the settings that a stage reads are in the recipe themselves). The commit and whether the checkout was clean are
-recorded for people.
+stages that reach it be made again. Sources are read when this module is imported; a stage whose sources were edited
+while it ran is not committed, as its worker processes may have imported the edit. Plumbing does not count: it decides
+where things are kept, not what they say (and the settings that a stage reads are in the recipe themselves). The commit
+and whether the checkout was clean are recorded for people.
 """
 
 import ast
@@ -16,6 +17,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import NamedTuple
 
 from agentprm_dagster.provenance.canonical import digest_of
@@ -49,9 +51,16 @@ def source_digest(module: str) -> str:
     return digest_of({name: source.sha256 for name, source in sources.items()})
 
 
+def edited_sources(module: str) -> list[str]:
+    """What `module` reaches and is no longer as it was when this process began."""
+    reached = reached_sources(module).items()
+    return [name for name, source in reached if _sha256_now(source.path) != source.sha256]
+
+
 class Source(NamedTuple):
     """A module's source file as it was read."""
 
+    path: Path
     sha256: str
     imports: tuple[str, ...]
     """Every name that might be an imported module, imports inside functions included."""
@@ -71,17 +80,26 @@ def reached_sources(module: str) -> dict[str, Source]:
 
 @cache
 def _source(module: str) -> Source | None:
-    """A module that counts; None for plumbing, for other packages, and for names that are no module.
-
-    Read once a process: a stage runs the code that was there when its process began, whoever edits it meanwhile.
-    """
+    """A module that counts, read once a process; None for plumbing, other packages, and names that are no module."""
     if module.split(".")[0] != PACKAGE or f"{module}.".startswith(tuple(f"{name}." for name in PLUMBING)):
         return None
     spec = _find(module)
     if spec is None or spec.origin is None:
         return None
-    content = Path(spec.origin).read_bytes()
-    return Source(sha256(content).hexdigest(), tuple(_imports(content)))
+    path = Path(spec.origin)
+    content = path.read_bytes()
+    return Source(path, sha256(content).hexdigest(), tuple(_imports(content)))
+
+
+def read_stages() -> None:
+    """Reads what every asset's module reaches, so that what is written down is what this process has imported."""
+    folder = find_spec(f"{PACKAGE}.assets")
+    for module in iter_modules(folder.submodule_search_locations if folder else []):
+        reached_sources(f"{PACKAGE}.assets.{module.name}")
+
+
+def _sha256_now(path: Path) -> str | None:
+    return sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
 
 def _find(module: str) -> ModuleSpec | None:
@@ -118,3 +136,6 @@ def _git(*arguments: str) -> str | None:
         return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
     except (subprocess.CalledProcessError, FileNotFoundError):
         return None
+
+
+read_stages()

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Self
 
 from agentprm_dagster.provenance.artifact import Artifact
-from agentprm_dagster.provenance.lineage import LineageGraph
 from agentprm_dagster.provenance.manifest import Manifest
 from agentprm_dagster.provenance.store import ArtifactStore
 
@@ -41,19 +40,9 @@ def costs(artifacts: Iterable[Artifact]) -> list[Cost]:
     return [Cost.of(artifact.manifest) for artifact in sorted(artifacts, key=lambda each: each.manifest.started)]
 
 
-def with_ancestors(store: ArtifactStore, artifact: Artifact) -> list[Artifact]:
-    """An artifact and everything it was made from, as far as the store holds it."""
-    known = {each.version: each for each in store.artifacts()}
-    ancestors = LineageGraph(known.values()).reach(artifact.version, "upstream")
-    return [artifact, *(known[version] for version in ancestors if version in known)]
-
-
 def current_artifacts(store: ArtifactStore, experiment: str) -> list[Artifact]:
-    """The current version of everything that an experiment has made."""
-    made = {artifact.version: artifact for artifact in store.artifacts(experiment)}
-    slots = {version.slot for version in made}
-    heads = {store.head(slot.experiment, slot.asset, slot.iteration) for slot in slots}
-    return [made[version] for version in heads]
+    """The current version of everything that an experiment has made; ArtifactError where one is not there."""
+    return [store.read(store.root / version.place) for version in store.heads(experiment)]
 
 
 def total(rows: Iterable[Cost]) -> Cost:

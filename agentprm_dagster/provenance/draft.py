@@ -31,14 +31,15 @@ class Draft:
         *,
         metrics: Mapping[str, float],
         gates: tuple[Gate, ...] = (),
-        environment: Mapping[str, str] | None = None,
         dagster_run_id: str | None = None,
         mlflow_run_id: str | None = None,
     ) -> Artifact:
         """Makes the files a version, durably, and that version the current one.
 
-        If the same content was committed before, that version is answered and nothing is written. `environment` adds
-        to the library versions. ArtifactError if there are no files, or files that an artifact must not hold.
+        If the same content was committed before, that version is answered and nothing is written.
+
+        Raises:
+            ArtifactError: there are no files, or files that an artifact must not hold.
         """
         recipe, files = self._recipe, describe(self.path)
         manifest = Manifest(
@@ -52,7 +53,7 @@ class Draft:
             config=recipe.config,
             config_digest=digest_of(recipe.config),
             code=recipe.code,
-            environment={**library_versions(), **(environment or {})},
+            environment=library_versions(),
             seeds=recipe.seeds,
             files=files,
             metrics=dict(metrics),

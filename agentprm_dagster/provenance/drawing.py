@@ -55,8 +55,10 @@ def _line(node: Node) -> Text:
     other_roles = [role for role in node.roles if role != node.version.asset]
     if other_roles:
         line.append(f" as {', '.join(other_roles)}", "italic")
+    if node.code and node.code.git_commit:
+        line.append(f" by {node.code.git_commit[:8]}{' with edits' if node.code.dirty else ''}", "dim")
     if not node.found:
-        line.append(" not in the store", "bold red")
+        line.append(" not in the store, or unreadable", "bold red")
     if node.repeated:
         line.append(" (see above)", "dim")
     return line

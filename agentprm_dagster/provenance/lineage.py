@@ -6,12 +6,13 @@ any order and in any number of experiments, cannot change an answer already give
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
-from agentprm_dagster.provenance.manifest import Slot, Version
+from agentprm_dagster.provenance.manifest import Code, Slot, Version
 from agentprm_dagster.provenance.store import ArtifactStore
 
 Direction = Literal["upstream", "downstream"]
@@ -26,10 +27,12 @@ class Node:
     roles: tuple[str, ...]
     """What it was read as by its parent (upstream), or what its parent was read as by it (downstream)."""
     found: bool
-    """Whether its manifest is in the store."""
+    """Whether its manifest is in the store, and can be read."""
     repeated: bool
     """It has been in the tree before, where its children are shown."""
     children: tuple["Node", ...]
+    code: Code | None
+    """What made it, where that is known."""
 
     def walk(self) -> Iterator["Node"]:
         """The node and everything under it."""
@@ -47,6 +50,7 @@ class Node:
             "roles": list(self.roles),
             "found": self.found,
             "repeated": self.repeated,
+            "code": asdict(self.code) if self.code else None,
             "children": [child.to_dict() for child in self.children],
         }
 
@@ -57,6 +61,8 @@ class Lineage:
 
     direction: Direction
     root: Node
+    unread: tuple[str, ...] = ()
+    """Places in the store that were looked at and could not be read; what was made there may be missing."""
 
     def versions(self) -> list[Version]:
         """All artifacts in it, the one asked about first, each once."""
@@ -69,27 +75,27 @@ class Lineage:
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as plain JSON values."""
-        return {"direction": self.direction, "root": self.root.to_dict()}
+        return {"direction": self.direction, "root": self.root.to_dict(), "unread": list(self.unread)}
 
 
 class LineageGraph:
     """Who read whom, among all artifacts given."""
 
     def __init__(self, artifacts: Iterable[Artifact]) -> None:
-        self._known: set[Version] = set()
+        self._known: dict[Version, Code] = {}
         self._links: dict[Direction, dict[Version, dict[Version, list[str]]]] = {
             "upstream": defaultdict(lambda: defaultdict(list)),
             "downstream": defaultdict(lambda: defaultdict(list)),
         }
         for artifact in artifacts:
-            self._known.add(artifact.version)
+            self._known[artifact.version] = artifact.manifest.code
             for read in artifact.manifest.inputs:
                 self._links["upstream"][artifact.version][read.version].append(read.role)
                 self._links["downstream"][read.version][artifact.version].append(read.role)
 
     def versions(self) -> list[Version]:
         """All artifacts that are in the store, or were read by one that is; sorted."""
-        return sorted(self._known | {read for links in self._links["upstream"].values() for read in links})
+        return sorted(self._known.keys() | {read for links in self._links["upstream"].values() for read in links})
 
     def tree(self, version: Version, direction: Direction) -> Lineage:
         """The lineage of one artifact; an artifact met again is marked as repeated, without its children."""
@@ -110,7 +116,7 @@ class LineageGraph:
         seen.add(version)
         links = {} if repeated else self._links[direction][version]
         children = tuple(self._node(other, tuple(links[other]), direction, seen) for other in sorted(links))
-        return Node(version, roles, found, repeated, children)
+        return Node(version, roles, found, repeated, children, self._known.get(version))
 
 
 def lineage(
@@ -121,9 +127,34 @@ def lineage(
     digest: str | None = None,
     direction: Direction = "upstream",
 ) -> Lineage:
-    """The lineage of an artifact: of its current version, or of the one whose digest begins with `digest`."""
+    """The lineage of an artifact: of its current version, or of the one whose digest begins with `digest`.
+
+    Upstream nothing but what it was made from is read; downstream everything, for anything may have read it.
+    """
     version = find_version(store, Slot(experiment, asset, iteration), digest)
-    return LineageGraph(store.artifacts()).tree(version, direction)
+    if direction == "upstream":
+        return LineageGraph(with_ancestors(store, version)).tree(version, direction)
+    there, unread = [], []
+    for place in store.places():
+        try:
+            there.append(store.read(place))
+        except ArtifactError:
+            unread.append(place.relative_to(store.root).as_posix())
+    return replace(LineageGraph(there).tree(version, direction), unread=tuple(unread))
+
+
+def with_ancestors(store: ArtifactStore, version: Version) -> list[Artifact]:
+    """An artifact and everything it was made from, as far as it is there and can be read; no other is looked at."""
+    known: dict[Version, Artifact] = {}
+    waiting, met = [version], {version}
+    while waiting:
+        each = waiting.pop()
+        with suppress(ArtifactError):  # its place in the answer stays, as not found
+            known[each] = store.read(store.root / each.place)
+            new = {read.version for read in known[each].manifest.inputs} - met
+            met |= new
+            waiting.extend(new)
+    return list(known.values())
 
 
 def find_version(store: ArtifactStore, slot: Slot, digest: str | None = None) -> Version:

@@ -22,7 +22,8 @@ MANIFEST = "manifest.json"
 """The manifest's file name in every version; written last, so a folder without one is no version."""
 
 Schema = Literal["agentprm-manifest-1"]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
+Name = Annotated[str, Field(pattern=NAME)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 
@@ -178,7 +179,7 @@ class Manifest:
     config_digest: Sha256
     code: Code
     environment: dict[str, str]
-    """Versions of the libraries, the games' digest and wording, by name."""
+    """Versions of Python and of the libraries, by name; what was played stands in `config` (`games_digest`)."""
     seeds: dict[str, int]
     files: tuple[FileEntry, ...]
     """Sorted by path."""

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from re import fullmatch
 from uuid import uuid4
 
 from pydantic import ValidationError
@@ -28,7 +29,7 @@ from agentprm_dagster.provenance.draft import Draft
 from agentprm_dagster.provenance.durable import make_folder, replace_text
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lock import guarded, locked
-from agentprm_dagster.provenance.manifest import MANIFEST, Input, Manifest, Recipe, Slot, Version
+from agentprm_dagster.provenance.manifest import MANIFEST, NAME, Input, Manifest, Recipe, Slot, Version
 from agentprm_dagster.provenance.owner import Owner
 from agentprm_dagster.provenance.storage import open_storage
 
@@ -114,6 +115,12 @@ class ArtifactStore:
         except ValidationError as error:
             raise ArtifactError(f"{self.root / slot.place / 'HEAD'}: expected a digest, found {digest!r}") from error
 
+    def heads(self, experiment: str) -> Iterator[Version]:
+        """The current version of every asset and iteration of an experiment that has one."""
+        for slot in self.slot_folders(experiment):
+            if slot.name.isdecimal() and (slot / "HEAD").exists():
+                yield self.head(experiment, slot.parent.name, int(slot.name))
+
     def current(self, experiment: str, asset: str, iteration: int) -> Artifact:
         """`get` for the current version."""
         return self.get(experiment, asset, iteration, self.head(experiment, asset, iteration).digest)
@@ -195,6 +202,8 @@ class ArtifactStore:
 
     def _adopt(self, recipe: Recipe) -> Artifact | None:
         for other in _folders(self.root):
+            if not fullmatch(NAME, other.name):
+                continue  # whatever else somebody keeps here
             with suppress(ArtifactError):  # another's damage is for its own runs, and for verify, to report
                 there = self.find(replace(recipe, experiment=other.name))
                 if there is not None:

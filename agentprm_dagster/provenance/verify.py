@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from upath import UPath
 
-from agentprm_dagster.provenance.announcements import Announcements
+from agentprm_dagster.provenance.announcements import ROLE, Announcements
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.contents import differences
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import LineageGraph
 from agentprm_dagster.provenance.lock import guarded, read_owner
-from agentprm_dagster.provenance.manifest import MANIFEST, Version
+from agentprm_dagster.provenance.manifest import MANIFEST, Slot, Version
 from agentprm_dagster.provenance.store import ArtifactStore
 
 ProblemKind = Literal["changed", "missing", "extra", "manifest", "incomplete", "input", "pointer"]
@@ -29,7 +29,7 @@ class Problem:
     """The version, or the pointer, relative to the store's root."""
     kind: ProblemKind
     """A file changed, missing or extra; a manifest not as it was written; a version's folder without a manifest; a
-    version that others were made from and that is not there; a pointer to a version that is not there."""
+    version that others were made from and that is not there; a pointer that is gone, or names what is not there."""
     detail: str
     downstream: tuple[Version, ...]
     """Everything that was made from it, directly or not."""
@@ -69,7 +69,8 @@ def verify(store: ArtifactStore) -> Verification:
     known = {artifact.version.place for artifact in readable}
     found = [*broken, *_changed_files(store, readable), *_missing_inputs(graph, known | {p.place for p in broken})]
     problems = [Problem(p.place, p.kind, p.detail, _made_from(graph, p.place)) for p in found]
-    problems.extend(_pointers(store, known))
+    problems.extend(_pointers(store, {artifact.version for artifact in readable}))
+    problems.extend(_unannounced(store, readable))
     return Verification(
         len(readable) + len(broken), tuple(problems), tuple(str(path) for path in leftovers(store.work))
     )
@@ -89,6 +90,8 @@ def sweep(store: ArtifactStore) -> list[Path]:
 
 def leftovers(work: Path) -> list[Path]:
     """The drafts and locks whose owners are dead."""
+    if not work.exists():
+        return []
     with _still(work):
         return _leftovers(work)
 
@@ -123,31 +126,40 @@ def _missing_inputs(graph: LineageGraph, there: set[str]) -> Iterator[Problem]:
             yield Problem(version.place, "input", f"{version} was read and is not in the store", ())
 
 
-def _pointers(store: ArtifactStore, known: set[str]) -> Iterator[Problem]:
-    """HEAD and ANNOUNCED files that name what is not there."""
+def _pointers(store: ArtifactStore, known: set[Version]) -> Iterator[Problem]:
+    """HEAD and ANNOUNCED files that name what is not there, and HEADs that are gone."""
+    there = {(version.slot.place, version.digest) for version in known}
     for folder in store.slot_folders():
-        for name, target in _targets(store, folder):
-            if target not in known:
-                yield Problem(
-                    f"{_relative(store, folder)}/{name}", "pointer", f"names {target}, which is not there", ()
-                )
+        slot = _relative(store, folder)
+        for name, place, digest in _targets(store, folder):
+            if (place, digest) not in there:
+                yield Problem(f"{slot}/{name}", "pointer", f"names {place}/{digest[:16]}, which is not there", ())
+        if not (folder / "HEAD").exists() and any(place == slot for place, _ in there):
+            yield Problem(f"{slot}/HEAD", "pointer", "is gone: nothing says which version is the current one", ())
 
 
-def _targets(store: ArtifactStore, folder: UPath) -> Iterator[tuple[str, str]]:
-    """The pointers in an iteration's folder and the places they name."""
+def _targets(store: ArtifactStore, folder: UPath) -> Iterator[tuple[str, str, str]]:
+    """The pointers in an iteration's folder, each with the place and the digest that it names."""
     if (folder / "HEAD").exists():
-        yield (
-            "HEAD",
-            f"{_relative(store, folder)}/{(folder / 'HEAD').read_text(encoding='ascii', errors='replace')[:16]}",
-        )
+        digest = (folder / "HEAD").read_text(encoding="ascii", errors="replace").strip()
+        yield "HEAD", _relative(store, folder), digest
     if (folder / "ANNOUNCED").exists():
         try:
             record = Announcements.from_json((folder / "ANNOUNCED").read_text(encoding="utf-8"))
         except ValueError:
-            yield "ANNOUNCED", "a policy by a record that was changed"
+            yield "ANNOUNCED", "a policy", "by a record that was changed"
             return
         for announcement in record.announcements:
-            yield "ANNOUNCED", announcement.policy.version.place
+            policy = announcement.policy.version
+            yield "ANNOUNCED", policy.slot.place, policy.digest
+
+
+def _unannounced(store: ArtifactStore, artifacts: list[Artifact]) -> Iterator[Problem]:
+    """Announcements that are gone, though a policy was read that must have been announced."""
+    readers = (made.manifest for made in artifacts if any(read.role == ROLE for read in made.manifest.inputs))
+    for slot in sorted({Slot(reader.experiment, ROLE, reader.iteration) for reader in readers}):
+        if not (store.root / slot.place / "ANNOUNCED").exists():
+            yield Problem(f"{slot.place}/ANNOUNCED", "pointer", "is gone, though its policy was read", ())
 
 
 def _made_from(graph: LineageGraph, place: str) -> tuple[Version, ...]:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from agentprm_dagster.provenance import code
-from agentprm_dagster.provenance.code import current_code, reached_sources, source_digest
+from agentprm_dagster.provenance.code import current_code, edited_sources, reached_sources, read_stages, source_digest
 from agentprm_dagster.provenance.environment import library_versions
 
 REASONS = "agentprm_dagster.core.reasons"
@@ -52,7 +52,7 @@ def house(tmp_path: Path, monkeypatch) -> Iterator[Path]:
     new_process()
     yield tmp_path / "house"
     new_process()
-    monkeypatch.delitem(sys.modules, "house", raising=False)
+    sys.modules.pop("house", None)
 
 
 def test_the_digest_follows_the_sources_reached_and_no_others(house: Path) -> None:
@@ -68,10 +68,19 @@ def test_the_digest_follows_the_sources_reached_and_no_others(house: Path) -> No
     assert source_digest("house.assets.a") != before
 
 
-def test_an_edit_while_a_process_runs_is_not_what_it_runs(house: Path) -> None:
-    before = source_digest("house.assets.a")
+def test_an_edit_while_a_process_runs_is_not_what_it_runs_and_is_told(house: Path) -> None:
+    read_stages()
     (house / "core/c.py").write_text("name = 2\n")
-    assert source_digest("house.assets.a") == before
+    (house / "core/unrelated.py").write_text("# changed")
+    edited = source_digest("house.assets.a")
+    assert edited_sources("house.assets.a") == ["house.core.c"]
+    assert edited_sources("house.assets.other") == []
+    (house / "core/c.py").write_text("name = 1\n")
+    assert edited_sources("house.assets.a") == []
+    (house / "core/d.py").unlink()
+    assert edited_sources("house.assets.a") == ["house.core.d"]
+    new_process()
+    assert source_digest("house.assets.a") != edited
 
 
 @pytest.mark.parametrize("module", ["house.provenance.store", "house.assets.missing", "json"])

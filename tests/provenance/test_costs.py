@@ -1,6 +1,7 @@
 """The ledger says what the manifests say, of exactly what an artifact was made from."""
 
-from agentprm_dagster.provenance.costs import Cost, costs, current_artifacts, markdown, total, with_ancestors
+from agentprm_dagster.provenance.costs import Cost, costs, current_artifacts, markdown, total
+from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.provenance.store import ArtifactStore
 
 
@@ -19,14 +20,14 @@ def test_an_artifact_costs_what_it_was_made_from_as_well(store: ArtifactStore, m
     unread = made(store, make_recipe, "rollouts", seed=1, **PLAYED)
     targets = made(store, make_recipe, "mc_value_targets", [rollouts], decisions=10.0)
     prm = made(store, make_recipe, "prm", [rollouts, targets], tokens=7.0)
-    rows = costs(with_ancestors(store, prm))
+    rows = costs(with_ancestors(store, prm.version))
     assert [(row.stage, row.tokens, row.decisions, row.environment_seconds) for row in rows] == [
         ("rollouts[1]", 100, 10, 0.5),
         ("mc_value_targets[1]", None, None, None),
         ("prm[1]", 7, None, None),
     ]
     assert [row.seconds for row in rows] == [each.manifest.seconds for each in (rollouts, targets, prm)]
-    assert unread.version not in {each.version for each in with_ancestors(store, prm)}
+    assert unread.version not in {each.version for each in with_ancestors(store, prm.version)}
 
 
 def test_the_sum_leaves_out_what_was_not_counted() -> None:

@@ -1,5 +1,6 @@
 """Lineage under histories that no one would wish for, against an oracle that wrote down every read as it happened."""
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -145,6 +146,27 @@ def test_a_deleted_input_is_shown_as_not_there(store, loop) -> None:
     found = {node.version.asset: node.found for node in answer.root.walk()}
     assert found == {"rollouts": True, "improved_policy": True, "initial_policy": False, "prm": True}
     assert any("initial_policy[0]" in line and "not in the store" in line for line in printed(answer))
+
+
+def test_another_artifacts_damage_is_passed_over_and_told_where_it_may_matter(store, loop) -> None:
+    (loop["rollouts2"].path / "manifest.json").chmod(0o644)
+    (loop["rollouts2"].path / "manifest.json").write_text("{}")
+    upstream = lineage(store, "smoke", "prm", 1)
+    assert upstream.versions() == [loop[name].version for name in ("prm1", "rollouts1", "pi0", "demos")]
+    assert upstream.unread == ()
+    downstream = lineage(store, "smoke", "prm", 1, direction="downstream")
+    assert downstream.versions() == [loop[name].version for name in ("prm1", "pi1")]
+    assert downstream.to_dict()["unread"] == [loop["rollouts2"].version.place]
+
+
+def test_the_code_is_told(store, make_recipe) -> None:
+    recipe = make_recipe("demonstrations", 1)
+    with store.draft(replace(recipe, code=replace(recipe.code, git_commit="abcdef0123456789", dirty=True))) as draft:
+        (draft.path / "data.json").write_bytes(b"{}")
+        draft.commit(metrics={})
+    answer = lineage(store, "smoke", "demonstrations", 1)
+    assert answer.to_dict()["root"]["code"]["git_commit"] == "abcdef0123456789"
+    assert printed(answer)[0].endswith("by abcdef01 with edits")
 
 
 def printed(answer: Lineage) -> list[str]:

@@ -107,6 +107,14 @@ def test_what_another_experiment_has_damaged_is_made_again(store, make_recipe, c
     assert store.reuse(make_recipe(experiment="relative")) is None
 
 
+def test_what_else_lies_in_the_store_is_passed_over(store, make_recipe, commit) -> None:
+    made = commit(store, make_recipe())
+    (Path(str(store.root)) / "old runs").mkdir()
+    (Path(str(store.root)) / "smoke" / "prm" / "1").mkdir(parents=True)
+    assert store.reuse(make_recipe(experiment="another")).digest == made.digest
+    assert list(store.heads("smoke")) == [made.version]
+
+
 def test_a_draft_that_fails_or_is_not_committed_leaves_nothing(store, make_recipe) -> None:
     with store.draft(make_recipe()) as draft:
         (draft.path / "data.json").write_text("{}")

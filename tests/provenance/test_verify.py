@@ -10,6 +10,7 @@ from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.durable import replace_text
 from agentprm_dagster.provenance.lock import LockedError
 from agentprm_dagster.provenance.owner import Owner
+from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import Verification, sweep, verify
 
 FILES = {"data.json": b'{"value": 1}', "sub/page.md": b"hello"}
@@ -89,6 +90,30 @@ def test_pointers_to_nothing(store, chain) -> None:
         ("smoke/behaviour_policy/2/ANNOUNCED", "pointer", []),
         ("smoke/prm/1/HEAD", "pointer", []),
     ]
+
+
+def test_pointers_that_are_gone(store, make_recipe, commit, chain) -> None:
+    root = Path(str(store.root))
+    store.announce("smoke", 2, chain[1])
+    commit(store, make_recipe("rollouts", 2, (chain[1].as_input("behaviour_policy"),)))
+    assert verify(store).sound
+    (root / "smoke/prm/1/HEAD").unlink()
+    (root / "smoke/behaviour_policy/2/ANNOUNCED").unlink()
+    assert [(p.place, p.kind, p.detail.split(",")[0].split(":")[0]) for p in verify(store).problems] == [
+        ("smoke/prm/1/HEAD", "pointer", "is gone"),
+        ("smoke/behaviour_policy/2/ANNOUNCED", "pointer", "is gone"),
+    ]
+
+
+def test_a_pointer_names_the_whole_digest(store, chain) -> None:
+    head = Path(str(store.root)) / "smoke/prm/1/HEAD"
+    head.write_text(head.read_text()[:16] + "0" * 48 + "\n")
+    assert said(verify(store)) == [("smoke/prm/1/HEAD", "pointer", [])]
+
+
+def test_looking_changes_nothing(tmp_path: Path) -> None:
+    assert verify(ArtifactStore(tmp_path / "nowhere")).sound
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_leftovers_of_the_dead_are_swept_and_the_living_left_alone(store, make_recipe, chain) -> None:
