@@ -9,7 +9,7 @@ from agentprm_dagster.chart import draw, draw_scaling
 from agentprm_dagster.core.results import in_order, results_report
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.iterations import FIRST, WHEN_UPDATED
-from agentprm_dagster.resources.evaluations import evaluated_iterations, rows_of
+from agentprm_dagster.resources.evaluations import evaluated, rows_of
 from agentprm_dagster.resources.stages import StagesResource
 
 
@@ -17,8 +17,10 @@ from agentprm_dagster.resources.stages import StagesResource
 def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """Every evaluated iteration in one table and a picture, beside the paper's Table 1."""
     stage = stages.stage(context)
-    iterations = evaluated_iterations(stage.store, stage.experiment.name) or [FIRST]
-    reports = [stage.read("eval_report", i, role=f"eval_report_{i}") for i in iterations]
+    found = evaluated(stage.store, stage.experiment.name)
+    for sentence in found.left_out:
+        context.log.warning(sentence)
+    reports = [stage.read("eval_report", i, role=f"eval_report_{i}") for i in found.iterations or [FIRST]]
     if stage.experiment.llm.evaluate:
         reports.append(stage.read("react_report"))
 

@@ -15,15 +15,65 @@ from agentprm_dagster.core.tables import EPISODES
 from agentprm_dagster.envs.games import GameRef
 from agentprm_dagster.inference.pool import Played, Task
 from agentprm_dagster.inference.worker import Lookahead, Player
+from agentprm_dagster.iterations import FIRST
+from agentprm_dagster.provenance.announcements import ROLE
 from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.manifest import Manifest, Version
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.games import EvaluationSplit
 
 
-def evaluated_iterations(store: ArtifactStore, experiment: str) -> list[int]:
-    """The iterations that have an `eval_report`."""
-    manifests = (artifact.manifest for artifact in store.artifacts(experiment))
-    return sorted({manifest.iteration for manifest in manifests if manifest.asset == "eval_report"})
+@dataclass(frozen=True)
+class Evaluated:
+    """The evaluations of one run of the loop: each policy goes on from the one before, all judged alike."""
+
+    iterations: tuple[int, ...]
+    left_out: tuple[str, ...]
+    """Evaluations that are there and do not belong to it, and why not, each in a sentence."""
+
+
+def evaluated(store: ArtifactStore, experiment: str) -> Evaluated:
+    """Which current evaluations belong together: after a change of settings, later iterations are of the old ones
+    until they are made again.
+    """
+    policies = _loop(store, experiment)
+    kept: dict[int, Manifest] = {}
+    left_out = []
+    for report in (_manifest(store, head) for head in store.heads(experiment) if head.asset == "eval_report"):
+        first = next(iter(kept.values()), report)
+        if _read_as("improved_policy", report) != policies.get(report.iteration):
+            why = f"whose policy does not go on from the current pi_{report.iteration - 1}, or is not the current one"
+        elif report.config["evaluation"] != first.config["evaluation"]:
+            why = f"which was judged under other settings than iteration {first.iteration}"
+        else:
+            kept[report.iteration] = report
+            continue
+        left_out.append(f"left out: iteration {report.iteration}, {why}; `agentprm run {experiment}` makes it again")
+    return Evaluated(tuple(kept), tuple(left_out))
+
+
+def _loop(store: ArtifactStore, experiment: str) -> dict[int, Version]:
+    """The current policy of every iteration, as far as each was improved from the current one before it."""
+    heads = {head.iteration: head for head in store.heads(experiment) if head.asset == "improved_policy"}
+    policies: dict[int, Version] = {}
+    for iteration, head in heads.items():
+        if iteration > FIRST and _read_as(ROLE, _manifest(store, head)) != policies.get(iteration - 1):
+            break
+        policies[iteration] = head
+    return policies
+
+
+def _manifest(store: ArtifactStore, version: Version) -> Manifest:
+    return store.read(store.root / version.place).manifest
+
+
+def _read_as(role: str, made: Manifest) -> Version | None:
+    return next((read.version for read in made.inputs if read.role == role), None)
+
+
+def current_reports(store: ArtifactStore, experiment: str) -> list[Artifact]:
+    """The `eval_report` of every iteration that belongs to the current run of the loop."""
+    return [store.current(experiment, "eval_report", i) for i in evaluated(store, experiment).iterations]
 
 
 def rows_of(report: Artifact) -> list[Row]:
@@ -34,8 +84,8 @@ def rows_of(report: Artifact) -> list[Row]:
 
 def current_rows(store: ArtifactStore, experiment: str) -> list[Row]:
     """The rows of all current evaluations of an experiment, in the order of the table."""
-    reports = [store.current(experiment, "eval_report", i) for i in evaluated_iterations(store, experiment)]
-    if any(made.manifest.asset == "react_report" for made in store.artifacts(experiment)):
+    reports = current_reports(store, experiment)
+    if any(head.asset == "react_report" for head in store.heads(experiment)):
         reports.append(store.current(experiment, "react_report", 0))
     return in_order(row for report in reports for row in rows_of(report))
 
@@ -46,7 +96,7 @@ Outcomes = Mapping[tuple[str, ...], bool]
 
 def current_outcomes(store: ArtifactStore, experiment: str) -> Iterator[tuple[Row, Outcomes]]:
     """The rows of what iterations have made, in the order of the table, each with how its games ended."""
-    reports = [store.current(experiment, "eval_report", i) for i in evaluated_iterations(store, experiment)]
+    reports = current_reports(store, experiment)
     places = [(row, report.path / folder_name(row)) for report in reports for row in rows_of(report)]
     folders = {id(row): folder for row, folder in places}
     for row in in_order(row for row, _ in places):

@@ -56,6 +56,8 @@ def _within(store: ArtifactStore, experiment: str) -> Iterator[Line]:
     if not played:
         raise ComparisonError(f"{experiment} has evaluated nothing yet: `agentprm run {experiment}` does it")
     greedy = {row["policy"]: policy for policy, (row, _) in played.items() if row["ranked_by"] is None}
+    if "pi_0" not in greedy:
+        raise ComparisonError(f"{experiment} has not evaluated pi_0: `agentprm run {experiment}` does it")
     for policy, (row, _) in played.items():
         for beside in dict.fromkeys((greedy["pi_0"], greedy[row["policy"]])):
             if beside != policy:

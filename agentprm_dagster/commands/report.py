@@ -3,12 +3,13 @@
 import json
 from collections.abc import Sequence
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from agentprm_dagster.core.results import COLUMNS, Row, cells
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.evaluations import current_rows
+from agentprm_dagster.resources.evaluations import current_rows, evaluated
 
 TABLE_WIDTH = 140
 """Columns of text that the table needs; where no terminal says otherwise it gets them."""
@@ -16,7 +17,10 @@ TABLE_WIDTH = 140
 
 def print_report(experiment: str, *, as_json: bool = False) -> None:
     """Prints all current evaluations of an experiment."""
-    print_rows(current_rows(ArtifactsResource().store(), experiment), as_json=as_json)
+    store = ArtifactsResource().store()
+    print_rows(current_rows(store, experiment), as_json=as_json)
+    for sentence in evaluated(store, experiment).left_out:
+        typer.secho(sentence, fg="yellow", err=True)
 
 
 def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from agentprm_dagster.catalog import load_experiment
 from agentprm_dagster.commands.instance import open_instance
 from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.definitions import build_definitions
-from agentprm_dagster.iterations import FIRST, announce
+from agentprm_dagster.iterations import FIRST, ITERATION, announce
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.monitor import progress_bars
 
@@ -45,7 +45,7 @@ def run_iteration(
 ) -> dg.ExecuteInProcessResult:
     """One iteration of an experiment as one Dagster run."""
     if iteration > FIRST:
-        _announce_beyond_plan(instance, name, iteration)
+        _announce(instance, name, iteration)
     job = definitions.resolve_job_def(name)
     keys = [key for key in job.asset_layer.executable_asset_keys if iteration == FIRST or key.path[-1] not in ONCE]
     with progress_bars():
@@ -77,9 +77,13 @@ def _words(error: SerializableErrorInfo) -> str:
     return f"{kind.rpartition('.')[2]}: {words}"
 
 
-def _announce_beyond_plan(instance: dg.DagsterInstance, name: str, iteration: int) -> None:
-    """An iteration that the experiment does not plan was not announced by the one before; do it now."""
+def _announce(instance: dg.DagsterInstance, name: str, iteration: int) -> None:
+    """The last iteration that an experiment plans announces no policy for another, and a Dagster instance may be
+    younger than the store: the current policy is announced here, unless it is already.
+    """
     store = ArtifactsResource().store()
-    if not store.announcements(name, iteration):
-        policy = store.current(name, "improved_policy", iteration - 1)
+    policy = store.current(name, "improved_policy", iteration - 1)
+    announced = store.announcements(name, iteration)
+    there = instance.has_dynamic_partition(ITERATION, str(iteration))
+    if not there or not announced or announced[-1].policy.version != policy.version:
         announce(instance, store, name, iteration, policy, instance.report_runless_asset_event)

@@ -30,3 +30,11 @@ def test_what_cannot_be_compared_is_refused(policy: str, cap: int, told: str, mo
     monkeypatch.setattr(compare, "current_outcomes", outcomes)
     with pytest.raises(ComparisonError, match=told):
         compare.print_comparison("ours", "theirs", as_json=False)
+
+
+def test_without_pi_0_there_is_nothing_to_stand_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"policy": "pi_2", "split": "valid_seen", "best_of": 1, "ranked_by": None, "iteration": 2}
+    played = [({**row, "imagined": None, "imagined_turns": 0, "max_steps": 30}, {("a", 0): True})]
+    monkeypatch.setattr(compare, "current_outcomes", lambda store, experiment: iter(played))
+    with pytest.raises(ComparisonError, match=r"toy has not evaluated pi_0: `agentprm run toy` does it"):
+        compare.print_comparison("toy", None, as_json=False)
