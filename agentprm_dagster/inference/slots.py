@@ -1,4 +1,4 @@
-"""A transformer that remembers many conversations at once: one pre-allocated key-value cache, one slot a conversation.
+"""A transformer that remembers many conversations at once: one key-value cache, one slot a conversation.
 
 Only new tokens are ever read. A slot's index in the cache is the token's position, so nothing is moved while an episode
 grows. A conversation that begins like another, as branches of one state do, takes over what was read for that one,
@@ -16,6 +16,9 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from agentprm_dagster.inference.trunks import Group, Reading, trunk_of
+
+_ROOM = 256
+"""Tokens of every conversation that there is room for at first."""
 
 
 class ContextOverflow(ValueError):
@@ -50,7 +53,7 @@ class SlotModel:
         """Tokens fed so far that were not in the memory already."""
         stores = 2 * model.config.num_hidden_layers * self.trunk.kv_heads
         weight = model.get_input_embeddings().weight.detach()
-        self._memory = weight.new_zeros(slots, stores, capacity, self.trunk.width)
+        self._memory = weight.new_zeros(slots, stores, min(capacity, _ROOM), self.trunk.width)
         # Which tokens the memory holds: of each slot the first `_held`, those of a conversation that is over as well.
         self._ids = torch.zeros(slots, capacity, dtype=torch.int32)
         self._held = torch.zeros(slots, dtype=torch.long)
@@ -150,9 +153,7 @@ class SlotModel:
         """The conversations of some slots (b,) side by side, with room for new columns."""
         filled = int(self.lengths[rows].max())
         memory = self._memory[:, :, : filled + room].index_select(0, rows.to(self._memory.device))
-        if (missing := filled + room - self.capacity) > 0:
-            memory = pad(memory, (0, 0, 0, missing))
-        return Group(memory, filled)
+        return Group(_with_columns(memory, filled + room), filled)
 
     def scatter(self, rows: torch.Tensor, memory: torch.Tensor, tokens: torch.Tensor) -> None:
         """Writes tokens (b, T) behind their conversations, from the first T columns of a group's `memory`."""
@@ -160,8 +161,15 @@ class SlotModel:
         # Where one conversation of a group is near the end of its slot, another's padding may lie beyond it.
         row, column = (target < self.capacity).nonzero(as_tuple=True)
         slot, index = rows[row], target[row, column]
+        self._make_room(min(int(target.max()) + 1, self.capacity))
         self._memory[slot, :, index] = memory[row, :, column]
         self._ids[slot, index] = tokens[row, column].int()
+
+    def _make_room(self, columns: int) -> None:
+        """A model may allow for far longer conversations than are ever held: the memory grows with them."""
+        there = self._memory.shape[2]
+        if columns > there:
+            self._memory = _with_columns(self._memory, min(max(columns, 2 * there), self.capacity))
 
     def keep(self, rows: torch.Tensor, scratch: torch.Tensor, counts: torch.Tensor) -> None:
         """Makes scratch tokens part of their conversations: those at `scratch` (B, T), the first `counts` (B)."""
@@ -179,3 +187,9 @@ class SlotModel:
                 f"a conversation needs {tokens} tokens, the cache holds {self.capacity}: "
                 "raise the model's context or lower max_steps or max_new_tokens"
             )
+
+
+def _with_columns(memory: torch.Tensor, columns: int) -> torch.Tensor:
+    """The memory, with room for at least so many tokens."""
+    missing = columns - memory.shape[2]
+    return pad(memory, (0, 0, 0, missing)) if missing > 0 else memory

@@ -57,6 +57,22 @@ def test_a_conversation_that_is_over_still_serves(model: LlamaForCausalLM, read:
     assert read == [30, 1, 2]
 
 
+@torch.no_grad()
+def test_the_memory_grows_with_what_it_holds_and_no_further(model: LlamaForCausalLM) -> None:
+    cache = SlotModel(model, slots=2, capacity=10**6)
+    small = cache._memory.shape[2]
+    long = [10 + i % 30 for i in range(3 * small)]
+    cache.feed([0, 1], [long[: small - 1], PARENT])
+    assert cache._memory.shape[2] == small
+    hidden = cache.feed([0], [long[small - 1 :]])
+    assert 3 * small <= cache._memory.shape[2] < 6 * small
+    alone = model.model(torch.tensor([long])).last_hidden_state[0, -1]
+    torch.testing.assert_close(hidden[0], alone)
+    tight = SlotModel(model, slots=1, capacity=small + 1)
+    tight.feed([0], [long[: small + 1]])
+    assert tight._memory.shape[2] == small + 1
+
+
 @settings(max_examples=30)
 @given(data=st.data())
 def test_whatever_began_alike_is_as_if_read_alone(model: LlamaForCausalLM, data: st.DataObject) -> None:
