@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agentprm_dagster.catalog import ExperimentError, load_experiment, read_experiment
+from agentprm_dagster.catalog import ExperimentError, load_experiment, load_experiments, read_experiment
 from agentprm_dagster.config import Experiment
 
 
@@ -43,6 +43,57 @@ def test_one_value_stands_for_a_list_of_one(tmp_path: Path) -> None:
     assert read(tmp_path, "evaluation: {best_of: 4}").evaluation.best_of == (4,)
     several = read(tmp_path, "evaluation: {best_of: [2, 4], ranked_by: [reward, log_ratio]}").evaluation
     assert (several.best_of, several.ranked_by) == ((2, 4), ("reward", "log_ratio"))
+
+
+@pytest.mark.parametrize(
+    ("name", "twice"),
+    [
+        ("splits", "[valid_seen, valid_unseen, valid_seen]"),
+        ("best_of", "[4, 4]"),
+        ("ranked_by", "[reward, reward]"),
+        ("foresight.turns", "[1, 1]"),
+        ("foresight.worlds", "[oracle, oracle]"),
+    ],
+)
+def test_a_list_names_nothing_twice(tmp_path: Path, name: str, twice: str) -> None:
+    *section, key = name.split(".")
+    setting = f"{{{key}: {twice}}}"
+    with pytest.raises(ExperimentError, match=rf"evaluation\.{name}: .*expected each once, got {twice[1:-1]}"):
+        read(tmp_path, f"evaluation: {{{section[0]}: {setting}}}" if section else f"evaluation: {setting}")
+
+
+@pytest.mark.parametrize("name", ["splits", "best_of", "ranked_by", "foresight: {turns"])
+def test_what_is_evaluated_is_something(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ExperimentError, match=r"evaluation\.\S+: Value should have at least 1 item"):
+        read(tmp_path, f"evaluation: {{{name}: []}}{'}' * name.count('{')}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "needed"),
+    [
+        ("games: {valid_unseen: 0}", r"evaluation\.splits need games\.valid_unseen: set how many"),
+        ("games: {valid_unseen: null}", r"need games\.valid_unseen: set"),
+        ("games: {train: null, valid_seen: null}", r"training and .* need games\.train, games\.valid_seen: set"),
+        ("games: {source: alfworld, valid_unseen: 0}", r"need games\.valid_unseen: set"),
+        ("evaluation: {games: 250}", r"games: 250 asks for more of each split than there are: games\.valid_seen: 200$"),
+        ("games: {held_out_rooms: 0.1}", r"0\.1 parts the real games; .* those of valid_unseen"),
+    ],
+)
+def test_games_that_will_be_missed_are_asked_for(tmp_path: Path, settings: str, needed: str) -> None:
+    with pytest.raises(ExperimentError, match=needed):
+        read(tmp_path, settings)
+
+
+def test_games_that_nobody_plays_need_no_number(tmp_path: Path) -> None:
+    assert read(tmp_path, "games: {valid_unseen: 0}\nevaluation: {splits: valid_seen}").games.valid_unseen == 0
+    assert read(tmp_path, "games: {source: alfworld, train: null, valid_seen: null}").games.train is None
+
+
+def test_shipped_experiments_play_all_real_games() -> None:
+    for experiment in load_experiments().values():
+        if experiment.games.source == "alfworld":
+            counts = experiment.games.model_dump(include=set(experiment.evaluation.splits))
+            assert not any(counts.values()), f"{experiment.name} plays only some, or more than there are"
 
 
 @pytest.mark.parametrize(
@@ -103,6 +154,7 @@ def test_what_compares_states_needs_a_prm_that_can(tmp_path: Path, placement: st
     "setting",
     [
         "games: {demonstrated: 0}",
+        "games: {held_out_rooms: 1.0}",
         "targets: {held_out_games: 0}",
         "targets: {held_out_games: 1}",
         "evaluation: {best_of_prior: -1}",

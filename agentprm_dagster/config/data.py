@@ -2,9 +2,18 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from agentprm_dagster.config.section import NotNegative, Positive, PositiveFloat, Probability, Section, Temperature
+from agentprm_dagster.config.section import (
+    Distinct,
+    NotNegative,
+    OneOrSeveral,
+    Positive,
+    PositiveFloat,
+    Probability,
+    Section,
+    Temperature,
+)
 
 
 class Games(Section):
@@ -15,16 +24,25 @@ class Games(Section):
     size: Literal["small", "medium", "full"] = "small"
     """How large generated rooms are; `full` is like the real ones."""
     train: Positive | None = 1000
-    """Games to train on; null takes all there are."""
+    """Games to train on; null takes all there are (real games only, here as below)."""
     demonstrated: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training games for demonstrations and random play; rollouts play the others, or all where it is 1.
     A small policy wins games that it was shown more often than others: their returns flatter it."""
     valid_seen: Positive | None = 200
     """Games in rooms that training uses too."""
     valid_unseen: NotNegative | None = 300
-    """Games in rooms that training never uses (generated games only: ALFWorld's own unseen split is the final exam)."""
-    held_out_rooms: Probability = 0.0
+    """Games in rooms that training never uses. Generated ones may be looked at; ALFWorld's own are the final exam."""
+    held_out_rooms: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the training rooms set apart as the out-of-distribution split `train_held_out` (real games)."""
+
+    @model_validator(mode="after")
+    def only_real_rooms_are_held_out(self) -> Self:
+        if self.source == "generated" and self.held_out_rooms:
+            raise ValueError(
+                f"held_out_rooms: {self.held_out_rooms} parts the real games; generated rooms that are never trained "
+                "on are those of valid_unseen"
+            )
+        return self
 
 
 class Demonstrations(Section):
@@ -122,18 +140,14 @@ class Targets(Section):
     """Whether the PRM learns targets blended with the demonstrator's advantage (`shaping`; section 4 of the paper)."""
 
 
-def _one_or_several(value: object) -> object:
-    return value if isinstance(value, list | tuple) else (value,)
-
-
 class Foresight(Section):
     """Model-predictive reasoning (section 4.3 of the paper): the PRM ranks answers behind what they are imagined to
     lead to, where Best-of-N reads the answers alone."""
 
-    worlds: Annotated[tuple[Literal["learned", "oracle"], ...], BeforeValidator(_one_or_several)] = ()
+    worlds: Distinct[Literal["learned", "oracle"]] = ()
     """What says what happens: a world model (asset `world_model`), or the game itself, the upper limit; none, one or
     both."""
-    turns: Annotated[tuple[Positive, ...], BeforeValidator(_one_or_several)] = (1,)
+    turns: OneOrSeveral[Positive] = (1,)
     """How many turns are imagined (h), the answer's own included; one or several."""
     best_of: Annotated[int, Field(ge=2)] = 4
     """Answers drawn at every turn, at `best_of_temperature`."""
@@ -144,14 +158,14 @@ class Foresight(Section):
 class Evaluation(Section):
     """How policies are judged."""
 
-    splits: tuple[Literal["valid_seen", "valid_unseen", "train_held_out"], ...] = ("valid_seen", "valid_unseen")
+    splits: OneOrSeveral[Literal["valid_seen", "valid_unseen", "train_held_out"]] = ("valid_seen", "valid_unseen")
     games: Positive | None = None
     """Games of each split; null takes all."""
     max_steps: Positive = 30
     temperature: Temperature = 0.0
-    best_of: Annotated[tuple[Annotated[int, Field(ge=2)], ...], BeforeValidator(_one_or_several)] = (8,)
+    best_of: OneOrSeveral[Annotated[int, Field(ge=2)]] = (8,)
     """N of Best-of-N, reported beside the greedy policy; one or several."""
-    ranked_by: Annotated[tuple[Literal["reward", "log_ratio"], ...], BeforeValidator(_one_or_several)] = ("reward",)
+    ranked_by: OneOrSeveral[Literal["reward", "log_ratio"]] = ("reward",)
     """Who chooses among N answers: the reward model (`improvement.reward`), or log pi_i - log pi_(i-1), which needs
     none and which pi_0 has not; one or both."""
     best_of_temperature: Temperature = 1.0

@@ -136,3 +136,24 @@ class Experiment(Section):
         if "train_held_out" in self.evaluation.splits and not self.games.held_out_rooms:
             raise ValueError("evaluation.splits names train_held_out: set games.held_out_rooms above 0 to make it")
         return self
+
+    @model_validator(mode="after")
+    def splits_have_games(self) -> Self:
+        counts = {"train": self.games.train, **self._evaluated()}
+        nothing = (0, None) if self.games.source == "generated" else (0,)
+        if empty := [f"games.{split}" for split, count in counts.items() if count in nothing]:
+            raise ValueError(f"training and evaluation.splits need {', '.join(empty)}: set how many games, above 0")
+        return self
+
+    @model_validator(mode="after")
+    def splits_have_enough_games(self) -> Self:
+        asked = self.evaluation.games or 0
+        few = [f"games.{split}: {n}" for split, n in self._evaluated().items() if n is not None and n < asked]
+        if few:
+            raise ValueError(f"evaluation.games: {asked} asks for more of each split than there are: {', '.join(few)}")
+        return self
+
+    def _evaluated(self) -> dict[str, int | None]:
+        """How many games there are of the splits with a number of their own that evaluation names; None: all."""
+        counts = {"valid_seen": self.games.valid_seen, "valid_unseen": self.games.valid_unseen}
+        return {split: count for split, count in counts.items() if split in self.evaluation.splits}
