@@ -1,5 +1,6 @@
 """Which experiments there are: YAML files, read and refused where they are wrong."""
 
+import re
 from importlib import resources
 from os import environ
 from pathlib import Path
@@ -13,6 +14,25 @@ from agentprm_dagster.config import Experiment
 
 class ExperimentError(ValueError):
     """An experiment that is not there or not valid."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML where naming a key twice is an error, and 1e-3 a number, as in YAML 1.2 (in 1.1 it is text)."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys = [key for key, _ in node.value]
+        for i, key in enumerate(keys):
+            if any(key.value == earlier.value for earlier in keys[:i]):
+                raise yaml.composer.ComposerError(
+                    "in settings that begin", node.start_mark, f"{key.value!r} is named twice", key.start_mark
+                )
+        return node
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 def experiment_folders() -> list[Path]:
@@ -60,15 +80,19 @@ def _settings(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
             f"{' extends '.join(map(str, [*extended_by, path]))}: expected an experiment to begin with"
         )
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
+    except UnicodeDecodeError as error:
+        raise ExperimentError(f"{path}: expected text in UTF-8, got other bytes ({error}): save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise ExperimentError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ExperimentError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
+    if "name" in values:
+        raise ExperimentError(f"{path}: name: an experiment is named after its file, {path.stem}: leave it out")
     if "extends" not in values:
         return values
     extended, files = values.pop("extends"), experiment_files()
-    if extended not in files:
+    if not isinstance(extended, str) or extended not in files:
         raise ExperimentError(f"{path}: extends: expected one of {', '.join(files)}, got {extended!r}")
     return _over(values, _settings(files[extended], (*extended_by, path)))
 

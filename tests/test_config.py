@@ -39,6 +39,39 @@ def test_what_is_extended_must_be_there_and_begin_somewhere(tmp_path: Path, monk
         read(tmp_path, "extends: tried")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: other", r"tried\.yaml: name: an experiment is named after its file, tried: leave it out"),
+        ("extends: [smoke]", r"extends: expected one of .*smoke.*, got \['smoke'\]"),
+        ("seed: 1\nprm: {epochs: 1}\nseed: 2", r"not valid YAML: (?s:.*)'seed' is named twice(?s:.*)line 3"),
+        ("prm:\n  epochs: 1\n  epochs: 2", r"'epochs' is named twice"),
+        ("? [seed]\n: 1", r"not valid YAML: (?s:.*)unhashable key"),
+        ("iterations: yes", r"iterations: Input should be a valid integer"),
+        ("pretraining: {hindsight: 1}", r"pretraining\.hindsight: Input should be a valid boolean"),
+        ("sft: {learning_rate: yes}", r"sft\.learning_rate: Input should be a valid number"),
+        ("sft: {learning_rate: .inf}", r"sft\.learning_rate: Input should be a finite number"),
+        ("evaluation: {best_of: [4, yes]}", r"evaluation\.best_of\.1: Input should be a valid integer"),
+    ],
+)
+def test_a_file_means_what_it_says(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ExperimentError, match=words):
+        read(tmp_path, text)
+
+
+def test_a_file_is_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "tried.yaml"
+    path.write_bytes("description: Städte".encode("latin-1"))
+    with pytest.raises(ExperimentError, match=r"tried\.yaml: expected text in UTF-8, .*: save it as UTF-8"):
+        read_experiment(path)
+
+
+@pytest.mark.parametrize(("written", "rate"), [("1", 1.0), ("1e-3", 1e-3), ("2E-3", 2e-3), ("4.0e-3", 4e-3)])
+def test_a_number_may_be_written_in_any_way(tmp_path: Path, written: str, rate: float) -> None:
+    read_rate = read(tmp_path, f"sft: {{learning_rate: {written}}}").sft.learning_rate
+    assert (type(read_rate), read_rate) == (float, rate)
+
+
 def test_one_value_stands_for_a_list_of_one(tmp_path: Path) -> None:
     assert read(tmp_path, "evaluation: {best_of: 4}").evaluation.best_of == (4,)
     several = read(tmp_path, "evaluation: {best_of: [2, 4], ranked_by: [reward, log_ratio]}").evaluation

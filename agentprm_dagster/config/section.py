@@ -28,6 +28,6 @@ OneOrSeveral = Annotated[Distinct[T], Field(min_length=1)]
 
 
 class Section(BaseModel):
-    """Settings that belong together; an unknown key is an error."""
+    """Settings that belong together; an unknown key is an error, and so is a value that would have to be converted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
