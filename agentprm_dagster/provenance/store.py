@@ -109,7 +109,7 @@ class ArtifactStore:
         slot = Slot(experiment, asset, iteration)
         digest = self._head(slot)
         if digest is None:
-            raise ArtifactError(f"{slot} has no current version in {self.root}: materialize it first")
+            raise ArtifactError(f"{slot} has no current version in {self.root}: {self._remedy(slot)}")
         try:
             return Version(experiment, asset, iteration, digest)
         except ValidationError as error:
@@ -229,6 +229,12 @@ class ArtifactStore:
     def _head(self, slot: Slot) -> str | None:
         path = self.root / slot.place / "HEAD"
         return path.read_text(encoding="ascii", errors="replace").strip() if path.exists() else None
+
+    def _remedy(self, slot: Slot) -> str:
+        others = [place.name for place in _folders((self.root / slot.place).parent) if (place / "HEAD").exists()]
+        if not others:
+            return "materialize it first"
+        return f"its iterations are: {', '.join(others)}. Choose one with -i, or materialize more"
 
     def _guarded(self) -> AbstractContextManager[None]:
         return guarded(self.work)

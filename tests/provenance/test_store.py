@@ -168,6 +168,14 @@ def test_a_missing_digest_is_an_error_that_says_where(store, make_recipe, commit
         store.current("smoke", "prm", 1)
 
 
+def test_where_other_iterations_are_there_they_are_named(store, make_recipe, commit) -> None:
+    with pytest.raises(ArtifactError, match=r"smoke/rollouts\[0\] has no current version in .*: materialize it first$"):
+        store.head("smoke", "rollouts", 0)
+    commit(store, make_recipe())
+    with pytest.raises(ArtifactError, match=r"\[0\] has no current version in .*: its iterations are: 1\. Choose one"):
+        store.head("smoke", "rollouts", 0)
+
+
 def test_nothing_outside_the_store_can_be_named(store) -> None:
     for experiment in ("..", "/etc", "a/b"):
         for ask in (
