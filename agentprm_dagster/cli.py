@@ -18,6 +18,9 @@ app = typer.Typer(
 games_app = typer.Typer(help="List, generate or download games.", no_args_is_help=True)
 app.add_typer(games_app, name="games")
 
+PICTURES = (".png", ".svg", ".pdf")
+"""What a lineage can be drawn as."""
+
 
 def _known(name: str) -> str:
     try:
@@ -31,6 +34,14 @@ def _known(name: str) -> str:
 
 def _known_or_none(name: str | None) -> str | None:
     return name if name is None else _known(name)
+
+
+def _drawable(path: Path | None) -> Path | None:
+    if path is not None and (path.suffix.lower() not in PICTURES or not path.parent.is_dir()):
+        raise typer.BadParameter(
+            f"expected a file that ends in {', '.join(PICTURES)}, in a folder that is there; got {path}"
+        )
+    return path
 
 
 ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", callback=_known, help="Name of an experiment.")]
@@ -108,7 +119,10 @@ def lineage(
     iteration: Iteration = 0,
     down: Annotated[bool, typer.Option("--down", help="What was made from it, instead of what made it.")] = False,
     digest: Annotated[str | None, typer.Option(help="A version by the beginning of its digest.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw it into this file (.png, .svg, .pdf).")] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, callback=_drawable, help=f"Draw it into this file ({', '.join(PICTURES)})."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell which data, policies and code made an artifact, from the manifests alone."""
@@ -150,8 +164,8 @@ def doctor(as_json: AsJson = False) -> None:
 
 @app.command()
 def ui(
-    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
-    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+    dagster_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow UI.")] = 5000,
 ) -> None:
     """Show everything in the browser: Dagster (with its daemon) and MLflow, on this machine only."""
     from agentprm_dagster.commands.ui import serve
@@ -172,7 +186,7 @@ def list_games(
 
 @games_app.command("generate")
 def generate(
-    folder: Annotated[Path, typer.Option("--dir", help="Where to put them.")],
+    folder: Annotated[Path, typer.Option("--dir", file_okay=False, help="Where to put them.")],
     seed: Annotated[int, typer.Option(min=0)] = 0,
     train: Annotated[int, typer.Option(min=0)] = 1000,
     valid_seen: Annotated[int, typer.Option(min=0)] = 200,
@@ -187,7 +201,9 @@ def generate(
 
 @games_app.command("download")
 def download(
-    folder: Annotated[Path | None, typer.Option("--dir", help="Where to put them; by default ALFWORLD_DATA.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", file_okay=False, help="Where to put them; by default ALFWORLD_DATA.")
+    ] = None,
 ) -> None:
     """Fetch the real games with ALFWorld's own downloader."""
     from agentprm_dagster.commands.games import download_into

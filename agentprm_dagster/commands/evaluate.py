@@ -37,6 +37,8 @@ def evaluate_policy(
         GamesNotFoundError: the split's games are not there.
     """
     experiment, store, source = load_experiment(name), ArtifactsResource().store(), GamesResource()
+    if split == "train_held_out" and not experiment.games.held_out_rooms:
+        raise typer.BadParameter(f"{name} holds out no rooms of train (games.held_out_rooms): choose another --split")
     policy = store.current(name, "improved_policy" if iteration else "initial_policy", iteration)
     reward = experiment.improvement.reward
     judge = None if best_of == 1 else Judge(reward, store.current(name, reward, max(iteration, FIRST)).path)

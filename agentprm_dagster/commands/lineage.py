@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
+from pkgutil import iter_modules
 
 import typer
 from rich.console import Console
 
+from agentprm_dagster import assets
+from agentprm_dagster.provenance.announcements import ROLE
 from agentprm_dagster.provenance.drawing import draw, text_tree
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import lineage
@@ -23,7 +26,12 @@ def print_lineage(
     down: bool,
     as_json: bool,
 ) -> None:
-    """Prints what made an artifact, or what was made from it; draws it where a file is named."""
+    """Prints what made an artifact, or what was made from it; draws it where a file is named.
+
+    Raises:
+        ArtifactError: there is no such version, or a manifest is damaged.
+    """
+    _refuse_unknown(asset)
     found = lineage(
         ArtifactsResource().store(), experiment, asset, iteration, digest, "downstream" if down else "upstream"
     )
@@ -35,6 +43,11 @@ def print_lineage(
         Console().print(text_tree(found))
         for place in found.unread:
             typer.secho(f"{place} cannot be read and was left out: `agentprm verify` says why", fg="yellow", err=True)
+
+
+def asset_names() -> list[str]:
+    """The assets that artifacts are kept under: a file each."""
+    return sorted({module.name for module in iter_modules(assets.__path__)} - {ROLE})
 
 
 def print_verification(*, as_json: bool) -> bool:
@@ -54,3 +67,13 @@ def print_verification(*, as_json: bool) -> bool:
     for leftover in verification.leftovers:
         print(f"left by a killed process, removed by the next run: {leftover}")
     return verification.sound
+
+
+def _refuse_unknown(asset: str) -> None:
+    if asset == ROLE:
+        raise typer.BadParameter(
+            f"{ROLE} is kept under what made it: initial_policy for iteration 1, for others the improved_policy of the "
+            "iteration before"
+        )
+    if asset not in asset_names():
+        raise typer.BadParameter(f"no asset {asset!r}; there are: {', '.join(asset_names())}")

@@ -17,7 +17,7 @@ Engine = Literal["household", "alfworld"]
 
 def play_game(game: str, engine: Engine, commands: Path | None, *, as_json: bool) -> None:
     """Plays until the game is over, the commands are used up, or the player leaves (an empty line, Ctrl-D)."""
-    lines = commands.read_text(encoding="utf-8").splitlines() if commands else None
+    lines = _lines(commands) if commands else None
     show = _show_json if as_json else _show_text
     with open_game(find_game(game), engine) as environment:
         observation = environment.reset()
@@ -54,6 +54,15 @@ def open_game(path: Path, engine: Engine) -> AbstractContextManager[Environment]
     from agentprm_dagster.envs.household import Household
 
     return nullcontext(Household(Game.load(path)))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(
+            f"{path}: expected commands in UTF-8, one a line, got other bytes ({error})"
+        ) from error
 
 
 def _typed() -> Iterator[str]:

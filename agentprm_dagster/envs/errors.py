@@ -21,5 +21,9 @@ class GamesConflictError(ValueError):
     """A folder holds other games than those that were to be generated into it."""
 
 
+class GamesCountError(ValueError):
+    """Numbers of games that cannot be generated."""
+
+
 class DownloadError(RuntimeError):
     """ALFWorld's games could not be fetched."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agentprm_dagster.core.types import SPLITS, TASK_TYPES, Split, TaskType
-from agentprm_dagster.envs.errors import GamesConflictError
+from agentprm_dagster.envs.errors import GamesConflictError, GamesCountError
 from agentprm_dagster.envs.games import GAME_FILE, GAMES_FOLDER, TASK_FILE
 from agentprm_dagster.envs.generate_pddl import game_data, problem_text, task_folder, trajectory
 from agentprm_dagster.envs.generate_rooms import furnish
@@ -38,10 +38,13 @@ def generate_games(root: Path, *, seed: int, counts: Mapping[Split, int], size: 
 
     Raises:
         GamesConflictError: `root` holds games made with other parameters, or games that were not generated.
-        ValueError: games of seen rooms are asked for, but fewer than six of train, which show one of each task type.
+        GamesCountError: no game is asked for; or games of seen rooms are, but fewer than six of train, which show one
+            of each task type.
     """
+    if not any(counts.values()):
+        raise GamesCountError(f"expected at least one game to generate, got {dict(counts)}")
     if counts.get("valid_seen") and counts.get("train", 0) < len(TASK_TYPES):
-        raise ValueError(
+        raise GamesCountError(
             f"expected at least {len(TASK_TYPES)} train games, one of each task type, to take the rooms of valid_seen "
             f"from; got {counts.get('train', 0)}"
         )

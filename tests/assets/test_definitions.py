@@ -11,6 +11,7 @@ import yaml
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 from agentprm_dagster.catalog import load_experiments
+from agentprm_dagster.commands.lineage import asset_names
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.definitions import build_definitions, defs
 
@@ -60,6 +61,10 @@ def test_one_reward_model_is_read(graph: AssetGraph) -> None:
 def test_only_the_behaviour_policy_is_made_elsewhere(graph: AssetGraph) -> None:
     external = graph.get_all_asset_keys() - graph.executable_asset_keys
     assert {key.path[-1] for key in external} == {"behaviour_policy"}
+
+
+def test_every_asset_is_a_file_of_its_name() -> None:
+    assert set(asset_names()) == ASSETS - {"behaviour_policy"} | set(WHERE_USED)
 
 
 def test_iterations_are_partitions(graph: AssetGraph) -> None:

@@ -134,6 +134,8 @@ def test_games_are_counted(games: Path) -> None:
         ["run", "smoke", "--iterations", "0"],
         ["report", "smoke", "--nosuch"],
         ["evaluate", "smoke"],
+        ["ui", "--dagster-port", "99999"],
+        ["ui", "--mlflow-port", "-1"],
     ],
 )
 def test_wrong_usage_is_2(arguments: list[str], home: Path) -> None:
@@ -143,9 +145,41 @@ def test_wrong_usage_is_2(arguments: list[str], home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["lineage", "smoke", "rollout", "-i", "1"], "no asset 'rollout'; there are: demonstrations, eval_report"),
+        (["lineage", "smoke", "pr m"], "no asset 'pr m'"),
+        (["lineage", "smoke", "../x"], "no asset '../x'"),
+        (["lineage", "smoke", "behaviour_policy", "-i", "1"], "is kept under what made it: initial_policy"),
+        (["lineage", "smoke", "prm", "--picture", "x.xyz"], "ends in .png, .svg, .pdf"),
+        (["lineage", "smoke", "prm", "--picture", "nowhere/x.png"], "in a folder that is there; got nowhere/x.png"),
+        (["lineage", "smoke", "prm", "--picture", "folder.png"], "'folder.png' is a directory"),
+        (["evaluate", "smoke", "-i", "1", "--split", "train_held_out"], "smoke holds out no rooms of train"),
+        (["games", "generate", "--dir", "latin.txt"], "'latin.txt' is a file"),
+        (["play", ".", "--commands", "latin.txt"], "expected commands in UTF-8, one a line"),
+    ],
+)
+def test_what_cannot_be_is_told_before_any_work(
+    arguments: list[str], words: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("latin.txt").write_bytes("öffne".encode("latin-1"))
+    Path("folder.png").mkdir()
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.replace("│", " ").split())
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
         (["lineage", "smoke", "prm", "-i", "1"], "smoke/prm[1] has no current version"),
         (["evaluate", "smoke", "-i", "0"], "smoke/initial_policy[0] has no current version"),
         (["play", "nosuch"], "found none"),
+        (
+            ["games", "generate", "--dir", "none", "--train", "0", "--valid-seen", "0", "--valid-unseen", "0"],
+            "at least one game to generate",
+        ),
+        (["games", "generate", "--dir", "none", "--train", "3"], "at least 6 train games"),
         (["games", "list"], "agentprm games download"),
     ],
 )

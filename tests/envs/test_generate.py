@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agentprm_dagster.core.types import SPLITS, TASK_TYPES, Split, TaskType
 from agentprm_dagster.envs import generate
-from agentprm_dagster.envs.errors import GamesConflictError
+from agentprm_dagster.envs.errors import GamesConflictError, GamesCountError
 from agentprm_dagster.envs.games import find_games, games_digest
 from agentprm_dagster.envs.generate import generate_games
 from agentprm_dagster.envs.generate_rooms import furnish, game_names, kind_of
@@ -110,8 +110,14 @@ def _killed_at_the_fifth(write):
 
 
 def test_seen_rooms_need_train_games(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="at least 6 train games"):
+    with pytest.raises(GamesCountError, match="at least 6 train games"):
         generate_games(tmp_path, seed=0, counts={"valid_seen": 2, "train": 5}, size="small")
+
+
+def test_no_game_is_nothing_to_generate(tmp_path: Path) -> None:
+    with pytest.raises(GamesCountError, match=r"at least one game to generate, got \{'train': 0\}"):
+        generate_games(tmp_path / "none", seed=0, counts={"train": 0}, size="small")
+    assert not (tmp_path / "none").exists()
 
 
 def test_files_are_those_of_alfworld(root: Path) -> None:
