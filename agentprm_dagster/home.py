@@ -30,7 +30,7 @@ def games_folder() -> Path:
 
 
 def journals_folder() -> Path:
-    """Where the answers of language models are kept until the artifact that they are for is committed."""
+    """Where the answers of language models are kept, for good: an artifact made anew asks only what is not there."""
     return home() / "journals"
 
 
