@@ -64,7 +64,7 @@ def _packages() -> Iterator[Finding]:
         try:
             yield Finding(name, True, version(name))
         except PackageNotFoundError:
-            yield Finding(name, False, "not installed", "run `make` in the project, or pip install agentprm_dagster")
+            yield Finding(name, False, "not installed", "run `pip install --editable .` in the project's folder")
 
 
 def _experiments() -> Iterator[Finding]:
