@@ -1,13 +1,13 @@
-# Every target sets up .venv first, where it is missing or older than pyproject.toml or constraints.txt.
+# Every target but help and clean sets up .venv first, where it is missing or older than pyproject.toml or
+# constraints.txt.
 #
 #   TORCH_INDEX   where torch comes from, if not from pip's own index. On Linux that index gives a CUDA build of
 #                 several GB; the CPU build is at https://download.pytorch.org/whl/cpu
-#   AGENTPRM_HOME where everything that is made is kept (default: .agentprm in this folder)
+#   AGENTPRM_HOME where everything that is made is kept (default: ~/.agentprm, as without make)
 
 PYTHON ?= python3.11
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
-export AGENTPRM_HOME ?= $(CURDIR)/.agentprm
 
 BIN := .venv/bin
 READY := .venv/.ready
