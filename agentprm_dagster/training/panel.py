@@ -45,7 +45,7 @@ class Panel:
         self.seed, self.monitor = seed, monitor
         self.history: list[Measurement] = []
         self.stopped = False
-        self._kept: tuple[int, dict[str, torch.Tensor]] | None = None
+        self._kept: tuple[Measurement, dict[str, torch.Tensor]] | None = None
 
     def watch(self, step: int) -> bool:
         """Measures where it is time to; whether the improvement is to stop here."""
@@ -59,16 +59,16 @@ class Panel:
         self.stopped = tripped(self.history, signal, self.settings.limit)
         if not self.stopped and (signal != "success" or to_go_back_to(self.history, signal) == len(self.history) - 1):
             weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-            self._kept = (step, weights)
+            self._kept = (self.history[-1], weights)
         return self.stopped
 
-    def settle(self) -> int | None:
-        """Where it stopped the improvement, takes the policy back; the step that it goes back to."""
+    def settle(self) -> Measurement | None:
+        """Where it stopped the improvement, takes the policy back; what it had measured of it there."""
         if not self.stopped or self._kept is None:
             return None
-        step, weights = self._kept
+        measured, weights = self._kept
         self.model.load_state_dict(weights)
-        return step
+        return measured
 
     def _measure(self, step: int) -> Measurement:
         episodes = self._play()

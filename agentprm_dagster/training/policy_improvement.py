@@ -28,7 +28,14 @@ from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 from agentprm_dagster.config import Experiment, Improvement
 from agentprm_dagster.core.dialogue import Format
 from agentprm_dagster.core.improvement_report import COUNTS, improvement_report
-from agentprm_dagster.core.overoptimization import MEASUREMENTS, PICTURE, Watched, panel_metrics, panel_page
+from agentprm_dagster.core.overoptimization import (
+    MEASUREMENTS,
+    PICTURE,
+    Measurement,
+    Watched,
+    panel_metrics,
+    panel_page,
+)
 from agentprm_dagster.core.rationalisation import Rationalised
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.types import Episode, Playable
@@ -92,15 +99,15 @@ def improve_policy(
     kept = panel.settle() if panel else None
     checkpoints.save(model, tokenizer, out)
     planned = settings.steps if kept is None else len(history)
-    report = improvement_report(history, planned=planned, max_kl=experiment.gates.max_kl)
+    report = improvement_report(history, planned=planned, max_kl=experiment.gates.max_kl, kept=kept)
     return _with_panel(report, panel, kept, out) if panel else report
 
 
-def _with_panel(report: StageReport, panel: Panel, kept: int | None, out: Path) -> StageReport:
+def _with_panel(report: StageReport, panel: Panel, kept: Measurement | None, out: Path) -> StageReport:
     """The report with what the panel measured, which is also written beside the checkpoint."""
     measured = json.dumps([asdict(each) for each in panel.history], indent=2)
     (out / MEASUREMENTS).write_text(measured, encoding="utf-8")
-    went_back = {} if kept is None else {"kept_step": float(kept)}
+    went_back = {} if kept is None else {"kept_step": float(kept.step)}
     metrics = {**report.metrics, **panel_metrics(panel.history), **went_back}
     return replace(report, metrics=metrics, preview=report.preview + panel_page(panel.history, PICTURE))
 

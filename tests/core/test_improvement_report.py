@@ -5,6 +5,7 @@ import math
 import pytest
 
 from agentprm_dagster.core.improvement_report import improvement_report
+from agentprm_dagster.core.overoptimization import Measurement
 
 STEP = {"value": 0.5, "kl": 1.0, "pairs": 4.0, "loss": 0.6}
 
@@ -29,3 +30,29 @@ def test_gates() -> None:
     assert passed([STEP] * 20 + [{**STEP, "kl": 6.0}] * 10) == ["kl_budget"]
     assert passed([{**STEP, "kl": 6.0}] * 10 + [STEP] * 10) == [], "only where the policy has ended counts"
     assert passed([{**STEP, "pairs": 0.0}] * 3) == ["pairs_to_learn_from"]
+
+
+def kept_at(step: int, kl: float) -> Measurement:
+    """What a panel measured there."""
+    return Measurement(step, 0.5, 10, 0.5, kl, 1.0, 0.0, None)
+
+
+def test_after_a_tripwire_the_policy_that_was_kept_is_judged() -> None:
+    history = (
+        [{**STEP, "kl": 0.1 * (i + 1)} for i in range(20)] + [{**STEP, "kl": 9.0}] * 10 + [{**STEP, "kl": math.nan}]
+    )
+    report = improvement_report(history, planned=31, max_kl=5, kept=kept_at(20, kl=2.5))
+    assert [gate.passed for gate in report.gates] == [True] * 3
+    assert [gate.value for gate in report.gates if gate.name == "kl_budget"] == [2.5]
+    assert (report.metrics["kl_first"], report.metrics["kl_last"]) == pytest.approx((0.55, 1.55))
+    assert (report.metrics["steps"], report.metrics["pairs"]) == (31.0, 124.0), "what was done is counted in full"
+    too_far = improvement_report(history, planned=31, max_kl=2, kept=kept_at(20, kl=2.5))
+    assert [gate.name for gate in too_far.gates if not gate.passed] == ["kl_budget"]
+
+
+def test_where_the_start_was_kept_there_are_no_last_steps() -> None:
+    report = improvement_report([STEP] * 5, planned=5, max_kl=0.5, kept=kept_at(0, kl=0.0))
+    assert [gate.passed for gate in report.gates] == [True] * 3
+    assert report.metrics["kl_first"] == 1.0
+    assert not [name for name in report.metrics if name.endswith("_last")]
+    assert "| kl | 1 |  |" in report.preview

@@ -112,7 +112,7 @@ def test_a_tripwire_takes_the_policy_back(panel: Panel, monkeypatch: pytest.Monk
         seen.append(weight.detach().clone())
         stopped = panel.watch(step)
         assert stopped == (step == 4)
-    assert panel.settle() == 2
+    assert panel.settle() == panel.history[1]
     assert torch.equal(weight, seen[1])
 
 
@@ -155,5 +155,7 @@ def test_improvement_is_watched_and_keeps_what_the_panel_says(
     # Nobody may go anywhere: at the first measurement after the start it is taken back to the start.
     out, metrics = improve("stopped", tripwire="kl", limit=1e-9)
     assert (metrics["steps"], metrics["kept_step"]) == (2, 0)
+    assert "kl_first" in metrics
+    assert "kl_last" not in metrics, "no step led to what was kept"
     kept, before = checkpoints.load_policy(out), checkpoints.load_policy(taught_folder)
     assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), before.parameters(), strict=True))
