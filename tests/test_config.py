@@ -175,6 +175,17 @@ def test_no_step_trains_on_the_panels_games(tmp_path: Path) -> None:
         read(tmp_path, "improvement: {games: held_out, panel: {every: 10}}")
 
 
+def test_disagreement_must_grow_before_it_stops_anything(tmp_path: Path) -> None:
+    def limit(value: str) -> float | None:
+        panel = f"{{every: 10, committee: 2, tripwire: disagreement, limit: {value}}}"
+        return read(tmp_path, f"improvement: {{panel: {panel}}}").improvement.panel.limit
+
+    for low in ("0.05", "1"):
+        with pytest.raises(ExperimentError, match=rf"limit {low}: disagreement stops at .*: set limit above 1"):
+            limit(low)
+    assert (limit("1.5"), limit("null")) == (1.5, None)
+
+
 @pytest.mark.parametrize("placement", ["disagreement", "uncertainty"])
 @pytest.mark.parametrize("of_order_alone", ["prm: {loss: relative}", "improvement: {reward: inverse_prm}"])
 def test_what_compares_states_needs_a_prm_that_can(tmp_path: Path, placement: str, of_order_alone: str) -> None:

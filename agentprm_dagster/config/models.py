@@ -120,9 +120,10 @@ class Panel(Section):
     tripwire: Literal["none", "success", "kl", "disagreement", "calibration"] = "none"
     """What stops the improvement and takes the policy back to the last measurement that was in order. All but
     `success` need no success rate (`core.overoptimization`)."""
-    limit: PositiveFloat = 0.05
+    limit: PositiveFloat | None = None
     """Where it does: `success` fallen by so much from its best, `kl` above so many nats an answer, `disagreement` above
-    so many times what it began with, `calibration` (predicted minus observed return) risen by so much."""
+    so many times what it began with, `calibration` (predicted minus observed return) risen by so much; null is the
+    signal's own, `core.overoptimization.LIMITS`."""
 
     @model_validator(mode="after")
     def somebody_disagrees(self) -> Self:
@@ -130,6 +131,11 @@ class Panel(Section):
             raise ValueError(f"committee {self.committee}: disagreement needs at least 2")
         if self.tripwire != "none" and not self.every:
             raise ValueError(f"tripwire: {self.tripwire} needs measurements: every above 0")
+        if self.tripwire == "disagreement" and self.limit is not None and self.limit <= 1:
+            raise ValueError(
+                f"limit {self.limit:g}: disagreement stops at so many times what it began with, which 1 or less calls "
+                "out of order where nothing has changed: set limit above 1"
+            )
         return self
 
 

@@ -23,7 +23,7 @@ PICTURE = "panel.png"
 """The file that shows it."""
 
 LIMITS: Mapping[Signal, float] = {"success": 0.05, "kl": 0.1, "disagreement": 1.2, "calibration": 0.05}
-"""Where each signal would be asked to stop, for the table that says when each would have."""
+"""Where each signal stops unless an experiment says otherwise; the table that says when each would have takes these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,9 @@ class Measurement:
 
 
 def tripped(history: Sequence[Measurement], signal: Signal, limit: float) -> bool:
-    """Whether the last measurement is out of order; the first one is what the others are compared with."""
+    """Whether the last measurement is out of order; the first one, with which the others are compared, never is."""
+    if len(history) == 1:
+        return False
     first, last = history[0], history[-1]
     if signal == "success":
         return max(each.success for each in history) - last.success > limit

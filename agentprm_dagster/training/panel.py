@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.overoptimization import Measurement, to_go_back_to, tripped
+from agentprm_dagster.core.overoptimization import LIMITS, Measurement, to_go_back_to, tripped
 from agentprm_dagster.core.rollout import play, whole_episodes
 from agentprm_dagster.core.stage import Monitor, SilentMonitor
 from agentprm_dagster.core.targets import mc_value_targets
@@ -56,7 +56,8 @@ class Panel:
         self.monitor.metrics({f"panel_{k}": v for k, v in _numbers(self.history[-1]).items()}, step)
         if signal == "none":
             return False
-        self.stopped = tripped(self.history, signal, self.settings.limit)
+        limit = LIMITS[signal] if self.settings.limit is None else self.settings.limit
+        self.stopped = tripped(self.history, signal, limit)
         if not self.stopped and (signal != "success" or to_go_back_to(self.history, signal) == len(self.history) - 1):
             weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
             self._kept = (self.history[-1], weights)

@@ -45,6 +45,11 @@ def test_a_signal_trips_and_says_where_to_go_back_to(
         assert to_go_back_to(seen[: fires + 1], signal) == keeps
 
 
+@pytest.mark.parametrize("signal", LIMITS)
+def test_the_first_measurement_never_trips(signal: Signal) -> None:
+    assert not tripped([replace(START, kl=1.0)], signal, 0.05)
+
+
 def test_what_was_not_measured_does_not_fire() -> None:
     blind = [replace(each, calibration=None, disagreement=None) for each in history(success=[0.5, 0.1])]
     assert fires_at(blind, "calibration") is None

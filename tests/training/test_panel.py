@@ -116,6 +116,16 @@ def test_a_tripwire_takes_the_policy_back(panel: Panel, monkeypatch: pytest.Monk
     assert torch.equal(weight, seen[1])
 
 
+def test_a_tripwire_has_a_limit_of_its_own(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disagreement may grow by a fifth, whatever it begins with."""
+    panel.settings = PanelSettings(every=2, committee=2, tripwire="disagreement")
+    really = panel._measure(0)
+    disagreements = iter([0.5, 0.55, 0.61])
+    monkeypatch.setattr(panel, "_measure", lambda step: replace(really, step=step, disagreement=next(disagreements)))
+    assert [panel.watch(step) for step in (0, 2, 4)] == [False, False, True]
+    assert panel.settle() == panel.history[1]
+
+
 def test_improvement_is_watched_and_keeps_what_the_panel_says(
     taught_folder: Path,
     prm_folder: Path,
