@@ -115,12 +115,13 @@ def collect_demonstrations(
 def demonstrations_report(episodes: Sequence[Episode], *, min_success: float) -> StageReport:
     """How often and how fast the expert won; only won episodes are learnt from."""
     won = [episode for episode in episodes if episode.won]
+    turns = sum(len(episode.turns) for episode in won)
     share = len(won) / len(episodes)
     metrics = {
         "episodes": len(episodes),
         "success_rate": share,
-        "mean_actions_won": sum(len(episode.turns) for episode in won) / max(len(won), 1),
-        "turns": sum(len(episode.turns) for episode in won),
+        **({"mean_actions_won": turns / len(won)} if won else {}),
+        "turns": turns,
         "slips": sum(not turn.admissible for episode in won for turn in episode.turns),
         "games": len({episode.game for episode in episodes}),
     }

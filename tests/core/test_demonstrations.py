@@ -75,8 +75,15 @@ def test_the_gate_on_the_experts_success(demonstrations: list[Episode], least: f
     report = demonstrations_report([won, lost], min_success=least)
     assert report.metrics["success_rate"] == 0.5
     assert report.metrics["turns"] == len(won.turns), "only won episodes are learnt from"
+    assert report.metrics["mean_actions_won"] == len(won.turns)
     assert report.gates[0].passed is passed
     assert "the expert won 1 of 2 games" in report.gates[0].message
+
+
+def test_without_a_win_nothing_is_said_of_how_fast_it_was() -> None:
+    report = demonstrations_report([Episode("e", "g", "pick_and_place_simple", "", (), won=False)], min_success=0)
+    assert "mean_actions_won" not in report.metrics
+    assert "mean_actions_won" not in report.preview
 
 
 def test_a_transcript_tells_all(demonstrations: list[Episode]) -> None:
