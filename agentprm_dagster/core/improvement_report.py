@@ -9,9 +9,24 @@ from agentprm_dagster.core.stage import Gate, StageReport
 _WINDOW = 10
 """Steps at each end of the update over which its numbers are averaged."""
 
+_COUNTS = ("pairs", "states", "rationalised", "tokens")
+"""What is added up over shards and steps."""
 
-COUNTS = ("pairs", "states", "rationalised", "tokens")
-"""What is added up over all steps."""
+_OF_PAIRS = ("loss", "pair_accuracy", "gap")
+"""What only pairs tell: a shard or step without one lacks them, each other weighs as many pairs as it has."""
+
+
+def together(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The numbers of several shards of a step, or of several steps, as one: counts are added up, all else averaged."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: _together(name, [part for part in parts if name in part]) for name in names}
+
+
+def _together(name: str, parts: Sequence[Mapping[str, float]]) -> float:
+    if name in _COUNTS:
+        return sum(part[name] for part in parts)
+    weights = [part["pairs"] if name in _OF_PAIRS else 1.0 for part in parts]
+    return sum(weight * part[name] for weight, part in zip(weights, parts, strict=True)) / sum(weights)
 
 
 def improvement_report(
@@ -23,15 +38,15 @@ def improvement_report(
     the panel's: the last numbers are those of the steps that led to it, and there are none where no step did.
     """
     led_here = history if kept is None else history[: kept.step]
-    first, last = _mean(history[:_WINDOW]), _mean(led_here[-_WINDOW:])
+    first, last = together(history[:_WINDOW]), together(led_here[-_WINDOW:])
     kl = last["kl"] if kept is None else kept.kl
-    sums = {name: sum(step[name] for step in history) for name in COUNTS if name in history[0]}
     finite = all(math.isfinite(value) for step in led_here for value in step.values())
-    ends = (("first", first), ("last", last))
+    whole, ends = together(history), (("first", first), ("last", last))
+    averages = [name for name in whole if name not in _COUNTS]
     metrics = {
         "steps": float(len(history)),
-        **sums,
-        **{f"{name}_{when}": numbers[name] for name in first for when, numbers in ends if name in numbers},
+        **{name: whole[name] for name in _COUNTS if name in whole},
+        **{f"{name}_{when}": numbers[name] for name in averages for when, numbers in ends if name in numbers},
     }
     gates = (
         Gate(
@@ -53,17 +68,12 @@ def improvement_report(
             metrics["pairs"],
         ),
     )
-    return StageReport(metrics, gates, _preview(first, last))
+    return StageReport(metrics, gates, _preview(averages, metrics))
 
 
-def _mean(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    names = [name for name in steps[0] if name not in COUNTS] if steps else []
-    return {name: sum(step[name] for step in steps) / len(steps) for name in names}
+def _preview(names: Sequence[str], metrics: Mapping[str, float]) -> str:
+    def told(metric: str) -> str:
+        return f"{metrics[metric]:.4g}" if metric in metrics else ""
 
-
-def _preview(first: Mapping[str, float], last: Mapping[str, float]) -> str:
-    def told(name: str) -> str:
-        return " | ".join(f"{numbers[name]:.4g}" if name in numbers else "" for numbers in (first, last))
-
-    rows = "\n".join(f"| {name} | {told(name)} |" for name in first)
+    rows = "\n".join(f"| {name} | {told(f'{name}_first')} | {told(f'{name}_last')} |" for name in names)
     return f"| | first {_WINDOW} steps | last {_WINDOW} steps |\n|---|---|---|\n{rows}\n"

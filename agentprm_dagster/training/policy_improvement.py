@@ -27,7 +27,7 @@ from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from agentprm_dagster.config import Experiment, Improvement
 from agentprm_dagster.core.dialogue import Format
-from agentprm_dagster.core.improvement_report import COUNTS, improvement_report
+from agentprm_dagster.core.improvement_report import improvement_report, together
 from agentprm_dagster.core.overoptimization import (
     MEASUREMENTS,
     PICTURE,
@@ -196,7 +196,7 @@ def policy_steps(
         for step in range(settings.steps):
             batch = next(batches)
             parts = [part for shard in range(count) if (part := batch[shard::count])]
-            numbers = _together(shards.backward(parts))
+            numbers = together(shards.backward(parts))
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
@@ -250,12 +250,6 @@ def improvement_work(
     return with_rationalised(work, model, chat, rationalised, settings.rationalised_weight)
 
 
-def _together(shards: Sequence[Numbers]) -> Numbers:
-    """A step's numbers: what is counted is added up, all else averaged."""
-    sums = {name: sum(said[name] for said in shards) for name in shards[0]}
-    return {name: value if name in COUNTS else value / len(shards) for name, value in sums.items()}
-
-
 def _rows(settings: Improvement) -> int:
     """Episodes of a step."""
     return max(settings.states_per_step // settings.states_per_episode, 1)
@@ -290,7 +284,10 @@ def improvement_loss(
     values: torch.Tensor,
     settings: Improvement,
 ) -> tuple[torch.Tensor | None, Numbers]:
-    """The loss, None without any pair, and what is to be watched: pairs, values, and how far the policy has gone."""
+    """The loss and what is to be watched: pairs, values, how far the policy has gone.
+
+    Without any pair the loss is None, and the numbers say nothing of pairs but that there are none.
+    """
     with torch.no_grad():
         reference_tokens = trees.token_log_probabilities(reference)
     tokens = trees.token_log_probabilities(model)
@@ -308,7 +305,7 @@ def improvement_loss(
     }
     if not pairs:
         # At the reference the KL term alone is rounding noise, which Adam would blow up to whole steps.
-        return None, {**numbers, "loss": 0.0, "pair_accuracy": 0.0, "gap": 0.0}
+        return None, numbers
     better = torch.tensor([pair.better for pair in pairs])
     worse = torch.tensor([pair.worse for pair in pairs])
     gap = values[better] - values[worse]

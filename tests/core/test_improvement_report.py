@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from agentprm_dagster.core.improvement_report import improvement_report
+from agentprm_dagster.core.improvement_report import improvement_report, together
 from agentprm_dagster.core.overoptimization import Measurement
 
 STEP = {"value": 0.5, "kl": 1.0, "pairs": 4.0, "loss": 0.6}
@@ -23,13 +23,28 @@ def test_the_ends_are_averaged() -> None:
     assert (metrics["steps"], metrics["pairs"]) == (100.0, 400.0)
 
 
+def test_what_only_pairs_tell_is_averaged_over_the_pairs() -> None:
+    none = {"value": 0.1, "pairs": 0.0, "tokens": 5.0}
+    three = {"value": 0.2, "pairs": 3.0, "tokens": 5.0, "gap": 0.4, "loss": 0.6}
+    one = {"value": 0.6, "pairs": 1.0, "tokens": 5.0, "gap": 0.8, "loss": 0.2}
+    assert together([none, three, one]) == pytest.approx(
+        {"value": 0.3, "pairs": 4.0, "tokens": 15.0, "gap": 0.5, "loss": 0.5}
+    )
+    assert together([none, none]) == {"value": 0.1, "pairs": 0.0, "tokens": 10.0}, "no pair says nothing of pairs"
+    history = [none] * 10 + [three] * 10
+    report = improvement_report(history, planned=20, max_kl=1, kept=kept_at(20, kl=0.0))
+    assert "gap_first" not in report.metrics
+    assert report.metrics["gap_last"] == pytest.approx(0.4)
+    assert "| gap |  | 0.4 |" in report.preview
+
+
 def test_gates() -> None:
     assert passed([STEP] * 30) == []
     assert passed([STEP] * 30, planned=31) == ["policy_finite"]
     assert passed([STEP, {**STEP, "loss": math.nan}, STEP]) == ["policy_finite"]
     assert passed([STEP] * 20 + [{**STEP, "kl": 6.0}] * 10) == ["kl_budget"]
     assert passed([{**STEP, "kl": 6.0}] * 10 + [STEP] * 10) == [], "only where the policy has ended counts"
-    assert passed([{**STEP, "pairs": 0.0}] * 3) == ["pairs_to_learn_from"]
+    assert passed([{"value": 0.5, "kl": 1.0, "pairs": 0.0}] * 3) == ["pairs_to_learn_from"]
 
 
 def kept_at(step: int, kl: float) -> Measurement:

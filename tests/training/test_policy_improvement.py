@@ -305,6 +305,7 @@ def test_where_the_critic_has_no_opinion_nothing_is_learnt(
 ) -> None:
     model, numbers = improve(taught_folder, chat, demonstrations[:4], Taste(liked=0), steps=2)
     assert [step["pairs"] for step in numbers] == [0.0, 0.0]
+    assert not any({"loss", "pair_accuracy", "gap"} & step.keys() for step in numbers), "there is nothing to tell"
     before = checkpoints.load_policy(taught_folder)
     for mine, old in zip(model.parameters(), before.parameters(), strict=True):
         assert torch.equal(mine, old)
