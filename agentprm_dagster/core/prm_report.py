@@ -38,7 +38,7 @@ def prm_report(
     def loss_of(judged: pd.DataFrame) -> float:
         if relative_margin is None:
             return soft_bce(learnt, _probability(judged["logit"]))
-        return pair_loss(judged, relative_margin)
+        return pair_loss(judged, learnt, relative_margin)
 
     loss, ordering = loss_of(scored), action_ordering(scored)
     baseline, knows_nothing = log(2), "a coin"
@@ -51,7 +51,7 @@ def prm_report(
         "held_out_constant_loss": baseline,
         "held_out_decisions": len(scored),
         "held_out_states": scored["state"].nunique(),
-        "held_out_states_with_pair": states_with_pair(scored, relative_margin or 0),
+        "held_out_states_with_pair": states_with_pair(scored, learnt, relative_margin or 0),
         "correlation": correlation(_probability(scored["logit"]), learnt),
         "calibration_error": calibration_error(_probability(scored["logit"]), learnt),
         **ordering,
@@ -102,15 +102,15 @@ def correlation(predicted: pd.Series, observed: pd.Series) -> float:
 
 
 def action_ordering(scored: pd.DataFrame) -> dict[str, float]:
-    """On states with several tried actions: pairs with different targets, the share ordered alike, the gap in logits.
+    """On states with several tried actions: pairs with different returns, the share ordered alike, the gap in logits.
 
     `ordering_gap` is the mean of logit(better) - logit(worse); chance is an accuracy of 0.5 and a gap of 0. Two actions
     that both win, one a turn later, are a pair like a win and a loss are: the weighted accuracy counts every pair by
-    the distance of its targets, as what it costs a policy to take the worse one. The 95% intervals take the pairs as
+    the distance of its returns, as what it costs a policy to take the worse one. The 95% intervals take the pairs as
     independent, which those of one state are not quite: the true ones are somewhat wider. Without a pair they are
     [0, 1].
     """
-    gap, distance = _pairs(scored)
+    gap, distance = _pairs(scored, scored["q"])
     right = (gap > 0) + 0.5 * (gap == 0)
     return {
         "ordered_pairs": float(len(gap)),
@@ -120,28 +120,28 @@ def action_ordering(scored: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def pair_loss(scored: pd.DataFrame, margin: float) -> float:
-    """Bradley-Terry loss, in nats, of the same pairs where targets are at least `margin` apart; log 2 without any."""
-    gap, distance = _pairs(scored)
+def pair_loss(scored: pd.DataFrame, targets: pd.Series, margin: float) -> float:
+    """Bradley-Terry loss, in nats, of the pairs whose targets (D,) differ, by at least `margin`; log 2 without any."""
+    gap, distance = _pairs(scored, targets)
     far = distance >= margin
     return float(np.logaddexp(0, -gap[far]).mean()) if far.any() else log(2)
 
 
-def states_with_pair(scored: pd.DataFrame, margin: float) -> int:
-    """States where two actions were tried whose targets differ, by at least `margin`."""
-    spread = scored.groupby("state")["q"].agg(np.ptp)
+def states_with_pair(scored: pd.DataFrame, targets: pd.Series, margin: float) -> int:
+    """States where two actions were tried whose targets (D,) differ, by at least `margin`."""
+    spread = targets.groupby(scored["state"]).agg(np.ptp)
     return int(((spread > 0) & (spread >= margin)).sum())
 
 
-def _pairs(scored: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(scored: pd.DataFrame, targets: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Of actions tried in one state whose targets differ: logit and target of the better minus those of the worse."""
-    tried = scored.drop_duplicates(["state", "action"])
+    tried = scored.assign(target=targets).drop_duplicates(["state", "action"])
     gaps, distances = [np.zeros(0)], [np.zeros(0)]
     for _, group in tried.groupby("state"):
-        q, logit = group["q"].to_numpy(), group["logit"].to_numpy()
-        better, worse = np.nonzero(q[:, None] > q[None, :])
+        target, logit = group["target"].to_numpy(), group["logit"].to_numpy()
+        better, worse = np.nonzero(target[:, None] > target[None, :])
         gaps.append(logit[better] - logit[worse])
-        distances.append(q[better] - q[worse])
+        distances.append(target[better] - target[worse])
     return np.concatenate(gaps), np.concatenate(distances)
 
 

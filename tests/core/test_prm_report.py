@@ -59,10 +59,22 @@ def test_ordering() -> None:
 
 def test_the_loss_of_pairs() -> None:
     # The same pairs and gaps as above; only a > c is more than half a return apart.
-    assert pair_loss(SCORED, 0.0) == pytest.approx((log1p(exp(1)) + log1p(exp(-3)) + log1p(exp(-4))) / 3)
-    assert pair_loss(SCORED, 0.6) == pytest.approx(log1p(exp(-3)))
-    assert pair_loss(SCORED, 1.1) == log(2), "no such pair"
-    assert [states_with_pair(SCORED, margin) for margin in (0.0, 1.0, 1.1)] == [1, 1, 0], "in t both are worth the same"
+    returns = SCORED["q"]
+    assert pair_loss(SCORED, returns, 0.0) == pytest.approx((log1p(exp(1)) + log1p(exp(-3)) + log1p(exp(-4))) / 3)
+    assert pair_loss(SCORED, returns, 0.6) == pytest.approx(log1p(exp(-3)))
+    assert pair_loss(SCORED, returns, 1.1) == log(2), "no such pair"
+    found = [states_with_pair(SCORED, returns, margin) for margin in (0.0, 1.0, 1.1)]
+    assert found == [1, 1, 0], "in t both are worth the same"
+
+
+def test_order_is_learnt_from_what_was_learnt_and_judged_by_returns() -> None:
+    """Shaped targets part the actions of t, which returns do not, and draw those of s together."""
+    shaped = SCORED.assign(shaped=[0.5, 0.5, 0.5, 0.5, 0.2, 0.8, 0.9])
+    judged = prm_report(shaped, constant=0.6, train_loss=0.1, max_loss=1.0, min_ordering=0.0, relative_margin=0.5)
+    assert judged.metrics["held_out_loss"] == pytest.approx(log1p(exp(-9))), "in t b is better, by 9 logits"
+    assert judged.metrics["held_out_states_with_pair"] == 1
+    assert judged.metrics["ordered_pairs"] == 3, "those of s"
+    assert action_ordering(shaped) == action_ordering(SCORED)
 
 
 def test_where_only_order_was_learnt_the_loss_is_that_of_pairs() -> None:
