@@ -30,7 +30,7 @@ SHARD_GAMES = 50
 
 
 class WorkerError(RuntimeError):
-    """A worker process ended before its work was done."""
+    """A worker process ended before its work was done, or said what is no message."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _play(named: Sequence[tuple[str, Shard]], processes: int, threads: int, scra
         while left:
             worker, words = heard.get()
             if words is None:
-                raise WorkerError(f"a worker ended before its work was done; it said:\n{worker.last_words()}")
+                raise WorkerError(worker.last_words())
             if words != PLAYED:
                 sums.progress(*worker.playing, **words)
                 continue
@@ -118,7 +118,7 @@ class _Worker:
     playing: tuple[str, Shard]
 
     def __init__(self, threads: int, log: Path, heard: "SimpleQueue[tuple[_Worker, Any]]") -> None:
-        self._log, self._heard = log, heard
+        self._log, self._heard, self._end = log, heard, "ended before its work was done"
         with log.open("w") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "agentprm_dagster.inference.worker", str(threads)],
@@ -134,10 +134,14 @@ class _Worker:
         self._listener.start()
 
     def _listen(self) -> None:
-        """Passes on what the worker says, and None when it has ended."""
-        for line in self._stdout:
-            self._heard.put((self, json.loads(line)))
-        self._heard.put((self, None))
+        """Passes on what the worker says, and None when it has ended or is not understood."""
+        try:
+            for line in self._stdout:
+                self._heard.put((self, json.loads(line)))
+        except json.JSONDecodeError as error:
+            self._end = f"wrote {error.doc!r} to its standard output, where messages in JSON were expected"
+        finally:
+            self._heard.put((self, None))
 
     def take(self, shard: tuple[str, Shard]) -> None:
         """Gives it a shard to play."""
@@ -146,8 +150,9 @@ class _Worker:
             print(shard[1].path, file=self._stdin, flush=True)
 
     def last_words(self) -> str:
-        """The end of what it wrote to its standard error."""
-        return self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
+        """Why nothing more is heard of it, and the end of what it wrote to its standard error."""
+        said = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
+        return f"a worker {self._end}; it said:\n{said}"
 
     def stop(self) -> None:
         """Ends it, whatever it is doing."""

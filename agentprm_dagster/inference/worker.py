@@ -2,7 +2,8 @@
 
 A small model gains nothing from a second thread and everything from a second process. `python -m` this module with the
 number of threads; every line of its standard input is the path of a shard, and what it tells goes to its standard
-output as JSON lines. It ends when its standard input closes: no orphan survives whoever started it.
+output as JSON lines; what else is printed there, by whatever library, goes to standard error. It ends when its standard
+input closes: no orphan survives whoever started it.
 """
 
 import json
@@ -15,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pydantic import TypeAdapter
 
@@ -237,15 +238,26 @@ def _world_model(path: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]
     return checkpoints.load_policy(path), checkpoints.load_tokenizer(path)
 
 
-def _tell(words: object) -> None:
-    print(json.dumps(words), flush=True)
+def _own_stdout() -> TextIO:
+    """The standard output that this process was given, for messages alone: all else now goes to standard error."""
+    own = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever writes there, Python or not
+    return own
 
 
-class _StdoutMonitor:
-    """Progress as JSON lines."""
+@dataclass(frozen=True)
+class _Messages:
+    """A monitor that tells what it hears, and other things, as JSON lines."""
+
+    out: TextIO
+
+    def tell(self, words: object) -> None:
+        """One line."""
+        print(json.dumps(words), file=self.out, flush=True)
 
     def progress(self, done: int, total: int, what: str) -> None:
-        _tell({"done": done, "total": total, "what": what})
+        """Told."""
+        self.tell({"done": done, "total": total, "what": what})
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Playing has none."""
@@ -260,7 +272,7 @@ def _receive(paths: "SimpleQueue[Path]") -> None:
 
 def main(threads: int) -> None:
     """Plays every shard that it is told of."""
-    paths: SimpleQueue[Path] = SimpleQueue()
+    messages, paths = _Messages(_own_stdout()), SimpleQueue[Path]()
     Thread(target=_receive, args=(paths,), daemon=True).start()
     import torch
 
@@ -269,11 +281,11 @@ def main(threads: int) -> None:
         shard = Shard.read(paths.get())
         games = shard.player.opened(shard.games)
         agent = ready(shard.player, shard.seed)
-        episodes = play_shard(agent, games, shard.player, seed=shard.seed, monitor=_StdoutMonitor())
+        episodes = play_shard(agent, games, shard.player, seed=shard.seed, monitor=messages)
         shard.out.mkdir()
         write_episodes(episodes, shard.out)
         (shard.out / USAGE).write_bytes(_USAGE.dump_json(agent.usage))
-        _tell(PLAYED)
+        messages.tell(PLAYED)
 
 
 if __name__ == "__main__":

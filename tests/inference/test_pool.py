@@ -1,5 +1,6 @@
 """Worker processes: the same episodes however many there are, their progress in sum, their failures in words."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -131,3 +132,45 @@ def test_what_a_worker_died_of_is_told(tasks: list[Task], tmp_path: Path) -> Non
     missing = Task("", Player(tmp_path / "nowhere", "append", ONCE), tasks[0].games, 0)
     with pytest.raises(WorkerError, match=r"before its work was done; it said:\n(.|\n)*nowhere"):
         played([missing], 2, tmp_path / "scratch", Listening())
+
+
+def started_by(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a shell script start the workers, whatever its arguments; PYTHON there is this interpreter."""
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\nPYTHON={sys.executable}\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(path))
+
+
+def test_what_is_no_message_is_told(tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started_by("echo and this >&2; echo Welcome to the library; exec cat > /dev/null", tmp_path, monkeypatch)
+    with pytest.raises(WorkerError, match=r"wrote 'Welcome to the library\\n' to its standard output(.|\n)*and this"):
+        played(tasks[:1], 2, tmp_path / "scratch", Listening())
+
+
+LOUD = """
+import os
+from agentprm_dagster.inference import worker
+
+play = worker.play_shard
+
+def loudly(*arguments, **named):
+    print("from Python", flush=True)
+    os.write(1, b"from C")
+    return play(*arguments, **named)
+
+worker.play_shard = loudly
+worker.main(1)
+"""
+
+
+def test_what_a_library_prints_is_no_message(
+    tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = played(tasks[:1], 1, tmp_path / "quiet", Listening())
+    (tmp_path / "loud.py").write_text(LOUD, encoding="utf-8")
+    started_by(f"exec $PYTHON {tmp_path / 'loud.py'}", tmp_path, monkeypatch)
+    assert played(tasks[:1], 1, tmp_path / "loud", Listening())[0].episodes == quiet[0].episodes
+    said = (tmp_path / "loud" / "worker0.log").read_text(encoding="utf-8")
+    assert "from Python" in said
+    assert "from C" in said
