@@ -114,7 +114,7 @@ class Panel(Section):
     games: Positive = 100
     """Most held-out games that are played for each, once, at `rollouts.temperature`; no step trains on them."""
     states: Positive = 200
-    """Most held-out states in which answers are drawn for each."""
+    """About how many held-out states answers are drawn in for each: whole episodes' states, until there are so many."""
     committee: NotNegative = 0
     """PRMs trained on disjoint games, to see whether they agree (asset `prm_committee`); 0 or at least 2."""
     tripwire: Literal["none", "success", "kl", "disagreement", "calibration"] = "none"
