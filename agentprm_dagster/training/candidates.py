@@ -133,6 +133,11 @@ class CandidateTrees:
         self.last = torch.tensor(lengths).cumsum(0) - 1
         self.ends = torch.tensor(ends)
 
+    @property
+    def tokens_read(self) -> int:
+        """Tokens of one pass, padding left out."""
+        return sum(map(len, self.trees))
+
     def token_log_probabilities(self, model: PreTrainedModel) -> torch.Tensor:
         """log pi(. | before) at every candidate token, all vocabulary (N, V)."""
         hidden = read_trees(model, self.trees)[self.rows, self.before]

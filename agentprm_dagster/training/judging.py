@@ -24,20 +24,24 @@ class Judge:
     and one that was trained on pairs."""
 
     @torch.no_grad()
-    def values(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> torch.Tensor:
-        """The value of every candidate (C,), in [0, 1]; `trees` are those of the trunks and candidates.
+    def values(
+        self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees
+    ) -> tuple[torch.Tensor, int]:
+        """The value of every candidate (C,), in [0, 1], and how many tokens were read for them.
+
+        `trees` are those of the trunks and candidates.
 
         An answer that is not in the agreed form is worth nothing: rollouts never branch into one, so that the PRM has
         not learnt it.
         """
         parsed = torch.tensor([parse_answer(self.chat.decode(candidate.ids[:-1])).parsed for candidate in candidates])
-        return torch.where(parsed, self._read(trunks, candidates, trees), 0.0)
-
-    def _read(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> torch.Tensor:
         replied = self.consequences and self.consequences.of(trunks, candidates)
-        logits = (CandidateTrees(trunks, replied.candidates) if replied else trees).values(self.prm)
+        read = CandidateTrees(trunks, replied.candidates) if replied else trees
+        logits = read.values(self.prm)
         values = (advantages(logits, candidates) if self.centred else logits).sigmoid()
-        return torch.where(torch.tensor(replied.won), torch.ones_like(values), values) if replied else values
+        if replied:
+            values = torch.where(torch.tensor(replied.won), torch.ones_like(values), values)
+        return torch.where(parsed, values, 0.0), read.tokens_read
 
 
 def advantages(logits: torch.Tensor, candidates: Sequence[Candidate]) -> torch.Tensor:

@@ -147,7 +147,7 @@ class Panel:
             if self.committee:
                 said = [advantages(trees.values(member), candidates) for member in self.committee]
                 spread = torch.stack(said).std(0)
-            values = self.judge.values(trunks, candidates, trees)
+            values, _ = self.judge.values(trunks, candidates, trees)
             sums += torch.stack([(draws * each).sum() for each in (values, kl, spread, torch.ones_like(draws))])
         value, kl_mean, disagreement = (sums[:3] / sums[3]).tolist()
         return value, kl_mean, disagreement

@@ -241,9 +241,11 @@ def improvement_work(
     def work(trunks: list[Trunk]) -> tuple[torch.Tensor | None, Numbers]:
         candidates, read = draw(trunks)
         trees = CandidateTrees(trunks, candidates)
-        values = judge.values(trunks, candidates, trees)
+        values, judged = judge.values(trunks, candidates, trees)
         loss, numbers = improvement_loss(model, reference, trees, candidates, values, settings)
-        return loss, {**numbers, "tokens": float(_tokens_read(read, candidates, trees))}
+        # Policy and reference read the trees, the PRM what it judges by.
+        tokens = _tokens_sampled(read, candidates) + 2 * trees.tokens_read + judged
+        return loss, {**numbers, "tokens": float(tokens)}
 
     if rationalised is None:
         return work
@@ -255,10 +257,9 @@ def _rows(settings: Improvement) -> int:
     return max(settings.states_per_step // settings.states_per_episode, 1)
 
 
-def _tokens_read(trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees) -> int:
-    """Tokens of one step: those sampling read and drew, and the trees, which policy, reference and PRM read."""
-    sampled = sum(len(trunk.ids) for trunk in trunks) + sum(len(each.ids) * each.draws for each in candidates)
-    return sampled + 3 * sum(map(len, trees.trees))
+def _tokens_sampled(trunks: Sequence[Trunk], candidates: Sequence[Candidate]) -> int:
+    """Tokens that sampling read and drew."""
+    return sum(len(trunk.ids) for trunk in trunks) + sum(len(each.ids) * each.draws for each in candidates)
 
 
 def _batches(trunks: Sequence[Trunk], settings: Improvement, rng: random.Random) -> Iterator[list[Trunk]]:

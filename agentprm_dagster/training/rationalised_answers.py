@@ -24,7 +24,7 @@ def with_rationalised(work: Work, model: PreTrainedModel, chat: Chat, answers: R
             return loss, {**numbers, "rationalised": 0.0}
         trees = CandidateTrees(trunks, known)
         missing = -weight * trees.log_probabilities(model).mean()
-        read = numbers["tokens"] + sum(map(len, trees.trees))
+        read = numbers["tokens"] + trees.tokens_read
         return missing if loss is None else loss + missing, {**numbers, "rationalised": len(known), "tokens": read}
 
     return both

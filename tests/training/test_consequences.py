@@ -147,13 +147,18 @@ def test_the_judge_reads_behind_the_reply_and_knows_wins_and_answers_out_of_form
     use_grouped_attention(prm)
     candidates = [candidate for candidate, _ in tried]
     trees = CandidateTrees(trunks, candidates)
-    by_answer = Judge(prm, chat).values(trunks, candidates, trees)
-    by_reply = Judge(prm, chat, Consequences(chat, games)).values(trunks, candidates, trees)
+    by_answer, answers_read = Judge(prm, chat).values(trunks, candidates, trees)
+    by_reply, replies_read = Judge(prm, chat, Consequences(chat, games)).values(trunks, candidates, trees)
+    follow_ups = 0
     for (candidate, command), known, foreseen in zip(tried, by_reply.tolist(), by_answer.tolist(), strict=True):
         row, place = candidate.state
         answered = [*trunks[row].ids[: trunks[row].states[place]], *candidate.ids]
         text, won = stepped(trunks, candidate.state, command, games)
-        value = stock(torch.tensor([[*answered, *chat.follow_up(text)]])).logits.sigmoid().item()
+        follow_up = chat.follow_up(text)
+        follow_ups += len(follow_up)
+        value = stock(torch.tensor([[*answered, *follow_up]])).logits.sigmoid().item()
         assert known == (1.0 if won else pytest.approx(value if command else 0.0, abs=1e-5))
         value = stock(torch.tensor([answered])).logits.sigmoid().item()
         assert foreseen == pytest.approx(value if command else 0.0, abs=1e-5)
+    assert answers_read == sum(len(trunk.ids) for trunk in trunks) + sum(len(each.ids) for each in candidates)
+    assert replies_read == answers_read + follow_ups

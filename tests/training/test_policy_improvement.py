@@ -253,7 +253,7 @@ def improve(
     plan = Improvement(
         **{"steps": 15, "states_per_step": 24, "learning_rate": 3e-3, "min_gap": 1e-4, "max_new_tokens": 24, **settings}
     )
-    judge: Any = SimpleNamespace(values=lambda _, __, trees: trees.values(critic).sigmoid())
+    judge: Any = SimpleNamespace(values=lambda _, __, trees: (trees.values(critic).sigmoid(), trees.tokens_read))
     numbers = policy_improvement.policy_steps(
         model, copy.deepcopy(model), judge, chat, trunks, plan, seed=0, monitor=SilentMonitor()
     )
@@ -383,6 +383,7 @@ def test_candidates_may_be_ranked_by_their_replies(
     by_reply, _ = improved(taught_folder, rollouts, tmp_path / "reply", games=household_games, rank_by="reply")
     assert all(gate.passed for gate in by_reply.gates)
     assert by_reply.metrics["value_first"] != by_answer.metrics["value_first"], "the same candidates, read elsewhere"
+    assert by_reply.metrics["tokens"] > by_answer.metrics["tokens"], "the replies are read too"
 
 
 def test_ranking_by_replies_needs_the_games(taught_folder: Path, rollouts: list[Episode], tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_the_policy_learns_behind_the_nominal_prompt(
     judged: list[Trunk] = []
     values = Judge.values
 
-    def watched(judge: Judge, read: list[Trunk], *rest: object) -> torch.Tensor:
+    def watched(judge: Judge, read: list[Trunk], *rest: object) -> tuple[torch.Tensor, int]:
         judged.extend(read)
         return values(judge, read, *rest)
 

@@ -71,7 +71,7 @@ def test_the_same_answers_give_the_same_loss_and_gradients(
 
     candidates = [Candidate((i, 0), tuple(ids), 1) for i, pair in enumerate(answers) for ids in pair]
     trees = CandidateTrees(trunks, candidates)
-    values = Judge(critic, chat).values(trunks, candidates, trees)
+    values, _ = Judge(critic, chat).values(trunks, candidates, trees)
     pairs = values.view(-1, 2)
     assert (pairs[:, 0] != pairs[:, 1]).all(), "no ties, on which TRL trains and we do not"
     mine, ours = improvement_loss(policy, reference, trees, candidates, values, PLAN)
