@@ -17,8 +17,15 @@ from agentprm_dagster.training.trl_online_dpo import train_with_trl
 from benchmarks.measure import RUNS, Row, rate, summarise
 from benchmarks.workload import noisy_rollouts, policy
 
-STEPS, STATES = 2, 24
-DPO = {"steps": STEPS, "states_per_step": STATES, "labels": "hard", "min_gap": 0, "kl_weight": 0}
+STEPS, EPISODES, STATES = 2, 8, 3
+DPO = {
+    "steps": STEPS,
+    "episodes_per_step": EPISODES,
+    "states_per_episode": STATES,
+    "labels": "hard",
+    "min_gap": 0,
+    "kl_weight": 0,
+}
 
 
 def run() -> list[Row]:
@@ -28,7 +35,7 @@ def run() -> list[Row]:
     contested = contested_states(noisy_rollouts(40))
     trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, "append")]
     trl = Improvement(trainer="trl", candidates=2, **DPO)
-    plans = {n: Improvement(candidates=n, states_per_episode=3, **DPO) for n in (2, 8)}
+    plans = {n: Improvement(candidates=n, **DPO) for n in (2, 8)}
     measured: dict[int, list[tuple[float, float | None]]] = {n: [] for n in plans}
     for _ in range(RUNS):
         theirs = rate(lambda: _trl(chat, trunks, trl))
@@ -51,4 +58,4 @@ def _ours(chat: Chat, trunks: list[Trunk], plan: Improvement) -> float:
 def _trl(chat: Chat, trunks: list[Trunk], plan: Improvement) -> float:
     model, prm = checkpoints.load_policy(policy()), checkpoints.prm_from_policy(policy(), seed=0)
     train_with_trl(model, prm, chat, trunks, "append", plan, seed=0, monitor=SilentMonitor())
-    return STEPS * STATES * 2
+    return STEPS * EPISODES * STATES * 2

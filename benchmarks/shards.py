@@ -22,7 +22,7 @@ from benchmarks.measure import Row, compare
 from benchmarks.workload import noisy_rollouts, policy
 
 STEPS, GAMES, ROWS = 5, 40, 24
-SETTINGS = Improvement(states_per_step=3 * ROWS, states_per_episode=3, min_gap=0)
+SETTINGS = Improvement(episodes_per_step=ROWS, states_per_episode=3, min_gap=0)
 
 
 def run() -> list[Row]:

@@ -150,9 +150,11 @@ class Improvement(Section):
     trainer: Literal["agentprm", "trl"] = "agentprm"
     """Our loop, which reads an episode once for all its states and answers, or TRL's OnlineDPOTrainer."""
     steps: Positive = 150
-    states_per_step: Positive = 192
+    episodes_per_step: Positive = 24
+    """Episodes of whose states some are drawn for a step: one that sees few of them learns their peculiarities. Where
+    states are read one by one (`dialogue.format: restated`, TRL) a step has as many states as these have at most."""
     states_per_episode: Positive = 8
-    """States drawn from one episode for a step: a step that sees few episodes learns their peculiarities."""
+    """Most states drawn from one of them."""
     candidates: Annotated[int, Field(ge=2)] = 8
     """Actions sampled by the current policy at each state (n)."""
     rank_by: Literal["answer", "reply"] = "answer"
@@ -182,6 +184,11 @@ class Improvement(Section):
     learning_rate: PositiveFloat = 3e-4
     warmup_ratio: Probability = 0.1
     panel: Panel = Panel()
+
+    @property
+    def most_states_per_step(self) -> int:
+        """States of a step whose episodes all have enough of them."""
+        return self.episodes_per_step * self.states_per_episode
 
     @model_validator(mode="after")
     def trl_can(self) -> Self:

@@ -188,10 +188,11 @@ def policy_steps(
     optimizer = build_optimizer(model, settings.optimizer, learning_rate=settings.learning_rate)
     warmup = round(settings.warmup_ratio * settings.steps)
     schedule = get_cosine_schedule_with_warmup(optimizer, warmup, settings.steps)
-    batches = _batches(trunks, settings, random.Random(seed))
+    trunks_a_step, _ = _batch_size(settings, dialogue)
+    batches = _batches(trunks, settings, dialogue, random.Random(seed))
     count, longest = shards_of(model), max(len(trunk.ids) for trunk in trunks)
     arguments = (reference, judge, chat, settings, longest, seed, dialogue, rationalised)
-    planned = settings.steps * _rows(settings) * longest
+    planned = settings.steps * trunks_a_step * longest
     with Shards(model, improvement_work, *arguments, tokens=planned) as shards:
         for step in range(settings.steps):
             batch = next(batches)
@@ -221,12 +222,13 @@ def improvement_work(
 ) -> Work:
     """From trunks to the loss of the answers that the model, as it is then, gives in their states."""
     steered = settings.steered > 0
+    rows, states = _batch_size(settings, dialogue)
     sampler = CandidateSampler(
         model,
         chat,
         longest=longest + HYPOTHESIS_ROOM * steered,
-        rows=_rows(settings) * (1 + steered),
-        states=settings.states_per_episode,
+        rows=rows * (1 + steered),
+        states=states,
         n=settings.candidates,
         new=settings.max_new_tokens,
     )
@@ -252,9 +254,11 @@ def improvement_work(
     return with_rationalised(work, model, chat, rationalised, settings.rationalised_weight)
 
 
-def _rows(settings: Improvement) -> int:
-    """Episodes of a step."""
-    return max(settings.states_per_step // settings.states_per_episode, 1)
+def _batch_size(settings: Improvement, dialogue: Format) -> tuple[int, int]:
+    """Trunks of a step, and most states of each: a trunk is an episode, or a state where turns restate the history."""
+    if dialogue == "restated":
+        return settings.most_states_per_step, 1
+    return settings.episodes_per_step, settings.states_per_episode
 
 
 def _tokens_sampled(trunks: Sequence[Trunk], candidates: Sequence[Candidate]) -> int:
@@ -262,13 +266,15 @@ def _tokens_sampled(trunks: Sequence[Trunk], candidates: Sequence[Candidate]) ->
     return sum(len(trunk.ids) for trunk in trunks) + sum(len(each.ids) * each.draws for each in candidates)
 
 
-def _batches(trunks: Sequence[Trunk], settings: Improvement, rng: random.Random) -> Iterator[list[Trunk]]:
-    """For ever: a few states each of several episodes, all episodes once before any twice."""
-    size = _rows(settings)
+def _batches(
+    trunks: Sequence[Trunk], settings: Improvement, dialogue: Format, rng: random.Random
+) -> Iterator[list[Trunk]]:
+    """For ever: a few states each of several trunks, all trunks once before any twice."""
+    size, states = _batch_size(settings, dialogue)
     while True:
         shuffled = rng.sample(trunks, len(trunks))
         for first in range(0, len(shuffled), size):
-            yield [_some_states(trunk, settings.states_per_episode, rng) for trunk in shuffled[first : first + size]]
+            yield [_some_states(trunk, states, rng) for trunk in shuffled[first : first + size]]
 
 
 def _some_states(trunk: Trunk, count: int, rng: random.Random) -> Trunk:

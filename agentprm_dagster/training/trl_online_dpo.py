@@ -62,7 +62,7 @@ def build_trainer(
     args = OnlineDPOConfig(
         output_dir=folder,
         max_steps=settings.steps,
-        per_device_train_batch_size=settings.states_per_step,
+        per_device_train_batch_size=settings.most_states_per_step,
         beta=[settings.beta],
         temperature=settings.temperature,
         max_new_tokens=settings.max_new_tokens,
@@ -151,7 +151,7 @@ class _History:
                 # TRL's own "objective/kl" counts padding too; these are sums over the answers' tokens.
                 "kl": (values["rewards/chosen"] + values["rewards/rejected"]) / (2 * self._settings.beta),
                 "states_with_pair": 1.0,
-                "pairs": float(self._settings.states_per_step),
+                "pairs": float(self._settings.most_states_per_step),
                 "loss": values["loss"],
                 "pair_accuracy": values["rewards/accuracies"],
                 "gap": values["objective/scores_margin"],

@@ -65,7 +65,7 @@ def train(
         critic = ready(checkpoints.prm_from_policy(taught_folder, seed=1)).eval()
         contested = contested_states(rollouts)
         trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, "append")]
-        plan = Improvement(steps=2, states_per_step=12, states_per_episode=2, min_gap=0, rank_by="reply")
+        plan = Improvement(steps=2, episodes_per_step=6, states_per_episode=2, min_gap=0, rank_by="reply")
         judge = Judge(critic, chat, Consequences(chat, {game.id: game for game in household_games}))
         reference = copy.deepcopy(model).requires_grad_(False)
         list(policy_steps(model, reference, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor()))

@@ -24,7 +24,14 @@ from agentprm_dagster.training.judging import Judge
 from agentprm_dagster.training.panel import Panel
 from agentprm_dagster.training.policy_improvement import improve_policy, policy_trunks
 
-MORE = {"steps": 4, "states_per_step": 8, "states_per_episode": 2, "candidates": 4, "min_gap": 0.0, "temperature": 1.5}
+MORE = {
+    "steps": 4,
+    "episodes_per_step": 4,
+    "states_per_episode": 2,
+    "candidates": 4,
+    "min_gap": 0.0,
+    "temperature": 1.5,
+}
 
 
 def experiment(**panel: object) -> Experiment:

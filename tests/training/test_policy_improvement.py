@@ -16,8 +16,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from trl import DPOConfig, DPOTrainer
 
-from agentprm_dagster.config import Experiment, Improvement
-from agentprm_dagster.core.dialogue import conversation, write_answer
+from agentprm_dagster.config import Dialogue, Experiment, Improvement
+from agentprm_dagster.core.dialogue import Format, conversation, write_answer
 from agentprm_dagster.core.stage import SilentMonitor, StageReport
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.envs.playable import PlayableGame
@@ -25,7 +25,7 @@ from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training import policy_improvement
-from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunk_of
+from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunk_of, trunks_of
 from agentprm_dagster.training.dpo import Pair, dpo_loss, kl_divergence, preferences, ranked_pairs, soft_dpo_loss
 from agentprm_dagster.training.policy_improvement import contested_states, improve_policy
 
@@ -250,9 +250,8 @@ def improve(
     model = checkpoints.load_policy(taught_folder)
     use_grouped_attention(model)
     trunks = [all_of(chat, episode) for episode in episodes]
-    plan = Improvement(
-        **{"steps": 15, "states_per_step": 24, "learning_rate": 3e-3, "min_gap": 1e-4, "max_new_tokens": 24, **settings}
-    )
+    few = {"steps": 15, "episodes_per_step": 3, "learning_rate": 3e-3, "min_gap": 1e-4, "max_new_tokens": 24}
+    plan = Improvement(**{**few, **settings})
     judge: Any = SimpleNamespace(values=lambda _, __, trees: (trees.values(critic).sigmoid(), trees.tokens_read))
     numbers = policy_improvement.policy_steps(
         model, copy.deepcopy(model), judge, chat, trunks, plan, seed=0, monitor=SilentMonitor()
@@ -313,8 +312,8 @@ def test_where_the_critic_has_no_opinion_nothing_is_learnt(
 
 def test_every_episode_is_learnt_from_before_any_comes_again(chat: Chat, demonstrations: list[Episode]) -> None:
     trunks = [all_of(chat, episode) for episode in demonstrations[:7]]
-    settings = Improvement(states_per_step=6, states_per_episode=3)
-    batches = policy_improvement._batches(trunks, settings, random.Random(0))
+    settings = Improvement(episodes_per_step=2, states_per_episode=3)
+    batches = policy_improvement._batches(trunks, settings, "append", random.Random(0))
     for _ in range(2):
         seen = [trunk for _ in range(4) for trunk in next(batches)]
         assert len(seen) == 7
@@ -326,26 +325,34 @@ def test_every_episode_is_learnt_from_before_any_comes_again(chat: Chat, demonst
             assert some.episode is trunk.episode
 
 
+def test_both_formats_have_as_many_states_at_most(chat: Chat, demonstrations: list[Episode]) -> None:
+    settings = Improvement(episodes_per_step=3, states_per_episode=2)
+    for dialogue, trunks in (("append", 3), ("restated", 6)):
+        there = [
+            trunk
+            for episode in demonstrations[:6]
+            for trunk in trunks_of(chat, episode, range(len(episode.turns)), dialogue)
+        ]
+        batch = next(policy_improvement._batches(there, settings, dialogue, random.Random(0)))
+        assert len(batch) == trunks
+        assert sum(len(trunk.states) for trunk in batch) == 6
+
+
 def improved(
     taught_folder: Path,
     episodes: list[Episode],
     folder: Path,
     *,
     games: Sequence[PlayableGame] = (),
+    dialogue: Format = "append",
     **settings: Any,
 ) -> tuple[StageReport, Path]:
     prm = folder / "prm"
     checkpoints.save(checkpoints.prm_from_policy(taught_folder, seed=2), checkpoints.load_tokenizer(taught_folder), prm)
     plan = Improvement(
-        steps=2,
-        states_per_step=8,
-        temperature=2.0,
-        max_new_tokens=16,
-        min_gap=0,
-        warmup_ratio=0,
-        **settings,
+        **{"steps": 2, "episodes_per_step": 1, "temperature": 2.0, "min_gap": 0, "warmup_ratio": 0, **settings}
     )
-    experiment = Experiment(name="tiny", improvement=plan)
+    experiment = Experiment(name="tiny", improvement=plan, dialogue=Dialogue(format=dialogue))
     out = folder / "out"
     by_id = {game.id: game for game in games}
     report = improve_policy(taught_folder, prm, episodes, by_id, experiment, out, seed=0, monitor=SilentMonitor())
@@ -374,6 +381,14 @@ def test_the_same_seed_gives_the_same_policy(taught_folder: Path, rollouts: list
         _, out = improved(taught_folder, rollouts, tmp_path / name)
         weights.append((out / "model.safetensors").read_bytes())
     assert weights[0] == weights[1]
+
+
+def test_where_turns_restate_the_history_a_step_has_as_many_states(
+    taught_folder: Path, rollouts: list[Episode], tmp_path: Path
+) -> None:
+    size = {"episodes_per_step": 2, "states_per_episode": 3}
+    report, _ = improved(taught_folder, rollouts, tmp_path, dialogue="restated", **size)
+    assert (report.metrics["steps"], report.metrics["states"]) == (2, 2 * 6)
 
 
 def test_candidates_may_be_ranked_by_their_replies(

@@ -125,7 +125,7 @@ def test_the_policy_learns_behind_the_nominal_prompt(
         return values(judge, read, *rest)
 
     monkeypatch.setattr(Judge, "values", watched)
-    plan = Improvement(steps=2, states_per_step=12, states_per_episode=4, temperature=1.5, min_gap=0, steered=0.5)
+    plan = Improvement(steps=2, episodes_per_step=3, states_per_episode=4, temperature=1.5, min_gap=0, steered=0.5)
 
     def steps(plan: Improvement) -> list[dict[str, float]]:
         policies = [checkpoints.load_policy(taught_folder) for _ in range(2)]

@@ -8,7 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from agentprm_dagster.catalog import ExperimentError, read_experiment
-from agentprm_dagster.config import Experiment, Improvement
+from agentprm_dagster.config import Dialogue, Experiment, Improvement
 from agentprm_dagster.core.dialogue import Format
 from agentprm_dagster.core.stage import SilentMonitor
 from agentprm_dagster.core.types import Episode
@@ -106,8 +106,10 @@ def drawn(chat: Chat, trunks: list[Trunk], answers: list[list[list[int]]]) -> tu
 def test_it_runs_and_every_parameter_moves(
     taught_folder: Path, prm: Path, rollouts: list[Episode], tmp_path: Path, dialogue: Format
 ) -> None:
-    plan = PLAN.model_copy(update={"states_per_step": 4, "learning_rate": 1e-3, "temperature": 2.0})
-    experiment = Experiment(name="tiny", improvement=plan)
+    plan = PLAN.model_copy(
+        update={"episodes_per_step": 2, "states_per_episode": 2, "learning_rate": 1e-3, "temperature": 2.0}
+    )
+    experiment = Experiment(name="tiny", improvement=plan, dialogue=Dialogue(format=dialogue))
     out = tmp_path / "out"
     report = improve_policy(taught_folder, prm, rollouts, {}, experiment, out, seed=0, monitor=SilentMonitor())
     assert {gate.name: gate.passed for gate in report.gates} == dict.fromkeys(
