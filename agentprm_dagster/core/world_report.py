@@ -1,4 +1,8 @@
-"""How well a world model foresees what the environment replies, on games that it was not trained on."""
+"""How well a world model foresees what the environment replies, on games that it was not taught on.
+
+Where random play is read first (`pretraining`), the policy that the world model starts from has read it in most of
+these games too, replies included.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
