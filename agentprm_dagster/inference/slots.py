@@ -175,8 +175,10 @@ class SlotModel:
         """Makes scratch tokens part of their conversations: those at `scratch` (B, T), the first `counts` (B)."""
         target = self.lengths[rows][:, None] + torch.arange(scratch.shape[1])
         if not torch.equal(target, scratch):
-            self._memory[rows[:, None], :, target] = self._memory[rows[:, None], :, scratch]
-            self._ids[rows[:, None], target] = self._ids[rows[:, None], scratch]
+            row, column = (torch.arange(scratch.shape[1]) < counts[:, None]).nonzero(as_tuple=True)
+            slot, index, there = rows[row], target[row, column], scratch[row, column]
+            self._memory[slot, :, index] = self._memory[slot, :, there]
+            self._ids[slot, index] = self._ids[slot, there]
         self.lengths[rows] += counts
         self._held[rows] = self.lengths[rows]
 

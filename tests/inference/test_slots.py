@@ -73,6 +73,20 @@ def test_the_memory_grows_with_what_it_holds_and_no_further(model: LlamaForCausa
     assert tight._memory.shape[2] == small + 1
 
 
+@torch.no_grad()
+def test_what_is_kept_may_end_where_there_is_no_room_for_more(model: LlamaForCausalLM) -> None:
+    cache = SlotModel(model, slots=2, capacity=len(PARENT) + 4)
+    cache.feed([0, 1], [PARENT, PARENT[:9]])
+    rows, tokens = torch.tensor([0, 1]), torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
+    cache.read([cache.segment([0, 1], list(tokens))])
+    # Every second token of the scratch; behind those that count lies what was never written.
+    scratch = cache.lengths[rows][:, None] + torch.tensor([1, 3, 5, 7])
+    cache.keep(rows, scratch, torch.tensor([2, 1]))
+    assert cache.lengths.tolist() == [len(PARENT) + 2, 10]
+    assert cache._ids[0, len(PARENT) : len(PARENT) + 2].tolist() == [2, 4]
+    assert cache._ids[1, 9] == 6
+
+
 @settings(max_examples=30)
 @given(data=st.data())
 def test_whatever_began_alike_is_as_if_read_alone(model: LlamaForCausalLM, data: st.DataObject) -> None:
