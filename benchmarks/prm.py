@@ -23,7 +23,8 @@ from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import product_dtype, use_lean_layers
 from agentprm_dagster.training.optimizers import build_optimizer
-from agentprm_dagster.training.process_reward_model import Example, predict, prm_examples, prm_work
+from agentprm_dagster.training.prm_loss import Example
+from agentprm_dagster.training.process_reward_model import predict, prm_examples, prm_work
 from agentprm_dagster.training.shards import shards_of
 from agentprm_dagster.training.tree_training import fit, token_budget_batches
 from benchmarks.limits import matmul_flops, token_flops

@@ -1,24 +1,17 @@
-"""The process reward model Q(s, a): soft binary cross-entropy on Monte-Carlo targets (the paper's Eq. 2).
+"""The process reward model Q(s, a), trained on Monte-Carlo targets (`prm_loss`).
 
-A standard sequence-classification checkpoint with one label, its head read at the end token of every answer: one pass
-over an episode and its branches scores all their decisions. Beside Eq. 2 stands a pairwise term on states where several
-actions were tried: the value of a state is learnt long before the value of an action in it, and only the latter moves
-a policy.
-
-The head is read a second time where the environment's reply ends. There the action's consequence is known, the same
-target is learnt from a tenth of the data, and what is read becomes the target of the first reading (temporal
-difference learning: Q(s, a) is the expectation of the value behind the reply).
+A standard sequence-classification checkpoint with one label, its head read at the end token of every answer, and again
+where the environment's reply ends: one pass over an episode and its branches scores all their decisions.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from math import nan
 from pathlib import Path
 
 import pandas as pd
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Experiment, Prm
@@ -32,35 +25,10 @@ from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.base_model import base_folder
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
-from agentprm_dagster.models.token_tree import TokenTree
 from agentprm_dagster.training.episode_trees import by_game, families, family_trees
+from agentprm_dagster.training.prm_loss import Example, Reading, prm_loss
 from agentprm_dagster.training.shards import Numbers, Work, shards_of
 from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, token_budget_batches, tokens_in
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One tree with the targets of its decisions."""
-
-    tree: TokenTree
-    ends: list[int]
-    replies: list[int]
-    """Where the reply to each decision ends; empty where replies are not read."""
-    targets: list[float]
-    rows: list[int]
-    """Row of each decision in the targets table."""
-    pairs: list[tuple[int, int]]
-    """Different actions tried in one state, as positions in `ends`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The head's logits for some decisions (D,)."""
-
-    answer: torch.Tensor
-    """At the answer's end token: Q(s, a), all that is known before acting."""
-    reply: torch.Tensor | None
-    """At the end of the environment's reply: the same value, the consequence known."""
 
 
 def train_prm(
@@ -156,66 +124,6 @@ def read_decisions(model: PreTrainedModel, examples: Sequence[Example]) -> Readi
     ends, replies = [example.ends for example in examples], [example.replies for example in examples]
     answer, reply = read_heads(model, trees, ends, replies)
     return Reading(answer, reply if len(reply) else None)
-
-
-def prm_loss(reading: Reading, examples: Sequence[Example], settings: Prm, progress: float = 0.0) -> torch.Tensor:
-    """The loss of the values read at the answers, and of those read at the replies.
-
-    As training goes on (`progress` from 0 to 1), what the answer is to predict moves from the return of the rollouts
-    to what is read at the reply, up to the share `bootstrap`: one rollout says little, the reply tells most.
-    """
-    device = reading.answer.device
-    targets = torch.tensor([target for example in examples for target in example.targets], device=device)
-    first, second = _pair_index(examples)
-    if settings.loss == "relative":
-        loss = relative_loss(reading.answer, targets, first, second, settings.margin)
-        if reading.reply is None:
-            return loss
-        return loss + settings.reply_weight * relative_loss(reading.reply, targets, first, second, settings.margin)
-    if reading.reply is None:
-        return value_loss(reading.answer, targets, first, second, settings.pairwise_weight)
-    blended = torch.lerp(targets, reading.reply.detach().sigmoid(), settings.bootstrap * progress)
-    answer = value_loss(reading.answer, blended, first, second, settings.pairwise_weight)
-    reply = value_loss(reading.reply, targets, first, second, settings.pairwise_weight)
-    return answer + settings.reply_weight * reply
-
-
-def value_loss(
-    logits: torch.Tensor, targets: torch.Tensor, first: torch.Tensor, second: torch.Tensor, pairwise_weight: float
-) -> torch.Tensor:
-    """Soft BCE (Eq. 2) of logits (D,) on targets (D,), plus a pairwise term on decisions `first` and `second` (P,).
-
-    The pairwise term is the logistic loss of the pair's order, weighted by how far its targets are apart.
-    """
-    loss = binary_cross_entropy_with_logits(logits, targets)
-    if not pairwise_weight or not len(first):
-        return loss
-    gap = targets[first] - targets[second]
-    order = softplus(-gap.sign() * (logits[first] - logits[second]))
-    weight = gap.abs()
-    return loss + pairwise_weight * (weight * order).sum() / weight.count_nonzero().clamp(min=1)
-
-
-def relative_loss(
-    logits: torch.Tensor, targets: torch.Tensor, first: torch.Tensor, second: torch.Tensor, margin: float
-) -> torch.Tensor:
-    """Bradley-Terry, in nats: -log sigma(logit of the better - logit of the worse), TRL's RewardTrainer's loss.
-
-    The mean over the pairs `first`, `second` (P,) of decisions (D,) whose targets differ, by at least `margin`.
-    """
-    gap = targets[first] - targets[second]
-    far = (gap != 0) & (gap.abs() >= margin)
-    order = softplus(-gap.sign() * (logits[first] - logits[second]))
-    return (far * order).sum() / far.sum().clamp(min=1)
-
-
-def _pair_index(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
-    first, second, offset = [], [], 0
-    for example in examples:
-        first += [offset + a for a, _ in example.pairs]
-        second += [offset + b for _, b in example.pairs]
-        offset += len(example.ends)
-    return torch.tensor(first, dtype=torch.long), torch.tensor(second, dtype=torch.long)
 
 
 def prm_work(model: PreTrainedModel, shard: int, settings: Prm) -> Work:
