@@ -15,8 +15,9 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk, trunks_of
+from agentprm_dagster.training.improvement_loss import improvement_loss
 from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.policy_improvement import improve_policy, improvement_loss
+from agentprm_dagster.training.policy_improvement import improve_policy
 from agentprm_dagster.training.trl_online_dpo import build_trainer, prompts
 
 ONLY = {"candidates": 2, "labels": "hard", "min_gap": 0, "kl_weight": 0}

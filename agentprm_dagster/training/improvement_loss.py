@@ -1,0 +1,68 @@
+"""The loss of policy improvement (the paper's Eq. 3): DPO on the answers drawn in each state, and a full KL term.
+
+The best answer of a state by the PRM's value wins against its worst. Answers that are equal, or whose values the PRM
+does not tell apart, are not trained on. Only a few states of a step yield a pair, and what they teach must not disturb
+all else, so that the KL term of Eq. 3 is also there in full, over every token drawn.
+
+A hard label pushes two answers apart for ever, however little the PRM tells them apart, and what it does not know
+becomes what the policy does. Soft labels are the preference that the PRM's logits stand for as rewards (Bradley-Terry);
+then the DPO loss is least at pi_(i-1) exp(logit Q / beta), the optimum of Eq. 3 with logit Q for Q.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import PreTrainedModel
+
+from agentprm_dagster.config import Improvement
+from agentprm_dagster.training.candidates import Candidate, CandidateTrees
+from agentprm_dagster.training.dpo import kl_divergence, preferences, ranked_pairs, soft_dpo_loss
+from agentprm_dagster.training.shards import Numbers
+
+
+def improvement_loss(
+    model: PreTrainedModel,
+    reference: PreTrainedModel,
+    trees: CandidateTrees,
+    candidates: Sequence[Candidate],
+    values: torch.Tensor,
+    settings: Improvement,
+) -> tuple[torch.Tensor | None, Numbers]:
+    """The loss and what is to be watched: pairs, values, how far the policy has gone.
+
+    Without any pair the loss is None, and the numbers say nothing of pairs but that there are none.
+    """
+    with torch.no_grad():
+        reference_tokens = trees.token_log_probabilities(reference)
+    tokens = trees.token_log_probabilities(model)
+    ratio = trees.answer_sums(trees.drawn(tokens) - trees.drawn(reference_tokens))
+    draws = torch.tensor([float(candidate.draws) for candidate in candidates])
+    kl = (draws * trees.answer_sums(kl_divergence(tokens, reference_tokens))).sum() / draws.sum()
+    pairs = ranked_pairs(candidates, values.tolist(), settings.min_gap, extremes=settings.labels == "hard")
+    states = len({candidate.state for candidate in candidates})
+    numbers = {
+        "value": float((draws * values).sum() / draws.sum()),
+        "kl": float(kl.detach()),
+        "states": float(states),
+        "states_with_pair": len({candidates[pair.better].state for pair in pairs}) / states,
+        "pairs": float(len(pairs)),
+    }
+    if not pairs:
+        # At the reference the KL term alone is rounding noise, which Adam would blow up to whole steps.
+        return None, numbers
+    better = torch.tensor([pair.better for pair in pairs])
+    worse = torch.tensor([pair.worse for pair in pairs])
+    gap = values[better] - values[worse]
+    preference = weight = torch.ones_like(gap)
+    if settings.labels == "soft":
+        # As often as a pair of draws is this pair of answers: what is rarely said hardly matters.
+        preference, weight = preferences(values[better], values[worse]), draws[better] * draws[worse]
+    dpo = (weight * soft_dpo_loss(ratio[better], ratio[worse], settings.beta, preference)).sum() / weight.sum()
+    likelihood = trees.answer_sums(trees.drawn(tokens))[better].mean()
+    loss = dpo + settings.kl_weight * kl - settings.sft_weight * likelihood
+    return loss, {
+        **numbers,
+        "loss": float(loss.detach()),
+        "pair_accuracy": float((ratio[better] > ratio[worse]).float().mean()),
+        "gap": float(gap.mean()),
+    }
