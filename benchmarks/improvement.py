@@ -11,8 +11,9 @@ from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.candidates import Trunk, trunks_of
+from agentprm_dagster.training.contested_states import contested_states
 from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.policy_improvement import contested_states, policy_steps
+from agentprm_dagster.training.policy_improvement import policy_steps
 from agentprm_dagster.training.trl_online_dpo import train_with_trl
 from benchmarks.measure import RUNS, Row, rate, summarise
 from benchmarks.workload import noisy_rollouts, policy

@@ -13,8 +13,9 @@ from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.candidates import trunks_of
+from agentprm_dagster.training.contested_states import contested_states
 from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.policy_improvement import contested_states, improvement_work
+from agentprm_dagster.training.policy_improvement import improvement_work
 from agentprm_dagster.training.process_reward_model import prm_examples, prm_work
 from agentprm_dagster.training.shards import Shards
 from agentprm_dagster.training.tree_training import token_budget_batches

@@ -1,20 +1,37 @@
 """A small panel of held-out games and states on which a policy is measured while it is improved."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+import json
+import random
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
 from statistics import fmean
 
 import torch
 from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.overoptimization import LIMITS, Measurement, to_go_back_to, tripped
+from agentprm_dagster.core.overoptimization import (
+    LIMITS,
+    MEASUREMENTS,
+    PICTURE,
+    Measurement,
+    Watched,
+    panel_metrics,
+    panel_page,
+    to_go_back_to,
+    tripped,
+)
 from agentprm_dagster.core.rollout import play, whole_episodes
-from agentprm_dagster.core.stage import Monitor, SilentMonitor
+from agentprm_dagster.core.stage import Monitor, SilentMonitor, StageReport
 from agentprm_dagster.core.targets import mc_value_targets
 from agentprm_dagster.core.types import Episode, Playable
 from agentprm_dagster.inference.policy import Policy
+from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.training.candidates import CandidateSampler, CandidateTrees, Trunk
+from agentprm_dagster.training.contested_states import policy_trunks
 from agentprm_dagster.training.dpo import kl_divergence
 from agentprm_dagster.training.judging import Judge, advantages
 from agentprm_dagster.training.process_reward_model import predict, prm_examples
@@ -47,6 +64,15 @@ class Panel:
         self.stopped = False
         self._kept: tuple[Measurement, dict[str, torch.Tensor]] | None = None
 
+    def until_stopped(self, steps: Generator[dict[str, float]]) -> Iterator[dict[str, float]]:
+        """The same steps, watched from before the first one on, until the tripwire stops them."""
+        self.watch(0)
+        with closing(steps):
+            for count, numbers in enumerate(steps, 1):
+                yield numbers
+                if self.watch(count):
+                    return
+
     def watch(self, step: int) -> bool:
         """Measures where it is time to; whether the improvement is to stop here."""
         if step % self.settings.every:
@@ -70,6 +96,14 @@ class Panel:
         measured, weights = self._kept
         self.model.load_state_dict(weights)
         return measured
+
+    def added_to(self, report: StageReport, kept: Measurement | None, out: Path) -> StageReport:
+        """The report with what was measured, which is also written beside the checkpoint in `out`."""
+        measured = json.dumps([asdict(each) for each in self.history], indent=2)
+        (out / MEASUREMENTS).write_text(measured, encoding="utf-8")
+        went_back = {} if kept is None else {"kept_step": float(kept.step)}
+        metrics = {**report.metrics, **panel_metrics(self.history), **went_back}
+        return replace(report, metrics=metrics, preview=report.preview + panel_page(self.history, PICTURE))
 
     def _measure(self, step: int) -> Measurement:
         episodes = self._play()
@@ -151,6 +185,33 @@ class Panel:
             sums += torch.stack([(draws * each).sum() for each in (values, kl, spread, torch.ones_like(draws))])
         value, kl_mean, disagreement = (sums[:3] / sums[3]).tolist()
         return value, kl_mean, disagreement
+
+
+def build_panel(
+    model: PreTrainedModel,
+    reference: PreTrainedModel,
+    judge: Judge,
+    watched: Watched,
+    games: Mapping[str, Playable],
+    experiment: Experiment,
+    *,
+    seed: int,
+    monitor: Monitor,
+) -> Panel:
+    """A panel of some of the watched episodes' games, and of their contested states; `games` holds them by id."""
+    settings, rng = experiment.improvement.panel, random.Random(seed)
+    committee = [checkpoints.load_prm(path).eval() for path in watched.committee]
+    for each in committee:
+        use_grouped_attention(each)
+    known = sorted({episode.game for episode in watched.episodes})
+    played = [games[game] for game in rng.sample(known, min(settings.games, len(known)))]
+    trunks, states = [], 0
+    there = policy_trunks(judge.chat, watched.episodes, experiment)
+    for trunk in rng.sample(there, len(there)):
+        if states < settings.states:
+            trunks.append(trunk)
+            states += len(trunk.states)
+    return Panel(model, reference, judge, committee, played, trunks, experiment, seed=seed, monitor=monitor)
 
 
 def _numbers(measured: Measurement) -> dict[str, float]:

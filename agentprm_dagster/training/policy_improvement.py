@@ -6,12 +6,8 @@ Sampling, scoring and the loss share the episode's tokens between all its states
 """
 
 import copy
-import json
 import random
-from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -20,14 +16,7 @@ from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 from agentprm_dagster.config import Experiment, Improvement
 from agentprm_dagster.core.dialogue import Format
 from agentprm_dagster.core.improvement_report import improvement_report, together
-from agentprm_dagster.core.overoptimization import (
-    MEASUREMENTS,
-    PICTURE,
-    Measurement,
-    Watched,
-    panel_metrics,
-    panel_page,
-)
+from agentprm_dagster.core.overoptimization import Watched
 from agentprm_dagster.core.rationalisation import Rationalised
 from agentprm_dagster.core.stage import Monitor, StageReport
 from agentprm_dagster.core.types import Episode, Playable
@@ -35,12 +24,13 @@ from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
-from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunks_of
+from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk
 from agentprm_dagster.training.consequences import Consequences
+from agentprm_dagster.training.contested_states import policy_trunks
 from agentprm_dagster.training.improvement_loss import improvement_loss
 from agentprm_dagster.training.judging import Judge
 from agentprm_dagster.training.optimizers import build_optimizer
-from agentprm_dagster.training.panel import Panel
+from agentprm_dagster.training.panel import build_panel
 from agentprm_dagster.training.rationalised_answers import with_rationalised
 from agentprm_dagster.training.shards import Numbers, Shards, Work, shards_of
 from agentprm_dagster.training.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler
@@ -83,83 +73,21 @@ def improve_policy(
             consequences = Consequences(chat, games) if settings.rank_by == "reply" else None
             judge = Judge(critic.eval(), chat, consequences, centred=_says_no_more_than_order(experiment))
             if watched:
-                panel = _panel(model, reference, judge, watched, games, experiment, seed, monitor)
+                panel = build_panel(model, reference, judge, watched, games, experiment, seed=seed, monitor=monitor)
             dialogue = experiment.dialogue.format
             models = (model, reference, judge)
             steps = policy_steps(*models, chat, trunks, settings, dialogue, rationalised, seed=seed, monitor=monitor)
-            history = list(_until_stopped(steps, panel))
+            history = list(panel.until_stopped(steps) if panel else steps)
     kept = panel.settle() if panel else None
     checkpoints.save(model, tokenizer, out)
     planned = settings.steps if kept is None else len(history)
     report = improvement_report(history, planned=planned, max_kl=experiment.gates.max_kl, kept=kept)
-    return _with_panel(report, panel, kept, out) if panel else report
-
-
-def _with_panel(report: StageReport, panel: Panel, kept: Measurement | None, out: Path) -> StageReport:
-    """The report with what the panel measured, which is also written beside the checkpoint."""
-    measured = json.dumps([asdict(each) for each in panel.history], indent=2)
-    (out / MEASUREMENTS).write_text(measured, encoding="utf-8")
-    went_back = {} if kept is None else {"kept_step": float(kept.step)}
-    metrics = {**report.metrics, **panel_metrics(panel.history), **went_back}
-    return replace(report, metrics=metrics, preview=report.preview + panel_page(panel.history, PICTURE))
-
-
-def policy_trunks(chat: Chat, episodes: Sequence[Episode], experiment: Experiment) -> list[Trunk]:
-    contested = contested_states(episodes)
-    return [t for episode, turns in contested for t in trunks_of(chat, episode, turns, experiment.dialogue.format)]
-
-
-def _until_stopped(steps: Generator[dict[str, float]], panel: Panel | None) -> Iterator[dict[str, float]]:
-    """The same steps, until the panel's tripwire stops them."""
-    if panel:
-        panel.watch(0)
-    with closing(steps):
-        for count, numbers in enumerate(steps, 1):
-            yield numbers
-            if panel and panel.watch(count):
-                return
-
-
-def _panel(
-    model: PreTrainedModel,
-    reference: PreTrainedModel,
-    judge: Judge,
-    watched: Watched,
-    games: Mapping[str, Playable],
-    experiment: Experiment,
-    seed: int,
-    monitor: Monitor,
-) -> Panel:
-    settings, rng = experiment.improvement.panel, random.Random(seed)
-    committee = [checkpoints.load_prm(path).eval() for path in watched.committee]
-    for each in committee:
-        use_grouped_attention(each)
-    known = sorted({episode.game for episode in watched.episodes})
-    played = [games[game] for game in rng.sample(known, min(settings.games, len(known)))]
-    trunks, states = [], 0
-    there = policy_trunks(judge.chat, watched.episodes, experiment)
-    for trunk in rng.sample(there, len(there)):
-        if states < settings.states:
-            trunks.append(trunk)
-            states += len(trunk.states)
-    return Panel(model, reference, judge, committee, played, trunks, experiment, seed=seed, monitor=monitor)
+    return panel.added_to(report, kept, out) if panel else report
 
 
 def _says_no_more_than_order(experiment: Experiment) -> bool:
     """Whether the reward model knows values up to what their state adds."""
     return experiment.improvement.reward == "inverse_prm" or experiment.prm.loss == "relative"
-
-
-def contested_states(episodes: Sequence[Episode]) -> list[tuple[Episode, list[int]]]:
-    """Whole episodes with the turns that branches start at; with all their own turns where nothing was branched."""
-    starts: dict[str, set[int]] = defaultdict(set)
-    for episode in episodes:
-        if episode.parent:
-            starts[episode.parent].add(episode.start)
-    whole = [episode for episode in episodes if episode.parent is None and episode.own_turns]
-    if not starts:
-        return [(episode, list(range(episode.start, len(episode.turns)))) for episode in whole]
-    return [(episode, sorted(starts[episode.episode_id])) for episode in whole if starts[episode.episode_id]]
 
 
 def policy_steps(

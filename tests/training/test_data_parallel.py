@@ -20,8 +20,9 @@ from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training import process_reward_model, sft, shards, tree_training
 from agentprm_dagster.training.candidates import trunks_of
 from agentprm_dagster.training.consequences import Consequences
+from agentprm_dagster.training.contested_states import contested_states
 from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.policy_improvement import contested_states, policy_steps
+from agentprm_dagster.training.policy_improvement import policy_steps
 
 Train = Callable[[], PreTrainedModel]
 

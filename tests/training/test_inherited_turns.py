@@ -11,8 +11,8 @@ from agentprm_dagster.core.stage import SilentMonitor
 from agentprm_dagster.core.targets import mc_value_targets
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.training.contested_states import contested_states
 from agentprm_dagster.training.inverse_prm import next_answers, own_transitions, transitions
-from agentprm_dagster.training.policy_improvement import contested_states
 from agentprm_dagster.training.process_reward_model import prm_examples
 
 START = 2

@@ -20,9 +20,10 @@ from agentprm_dagster.inference.policy import Policy
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.training.contested_states import policy_trunks
 from agentprm_dagster.training.judging import Judge
 from agentprm_dagster.training.panel import Panel
-from agentprm_dagster.training.policy_improvement import improve_policy, policy_trunks
+from agentprm_dagster.training.policy_improvement import improve_policy
 
 MORE = {
     "steps": 4,
