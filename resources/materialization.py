@@ -30,13 +30,13 @@ def materialization(artifact: Artifact, mlflow_url: str | None, ledger: Sequence
     links = {"mlflow": dg.MetadataValue.url(mlflow_url)} if mlflow_url else {}
     return dg.MaterializeResult(
         metadata={
-            **{name: float(value) for name, value in made.metrics.items()},
             "page": dg.MetadataValue.md(_page(artifact.path)),
-            "path": dg.MetadataValue.path(artifact.uri),
             "made_from": dg.MetadataValue.md(_made_from(artifact)),
-            "seconds": made.seconds,
             "cost": dg.MetadataValue.md(markdown(ledger)),
+            "path": dg.MetadataValue.path(artifact.uri),
             **links,
+            "seconds": made.seconds,
+            **{name: float(value) for name, value in made.metrics.items()},
         },
         check_results=list(_verdicts(artifact)),
         data_version=dg.DataVersion(artifact.digest),
