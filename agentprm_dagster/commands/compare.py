@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
+from agentprm_dagster.commands.report import tell_left_out
 from agentprm_dagster.core.comparison import ComparisonError, Difference, paired_difference
 from agentprm_dagster.core.results import Row, policy_name
 from agentprm_dagster.provenance.store import ArtifactStore
@@ -33,6 +34,8 @@ def print_comparison(experiment: str, other: str | None, *, as_json: bool) -> No
     """
     store = ArtifactsResource().store()
     lines = list(_within(store, experiment) if other is None else _between(store, experiment, other))
+    for each in (experiment, other) if other else (experiment,):
+        tell_left_out(store, each)
     if as_json:
         told = [
             {**asdict(line.difference), "split": line.split, "policy": line.policy, "beside": line.beside}

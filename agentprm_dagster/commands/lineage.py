@@ -2,13 +2,12 @@
 
 import json
 from pathlib import Path
-from pkgutil import iter_modules
 
 import typer
 from rich.console import Console
 
-from agentprm_dagster import assets
 from agentprm_dagster.provenance.announcements import ROLE
+from agentprm_dagster.provenance.code import asset_modules
 from agentprm_dagster.provenance.drawing import draw, text_tree
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import lineage
@@ -46,8 +45,8 @@ def print_lineage(
 
 
 def asset_names() -> list[str]:
-    """The assets that artifacts are kept under: a file each."""
-    return sorted({module.name for module in iter_modules(assets.__path__)} - {ROLE})
+    """The assets that artifacts are kept under."""
+    return [name for name in asset_modules() if name != ROLE]
 
 
 def print_verification(*, as_json: bool) -> bool:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agentprm_dagster.core.results import COLUMNS, Row, cells
+from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.evaluations import current_rows, evaluated
 
@@ -19,8 +20,13 @@ def print_report(experiment: str, *, as_json: bool = False) -> None:
     """Prints all current evaluations of an experiment."""
     store = ArtifactsResource().store()
     print_rows(current_rows(store, experiment), as_json=as_json)
+    tell_left_out(store, experiment)
+
+
+def tell_left_out(store: ArtifactStore, experiment: str) -> None:
+    """Names the evaluations that stand in no table, and why."""
     for sentence in evaluated(store, experiment).left_out:
-        typer.secho(sentence, fg="yellow", err=True)
+        typer.secho(f"{experiment}: {sentence}", fg="yellow", err=True)
 
 
 def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agentprm_dagster.config import Model
 
-_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model")
+_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 """What a checkpoint is loaded from: weights, configuration, tokenizer and chat template."""
 
 

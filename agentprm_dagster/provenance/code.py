@@ -93,9 +93,14 @@ def _source(module: str) -> Source | None:
 
 def read_stages() -> None:
     """Reads what every asset's module reaches, so that what is written down is what this process has imported."""
+    for name in asset_modules():
+        reached_sources(f"{PACKAGE}.assets.{name}")
+
+
+def asset_modules() -> list[str]:
+    """The names of the modules in the folder of assets, sorted."""
     folder = find_spec(f"{PACKAGE}.assets")
-    for module in iter_modules(folder.submodule_search_locations if folder else []):
-        reached_sources(f"{PACKAGE}.assets.{module.name}")
+    return sorted(module.name for module in iter_modules(folder.submodule_search_locations if folder else []))
 
 
 def _sha256_now(path: Path) -> str | None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from agentprm_dagster.commands.compare import print_comparison
+from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.provenance import code
@@ -55,7 +57,7 @@ def test_a_new_dagster_instance_goes_on_with_an_old_store(toy: dg.Definitions, i
 
 
 def test_iterations_of_other_settings_are_left_out_until_they_are_made_again(
-    toy: dg.Definitions, instance: dg.DagsterInstance, settings: Path
+    toy: dg.Definitions, instance: dg.DagsterInstance, settings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(toy, instance, 1, 2)
     store = ArtifactsResource().store()
@@ -70,6 +72,11 @@ def test_iterations_of_other_settings_are_left_out_until_they_are_made_again(
     )
     assert {row["max_steps"] for row in current_rows(store, "toy")} == {5}
     assert read_by("results", 0).keys() == {"eval_report_1"}
+    for command in (print_report, lambda name, *, as_json: print_comparison(name, None, as_json=as_json)):
+        command("toy", as_json=True)
+        said = capsys.readouterr()
+        assert "pi_2" not in said.out
+        assert f"toy: {found.left_out[0]}" in said.err
     run(toy, instance, 2)
     assert evaluated(store, "toy").iterations == (1, 2)
     settings.write_text(TOY + "evaluation: {max_steps: 5}\nimprovement: {beta: 0.7}\n")
