@@ -3,18 +3,19 @@
 A small model's products are cheap and its activations are large beside a core's cache: stock layers spend most of
 their time carrying activations to memory and back. Here a layer is three steps around attention, each with its own
 backward pass: the norm with queries, keys and values; the output of attention with its residual; the norm with the
-gated feed-forward network and its residual. Each keeps its input alone, and multiplies in bfloat16 where the CPU has
-tiles for it; weights, their updates, norms, attention and the residual stream stay in float32. Without such tiles it is
-about as fast as the stock layers and keeps less.
+gated feed-forward network and its residual. Each keeps its input alone, and multiplies in the type in which this
+processor is fast (`processor.product_type`); weights, their updates, norms, attention and the residual stream are in
+float32. Where that type is float32 it is about as fast as the stock layers and keeps less.
 """
 
-from functools import cache
 from typing import Any
 
 import torch
 from torch.nn.functional import silu
 from transformers import PreTrainedModel
 from transformers.models.llama.modeling_llama import ALL_ATTENTION_FUNCTIONS, LlamaDecoderLayer, eager_attention_forward
+
+from agentprm_dagster.processor import product_type
 
 SHAPE_STEP = 32
 """Rows are best padded to a multiple of this: the first product of each new shape in bfloat16 takes milliseconds."""
@@ -73,10 +74,10 @@ class LeanLlamaLayer(LlamaDecoderLayer):
         return result
 
 
-@cache
 def product_dtype() -> torch.dtype:
-    """What products are computed in: bfloat16 only where the CPU multiplies tiles of it."""
-    return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16") else torch.float32
+    """What products are computed in (`processor.product_type`)."""
+    dtype: torch.dtype = getattr(torch, product_type())
+    return dtype
 
 
 def _outer(grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

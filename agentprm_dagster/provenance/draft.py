@@ -12,7 +12,7 @@ from agentprm_dagster.core.stage import Gate
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.canonical import digest_of
 from agentprm_dagster.provenance.contents import describe
-from agentprm_dagster.provenance.environment import library_versions
+from agentprm_dagster.provenance.environment import environment
 from agentprm_dagster.provenance.manifest import Manifest, Recipe
 
 
@@ -23,6 +23,7 @@ class Draft:
         self.path = path
         self._recipe = recipe
         self._publish = publish
+        self._environment = environment()
         self._started = datetime.now(UTC).isoformat(timespec="microseconds")
         self._clock = monotonic()
 
@@ -53,7 +54,7 @@ class Draft:
             config=recipe.config,
             config_digest=digest_of(recipe.config),
             code=recipe.code,
-            environment=library_versions(),
+            environment=self._environment,
             seeds=recipe.seeds,
             files=files,
             metrics=dict(metrics),

@@ -179,7 +179,8 @@ class Manifest:
     config_digest: Sha256
     code: Code
     environment: dict[str, str]
-    """Versions of Python and of the libraries, by name; what was played stands in `config` (`games_digest`)."""
+    """Versions of Python and of the libraries, the processor and the type of its products (`environment.environment`);
+    what was played stands in `config` (`games_digest`)."""
     seeds: dict[str, int]
     files: tuple[FileEntry, ...]
     """Sorted by path."""

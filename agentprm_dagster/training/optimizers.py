@@ -7,13 +7,16 @@ from typing import Any, Literal
 
 import torch
 
+from agentprm_dagster.models.lean_layers import product_dtype
+
 OptimizerName = Literal["adamw", "muon"]
 
 
 class BatchedMuon(torch.optim.Muon):
-    """torch's Muon, number for number, with one chain of products for all matrices of a shape instead of one each.
+    """torch's Muon with one chain of products for all matrices of a shape instead of one each.
 
-    A small model's matrices are so small that most of Muon's time goes into starting its operations.
+    A small model's matrices are so small that most of Muon's time goes into starting its operations. The products are
+    torch's own, number for number, where they are in bfloat16; a processor that emulates it multiplies in float32.
     """
 
     @torch.no_grad()
@@ -47,10 +50,13 @@ class BatchedMuon(torch.optim.Muon):
 def orthogonalised(
     matrices: torch.Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
 ) -> torch.Tensor:
-    """Muon's quintic Newton-Schulz iteration on each of (N, A, B), in bfloat16: singular values go to about 1."""
+    """Muon's quintic Newton-Schulz iteration on each of (N, A, B), which brings singular values to about 1.
+
+    On a CPU the products are in the type in which it is fast; elsewhere in bfloat16, as torch's are.
+    """
     a, b, c = coefficients
     tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.bfloat16()
+    x = matrices.to(product_dtype() if matrices.device.type == "cpu" else torch.bfloat16)
     x = x.mT if tall else x
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=eps)
     for _ in range(steps):

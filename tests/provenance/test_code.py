@@ -11,7 +11,7 @@ import pytest
 
 from agentprm_dagster.provenance import code
 from agentprm_dagster.provenance.code import current_code, edited_sources, reached_sources, read_stages, source_digest
-from agentprm_dagster.provenance.environment import library_versions
+from agentprm_dagster.provenance.environment import environment
 
 REASONS = "agentprm_dagster.core.reasons"
 
@@ -118,6 +118,6 @@ def test_in_a_checkout_the_commit_and_its_cleanness_are_recorded(monkeypatch) ->
 
 def test_libraries_that_are_not_installed_are_absent(monkeypatch) -> None:
     monkeypatch.setattr("agentprm_dagster.provenance.environment.LIBRARIES", ("torch", "no_such_library"))
-    versions = library_versions()
+    versions = environment()
     assert versions["no_such_library"] == "absent"
     assert versions["torch"].startswith("2.")

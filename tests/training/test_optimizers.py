@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from agentprm_dagster.models import checkpoints
+from agentprm_dagster.training import optimizers
 from agentprm_dagster.training.optimizers import BatchedMuon, MuonAdamW, OptimizerName, build_optimizer
 
 
@@ -62,19 +63,21 @@ def test_its_state_can_be_stored(policy_folder: Path) -> None:
         assert torch.equal(mine, theirs)
 
 
-def test_matrices_together_are_stepped_as_by_torch() -> None:
+@pytest.mark.parametrize("products", [torch.bfloat16, torch.float32], ids=str)
+def test_matrices_together_are_stepped_as_by_torch(products: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimizers, "product_dtype", lambda: products)
     torch.manual_seed(0)
     shapes = [(8, 8), (8, 8), (4, 8), (20, 8), (20, 8), (8, 20)]
     mine = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
     theirs = copy.deepcopy(mine)
     settings = {"lr": 0.1, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
-    optimizers = BatchedMuon(mine, **settings), torch.optim.Muon(theirs, **settings)
+    both = BatchedMuon(mine, **settings), torch.optim.Muon(theirs, **settings)
     for _ in range(3):
         for one, other in zip(mine, theirs, strict=True):
             one.grad = torch.randn(one.shape)
             other.grad = one.grad.clone()
-        for optimizer in optimizers:
+        for optimizer in both:
             optimizer.step()
     for one, other in zip(mine, theirs, strict=True):
-        # Products in bfloat16 round differently in a batch and alone.
+        # torch multiplies in bfloat16, which rounds differently in a batch and alone, and coarser than float32.
         torch.testing.assert_close(one, other, atol=1e-2, rtol=1e-2)
