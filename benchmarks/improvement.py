@@ -13,7 +13,7 @@ from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.candidates import Trunk, trunks_of
 from agentprm_dagster.training.contested_states import contested_states
 from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.policy_improvement import policy_steps
+from agentprm_dagster.training.policy_improvement import improve
 from agentprm_dagster.training.trl_online_dpo import train_with_trl
 from benchmarks.measure import RUNS, Row, rate, summarise
 from benchmarks.workload import noisy_rollouts, policy
@@ -52,7 +52,7 @@ def _ours(chat: Chat, trunks: list[Trunk], plan: Improvement) -> float:
         use_lean_layers(each)
     reference = copy.deepcopy(model).requires_grad_(False)
     judge = Judge(prm.eval(), chat)
-    steps = list(policy_steps(model, reference, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor()))
+    steps = improve(model, reference, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor())
     return sum(step["states"] for step in steps) * plan.candidates
 
 

@@ -1,9 +1,10 @@
-"""Supervised fine-tuning: TRL's SFTTrainer as we run it, against the same trainer as it comes."""
+"""Supervised fine-tuning: our loop, against TRL's SFTTrainer with the same rows, optimizer and schedule."""
 
-from unittest.mock import patch
+from tempfile import TemporaryDirectory
 
+import datasets
 import torch
-from trl import SFTTrainer
+from trl import SFTConfig, SFTTrainer
 
 from agentprm_dagster.config import Sft
 from agentprm_dagster.core.stage import SilentMonitor
@@ -11,6 +12,7 @@ from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import product_dtype, use_lean_layers
 from agentprm_dagster.training import sft
+from agentprm_dagster.training.optimizers import build_optimizer
 from benchmarks.limits import matmul_flops, token_flops
 from benchmarks.measure import Row, compare
 from benchmarks.workload import noisy_rollouts, policy
@@ -23,20 +25,47 @@ def run() -> list[Row]:
     torch.set_num_threads(1)
     tokenizer = checkpoints.load_tokenizer(policy())
     won = [episode for episode in noisy_rollouts(40) if episode.won]
-    data = sft.sft_dataset(won, Chat(tokenizer))
-    tokens = sum(map(len, data["input_ids"]))
+    rows = sft.sft_rows(won, Chat(tokenizer))
+    tokens = sum(len(row.ids) for row in rows)
 
-    def train(*, lean: bool) -> float:
+    given = datasets.Dataset.from_list([{"input_ids": row.ids, "labels": row.labels} for row in rows])
+
+    def ours() -> float:
         model = checkpoints.load_policy(policy())
-        if lean:
-            use_lean_layers(model)
-        sft.fit(model, tokenizer, data, SETTINGS, seed=0, monitor=SilentMonitor())
+        use_lean_layers(model)
+        sft.fit(model, rows, SETTINGS, seed=0, monitor=SilentMonitor())
         return tokens
 
-    def as_it_comes() -> float:
-        with patch.object(sft, "AnswersTrainer", SFTTrainer):
-            return train(lean=False)
+    def theirs() -> float:
+        model = checkpoints.load_policy(policy())
+        with TemporaryDirectory() as folder:
+            args = SFTConfig(
+                output_dir=folder,
+                num_train_epochs=SETTINGS.epochs,
+                per_device_train_batch_size=SETTINGS.batch_episodes,
+                lr_scheduler_type="cosine",
+                warmup_steps=SETTINGS.warmup_ratio,
+                train_sampling_strategy="group_by_length",
+                max_length=None,
+                bf16=False,
+                activation_checkpointing=False,
+                report_to=[],
+                save_strategy="no",
+                disable_tqdm=True,
+                use_cpu=True,
+            )
+            optimizer = build_optimizer(
+                model, SETTINGS.optimizer, learning_rate=SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay
+            )
+            SFTTrainer(
+                model=model,
+                args=args,
+                train_dataset=given,
+                processing_class=tokenizer,
+                optimizers=(optimizer, None),
+            ).train()
+        return tokens
 
     flops = 3 * token_flops(checkpoints.load_policy(policy()))
     limit = matmul_flops(product_dtype(), 1) / flops
-    return [compare("training", "tokens/s", lambda: train(lean=True), as_it_comes, limit=limit)]
+    return [compare("training", "tokens/s", ours, theirs, limit=limit)]

@@ -61,7 +61,7 @@ def _improvement(apart: bool) -> Callable[[], float]:
     reference, longest = checkpoints.load_policy(policy()), max(len(trunk.ids) for trunk in trunks)
     use_grouped_attention(reference)
     shards = Shards(model, improvement_work, reference, Judge(prm, chat), chat, SETTINGS, longest, 0, apart=apart)
-    return partial(_steps, shards, [trunks[::2], trunks[1::2]])
+    return partial(_steps, shards, [(0, trunks[::2]), (0, trunks[1::2])])
 
 
 def _steps(shards: Shards, parts: list[object]) -> float:

@@ -28,7 +28,7 @@ def teach(episodes: Sequence[Episode], folder: Path) -> None:
     from agentprm_dagster.models.chat import Chat
     from agentprm_dagster.models.embedded import build_model
     from agentprm_dagster.models.tokenizer import build_tokenizer
-    from agentprm_dagster.training.sft import fit, sft_dataset
+    from agentprm_dagster.training.sft import fit, sft_rows
 
     said = [turn.response for episode in episodes for turn in episode.turns]
     for episode in episodes:
@@ -37,9 +37,9 @@ def teach(episodes: Sequence[Episode], folder: Path) -> None:
             said.append(asked["content"])
     tokenizer = build_tokenizer(said, frequent=2)
     sizes = Model(hidden_size=32, layers=2, heads=4, kv_heads=1, intermediate_size=64, context=4096)
-    model, lessons = build_model(sizes, tokenizer, seed=0), sft_dataset(episodes, Chat(tokenizer), "restated")
+    model, lessons = build_model(sizes, tokenizer, seed=0), sft_rows(episodes, Chat(tokenizer), "restated")
     settings = Sft(epochs=30, learning_rate=2e-2, batch_episodes=2)
-    fit(model, tokenizer, lessons, settings, seed=0, monitor=SilentMonitor())
+    fit(model, lessons, settings, seed=0, monitor=SilentMonitor())
     checkpoints.save(model, tokenizer, folder)
 
 

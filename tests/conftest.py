@@ -166,12 +166,12 @@ def taught_folder(
     from agentprm_dagster.config import Sft
     from agentprm_dagster.models import checkpoints
     from agentprm_dagster.models.chat import Chat
-    from agentprm_dagster.training.sft import fit, sft_dataset
+    from agentprm_dagster.training.sft import fit, sft_rows
 
     folder = tmp_path_factory.mktemp("taught")
     model = checkpoints.load_policy(policy_folder)
-    lessons = sft_dataset(demonstrations[:12], Chat(tokenizer))
+    lessons = sft_rows(demonstrations[:12], Chat(tokenizer))
     settings = Sft(epochs=20, learning_rate=2e-2, batch_episodes=2)
-    fit(model, tokenizer, lessons, settings, seed=0, monitor=SilentMonitor())
+    fit(model, lessons, settings, seed=0, monitor=SilentMonitor())
     checkpoints.save(model, tokenizer, folder)
     return folder

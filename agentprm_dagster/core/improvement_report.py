@@ -9,11 +9,19 @@ from agentprm_dagster.core.stage import Gate, StageReport
 _WINDOW = 10
 """Steps at each end of the update over which its numbers are averaged."""
 
-_COUNTS = ("pairs", "states", "rationalised", "tokens")
+_COUNTS = ("draws", "pairs", "states", "rationalised", "tokens")
 """What is added up over shards and steps."""
 
-_OF_PAIRS = ("loss", "pair_accuracy", "gap")
-"""What only pairs tell: a shard or step without one lacks them, each other weighs as many pairs as it has."""
+_MEAN_OVER = {
+    "value": "draws",
+    "kl": "draws",
+    "states_with_pair": "states",
+    # A shard or step without a pair lacks these.
+    "loss": "pairs",
+    "pair_accuracy": "pairs",
+    "gap": "pairs",
+}
+"""What each average is a mean of: a shard or step weighs as many as it has."""
 
 
 def together(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -25,7 +33,7 @@ def together(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _together(name: str, parts: Sequence[Mapping[str, float]]) -> float:
     if name in _COUNTS:
         return sum(part[name] for part in parts)
-    weights = [part["pairs"] if name in _OF_PAIRS else 1.0 for part in parts]
+    weights = [part.get(_MEAN_OVER.get(name, ""), 1.0) for part in parts]
     return sum(weight * part[name] for weight, part in zip(weights, parts, strict=True)) / sum(weights)
 
 

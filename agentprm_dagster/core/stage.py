@@ -1,7 +1,8 @@
 """What every stage reports, whatever it makes: numbers, gates, a page to look at; and how it tells of its progress."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 
@@ -27,6 +28,24 @@ class StageReport:
     gates: tuple[Gate, ...]
     preview: str
     """Markdown that a person looks at."""
+
+
+SAVE_SECONDS = 120.0
+"""How often long work is saved, unless somebody says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Where a stage saves work that is not done, so that an attempt that was killed is gone on from."""
+
+    folder: Path
+    """Outlives the attempt, and is emptied when the stage is committed; made when first needed."""
+    seconds: float = SAVE_SECONDS
+    """Between two saves; 0 saves after every step."""
+
+    def part(self, name: str) -> "Resume":
+        """The same for a part of the work."""
+        return replace(self, folder=self.folder / name)
 
 
 class Monitor(Protocol):

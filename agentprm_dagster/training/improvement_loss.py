@@ -18,38 +18,42 @@ from agentprm_dagster.config import Improvement
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 from agentprm_dagster.training.dpo import kl_divergence, preferences, ranked_pairs, soft_dpo_loss
 from agentprm_dagster.training.shards import Numbers
+from agentprm_dagster.training.terms import Term, Terms
 
 
-def improvement_loss(
+def improvement_terms(
     model: PreTrainedModel,
     reference: PreTrainedModel,
     trees: CandidateTrees,
     candidates: Sequence[Candidate],
     values: torch.Tensor,
     settings: Improvement,
-) -> tuple[torch.Tensor | None, Numbers]:
-    """The loss and what is to be watched: pairs, values, how far the policy has gone.
+) -> tuple[Terms, Numbers]:
+    """The terms of the loss and what is to be watched: pairs, values, how far the policy has gone.
 
-    Without any pair the loss is None, and the numbers say nothing of pairs but that there are none.
+    Without any pair in the batch nothing is learnt: at the reference the KL term alone is rounding noise, which Adam
+    would blow up to whole steps.
     """
     with torch.no_grad():
         reference_tokens = trees.token_log_probabilities(reference)
     tokens = trees.token_log_probabilities(model)
     ratio = trees.answer_sums(trees.drawn(tokens) - trees.drawn(reference_tokens))
     draws = torch.tensor([float(candidate.draws) for candidate in candidates])
-    kl = (draws * trees.answer_sums(kl_divergence(tokens, reference_tokens))).sum() / draws.sum()
+    kl = (draws * trees.answer_sums(kl_divergence(tokens, reference_tokens))).sum()
     pairs = ranked_pairs(candidates, values.tolist(), settings.min_gap, extremes=settings.labels == "hard")
     states = len({candidate.state for candidate in candidates})
+    drawn = float(draws.sum())
     numbers = {
-        "value": float((draws * values).sum() / draws.sum()),
-        "kl": float(kl.detach()),
+        "value": float((draws * values).sum() / drawn),
+        "kl": float(kl.detach()) / drawn,
+        "draws": drawn,
         "states": float(states),
         "states_with_pair": len({candidates[pair.better].state for pair in pairs}) / states,
         "pairs": float(len(pairs)),
     }
+    terms = {"kl": Term(settings.kl_weight * kl, drawn, teaches=False)}
     if not pairs:
-        # At the reference the KL term alone is rounding noise, which Adam would blow up to whole steps.
-        return None, numbers
+        return terms, numbers
     better = torch.tensor([pair.better for pair in pairs])
     worse = torch.tensor([pair.worse for pair in pairs])
     gap = values[better] - values[worse]
@@ -57,12 +61,14 @@ def improvement_loss(
     if settings.labels == "soft":
         # As often as a pair of draws is this pair of answers: what is rarely said hardly matters.
         preference, weight = preferences(values[better], values[worse]), draws[better] * draws[worse]
-    dpo = (weight * soft_dpo_loss(ratio[better], ratio[worse], settings.beta, preference)).sum() / weight.sum()
-    likelihood = trees.answer_sums(trees.drawn(tokens))[better].mean()
-    loss = dpo + settings.kl_weight * kl - settings.sft_weight * likelihood
-    return loss, {
+    dpo = (weight * soft_dpo_loss(ratio[better], ratio[worse], settings.beta, preference)).sum()
+    likelihood = trees.answer_sums(trees.drawn(tokens))[better].sum()
+    return {
+        **terms,
+        "pairs": Term(dpo, float(weight.sum())),
+        "better": Term(-settings.sft_weight * likelihood, len(pairs)),
+    }, {
         **numbers,
-        "loss": float(loss.detach()),
         "pair_accuracy": float((ratio[better] > ratio[worse]).float().mean()),
         "gap": float(gap.mean()),
     }

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from agentprm_dagster.config import Experiment, InversePrm
 from agentprm_dagster.core.dialogue import Format
 from agentprm_dagster.core.inverse_report import Discrimination
-from agentprm_dagster.core.stage import Monitor
+from agentprm_dagster.core.stage import Monitor, Resume
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
@@ -32,6 +32,7 @@ from agentprm_dagster.training.candidates import Candidate, CandidateSampler, tr
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.process_reward_model import predict, prm_examples
 from agentprm_dagster.training.shards import Numbers, Work, shards_of
+from agentprm_dagster.training.terms import Term, Terms
 from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, token_budget_batches, tokens_in
 
 _TRUNKS_TOGETHER = 32
@@ -87,6 +88,7 @@ def train_inverse_prm(
     held_out: Collection[str],
     seed: int,
     monitor: Monitor,
+    resume: Resume | None = None,
 ) -> Discrimination:
     """Trains on games that are not held out, writes the PRM to `out`; how it tells the sides apart on those that are.
 
@@ -109,7 +111,7 @@ def train_inverse_prm(
     use_grouped_attention(model)
     use_lean_layers(model)
     batches = token_budget_batches(train, settings.batch_tokens // shards_of(model), seed)
-    loss = fit(model, batches, inverse_prm_work, settings, seed=seed, monitor=monitor)
+    loss = fit(model, batches, inverse_prm_work, settings, seed=seed, monitor=monitor, resume=resume)
     rewards = predict_rewards(model, test, settings)
     checkpoints.save(model, tokenizer, out)
     return Discrimination(
@@ -241,20 +243,19 @@ def rewards_of(model: PreTrainedModel, examples: Sequence[Transitions], gamma: f
     return q - gamma * torch.zeros_like(q).index_add(0, index, shares * next_q)
 
 
-def inverse_prm_loss(rewards: torch.Tensor, examples: Sequence[Transitions]) -> torch.Tensor:
-    """Weighted binary cross-entropy of rewards (D,) as logits of "the expert did this", in nats."""
-    labels = [float(example.expert) for example in examples for _ in example.ends]
-    weights = [example.weight for example in examples for _ in example.ends]
-    return binary_cross_entropy_with_logits(rewards, rewards.new_tensor(labels), rewards.new_tensor(weights))
+def inverse_prm_term(rewards: torch.Tensor, examples: Sequence[Transitions]) -> Term:
+    """Weighted binary cross-entropy of rewards (D,) as logits of "the expert did this", a mean over the transitions."""
+    labels = rewards.new_tensor([float(example.expert) for example in examples for _ in example.ends])
+    weights = rewards.new_tensor([example.weight for example in examples for _ in example.ends])
+    return Term(binary_cross_entropy_with_logits(rewards, labels, weights, reduction="sum"), len(rewards))
 
 
 def inverse_prm_work(model: PreTrainedModel, shard: int, settings: InversePrm) -> Work:
-    """From (examples, how far training has come) to their loss."""
+    """From (examples, how far training has come) to the term of their loss."""
 
-    def work(part: tuple[list[Transitions], float]) -> tuple[torch.Tensor, Numbers]:
+    def work(part: tuple[list[Transitions], float]) -> tuple[Terms, Numbers]:
         examples, _ = part
-        loss = inverse_prm_loss(rewards_of(model, examples, settings.gamma), examples)
-        return loss, {"loss": float(loss.detach())}
+        return {"transitions": inverse_prm_term(rewards_of(model, examples, settings.gamma), examples)}, {}
 
     return work
 

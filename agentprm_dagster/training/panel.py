@@ -2,11 +2,11 @@
 
 import json
 import random
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -64,14 +64,16 @@ class Panel:
         self.stopped = False
         self._kept: tuple[Measurement, dict[str, torch.Tensor]] | None = None
 
-    def until_stopped(self, steps: Generator[dict[str, float]]) -> Iterator[dict[str, float]]:
-        """The same steps, watched from before the first one on, until the tripwire stops them."""
-        self.watch(0)
-        with closing(steps):
-            for count, numbers in enumerate(steps, 1):
-                yield numbers
-                if self.watch(count):
-                    return
+    def state_dict(self) -> dict[str, Any]:
+        """What it has measured so far, and the weights that it would go back to."""
+        kept = {"measured": asdict(self._kept[0]), "weights": self._kept[1]} if self._kept else None
+        return {"history": [asdict(each) for each in self.history], "kept": kept}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` answered."""
+        self.history = [Measurement(**each) for each in state_dict["history"]]
+        kept = state_dict["kept"]
+        self._kept = (Measurement(**kept["measured"]), kept["weights"]) if kept else None
 
     def watch(self, step: int) -> bool:
         """Measures where it is time to; whether the improvement is to stop here."""

@@ -7,18 +7,19 @@ Sampling, scoring and the loss share the episode's tokens between all its states
 
 import copy
 import random
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
+from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Experiment, Improvement
 from agentprm_dagster.core.dialogue import Format
 from agentprm_dagster.core.improvement_report import improvement_report, together
 from agentprm_dagster.core.overoptimization import Watched
 from agentprm_dagster.core.rationalisation import Rationalised
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.types import Episode, Playable
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
@@ -27,13 +28,15 @@ from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk
 from agentprm_dagster.training.consequences import Consequences
 from agentprm_dagster.training.contested_states import policy_trunks
-from agentprm_dagster.training.improvement_loss import improvement_loss
+from agentprm_dagster.training.improvement_loss import improvement_terms
 from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.optimizers import build_optimizer
-from agentprm_dagster.training.panel import build_panel
+from agentprm_dagster.training.loop import LOG_EVERY, Epochs, Plan, Training, step_seed
+from agentprm_dagster.training.panel import Panel, build_panel
 from agentprm_dagster.training.rationalised_answers import with_rationalised
-from agentprm_dagster.training.shards import Numbers, Shards, Work, shards_of
+from agentprm_dagster.training.shards import Numbers, Shards, Work
+from agentprm_dagster.training.snapshots import Stateful
 from agentprm_dagster.training.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler
+from agentprm_dagster.training.terms import Terms
 from agentprm_dagster.training.threads import training_threads
 
 
@@ -49,11 +52,13 @@ def improve_policy(
     rationalised: Rationalised | None = None,
     seed: int,
     monitor: Monitor,
+    resume: Resume | None = None,
 ) -> StageReport:
     """Improves the behaviour policy on the states of its own whole episodes and writes the checkpoint to `out`.
 
     `games` are those that the episodes come from, by id; they are played where candidates are ranked by reply, and
-    those of `watched` by the panel (`improvement.panel`). `rationalised` answers are learnt beside what is drawn.
+    those of `watched` by the panel (`improvement.panel`). `rationalised` answers are learnt beside what is drawn. With
+    `resume` our trainer goes on from where an earlier attempt has saved; TRL's begins anew.
     """
     tokenizer = checkpoints.load_tokenizer(policy)
     model, critic = checkpoints.load_policy(policy), checkpoints.load_prm(prm)
@@ -75,9 +80,12 @@ def improve_policy(
             if watched:
                 panel = build_panel(model, reference, judge, watched, games, experiment, seed=seed, monitor=monitor)
             dialogue = experiment.dialogue.format
-            models = (model, reference, judge)
-            steps = policy_steps(*models, chat, trunks, settings, dialogue, rationalised, seed=seed, monitor=monitor)
-            history = list(panel.until_stopped(steps) if panel else steps)
+            history = improve(
+                *(model, reference, judge, chat, trunks, settings, dialogue, rationalised, panel),
+                seed=seed,
+                monitor=monitor,
+                resume=resume,
+            )
     kept = panel.settle() if panel else None
     checkpoints.save(model, tokenizer, out)
     planned = settings.steps if kept is None else len(history)
@@ -90,7 +98,7 @@ def _says_no_more_than_order(experiment: Experiment) -> bool:
     return experiment.improvement.reward == "inverse_prm" or experiment.prm.loss == "relative"
 
 
-def policy_steps(
+def improve(
     model: PreTrainedModel,
     reference: PreTrainedModel,
     judge: Judge,
@@ -99,33 +107,52 @@ def policy_steps(
     settings: Improvement,
     dialogue: Format = "append",
     rationalised: Rationalised | None = None,
+    panel: Panel | None = None,
     *,
     seed: int,
     monitor: Monitor,
-) -> Generator[dict[str, float]]:
-    """Trains in place; the numbers of every step. `reference` is the policy as it is before."""
+    resume: Resume | None = None,
+) -> list[dict[str, float]]:
+    """Trains in place; the numbers of every step. `reference` is the policy as it is before.
+
+    A `panel` watches, and may stop it. With `resume` it goes on from where an earlier attempt has saved.
+    """
     model.eval()  # no dropout: the log-probabilities compared are those of the policy that acts
-    optimizer = build_optimizer(model, settings.optimizer, learning_rate=settings.learning_rate)
-    warmup = round(settings.warmup_ratio * settings.steps)
-    schedule = get_cosine_schedule_with_warmup(optimizer, warmup, settings.steps)
-    trunks_a_step, _ = _batch_size(settings, dialogue)
-    batches = _batches(trunks, settings, dialogue, random.Random(seed))
-    count, longest = shards_of(model), max(len(trunk.ids) for trunk in trunks)
+    history = _History()
+    plan = Plan(settings.steps, settings.optimizer, settings.learning_rate, warmup_ratio=settings.warmup_ratio)
+    states: dict[str, Stateful] = {"history": history, **({"panel": panel} if panel else {})}
+    training = Training(model, plan, seed=seed, monitor=monitor, resume=resume, states=states)
+    size, per_trunk = _batch_size(settings, dialogue)
+    batches = Epochs(lambda rng: _batches(trunks, size, per_trunk, rng), seed)
+    longest = max(len(trunk.ids) for trunk in trunks)
     arguments = (reference, judge, chat, settings, longest, seed, dialogue, rationalised)
-    planned = settings.steps * trunks_a_step * longest
-    with Shards(model, improvement_work, *arguments, tokens=planned) as shards:
-        for step in range(settings.steps):
-            batch = next(batches)
-            parts = [part for shard in range(count) if (part := batch[shard::count])]
-            numbers = together(shards.backward(parts))
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
-            monitor.progress(step + 1, settings.steps, "policy updates")
-            if step % 10 == 9:
-                monitor.metrics(numbers, step + 1)
-            yield numbers
+
+    def parts(step: int) -> list[tuple[int, list[Trunk]]]:
+        batch, count = batches.batch(step), shards.count
+        return [(step, list(part)) for shard in range(count) if (part := batch[shard::count])]
+
+    tokens = settings.steps * size * longest
+    with Shards(model, improvement_work, *arguments, tokens=tokens) as shards:
+        if panel and not training.done:
+            panel.watch(0)
+        for done in training.steps(shards, parts, "policy updates"):
+            numbers = together(done.numbers)
+            history.append(numbers if done.loss is None else {**numbers, "loss": done.loss})
+            if training.done % LOG_EVERY == 0:
+                monitor.metrics(history[-1], training.done)
+            if panel and panel.watch(training.done):
+                break
+    return history
+
+
+class _History(list[dict[str, float]]):
+    """The numbers of every step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": list(self)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self[:] = state_dict["steps"]
 
 
 def improvement_work(
@@ -140,7 +167,7 @@ def improvement_work(
     dialogue: Format = "append",
     rationalised: Rationalised | None = None,
 ) -> Work:
-    """From trunks to the loss of the answers that the model, as it is then, gives in their states."""
+    """From (step, trunks) to the terms of the loss of the answers that the model, as it is then, gives in them."""
     steered = settings.steered > 0
     rows, states = _batch_size(settings, dialogue)
     sampler = CandidateSampler(
@@ -152,22 +179,25 @@ def improvement_work(
         n=settings.candidates,
         new=settings.max_new_tokens,
     )
-    generator = torch.Generator().manual_seed(seed + shard)
-    steering = SteeredSampler(sampler, share=settings.steered, dialogue=dialogue, seed=seed + shard)
+    steering = SteeredSampler(sampler, share=settings.steered, dialogue=dialogue)
 
-    def draw(trunks: list[Trunk]) -> tuple[list[Candidate], list[Trunk]]:
+    def draw(trunks: list[Trunk], step: int) -> tuple[list[Candidate], list[Trunk]]:
+        own = step_seed(seed + shard, step)
+        generator = torch.Generator().manual_seed(own)
         if steered:
-            return steering.draw(trunks, temperature=settings.temperature, generator=generator)
+            rng = random.Random(f"{own} steered")
+            return steering.draw(trunks, temperature=settings.temperature, generator=generator, rng=rng)
         return sampler.draw(trunks, temperature=settings.temperature, generator=generator), trunks
 
-    def work(trunks: list[Trunk]) -> tuple[torch.Tensor | None, Numbers]:
-        candidates, read = draw(trunks)
+    def work(part: tuple[int, list[Trunk]]) -> tuple[Terms, Numbers]:
+        step, trunks = part
+        candidates, read = draw(trunks, step)
         trees = CandidateTrees(trunks, candidates)
         values, judged = judge.values(trunks, candidates, trees)
-        loss, numbers = improvement_loss(model, reference, trees, candidates, values, settings)
+        terms, numbers = improvement_terms(model, reference, trees, candidates, values, settings)
         # Policy and reference read the trees, the PRM what it judges by.
         tokens = _tokens_sampled(read, candidates) + 2 * trees.tokens_read + judged
-        return loss, {**numbers, "tokens": float(tokens)}
+        return terms, {**numbers, "tokens": float(tokens)}
 
     if rationalised is None:
         return work
@@ -186,15 +216,13 @@ def _tokens_sampled(trunks: Sequence[Trunk], candidates: Sequence[Candidate]) ->
     return sum(len(trunk.ids) for trunk in trunks) + sum(len(each.ids) * each.draws for each in candidates)
 
 
-def _batches(
-    trunks: Sequence[Trunk], settings: Improvement, dialogue: Format, rng: random.Random
-) -> Iterator[list[Trunk]]:
-    """For ever: a few states each of several trunks, all trunks once before any twice."""
-    size, states = _batch_size(settings, dialogue)
-    while True:
-        shuffled = rng.sample(trunks, len(trunks))
-        for first in range(0, len(shuffled), size):
-            yield [_some_states(trunk, states, rng) for trunk in shuffled[first : first + size]]
+def _batches(trunks: Sequence[Trunk], size: int, states: int, rng: random.Random) -> list[list[Trunk]]:
+    """Every trunk once, `size` of them together, with at most so many of its states."""
+    shuffled = rng.sample(trunks, len(trunks))
+    return [
+        [_some_states(trunk, states, rng) for trunk in shuffled[first : first + size]]
+        for first in range(0, len(shuffled), size)
+    ]
 
 
 def _some_states(trunk: Trunk, count: int, rng: random.Random) -> Trunk:

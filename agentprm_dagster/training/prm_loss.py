@@ -17,6 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from agentprm_dagster.config import Prm
 from agentprm_dagster.models.token_tree import TokenTree
+from agentprm_dagster.training.terms import Term, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class Reading:
     """At the end of the environment's reply: the same value, the consequence known."""
 
 
-def prm_loss(reading: Reading, examples: Sequence[Example], settings: Prm, progress: float = 0.0) -> torch.Tensor:
-    """The loss of the values read at the answers, and of those read at the replies.
+def prm_terms(reading: Reading, examples: Sequence[Example], settings: Prm, progress: float = 0.0) -> Terms:
+    """The terms of the loss: of the values read at the answers, and of those read at the replies.
 
     As training goes on (`progress` from 0 to 1), what the answer is to predict moves from the return of the rollouts
     to what is read at the reply, up to the share `bootstrap`: one rollout says little, the reply tells most.
@@ -53,46 +54,51 @@ def prm_loss(reading: Reading, examples: Sequence[Example], settings: Prm, progr
     device = reading.answer.device
     targets = torch.tensor([target for example in examples for target in example.targets], device=device)
     first, second = _pair_index(examples)
+    weight = settings.pairwise_weight
     if settings.loss == "relative":
-        loss = relative_loss(reading.answer, targets, first, second, settings.margin)
-        if reading.reply is None:
-            return loss
-        return loss + settings.reply_weight * relative_loss(reading.reply, targets, first, second, settings.margin)
+        terms = {"pairs": relative_term(reading.answer, targets, first, second, settings.margin)}
+        if reading.reply is not None:
+            reply = relative_term(reading.reply, targets, first, second, settings.margin)
+            terms["reply pairs"] = reply._replace(total=settings.reply_weight * reply.total)
+        return terms
     if reading.reply is None:
-        return value_loss(reading.answer, targets, first, second, settings.pairwise_weight)
+        return value_terms(reading.answer, targets, first, second, weight)
     blended = torch.lerp(targets, reading.reply.detach().sigmoid(), settings.bootstrap * progress)
-    answer = value_loss(reading.answer, blended, first, second, settings.pairwise_weight)
-    reply = value_loss(reading.reply, targets, first, second, settings.pairwise_weight)
-    return answer + settings.reply_weight * reply
+    behind = value_terms(reading.reply, targets, first, second, weight)
+    return {
+        **value_terms(reading.answer, blended, first, second, weight),
+        **{f"reply {n}": term._replace(total=settings.reply_weight * term.total) for n, term in behind.items()},
+    }
 
 
-def value_loss(
+def value_terms(
     logits: torch.Tensor, targets: torch.Tensor, first: torch.Tensor, second: torch.Tensor, pairwise_weight: float
-) -> torch.Tensor:
-    """Soft BCE (Eq. 2) of logits (D,) on targets (D,), plus a pairwise term on decisions `first` and `second` (P,).
+) -> Terms:
+    """Soft BCE (Eq. 2) of logits (D,) on targets (D,), and a pairwise term on decisions `first` and `second` (P,).
 
-    The pairwise term is the logistic loss of the pair's order, weighted by how far its targets are apart.
+    The pairwise term is the logistic loss of the pair's order, weighted by how far its targets are apart; it is a mean
+    over the pairs whose targets differ.
     """
-    loss = binary_cross_entropy_with_logits(logits, targets)
+    terms = {"decisions": Term(binary_cross_entropy_with_logits(logits, targets, reduction="sum"), len(targets))}
     if not pairwise_weight or not len(first):
-        return loss
+        return terms
     gap = targets[first] - targets[second]
     order = softplus(-gap.sign() * (logits[first] - logits[second]))
     weight = gap.abs()
-    return loss + pairwise_weight * (weight * order).sum() / weight.count_nonzero().clamp(min=1)
+    return {**terms, "pairs": Term(pairwise_weight * (weight * order).sum(), float(weight.count_nonzero()))}
 
 
-def relative_loss(
+def relative_term(
     logits: torch.Tensor, targets: torch.Tensor, first: torch.Tensor, second: torch.Tensor, margin: float
-) -> torch.Tensor:
+) -> Term:
     """Bradley-Terry, in nats: -log sigma(logit of the better - logit of the worse), TRL's RewardTrainer's loss.
 
-    The mean over the pairs `first`, `second` (P,) of decisions (D,) whose targets differ, by at least `margin`.
+    The items are the pairs `first`, `second` (P,) of decisions (D,) whose targets differ, by at least `margin`.
     """
     gap = targets[first] - targets[second]
     far = (gap != 0) & (gap.abs() >= margin)
     order = softplus(-gap.sign() * (logits[first] - logits[second]))
-    return (far * order).sum() / far.sum().clamp(min=1)
+    return Term((far * order).sum(), float(far.sum()))
 
 
 def _pair_index(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:

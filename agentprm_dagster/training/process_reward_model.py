@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from agentprm_dagster.config import Experiment, Prm
 from agentprm_dagster.core.dialogue import Format
 from agentprm_dagster.core.prm_report import prm_report
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.targets import learnt_targets
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
@@ -26,8 +26,9 @@ from agentprm_dagster.models.base_model import base_folder
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.training.episode_trees import by_game, families, family_trees
-from agentprm_dagster.training.prm_loss import Example, Reading, prm_loss
+from agentprm_dagster.training.prm_loss import Example, Reading, prm_terms
 from agentprm_dagster.training.shards import Numbers, Work, shards_of
+from agentprm_dagster.training.terms import Terms
 from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, token_budget_batches, tokens_in
 
 
@@ -41,6 +42,7 @@ def train_prm(
     previous: Path | None,
     seed: int,
     monitor: Monitor,
+    resume: Resume | None = None,
 ) -> StageReport:
     """Trains a PRM on the games that are not held out, writes it to `out`, and reports on those that are."""
     settings = experiment.prm
@@ -64,7 +66,7 @@ def train_prm(
         train = [example for example in train if example.pairs]
     test = [example for example in examples if held_out[example.rows[0]]]
     batches = token_budget_batches(train, settings.batch_tokens // shards_of(model), seed)
-    losses = fit(model, batches, prm_work, settings, seed=seed, monitor=monitor)
+    losses = fit(model, batches, prm_work, settings, seed=seed, monitor=monitor, resume=resume)
     answer, reply = predict(model, test, settings.batch_tokens)
     checkpoints.save(model, tokenizer, out)
     rows = [row for example in test for row in example.rows]
@@ -127,12 +129,11 @@ def read_decisions(model: PreTrainedModel, examples: Sequence[Example]) -> Readi
 
 
 def prm_work(model: PreTrainedModel, shard: int, settings: Prm) -> Work:
-    """From (examples, how far training has come) to their loss."""
+    """From (examples, how far training has come) to the terms of their loss."""
 
-    def work(part: tuple[list[Example], float]) -> tuple[torch.Tensor, Numbers]:
+    def work(part: tuple[list[Example], float]) -> tuple[Terms, Numbers]:
         examples, progress = part
-        loss = prm_loss(read_decisions(model, examples), examples, settings, progress)
-        return loss, {"loss": float(loss.detach())}
+        return prm_terms(read_decisions(model, examples), examples, settings, progress), {}
 
     return work
 

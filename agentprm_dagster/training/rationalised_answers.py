@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
 from transformers import PreTrainedModel
 
 from agentprm_dagster.core.rationalisation import Rationalised
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk
 from agentprm_dagster.training.shards import Numbers, Work
+from agentprm_dagster.training.terms import Term, Terms
 
 
 def with_rationalised(work: Work, model: PreTrainedModel, chat: Chat, answers: Rationalised, weight: float) -> Work:
@@ -17,15 +17,16 @@ def with_rationalised(work: Work, model: PreTrainedModel, chat: Chat, answers: R
     The mean over the answers, in nats an answer; where none of the states has one, the loss as it is.
     """
 
-    def both(trunks: list[Trunk]) -> tuple[torch.Tensor | None, Numbers]:
-        loss, numbers = work(trunks)
+    def both(part: tuple[int, list[Trunk]]) -> tuple[Terms, Numbers]:
+        terms, numbers = work(part)
+        _, trunks = part
         known = rationalised_candidates(chat, trunks, answers)
         if not known:
-            return loss, {**numbers, "rationalised": 0.0}
+            return terms, {**numbers, "rationalised": 0.0}
         trees = CandidateTrees(trunks, known)
-        missing = -weight * trees.log_probabilities(model).mean()
+        missing = Term(-weight * trees.log_probabilities(model).sum(), len(known))
         read = numbers["tokens"] + trees.tokens_read
-        return missing if loss is None else loss + missing, {**numbers, "rationalised": len(known), "tokens": read}
+        return {**terms, "rationalised": missing}, {**numbers, "rationalised": len(known), "tokens": read}
 
     return both
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Experiment, Shaping
 from agentprm_dagster.core.shaping import advantage, reference_value_report
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.targets import discounted_outcome
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
@@ -26,6 +26,7 @@ from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.models.token_tree import TokenTree
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.shards import Numbers, Work, shards_of
+from agentprm_dagster.training.terms import Term, Terms
 from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, token_budget_batches, tokens_in
 
 
@@ -47,6 +48,7 @@ def train_reference_value(
     held_out: Collection[str],
     seed: int,
     monitor: Monitor,
+    resume: Resume | None = None,
 ) -> StageReport:
     """Trains V_mu on games that are not held out, from the trunk of `policy`; reports on those that are."""
     settings, gamma = experiment.shaping, experiment.targets.gamma
@@ -57,7 +59,7 @@ def train_reference_value(
     train = [states_of(chat, episode, gamma) for episode in demonstrations if episode.game not in held_out]
     test = [states_of(chat, episode, gamma) for episode in demonstrations if episode.game in held_out]
     batches = token_budget_batches(train, settings.batch_tokens // shards_of(model), seed)
-    loss = fit(model, batches, value_work, settings, seed=seed, monitor=monitor)
+    loss = fit(model, batches, value_work, settings, seed=seed, monitor=monitor, resume=resume)
     values = predict_values(model, test, settings.batch_tokens)
     checkpoints.save(model, tokenizer, out)
     report = reference_value_report(
@@ -80,15 +82,13 @@ def states_of(chat: Chat, episode: Episode, gamma: float) -> States:
 
 
 def value_work(model: PreTrainedModel, shard: int, settings: Shaping) -> Work:
-    """From (examples, how far training has come) to their loss."""
+    """From (examples, how far training has come) to the term of their loss."""
 
-    def work(part: tuple[list[States], float]) -> tuple[torch.Tensor, Numbers]:
+    def work(part: tuple[list[States], float]) -> tuple[Terms, Numbers]:
         examples, _ = part
         (logits,) = read_heads(model, [each.tree for each in examples], [each.places for each in examples])
-        loss = binary_cross_entropy_with_logits(
-            logits, logits.new_tensor([r for each in examples for r in each.returns])
-        )
-        return loss, {"loss": float(loss.detach())}
+        returns = logits.new_tensor([r for each in examples for r in each.returns])
+        return {"states": Term(binary_cross_entropy_with_logits(logits, returns, reduction="sum"), len(returns))}, {}
 
     return work
 

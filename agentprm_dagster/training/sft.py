@@ -1,21 +1,21 @@
-"""Supervised fine-tuning on expert episodes: the paper's pi_0. One row an episode, loss on the agent's answers only."""
+"""Supervised fine-tuning on expert episodes: the paper's pi_0. One row an episode, loss on the agent's answers only.
+
+Loss and gradients are those of TRL's SFTTrainer on the same batch.
+"""
 
 import math
+import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from statistics import fmean
-from tempfile import TemporaryDirectory
-from typing import Any
 
-import datasets
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from trl import SFTConfig, SFTTrainer
 
 from agentprm_dagster.config import Experiment, Sft
 from agentprm_dagster.core.dialogue import Format, Message, conversation, restated_prompt
-from agentprm_dagster.core.stage import Gate, Monitor, StageReport
+from agentprm_dagster.core.stage import Gate, Monitor, Resume, StageReport
 from agentprm_dagster.core.types import Episode, Turn
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.base_model import base_folder
@@ -23,10 +23,13 @@ from agentprm_dagster.models.chat import Chat, EncodedEpisode
 from agentprm_dagster.models.embedded import build_model
 from agentprm_dagster.models.lean_layers import SHAPE_STEP, use_lean_layers
 from agentprm_dagster.models.tokenizer import build_tokenizer
-from agentprm_dagster.training.monitoring import watch
-from agentprm_dagster.training.optimizers import build_optimizer
-from agentprm_dagster.training.shards import Numbers, Shards, Work, shards_of
-from agentprm_dagster.training.threads import training_threads
+from agentprm_dagster.training.loop import Epochs, Plan, Training
+from agentprm_dagster.training.shards import Numbers, Shards, Work
+from agentprm_dagster.training.terms import Term, Terms
+from agentprm_dagster.training.threads import place, training_threads
+
+_BATCHES_SORTED = 50
+"""Rows of so many batches are drawn before they are sorted by length: few tokens are padding, and batches differ."""
 
 
 def train_initial_policy(
@@ -37,27 +40,29 @@ def train_initial_policy(
     *,
     seed: int,
     monitor: Monitor,
+    resume: Resume | None = None,
 ) -> StageReport:
     """Fine-tunes the experiment's model on won episodes and writes the checkpoint to `out`.
 
-    A model built from scratch first reads the `wandering` episodes, if there are any, as a language model.
+    A model built from scratch first reads the `wandering` episodes, if there are any, as a language model. With
+    `resume` it goes on from where an earlier attempt has saved.
     """
     model, tokenizer = initial_model(episodes, wandering, experiment, seed=seed)
     chat = Chat(tokenizer)
-    dataset = sft_dataset(episodes, chat, experiment.dialogue.format)
+    rows = sft_rows(episodes, chat, experiment.dialogue.format)
     use_lean_layers(model)
-    tokens = experiment.sft.epochs * _tokens(dataset)
+    tokens = experiment.sft.epochs * _tokens(rows)
     if wandering:
         reading = experiment.sft.model_copy(update={"epochs": experiment.pretraining.epochs})
-        read = reading_dataset(wandering, chat)
-        fit(model, tokenizer, read, reading, seed=seed, monitor=monitor)
+        read = reading_rows(wandering, chat)
+        fit(model, read, reading, seed=seed, monitor=monitor, resume=resume and resume.part("reading"))
         tokens += reading.epochs * _tokens(read)
-    result = fit(model, tokenizer, dataset, experiment.sft, seed=seed, monitor=monitor)
+    result = fit(model, rows, experiment.sft, seed=seed, monitor=monitor, resume=resume and resume.part("answers"))
     checkpoints.save(model, tokenizer, out)
     metrics = {
         "train_loss": result["train_loss"],
         "steps": result["steps"],
-        "episodes": len(dataset),
+        "episodes": len(rows),
         "tokens": tokens,
         "parameters": sum(p.numel() for p in model.parameters()),
         "vocabulary": len(tokenizer),
@@ -68,7 +73,7 @@ def train_initial_policy(
         f"the training loss is {metrics['train_loss']}; expected a finite number: lower sft.learning_rate",
         metrics["train_loss"],
     )
-    return StageReport(metrics, (finite,), f"Fine-tuned on {len(dataset)} episodes, loss {result['train_loss']:.4f}.")
+    return StageReport(metrics, (finite,), f"Fine-tuned on {len(rows)} episodes, loss {result['train_loss']:.4f}.")
 
 
 def initial_model(
@@ -91,8 +96,17 @@ def _messages(episodes: Sequence[Episode], dialogue: Format) -> Iterator[Message
             yield from restated_prompt(episode.first_observation, before, last.candidates)
 
 
-def sft_dataset(episodes: Sequence[Episode], chat: Chat, dialogue: Format = "append") -> datasets.Dataset:
-    """Rows of `input_ids` and `labels`: -100 but on the agent's own tokens, end tokens included.
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sequence to learn."""
+
+    ids: list[int]
+    labels: list[int]
+    """As `ids`, and -100 for what is read but not learnt."""
+
+
+def sft_rows(episodes: Sequence[Episode], chat: Chat, dialogue: Format = "append") -> list[Row]:
+    """What of won episodes is learnt: the agent's own tokens, end tokens included.
 
     One row an episode; one a turn where every turn restates the history. An answer that could not be done is a mistake
     that stands there to be recovered from: it is read, but not learnt.
@@ -103,23 +117,23 @@ def sft_dataset(episodes: Sequence[Episode], chat: Chat, dialogue: Format = "app
         for turn, (start, end) in zip(turns, encoded.answers, strict=True):
             if turn.admissible:
                 labels[start:end] = encoded.ids[start:end]
-        rows.append({"input_ids": encoded.ids, "labels": labels})
-    return datasets.Dataset.from_list(rows)
+        rows.append(Row(encoded.ids, labels))
+    return rows
 
 
-def reading_dataset(episodes: Sequence[Episode], chat: Chat) -> datasets.Dataset:
-    """Rows of `input_ids` and `labels`, one an episode: all that follows the opening is learnt, replies included."""
+def reading_rows(episodes: Sequence[Episode], chat: Chat) -> list[Row]:
+    """One row an episode, of which all that follows the opening is learnt, replies included."""
     rows = []
     for episode in episodes:
         encoded = chat.episode(episode.first_observation, episode.turns)
         ids = encoded.ids + chat.follow_up(episode.turns[-1].observation)
         opening = encoded.answers[0][0]
-        rows.append({"input_ids": ids, "labels": [-100] * opening + ids[opening:]})
-    return datasets.Dataset.from_list(rows)
+        rows.append(Row(ids, [-100] * opening + ids[opening:]))
+    return rows
 
 
-def _tokens(dataset: datasets.Dataset) -> int:
-    return sum(map(len, dataset["input_ids"]))
+def _tokens(rows: Sequence[Row]) -> int:
+    return sum(len(row.ids) for row in rows)
 
 
 def _encoded(chat: Chat, episode: Episode, dialogue: Format) -> Iterator[tuple[EncodedEpisode, Sequence[Turn]]]:
@@ -132,130 +146,74 @@ def _encoded(chat: Chat, episode: Episode, dialogue: Format) -> Iterator[tuple[E
             yield chat.restated(episode.first_observation, episode.turns[: t + 1]), [turn]
 
 
-class AnswersTrainer(SFTTrainer):
-    """TRL's SFTTrainer, with logits for the learnt tokens alone, and every batch cut into shards.
-
-    TRL's own head does the former where there is Triton; elsewhere it reads the vocabulary at every position of the
-    row.
-    """
-
-    shards: Shards
-
-    def training_step(
-        self,
-        model: PreTrainedModel,
-        inputs: dict[str, torch.Tensor],
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> torch.Tensor:
-        """Leaves the gradient of the mean over all learnt tokens; that mean."""
-        if shards_of(model) == 1:
-            return super().training_step(model, inputs, num_items_in_batch)
-        parts = _cut(inputs, shards_of(model))
-        share = int((inputs["labels"][:, 1:] != -100).sum()) / len(parts)
-        numbers = self.shards.backward([(part, share) for part in parts])
-        self._note(inputs, {name: fmean(said[name] for said in numbers) for name in ("entropy", "mean_token_accuracy")})
-        return torch.tensor(fmean(said["loss"] for said in numbers))
-
-    def compute_loss(
-        self,
-        model: PreTrainedModel,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:
-        """The mean negative log-likelihood of the learnt tokens, in nats."""
-        if return_outputs or inputs["input_ids"].is_cuda:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        share = (inputs["labels"][:, 1:] != -100).sum() if num_items_in_batch is None else num_items_in_batch
-        loss, told = answers_work(model)((inputs, share))
-        self._note(inputs, told)
-        return loss
-
-    def _note(self, inputs: dict[str, torch.Tensor], told: dict[str, float]) -> None:
-        """The numbers that TRL logs beside the loss."""
-        numbers = self._metrics["train" if self.model.training else "eval"]
-        for name in ("entropy", "mean_token_accuracy"):
-            numbers[name].append(told[name])
-        if self.model.training:
-            self._total_train_tokens += int(inputs["attention_mask"].sum())
-        numbers["num_tokens"] = [self._total_train_tokens]
-
-
 def answers_work(model: PreTrainedModel, shard: int = 0) -> Work:
-    """From (inputs, share) to the learnt tokens' summed negative log-likelihood over `share`, in nats."""
+    """From rows to the learnt tokens' negative log-likelihood, in nats a token."""
 
-    def work(part: tuple[dict[str, torch.Tensor], float]) -> tuple[torch.Tensor, Numbers]:
-        inputs, share = part
+    def work(rows: Sequence[Row]) -> tuple[Terms, Numbers]:
+        ids, labels = (side.to(model.device) for side in _padded(rows))
         # Rows are padded at their ends, where no real token looks.
-        trunk = model.base_model(input_ids=inputs["input_ids"], use_cache=False)
-        learnt = inputs["labels"][:, 1:] != -100
-        labels = inputs["labels"][:, 1:][learnt]
+        trunk = model.base_model(input_ids=ids, use_cache=False)
+        learnt = labels[:, 1:] != -100
         log_p = model.get_output_embeddings()(trunk.last_hidden_state[:, :-1][learnt]).float().log_softmax(-1)
-        loss = -log_p.gather(-1, labels[:, None]).sum() / share
-        said = log_p.detach()
-        return loss, {
-            "loss": float(loss.detach()),
-            "entropy": float(-(said.exp() * said).sum(-1).mean()),
-            "mean_token_accuracy": float((said.argmax(-1) == labels).float().mean()),
-        }
+        likelihood = log_p.gather(-1, labels[:, 1:][learnt][:, None]).sum()
+        return {"tokens": Term(-likelihood, float(learnt.sum()))}, {}
 
     return work
 
 
-def _cut(inputs: dict[str, torch.Tensor], count: int) -> list[dict[str, torch.Tensor]]:
-    """A batch's rows in at most so many parts, without the columns where all of a part is padding."""
-    parts = []
-    for mask, ids, labels in zip(
-        *(inputs[name].tensor_split(count) for name in ("attention_mask", "input_ids", "labels")), strict=True
-    ):
-        if len(ids):
-            width = -(-int(mask.sum(-1).max()) // SHAPE_STEP) * SHAPE_STEP
-            parts.append({"input_ids": ids[:, :width].clone(), "labels": labels[:, :width].clone()})
-    return parts
+def _padded(rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and labels (B, T) of some rows, T a multiple of SHAPE_STEP."""
+    width = -(-max(len(row.ids) for row in rows) // SHAPE_STEP) * SHAPE_STEP
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    labels = torch.full_like(ids, -100)
+    for i, row in enumerate(rows):
+        ids[i, : len(row.ids)] = torch.tensor(row.ids)
+        labels[i, : len(row.ids)] = torch.tensor(row.labels)
+    return ids, labels
 
 
 def fit(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    dataset: datasets.Dataset,
+    rows: Sequence[Row],
     settings: Sft,
     *,
     seed: int,
     monitor: Monitor,
+    resume: Resume | None = None,
 ) -> dict[str, float]:
-    """Runs TRL's SFTTrainer to the end of its plan."""
-    optimizer = build_optimizer(
-        model, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
+    """Trains in place; `train_loss`, the mean over the steps, and how many `steps` it took.
+
+    With `resume` it goes on from where an earlier attempt has saved.
+    """
+    epochs = Epochs(lambda rng: _batches(rows, settings.batch_episodes, rng), seed)
+    plan = Plan(
+        epochs.steps(settings.epochs),
+        settings.optimizer,
+        settings.learning_rate,
+        warmup_ratio=settings.warmup_ratio,
+        weight_decay=settings.weight_decay,
     )
-    with TemporaryDirectory() as folder:
-        args = SFTConfig(
-            output_dir=folder,
-            num_train_epochs=settings.epochs,
-            per_device_train_batch_size=settings.batch_episodes,
-            lr_scheduler_type="cosine",
-            warmup_steps=settings.warmup_ratio,
-            max_grad_norm=1.0,
-            train_sampling_strategy="group_by_length",
-            max_length=None,
-            pad_to_multiple_of=SHAPE_STEP,
-            bf16=False,
-            activation_checkpointing=False,
-            seed=seed,
-            logging_steps=10,
-            report_to=[],
-            save_strategy="no",
-            disable_tqdm=True,
-            use_cpu=not torch.cuda.is_available(),
-        )
-        trainer = AnswersTrainer(
-            model=model,
-            args=args,
-            train_dataset=dataset,
-            processing_class=tokenizer,
-            optimizers=(optimizer, None),
-        )
-        watch(trainer, monitor)
-        planned = settings.epochs * _tokens(dataset)
-        with training_threads(model), Shards(model, answers_work, tokens=planned) as trainer.shards:
-            outcome = trainer.train()
-    return {"train_loss": outcome.training_loss, "steps": outcome.global_step}
+    place(model)
+    model.train()
+    training = Training(model, plan, seed=seed, monitor=monitor, resume=resume)
+
+    def parts(step: int) -> list[Sequence[Row]]:
+        batch, count = epochs.batch(step), shards.count
+        return [part for shard in range(count) if (part := batch[shard::count])]
+
+    tokens = settings.epochs * _tokens(rows)
+    with training_threads(model), Shards(model, answers_work, tokens=tokens) as shards:
+        for _ in training.steps(shards, parts, "training steps"):
+            pass
+    return {"train_loss": training.losses.mean, "steps": training.done}
+
+
+def _batches(rows: Sequence[Row], size: int, rng: random.Random) -> list[list[Row]]:
+    """All rows once, rows of about the same length together: of some batches' worth at a time, drawn at random."""
+    shuffled = rng.sample(rows, len(rows))
+    batches = []
+    for first in range(0, len(shuffled), size * _BATCHES_SORTED):
+        some = sorted(shuffled[first : first + size * _BATCHES_SORTED], key=lambda row: len(row.ids))
+        batches += [some[i : i + size] for i in range(0, len(some), size)]
+    rng.shuffle(batches)
+    return batches

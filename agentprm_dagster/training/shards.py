@@ -1,13 +1,15 @@
 """Gradients computed in two processes: a small model gains nothing from a second thread and all from a second process.
 
-A step's batch is cut into shards, and its gradient is the mean of theirs. Where there are cores for it the shards are
-computed at the same time, the first here and the others in processes of their own that share the parameters; elsewhere
-one after the other. The numbers are the same to the last bit: cores decide when a model is trained, not which.
+A step's batch is cut into shards, and its gradient is the sum of theirs, each term of the loss divided by its items in
+the whole batch (`terms`). Where there are cores for it the shards are computed at the same time, the first here and the
+others in processes of their own that share the parameters; elsewhere one after the other. The numbers are the same to
+the last bit: cores decide when a model is trained, not which.
 """
 
+import random
 import signal
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -17,20 +19,21 @@ from torch import multiprocessing
 from transformers import PreTrainedModel
 
 from agentprm_dagster.inference.pool import cores
+from agentprm_dagster.training.terms import Terms, add_items, loss_of
 from agentprm_dagster.training.threads import is_small
 
 _WORTH_A_PROCESS = 500_000
 """Tokens; to train on fewer takes hardly longer than starting a process."""
 
 Numbers = dict[str, float]
-Work = Callable[[Any], tuple[torch.Tensor | None, Numbers]]
-"""From a shard of a batch to its loss, None where nothing is learnt from it, and numbers to watch."""
+Work = Callable[[Any], tuple[Terms, Numbers]]
+"""From a shard of a batch to the terms of its loss, and numbers to watch."""
 Build = Callable[..., Work]
 """Called with the model, the shard's number and further arguments, in the process that is to do the work."""
 
 
 class ShardError(RuntimeError):
-    """A process that computed gradients failed or died."""
+    """A process that computed gradients failed or died, or a batch was cut into more parts than there are shards."""
 
 
 def shards_of(model: PreTrainedModel) -> int:
@@ -38,10 +41,13 @@ def shards_of(model: PreTrainedModel) -> int:
     return 2 if is_small(model) else 1
 
 
-class _Done(NamedTuple):
-    numbers: Numbers
-    learnt: bool
-    """Whether there is a gradient."""
+class Step(NamedTuple):
+    """What a batch's gradients were computed from."""
+
+    loss: float | None
+    """Of the whole batch; None where nothing was to be learnt, and the parameters have no gradients."""
+    numbers: list[Numbers]
+    """What each shard says."""
 
 
 class Shards:
@@ -62,35 +68,43 @@ class Shards:
             apart: whether the other shards have processes of their own; None: if there are cores for it, and enough
                 tokens to be worth starting them.
         """
-        count = shards_of(model)
+        self.count = shards_of(model)
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._here = build(model, 0, *arguments)
-        self._others: list[_Elsewhere | _Later] = []
-        together = (cores() >= count and tokens >= _WORTH_A_PROCESS) if apart is None else apart
-        for shard in range(1, count):
+        self._here = _Shard(self._parameters, build(model, 0, *arguments))
+        self._others: list[_Elsewhere | _Shard] = []
+        together = (cores() >= self.count and tokens >= _WORTH_A_PROCESS) if apart is None else apart
+        for shard in range(1, self.count):
             if together:
                 self._others.append(_Elsewhere(model, build, shard, arguments))
             else:
-                self._others.append(_Later(self._parameters, build(model, shard, *arguments)))
+                self._others.append(_Shard(self._parameters, build(model, shard, *arguments)))
 
-    def backward(self, parts: Sequence[Any]) -> list[Numbers]:
-        """Leaves the mean of the shards' gradients in the parameters, and answers what each shard says.
+    def backward(self, parts: Sequence[Any], *, seed: int = 0) -> Step:
+        """Leaves the gradients of the whole batch in the parameters, none where nothing is to be learnt from it.
 
-        `parts` are at most as many as shards. A shard without anything to learn counts as a gradient of zero; where
-        no shard has any, the parameters are left without gradients.
+        Args:
+            parts: at most as many as there are shards.
+            seed: decides all that a shard draws from torch's own random numbers.
 
         Raises:
-            ShardError: a shard's process failed or died.
+            ShardError: there are more parts than shards, or a shard's process failed or died.
         """
-        busy = list(zip(self._others, parts[1:], strict=False))
-        for other, part in busy:
-            other.start(part)
-        done, gradients = _compute(self._here, self._parameters, parts[0])
-        results = [done, *(other.finish(gradients) for other, _ in busy)]
-        learnt = any(result.learnt for result in results)
+        if len(parts) > self.count:
+            raise ShardError(f"expected at most {self.count} parts of a batch, got {len(parts)}: none may be left out")
+        shards: list[_Elsewhere | _Shard] = [self._here, *self._others[: len(parts) - 1]]
+        # The last first: those elsewhere are at work while the one here is.
+        for i, (shard, part) in reversed(list(enumerate(zip(shards, parts, strict=True)))):
+            shard.start(part, random.Random(f"{seed} {i}").getrandbits(63))
+        said = [shard.items() for shard in shards]
+        items = add_items([each for each, _ in said])
+        teaches = any(items[name] for _, names in said for name in names)
+        for shard in reversed(shards):
+            shard.go_on(items if teaches else None)
+        gradients: Gradients = [None] * len(self._parameters)
+        done = [shard.finish(gradients) for shard in shards]
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            parameter.grad = gradient.div_(len(parts)) if learnt else None
-        return [result.numbers for result in results]
+            parameter.grad = gradient if teaches else None
+        return Step(sum(loss for loss, _ in done) if teaches else None, [numbers for _, numbers in done])
 
     def __enter__(self) -> Self:
         return self
@@ -102,32 +116,52 @@ class Shards:
             other.close()
 
 
-def _compute(work: Work, parameters: Sequence[torch.nn.Parameter], part: Any) -> tuple[_Done, list[torch.Tensor]]:
-    """One shard's numbers and gradients, zeros where there are none."""
-    for parameter in parameters:
-        parameter.grad = None
-    loss, numbers = work(part)
-    if loss is not None:
-        loss.backward()
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    return _Done(numbers, loss is not None), gradients
+Said = tuple[dict[str, float], list[str]]
+"""The items of each term of a shard, and the names of those that teach."""
+
+Gradients = list[torch.Tensor | None]
+"""Of every parameter; None where it has none."""
 
 
-class _Later:
-    """A shard that waits until the first is done."""
+def _add(gradients: Gradients, more: Sequence[torch.Tensor | None]) -> None:
+    for i, own in enumerate(more):
+        if (so_far := gradients[i]) is None:
+            gradients[i] = own
+        elif own is not None:
+            so_far.add_(own)
+
+
+class _Shard:
+    """A shard that is computed in this process."""
 
     def __init__(self, parameters: Sequence[torch.nn.Parameter], work: Work) -> None:
         self._parameters, self._work = parameters, work
-        self._part: Any = None
 
-    def start(self, part: Any) -> None:
-        self._part = part
+    def start(self, part: Any, seed: int) -> None:
+        """Computes the terms of the loss."""
+        torch.manual_seed(seed)
+        self._terms, self._numbers = self._work(part)
 
-    def finish(self, gradients: Sequence[torch.Tensor]) -> _Done:
-        """Adds its gradients to those of the shards before."""
-        done, own = _compute(self._work, self._parameters, self._part)
-        torch._foreach_add_(list(gradients), own)
-        return done
+    def items(self) -> Said:
+        """Over how many items each term goes."""
+        terms = self._terms.items()
+        return {name: term.items for name, term in terms}, [name for name, term in terms if term.teaches]
+
+    def go_on(self, items: Mapping[str, float] | None) -> None:
+        """Computes the gradients, given the items of the whole batch; None: nothing is learnt from it."""
+        self._loss = 0.0
+        for parameter in self._parameters:
+            parameter.grad = None
+        if items is not None and (loss := loss_of(self._terms, items)).requires_grad:
+            loss.backward()
+            self._loss = float(loss.detach())
+        self._own = [parameter.grad for parameter in self._parameters]
+        self._terms = {}
+
+    def finish(self, gradients: Gradients) -> tuple[float, Numbers]:
+        """Adds its gradients to those of the shards before; its part of the loss, and its numbers."""
+        _add(gradients, self._own)
+        return self._loss, self._numbers
 
     def close(self) -> None:
         """There is nothing to end."""
@@ -147,12 +181,27 @@ class _Elsewhere:
         self._process.start()
         theirs.close()
 
-    def start(self, part: Any) -> None:
-        with suppress(ConnectionError):  # its end is heard of when it is to be finished
-            self._pipe.send(part)
+    def start(self, part: Any, seed: int) -> None:
+        self._send((part, seed))
 
-    def finish(self, gradients: Sequence[torch.Tensor]) -> _Done:
+    def items(self) -> Said:
+        said: Said = self._receive()
+        return said
+
+    def go_on(self, items: Mapping[str, float] | None) -> None:
+        self._send(items)
+
+    def finish(self, gradients: Gradients) -> tuple[float, Numbers]:
         """Adds its gradients to those of the shards before."""
+        loss, numbers = self._receive()
+        _add(gradients, self._gradients)
+        return loss, numbers
+
+    def _send(self, message: object) -> None:
+        with suppress(ConnectionError):  # its end is heard of when it is to answer
+            self._pipe.send(message)
+
+    def _receive(self) -> Any:
         try:
             answer = self._pipe.recv()
         except (EOFError, ConnectionError) as error:
@@ -163,8 +212,7 @@ class _Elsewhere:
             ) from error
         if isinstance(answer, str):
             raise ShardError(f"a process that computed gradients failed:\n{answer}")
-        torch._foreach_add_(list(gradients), self._gradients)
-        return _Done(*answer)
+        return answer
 
     def close(self) -> None:
         """Ends the process."""
@@ -182,11 +230,16 @@ def _serve(
     torch.set_num_threads(1)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
-        work = build(model, shard, *arguments)
+        here = _Shard(parameters, build(model, shard, *arguments))
         while True:
-            done, own = _compute(work, parameters, pipe.recv())
-            torch._foreach_copy_(gradients, own)
-            pipe.send(tuple(done))
+            here.start(*pipe.recv())
+            pipe.send(here.items())
+            here.go_on(pipe.recv())
+            own: Gradients = [None] * len(parameters)
+            done = here.finish(own)
+            for shared, gradient in zip(gradients, own, strict=True):
+                shared.zero_() if gradient is None else shared.copy_(gradient)
+            pipe.send(done)
     except EOFError:
         return
     except Exception:  # whatever it is, whoever asked is told, and raises it there

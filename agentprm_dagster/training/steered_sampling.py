@@ -31,28 +31,30 @@ class _Part:
 class SteeredSampler:
     """Draws as a `CandidateSampler` does, with room for twice the trunks; each state is steered with some chance."""
 
-    def __init__(self, sampler: CandidateSampler, *, share: float, dialogue: Format, seed: int) -> None:
+    def __init__(self, sampler: CandidateSampler, *, share: float, dialogue: Format) -> None:
         self.sampler, self.share, self.dialogue = sampler, share, dialogue
-        self.rng = random.Random(f"{seed} steered")
 
     def draw(
-        self, trunks: Sequence[Trunk], *, temperature: float, generator: torch.Generator
+        self, trunks: Sequence[Trunk], *, temperature: float, generator: torch.Generator, rng: random.Random
     ) -> tuple[list[Candidate], list[Trunk]]:
-        """The different answers drawn in each state of the trunks, and the trunks that were read for them."""
-        parts = [part for i, trunk in enumerate(trunks) for part in self._parts(i, trunk)]
+        """The different answers drawn in each state of the trunks, and the trunks that were read for them.
+
+        `rng` decides which states are steered, and by which hypotheses.
+        """
+        parts = [part for i, trunk in enumerate(trunks) for part in self._parts(i, trunk, rng)]
         read = [part.trunk for part in parts]
         drawn = self.sampler.draw(read, temperature=temperature, generator=generator)
         owned = [replace(each, state=parts[each.state[0]].owners[each.state[1]]) for each in drawn]
         return owned, read
 
-    def _parts(self, i: int, trunk: Trunk) -> list[_Part]:
+    def _parts(self, i: int, trunk: Trunk, rng: random.Random) -> list[_Part]:
         """The nominal states of a trunk and the steered ones, those of an episode under one hypothesis."""
-        steered = [self.rng.random() < self.share for _ in trunk.states]
+        steered = [rng.random() < self.share for _ in trunk.states]
         parts = []
         if nominal := [j for j, other in enumerate(steered) if not other]:
             parts.append(self._part(i, trunk, nominal))
         if other := [j for j, other in enumerate(steered) if other]:
-            told = with_hypothesis(trunk.episode.first_observation, self.rng)
+            told = with_hypothesis(trunk.episode.first_observation, rng)
             parts.append(self._part(i, replace(trunk, episode=replace(trunk.episode, first_observation=told)), other))
         return parts
 

@@ -1,4 +1,4 @@
-"""How many threads a model is trained with on a CPU."""
+"""Where a model is trained, and with how many threads on a CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +13,12 @@ _SMALL = 5_000_000
 def is_small(model: PreTrainedModel) -> bool:
     """Whether a model is on a CPU and gains nothing from a second thread."""
     return model.device.type == "cpu" and sum(parameter.numel() for parameter in model.parameters()) < _SMALL
+
+
+def place(model: PreTrainedModel) -> None:
+    """Moves a model to a GPU, where there is one that it gains from."""
+    if torch.cuda.is_available() and not is_small(model):
+        model.to("cuda")
 
 
 @contextmanager

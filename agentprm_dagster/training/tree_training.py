@@ -1,21 +1,18 @@
-"""Training a model on token trees: batches of so many tokens, cut into shards, and a Trainer around them."""
+"""Training a model on token trees: batches of so many tokens, one a shard at every step."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from statistics import fmean
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
 
 import torch
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers import PreTrainedModel
 
 from agentprm_dagster.config import HeadTraining
-from agentprm_dagster.core.stage import Monitor
+from agentprm_dagster.core.stage import Monitor, Resume
 from agentprm_dagster.models.token_tree import TokenTree, read_trees
-from agentprm_dagster.training.monitoring import watch
-from agentprm_dagster.training.optimizers import build_optimizer
+from agentprm_dagster.training.loop import Epochs, Plan, Training
 from agentprm_dagster.training.shards import Shards, Work, shards_of
-from agentprm_dagster.training.threads import training_threads
+from agentprm_dagster.training.threads import place, training_threads
 
 
 class HasTree(Protocol):
@@ -74,19 +71,6 @@ def read_heads(
     return [read(of_trees) for of_trees in places]
 
 
-class _TreeTrainer(Trainer):
-    """A Trainer whose dataset rows are whole steps: a batch of examples for every shard."""
-
-    shards: Shards
-
-    def training_step(
-        self, model: PreTrainedModel, inputs: dict[str, list[list[HasTree]]], num_items_in_batch: int | None = None
-    ) -> torch.Tensor:
-        progress = self.state.global_step / self.state.max_steps
-        numbers = self.shards.backward([(examples, progress) for examples in inputs["batches"]])
-        return torch.tensor(fmean(said["loss"] for said in numbers))
-
-
 def fit(
     model: PreTrainedModel,
     batches: Sequence[Sequence[HasTree]],
@@ -95,38 +79,28 @@ def fit(
     *arguments: Any,
     seed: int,
     monitor: Monitor,
+    resume: Resume | None = None,
 ) -> float:
     """Trains in place, a step on as many batches as there are shards; the mean training loss.
 
     `build(model, shard, settings, *arguments)` is a shard's work: from a batch and how far training has come, from 0 to
-    1, to its loss.
+    1, to the terms of its loss. With `resume` it goes on from where an earlier attempt has saved.
     """
     count = shards_of(model)
-    steps = [batches[first : first + count] for first in range(0, len(batches), count)]
-    with TemporaryDirectory() as folder:
-        args = TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=settings.epochs,
-            per_device_train_batch_size=1,
-            lr_scheduler_type="cosine",
-            warmup_steps=settings.warmup_ratio,
-            max_grad_norm=1.0,
-            seed=seed,
-            logging_steps=10,
-            report_to=[],
-            save_strategy="no",
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            use_cpu=not torch.cuda.is_available(),
-        )
-        trainer = _TreeTrainer(
-            model=model,
-            args=args,
-            train_dataset=steps,
-            data_collator=lambda rows: {"batches": rows[0]},
-            optimizers=(build_optimizer(model, settings.optimizer, learning_rate=settings.learning_rate), None),
-        )
-        watch(trainer, monitor)
-        planned = settings.epochs * sum(map(tokens_in, batches))
-        with training_threads(model), Shards(model, build, settings, *arguments, tokens=planned) as trainer.shards:
-            return float(trainer.train().training_loss)
+    together = [batches[first : first + count] for first in range(0, len(batches), count)]
+    epochs = Epochs(lambda rng: rng.sample(together, len(together)), seed)
+    plan = Plan(
+        epochs.steps(settings.epochs), settings.optimizer, settings.learning_rate, warmup_ratio=settings.warmup_ratio
+    )
+    place(model)
+    model.train()
+    training = Training(model, plan, seed=seed, monitor=monitor, resume=resume)
+
+    def parts(step: int) -> list[tuple[Sequence[HasTree], float]]:
+        return [(batch, step / plan.steps) for batch in epochs.batch(step)]
+
+    tokens = settings.epochs * sum(map(tokens_in, batches))
+    with training_threads(model), Shards(model, build, settings, *arguments, tokens=tokens) as shards:
+        for _ in training.steps(shards, parts, "training steps"):
+            pass
+    return training.losses.mean

@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Experiment, WorldModel
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.types import Episode, Turn
 from agentprm_dagster.core.world_report import NOTHING, Habits, world_report
 from agentprm_dagster.models import checkpoints
@@ -25,6 +25,7 @@ from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.models.token_tree import TokenTree, read_trees
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.shards import Numbers, Work, shards_of
+from agentprm_dagster.training.terms import Term, Terms
 from agentprm_dagster.training.tree_training import batches_in_order, fit, token_budget_batches, tokens_in
 
 
@@ -64,6 +65,7 @@ def train_world_model(
     held_out: set[str],
     seed: int,
     monitor: Monitor,
+    resume: Resume | None = None,
 ) -> StageReport:
     """Trains on the games that are not held out, writes the checkpoint to `out`, and reports on those that are."""
     settings = experiment.world_model
@@ -78,7 +80,7 @@ def train_world_model(
 
     train, test = examples(unknown=False), examples(unknown=True)
     batches = token_budget_batches(train, settings.batch_tokens // shards_of(model), seed)
-    loss = fit(model, batches, world_work, settings, seed=seed, monitor=monitor)
+    loss = fit(model, batches, world_work, settings, seed=seed, monitor=monitor, resume=resume)
     scored = score_replies(model, chat, test, settings.batch_tokens)
     checkpoints.save(model, tokenizer, out)
     habits = Habits(reply.turn for example in train for reply in example.replies)
@@ -110,15 +112,14 @@ def _reply(chat: Chat, episode: Episode, t: int, first: int, closing: int, last:
 
 
 def world_work(model: PreTrainedModel, shard: int, settings: WorldModel) -> Work:
-    """From (examples, how far training has come) to their mean negative log-likelihood per learnt token, in nats."""
+    """From (examples, how far training has come) to their negative log-likelihood, a mean over the learnt tokens."""
 
-    def work(part: tuple[list[Example], float]) -> tuple[torch.Tensor, Numbers]:
+    def work(part: tuple[list[Example], float]) -> tuple[Terms, Numbers]:
         examples, _ = part
         places = [list(_places(example)) for example in examples]
         learnt = torch.tensor([token for each in places for _, token in each])
         log_p = _log_probabilities(model, examples, [[place for place, _ in each] for each in places])
-        loss = -log_p.gather(-1, learnt.to(log_p.device)[:, None]).mean()
-        return loss, {"loss": float(loss.detach())}
+        return {"tokens": Term(-log_p.gather(-1, learnt.to(log_p.device)[:, None]).sum(), len(learnt))}, {}
 
     return work
 

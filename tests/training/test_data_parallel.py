@@ -22,7 +22,7 @@ from agentprm_dagster.training.candidates import trunks_of
 from agentprm_dagster.training.consequences import Consequences
 from agentprm_dagster.training.contested_states import contested_states
 from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.policy_improvement import policy_steps
+from agentprm_dagster.training.policy_improvement import improve
 
 Train = Callable[[], PreTrainedModel]
 
@@ -46,8 +46,8 @@ def train(
 
     def fine_tune() -> PreTrainedModel:
         model = ready(checkpoints.load_policy(taught_folder))
-        rows = sft.sft_dataset(demonstrations[:7], chat)
-        sft.fit(model, tokenizer, rows, Sft(epochs=1, batch_episodes=3), seed=0, monitor=SilentMonitor())
+        rows = sft.sft_rows(demonstrations[:7], chat)
+        sft.fit(model, rows, Sft(epochs=1, batch_episodes=3), seed=0, monitor=SilentMonitor())
         return model
 
     def train_prm() -> PreTrainedModel:
@@ -61,7 +61,7 @@ def train(
         tree_training.fit(model, batches, work, Prm(epochs=1), seed=0, monitor=SilentMonitor())
         return model
 
-    def improve() -> PreTrainedModel:
+    def improved() -> PreTrainedModel:
         model = ready(checkpoints.load_policy(taught_folder)).eval()
         critic = ready(checkpoints.prm_from_policy(taught_folder, seed=1)).eval()
         contested = contested_states(rollouts)
@@ -69,10 +69,10 @@ def train(
         plan = Improvement(steps=2, episodes_per_step=6, states_per_episode=2, min_gap=0, rank_by="reply")
         judge = Judge(critic, chat, Consequences(chat, {game.id: game for game in household_games}))
         reference = copy.deepcopy(model).requires_grad_(False)
-        list(policy_steps(model, reference, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor()))
+        improve(model, reference, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor())
         return model
 
-    made: Train = {"sft": fine_tune, "prm": train_prm, "policy improvement": improve}[request.param]
+    made: Train = {"sft": fine_tune, "prm": train_prm, "policy improvement": improved}[request.param]
     return made
 
 

@@ -13,7 +13,8 @@ from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, trunk_of
 from agentprm_dagster.training.dpo import dpo_loss
-from agentprm_dagster.training.improvement_loss import improvement_loss
+from agentprm_dagster.training.improvement_loss import improvement_terms
+from agentprm_dagster.training.terms import loss_of
 
 
 @pytest.mark.parametrize(
@@ -33,13 +34,13 @@ def test_hard_labels_take_the_extremes_and_soft_ones_all_pairs(
     trees = CandidateTrees([trunk_of(chat, episode, range(len(episode.turns)))], tried)
     settings = Improvement(labels=labels, beta=0.5, kl_weight=0, min_gap=0.1)
     values = torch.tensor([0.9, 0.5, 0.2])
-    _, numbers = improvement_loss(model, reference, trees, tried, values, settings)
+    terms, numbers = improvement_terms(model, reference, trees, tried, values, settings)
     with torch.no_grad():
         ratio = trees.log_probabilities(model) - trees.log_probabilities(reference)
     expected = sum(
         count * float(p * dpo_loss(ratio[a], ratio[b], 0.5) + (1 - p) * dpo_loss(ratio[b], ratio[a], 0.5))
         for (a, b), (count, p) in won.items()
     )
-    assert numbers["loss"] == pytest.approx(expected / sum(count for count, _ in won.values()), rel=1e-5)
+    assert float(loss_of(terms).detach()) == pytest.approx(expected / sum(count for count, _ in won.values()), rel=1e-5)
     assert (numbers["pairs"], numbers["states_with_pair"]) == (len(won), 1.0)
     assert numbers["value"] == pytest.approx((3 * 0.9 + 0.5 + 2 * 0.2) / 6)

@@ -24,7 +24,7 @@ from agentprm_dagster.training.inverse_prm import (
     NextAnswers,
     Transitions,
     balanced,
-    inverse_prm_loss,
+    inverse_prm_term,
     next_answers,
     own_transitions,
     rewards_of,
@@ -32,6 +32,7 @@ from agentprm_dagster.training.inverse_prm import (
     train_inverse_prm,
     transitions,
 )
+from agentprm_dagster.training.terms import loss_of
 
 GAMMA = 0.9
 EXPERIMENT = Experiment(
@@ -138,7 +139,7 @@ def test_the_loss_by_hand() -> None:
     rewards = torch.tensor([0.0, 1.0, -1.0, 2.0])
     learners = [math.log(2), math.log1p(math.e), math.log1p(1 / math.e)]
     expected = 0.5 * sum(learners) / 3 + 0.5 * math.log1p(math.exp(-2))
-    assert float(inverse_prm_loss(rewards, some)) == pytest.approx(expected)
+    assert float(loss_of({"transitions": inverse_prm_term(rewards, some)})) == pytest.approx(expected)
 
 
 def test_gradients_flow_through_both_terms(prm: PreTrainedModel, chat: Chat, learners: list[Episode]) -> None:

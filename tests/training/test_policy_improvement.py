@@ -68,10 +68,10 @@ def improve(
     few = {"steps": 15, "episodes_per_step": 3, "learning_rate": 3e-3, "min_gap": 1e-4, "max_new_tokens": 24}
     plan = Improvement(**{**few, **settings})
     judge: Any = SimpleNamespace(values=lambda _, __, trees: (trees.values(critic).sigmoid(), trees.tokens_read))
-    numbers = policy_improvement.policy_steps(
+    numbers = policy_improvement.improve(
         model, copy.deepcopy(model), judge, chat, trunks, plan, seed=0, monitor=SilentMonitor()
     )
-    return model, list(numbers)
+    return model, numbers
 
 
 def share_with(liked: int, model: PreTrainedModel, chat: Chat, episodes: list[Episode]) -> float:
@@ -128,9 +128,11 @@ def test_where_the_critic_has_no_opinion_nothing_is_learnt(
 def test_every_episode_is_learnt_from_before_any_comes_again(chat: Chat, demonstrations: list[Episode]) -> None:
     trunks = [all_of(chat, episode) for episode in demonstrations[:7]]
     settings = Improvement(episodes_per_step=2, states_per_episode=3)
-    batches = policy_improvement._batches(trunks, settings, "append", random.Random(0))
-    for _ in range(2):
-        seen = [trunk for _ in range(4) for trunk in next(batches)]
+    size = policy_improvement._batch_size(settings, "append")
+    for epoch in range(2):
+        batches = policy_improvement._batches(trunks, *size, random.Random(epoch))
+        assert [len(batch) for batch in batches] == [2, 2, 2, 1]
+        seen = [trunk for batch in batches for trunk in batch]
         assert len(seen) == 7
         for trunk in trunks:
             (some,) = [s for s in seen if trunk.ids[: len(s.ids)] == s.ids and set(s.states) <= set(trunk.states)]
@@ -148,7 +150,8 @@ def test_both_formats_have_as_many_states_at_most(chat: Chat, demonstrations: li
             for episode in demonstrations[:6]
             for trunk in trunks_of(chat, episode, range(len(episode.turns)), dialogue)
         ]
-        batch = next(policy_improvement._batches(there, settings, dialogue, random.Random(0)))
+        size = policy_improvement._batch_size(settings, dialogue)
+        batch, *_ = policy_improvement._batches(there, *size, random.Random(0))
         assert len(batch) == trunks
         assert sum(len(trunk.states) for trunk in batch) == 6
 

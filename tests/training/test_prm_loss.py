@@ -9,7 +9,8 @@ import torch
 
 from agentprm_dagster.config import Prm
 from agentprm_dagster.models.token_tree import TokenTree
-from agentprm_dagster.training.prm_loss import Example, Reading, prm_loss, relative_loss, value_loss
+from agentprm_dagster.training.prm_loss import Example, Reading, prm_terms, relative_term, value_terms
+from agentprm_dagster.training.terms import loss_of
 
 
 def example(targets: list[float], pairs: list[tuple[int, int]]) -> Example:
@@ -29,9 +30,9 @@ def sigmoid(x: float) -> float:
 def value(
     logits: list[float] | torch.Tensor, targets: list[float], pairs: list[tuple[int, int]], weight: float
 ) -> torch.Tensor:
-    """`value_loss` of plain numbers."""
+    """The loss of `value_terms` of plain numbers."""
     first, second = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
-    return value_loss(torch.as_tensor(logits), torch.tensor(targets), first, second, weight)
+    return loss_of(value_terms(torch.as_tensor(logits), torch.tensor(targets), first, second, weight))
 
 
 def test_the_loss_is_soft_cross_entropy() -> None:
@@ -84,7 +85,7 @@ REPLIES = [2.0, 1.0, -1.0, -2.0, 0.5]
 
 def test_without_replies_the_loss_is_that_of_the_answers() -> None:
     settings = Prm(pairwise_weight=2.0, bootstrap=1.0)
-    loss = prm_loss(Reading(torch.tensor(LOGITS), None), SOME, settings, progress=1.0)
+    loss = loss_of(prm_terms(Reading(torch.tensor(LOGITS), None), SOME, settings, progress=1.0))
     assert loss.item() == pytest.approx(value(LOGITS, TARGETS, PAIRS, 2.0).item())
 
 
@@ -95,7 +96,7 @@ def test_the_answers_target_moves_to_what_is_read_at_the_reply(progress: float, 
     blended = [(1 - share) * q + share * sigmoid(x) for q, x in zip(TARGETS, REPLIES, strict=True)]
     # At the reply the target is always Eq. 1's; at the answer pairs are ordered as the blended targets are.
     expected = value(LOGITS, blended, PAIRS, 2.0) + 0.5 * value(REPLIES, TARGETS, PAIRS, 2.0)
-    assert prm_loss(reading, SOME, settings, progress).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert loss_of(prm_terms(reading, SOME, settings, progress)).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_a_fully_bootstrapped_answer_believes_the_reply() -> None:
@@ -103,7 +104,7 @@ def test_a_fully_bootstrapped_answer_believes_the_reply() -> None:
 
     def gradient(progress: float) -> torch.Tensor:
         answer = torch.tensor(REPLIES, requires_grad=True)
-        prm_loss(Reading(answer, torch.tensor(REPLIES)), SOME, settings, progress).backward()
+        loss_of(prm_terms(Reading(answer, torch.tensor(REPLIES)), SOME, settings, progress)).backward()
         assert answer.grad is not None
         return answer.grad
 
@@ -116,7 +117,7 @@ def test_no_gradient_reaches_the_reply_through_the_answers_target() -> None:
     grads = []
     for progress in (0.0, 1.0):
         reply = torch.tensor(REPLIES, requires_grad=True)
-        prm_loss(Reading(torch.tensor(LOGITS), reply), SOME, settings, progress).backward()
+        loss_of(prm_terms(Reading(torch.tensor(LOGITS), reply), SOME, settings, progress)).backward()
         grads.append(reply.grad)
     alone = torch.tensor(REPLIES, requires_grad=True)
     value(alone, TARGETS, PAIRS, 2.0).backward()
@@ -130,7 +131,7 @@ def test_the_relative_loss_is_trls() -> None:
 
     logits, targets = torch.tensor([1.0, -0.5, 2.0, 0.3]), torch.tensor([0.9, 0.1, 0.5, 0.52])
     first, second = torch.tensor([0, 1, 2]), torch.tensor([1, 2, 3])
-    ours = relative_loss(logits, targets, first, second, 0.1)
+    ours = loss_of({"pairs": relative_term(logits, targets, first, second, 0.1)})
 
     class Given(torch.nn.Module):
         """The rewards of the better answers, then those of the worse."""

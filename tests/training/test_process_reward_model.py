@@ -19,7 +19,7 @@ from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.episode_trees import families
-from agentprm_dagster.training.prm_loss import Example, Reading, prm_loss
+from agentprm_dagster.training.prm_loss import Example, Reading, prm_terms
 from agentprm_dagster.training.process_reward_model import (
     predict,
     prm_examples,
@@ -28,6 +28,7 @@ from agentprm_dagster.training.process_reward_model import (
     train_prm,
     tried_pairs,
 )
+from agentprm_dagster.training.terms import Terms
 from agentprm_dagster.training.tree_training import fit, token_budget_batches
 
 
@@ -241,11 +242,11 @@ def test_bootstrapping_grows_with_the_steps_taken(
 ) -> None:
     progress: list[float] = []
 
-    def note(reading: Reading, examples: list[Example], settings: Prm, now: float) -> torch.Tensor:
+    def note(reading: Reading, examples: list[Example], settings: Prm, now: float) -> Terms:
         progress.append(now)
-        return prm_loss(reading, examples, settings, now)
+        return prm_terms(reading, examples, settings, now)
 
-    monkeypatch.setattr("agentprm_dagster.training.process_reward_model.prm_loss", note)
+    monkeypatch.setattr("agentprm_dagster.training.process_reward_model.prm_terms", note)
     model = checkpoints.prm_from_policy(policy_folder, seed=0)
     use_grouped_attention(model)
     some = examples(chat, rollouts, targets)[:4]

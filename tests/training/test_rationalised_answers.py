@@ -13,6 +13,7 @@ from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.candidates import Trunk, trunk_of
 from agentprm_dagster.training.rationalised_answers import with_rationalised
 from agentprm_dagster.training.shards import Numbers
+from agentprm_dagster.training.terms import Term, Terms, loss_of
 
 WEIGHT = 0.5
 
@@ -30,10 +31,10 @@ def test_the_mean_likelihood_of_the_answers_known_is_added(
         (episode.episode_id, turn): write_answer("It worked.", f"go to shelf {turn}") for episode, turn in places
     }
 
-    def work(trunks: list[Trunk]) -> tuple[torch.Tensor | None, Numbers]:
-        return None if drawn is None else torch.tensor(drawn), {"tokens": 10.0}
+    def work(part: tuple[int, list[Trunk]]) -> tuple[Terms, Numbers]:
+        return {} if drawn is None else {"pairs": Term(torch.tensor(3 * drawn), 3)}, {"tokens": 10.0}
 
-    loss, numbers = with_rationalised(work, model, chat, answers, WEIGHT)(trunks)
+    terms, numbers = with_rationalised(work, model, chat, answers, WEIGHT)((0, trunks))
     likelihoods = []
     for episode, turn in places:
         state = chat.state(episode.first_observation, episode.turns[:turn])
@@ -41,8 +42,7 @@ def test_the_mean_likelihood_of_the_answers_known_is_added(
         with torch.no_grad():
             log_p = stock(torch.tensor([state + answer])).logits[0].log_softmax(-1)
         likelihoods.append(sum(float(log_p[len(state) + i - 1, token]) for i, token in enumerate(answer)))
-    assert loss is not None
-    assert float(loss.detach()) == pytest.approx((drawn or 0.0) - WEIGHT * sum(likelihoods) / 3, rel=1e-4)
+    assert float(loss_of(terms).detach()) == pytest.approx((drawn or 0.0) - WEIGHT * sum(likelihoods) / 3, rel=1e-4)
     assert numbers["rationalised"] == 3
     assert numbers["tokens"] > 10
 
@@ -50,5 +50,5 @@ def test_the_mean_likelihood_of_the_answers_known_is_added(
 def test_states_without_one_leave_the_loss_as_it_is(policy_folder: Path, demonstrations: list[Episode]) -> None:
     model, chat = checkpoints.load_policy(policy_folder), Chat(checkpoints.load_tokenizer(policy_folder))
     numbers = {"tokens": 10.0}
-    work = with_rationalised(lambda trunks: (None, numbers), model, chat, {("another", 0): "x"}, WEIGHT)
-    assert work([trunk_of(chat, demonstrations[0], [0, 1])]) == (None, {**numbers, "rationalised": 0.0})
+    work = with_rationalised(lambda part: ({}, numbers), model, chat, {("another", 0): "x"}, WEIGHT)
+    assert work((0, [trunk_of(chat, demonstrations[0], [0, 1])])) == ({}, {**numbers, "rationalised": 0.0})

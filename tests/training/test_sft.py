@@ -22,7 +22,8 @@ from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.models.tokenizer import build_tokenizer
 from agentprm_dagster.training.optimizers import OptimizerName
-from agentprm_dagster.training.sft import fit, reading_dataset, sft_dataset, train_initial_policy
+from agentprm_dagster.training.sft import Row, answers_work, fit, reading_rows, sft_rows, train_initial_policy
+from agentprm_dagster.training.terms import loss_of
 
 
 class Notes:
@@ -42,12 +43,12 @@ class Notes:
 def test_what_is_learnt_is_exactly_the_answers(
     tokenizer: PreTrainedTokenizerFast, demonstrations: list[Episode]
 ) -> None:
-    rows = sft_dataset(demonstrations, Chat(tokenizer))
+    rows = sft_rows(demonstrations, Chat(tokenizer))
     assert len(rows) == len(demonstrations)
     for row, episode in zip(rows, demonstrations, strict=True):
-        learnt = [label for label in row["labels"] if label != -100]
+        learnt = [label for label in row.labels if label != -100]
         assert tokenizer.decode(learnt) == "".join(f"{turn.response}<|end|>" for turn in episode.turns)
-        for label, token in zip(row["labels"], row["input_ids"], strict=True):
+        for label, token in zip(row.labels, row.ids, strict=True):
             assert label in (-100, token)
 
 
@@ -57,13 +58,13 @@ def test_mistakes_are_read_but_not_learnt(
     episode = demonstrate(household_games[0], episode_id="e", kind="walkthrough", max_steps=30, seed=0, slips=0.5)
     meant = [turn for turn in episode.turns if turn.admissible]
     assert 0 < len(meant) < len(episode.turns)
-    (row,) = sft_dataset([episode], Chat(tokenizer))
-    assert tokenizer.decode([label for label in row["labels"] if label != -100]) == "".join(
+    (row,) = sft_rows([episode], Chat(tokenizer))
+    assert tokenizer.decode([label for label in row.labels if label != -100]) == "".join(
         f"{turn.response}<|end|>" for turn in meant
     )
-    assert all(turn.response in tokenizer.decode(row["input_ids"]) for turn in episode.turns)
-    restated = sft_dataset([episode], Chat(tokenizer), "restated")
-    learnt = [tokenizer.decode([label for label in row["labels"] if label != -100]) for row in restated]
+    assert all(turn.response in tokenizer.decode(row.ids) for turn in episode.turns)
+    restated = sft_rows([episode], Chat(tokenizer), "restated")
+    learnt = [tokenizer.decode([label for label in row.labels if label != -100]) for row in restated]
     assert learnt == [f"{turn.response}<|end|>" for turn in meant]
 
 
@@ -74,16 +75,16 @@ def test_prose_is_learnt_word_for_word(household_games: list[PlayableGame]) -> N
     turns = tuple(replace(turn, response=text) for turn, text in zip(shown.turns, said, strict=True))
     asked = replace(shown, turns=turns)
     tokenizer = build_tokenizer(message["content"] for message in conversation(asked.first_observation, turns))
-    (row,) = sft_dataset([asked], Chat(tokenizer))
-    assert tokenizer.decode([label for label in row["labels"] if label != -100]) == "".join(f"{t}<|end|>" for t in said)
-    assert tokenizer.unk_token_id not in row["input_ids"]
+    (row,) = sft_rows([asked], Chat(tokenizer))
+    assert tokenizer.decode([label for label in row.labels if label != -100]) == "".join(f"{t}<|end|>" for t in said)
+    assert tokenizer.unk_token_id not in row.ids
 
 
 def test_reading_learns_all_that_follows_the_opening(
     tokenizer: PreTrainedTokenizerFast, demonstrations: list[Episode]
 ) -> None:
-    for row, episode in zip(reading_dataset(demonstrations, Chat(tokenizer)), demonstrations, strict=True):
-        read = tokenizer.decode([label for label in row["labels"] if label != -100])
+    for row, episode in zip(reading_rows(demonstrations, Chat(tokenizer)), demonstrations, strict=True):
+        read = tokenizer.decode([label for label in row.labels if label != -100])
         told = [f"{turn.response}<|end|><|user|>{turn.observation}<|assistant|>" for turn in episode.turns]
         assert read == "".join(told)
 
@@ -108,11 +109,12 @@ def test_the_loss_is_trls_own_on_assistant_turns(
     policy_folder: Path, demonstrations: list[Episode], tmp_path: Path
 ) -> None:
     episodes = demonstrations[:3]
-    ours = sft_dataset(episodes, Chat(checkpoints.load_tokenizer(policy_folder)))
+    ours = sft_rows(episodes, Chat(checkpoints.load_tokenizer(policy_folder)))
     theirs = datasets.Dataset.from_list(
         [{"messages": conversation(episode.first_observation, episode.turns)} for episode in episodes]
     )
-    by_labels = trl_trainer(tmp_path, policy_folder, ours)
+    given = datasets.Dataset.from_list([{"input_ids": row.ids, "labels": row.labels} for row in ours])
+    by_labels = trl_trainer(tmp_path, policy_folder, given)
     by_roles = trl_trainer(tmp_path, policy_folder, theirs, assistant_only_loss=True)
     batches = [trainer.data_collator(list(trainer.train_dataset)) for trainer in (by_labels, by_roles)]
     assert torch.equal(batches[0]["input_ids"], batches[1]["input_ids"])
@@ -123,16 +125,23 @@ def test_the_loss_is_trls_own_on_assistant_turns(
     ]
     assert losses[0] == pytest.approx(losses[1])
     assert losses[0] == pytest.approx(cross_entropy(policy_folder, ours), rel=1e-4)
+    mine, theirs_too = checkpoints.load_policy(policy_folder), by_labels.model
+    terms, _ = answers_work(mine)(ours)
+    assert losses[0] == pytest.approx(float(loss_of(terms).detach()), rel=1e-5)
+    loss_of(terms).backward()
+    by_labels.compute_loss(theirs_too, batches[0]).backward()
+    for one, other in zip(mine.parameters(), theirs_too.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()
-def cross_entropy(policy: Path, rows: datasets.Dataset) -> float:
+def cross_entropy(policy: Path, rows: list[Row]) -> float:
     """The mean over all learnt tokens, each episode read for itself."""
     model = checkpoints.load_policy(policy)
     losses = []
     for row in rows:
-        log_p = model(torch.tensor([row["input_ids"]])).logits[0].log_softmax(-1)
-        losses += [-float(log_p[t - 1, label]) for t, label in enumerate(row["labels"]) if label != -100]
+        log_p = model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
+        losses += [-float(log_p[t - 1, label]) for t, label in enumerate(row.labels) if label != -100]
     return sum(losses) / len(losses)
 
 
@@ -149,8 +158,8 @@ def test_two_steps_move_every_parameter(
     notes = Notes()
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
-        rows = sft_dataset(demonstrations[:8], Chat(tokenizer))
-        told = fit(model, tokenizer, rows, settings, seed=0, monitor=notes)
+        rows = sft_rows(demonstrations[:8], Chat(tokenizer))
+        told = fit(model, rows, settings, seed=0, monitor=notes)
     assert told["steps"] == 2
     assert math.isfinite(told["train_loss"])
     for (name, parameter), old in zip(model.named_parameters(), before.parameters(), strict=True):
@@ -172,8 +181,8 @@ def test_the_last_of_many_steps_is_a_small_one(
         def progress(self, done: int, total: int, what: str) -> None:
             weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
 
-    rows = sft_dataset(demonstrations[:8], Chat(tokenizer))
-    fit(model, tokenizer, rows, Sft(epochs=6, batch_episodes=4, optimizer=optimizer), seed=0, monitor=Watch())
+    rows = sft_rows(demonstrations[:8], Chat(tokenizer))
+    fit(model, rows, Sft(epochs=6, batch_episodes=4, optimizer=optimizer), seed=0, monitor=Watch())
     moved = [float((after - before).norm()) for before, after in pairwise(weights)]
     assert moved[-1] < moved[0] / 5, "the learning rate fell, and the trainer's optimiser noticed"
 
@@ -183,8 +192,8 @@ def test_the_same_seed_gives_the_same_weights(
 ) -> None:
     def weights(seed: int) -> torch.Tensor:
         model = checkpoints.load_policy(policy_folder)
-        rows = sft_dataset(demonstrations[:6], Chat(tokenizer))
-        fit(model, tokenizer, rows, Sft(epochs=1, batch_episodes=2), seed=seed, monitor=SilentMonitor())
+        rows = sft_rows(demonstrations[:6], Chat(tokenizer))
+        fit(model, rows, Sft(epochs=1, batch_episodes=2), seed=seed, monitor=SilentMonitor())
         return torch.cat([parameter.flatten() for parameter in model.parameters()])
 
     assert torch.equal(weights(0), weights(0))

@@ -19,7 +19,7 @@ from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, Trunk, trunk_of, trunks_of
 from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.policy_improvement import policy_steps
+from agentprm_dagster.training.policy_improvement import improve
 from agentprm_dagster.training.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler
 
 NEW, N = 16, 4
@@ -51,8 +51,9 @@ def sampler_for(model: PreTrainedModel, chat: Chat, trunks: list[Trunk]) -> Cand
 def drawn(
     model: PreTrainedModel, chat: Chat, trunks: list[Trunk], share: float, temperature: float = 1.0
 ) -> tuple[list[Candidate], list[Trunk]]:
-    steered = SteeredSampler(sampler_for(model, chat, trunks), share=share, dialogue="append", seed=0)
-    return steered.draw(trunks, temperature=temperature, generator=torch.Generator().manual_seed(0))
+    steered = SteeredSampler(sampler_for(model, chat, trunks), share=share, dialogue="append")
+    generator, rng = torch.Generator().manual_seed(0), random.Random(0)
+    return steered.draw(trunks, temperature=temperature, generator=generator, rng=rng)
 
 
 def test_a_hypothesis_names_a_receptacle_of_the_room_and_leaves_the_task(
@@ -107,8 +108,8 @@ def test_restated_states_are_steered_one_by_one(
     episode = demonstrations[0]
     turns = tuple(replace(turn, candidates=("look",)) for turn in episode.turns[:2])
     trunks = trunks_of(chat, replace(episode, turns=turns), [0, 1], "restated")
-    steered = SteeredSampler(sampler_for(model, chat, trunks), share=1.0, dialogue="restated", seed=0)
-    candidates, read = steered.draw(trunks, temperature=0, generator=torch.Generator())
+    steered = SteeredSampler(sampler_for(model, chat, trunks), share=1.0, dialogue="restated")
+    candidates, read = steered.draw(trunks, temperature=0, generator=torch.Generator(), rng=random.Random(0))
     assert {candidate.state for candidate in candidates} == {(0, 0), (1, 0)}
     assert all("I look at" in chat.decode(each.ids) for each in read)
 
@@ -133,7 +134,7 @@ def test_the_policy_learns_behind_the_nominal_prompt(
         for each in (*policies, prm):
             use_grouped_attention(each)
         judge = Judge(prm, chat)
-        return list(policy_steps(*policies, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor()))
+        return improve(*policies, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor())
 
     once = steps(plan)
     assert steps(plan) == once

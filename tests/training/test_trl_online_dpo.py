@@ -15,9 +15,10 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk, trunks_of
-from agentprm_dagster.training.improvement_loss import improvement_loss
+from agentprm_dagster.training.improvement_loss import improvement_terms
 from agentprm_dagster.training.judging import Judge
 from agentprm_dagster.training.policy_improvement import improve_policy
+from agentprm_dagster.training.terms import loss_of
 from agentprm_dagster.training.trl_online_dpo import build_trainer, prompts
 
 ONLY = {"candidates": 2, "labels": "hard", "min_gap": 0, "kl_weight": 0}
@@ -75,8 +76,8 @@ def test_the_same_answers_give_the_same_loss_and_gradients(
     values, _ = Judge(critic, chat).values(trunks, candidates, trees)
     pairs = values.view(-1, 2)
     assert (pairs[:, 0] != pairs[:, 1]).all(), "no ties, on which TRL trains and we do not"
-    mine, ours = improvement_loss(policy, reference, trees, candidates, values, PLAN)
-    assert mine is not None
+    terms, ours = improvement_terms(policy, reference, trees, candidates, values, PLAN)
+    mine = loss_of(terms)
     mine.backward()
     gradients = {name: parameter.grad.clone() for name, parameter in policy.named_parameters()}
     policy.zero_grad()
@@ -85,7 +86,7 @@ def test_the_same_answers_give_the_same_loss_and_gradients(
     trainer.ref_model = reference
     trainer._generate = lambda model, prompts, images: drawn(chat, trunks, answers)
     loss = trainer.training_step(policy, {"prompt": prompts(trunks, "append")})
-    assert float(loss) == pytest.approx(ours["loss"], abs=1e-5)
+    assert float(loss) == pytest.approx(float(mine.detach()), abs=1e-5)
     assert float(loss) != pytest.approx(0.6931, abs=1e-2)
     for name, parameter in policy.named_parameters():
         assert torch.allclose(parameter.grad, gradients[name], atol=1e-5), name

@@ -1,0 +1,123 @@
+"""A training's whole state in one safetensors file, so that what was killed goes on and ends with the same bytes.
+
+Tensors are stored as they are; all else that the states hold (numbers, texts, lists, mappings) is JSON in the file's
+header. The file is written beside the last one and renamed over it: a kill leaves one of the two.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from agentprm_dagster.core.stage import Resume
+
+_log = logging.getLogger(__name__)
+
+
+class Stateful(Protocol):
+    """What can be stored and restored, by torch's convention."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides how it goes on: tensors, numbers, texts, None, and mappings and lists of them."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Goes on from what `state_dict` answered."""
+
+
+class Weights:
+    """A model's parameters, each once; they are restored where they are, as other processes may share them."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._parameters = dict(model.named_parameters())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The parameters by name."""
+        return {name: parameter.detach() for name, parameter in self._parameters.items()}
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Copies the values."""
+        for name, parameter in self._parameters.items():
+            parameter.copy_(state_dict[name])
+
+
+class Snapshots:
+    """Saves some states every so often, and restores the last that was saved."""
+
+    def __init__(self, resume: Resume | None, states: Mapping[str, Stateful]) -> None:
+        """Without `resume` nothing is saved."""
+        self._resume, self._states = resume, states
+        self._due = monotonic() + resume.seconds if resume else float("inf")
+
+    def restore(self) -> int:
+        """Brings the states to where they were saved; the number of steps done by then, 0 where nothing was saved."""
+        saved = load(self._file) if self._resume and self._file.exists() else None
+        if saved is None:
+            return 0
+        for name, state in self._states.items():
+            state.load_state_dict(saved[name])
+        return int(saved["steps"])
+
+    def after(self, steps: int) -> None:
+        """Saves after so many steps, if it is time to."""
+        if not self._resume or monotonic() < self._due:
+            return
+        save({"steps": steps, **{name: state.state_dict() for name, state in self._states.items()}}, self._file)
+        self._due = monotonic() + self._resume.seconds
+
+    @property
+    def _file(self) -> Path:
+        assert self._resume
+        return self._resume.folder / "snapshot.safetensors"
+
+
+def save(state: Mapping[str, Any], path: Path) -> None:
+    """Writes a state in one step; the folder is made."""
+    tensors: dict[str, torch.Tensor] = {}
+
+    def plain(value: Any) -> Any:
+        """The value as JSON, with the names of its tensors."""
+        if isinstance(value, torch.Tensor):
+            name = str(len(tensors))
+            tensors[name] = value.detach().contiguous().clone()
+            return {"tensor": name}
+        if isinstance(value, Mapping):  # as pairs: JSON knows no keys but texts
+            return {"mapping": [[key, plain(each)] for key, each in value.items()]}
+        if isinstance(value, list | tuple):
+            return [plain(each) for each in value]
+        return value
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    header = {"state": json.dumps(plain(state))}
+    save_file(tensors, new, metadata=header)
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def load(path: Path) -> dict[str, Any] | None:
+    """What `save` wrote; None, and a warning, where the file is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _restored(json.loads(file.metadata()["state"]), file.get_tensor)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        _log.warning("%s cannot be gone on from (%s): the work begins anew", path, error)
+        return None
+
+
+def _restored(value: Any, tensor: Callable[[str], torch.Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_restored(each, tensor) for each in value]
+    if isinstance(value, dict):
+        if "tensor" in value:
+            return tensor(value["tensor"])
+        return {key: _restored(each, tensor) for key, each in value["mapping"]}
+    return value
