@@ -7,6 +7,7 @@ import dagster as dg
 from agentprm_dagster import assets
 from agentprm_dagster.catalog import load_experiments
 from agentprm_dagster.config import Experiment
+from agentprm_dagster.home import save_seconds
 from agentprm_dagster.iterations import FIRST, ITERATION
 from agentprm_dagster.reconcile import UNDER_WAY
 from agentprm_dagster.resources.artifacts import ArtifactsResource
@@ -29,7 +30,9 @@ EXECUTOR = dg.multiprocess_executor.configured(
 def resources() -> dict[str, object]:
     """What the assets ask for, by name."""
     return {
-        "stages": StagesResource(artifacts=ArtifactsResource(), tracker=MlflowTracker(), games=GamesResource()),
+        "stages": StagesResource(
+            artifacts=ArtifactsResource(), tracker=MlflowTracker(), games=GamesResource(), save_seconds=save_seconds()
+        ),
         "inference": InferenceResource(),
         "llm": LlmResource(),
     }

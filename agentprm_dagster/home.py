@@ -1,7 +1,10 @@
 """One home folder for everything that is made: AGENTPRM_HOME, else ~/.agentprm."""
 
+from math import inf, nan
 from os import environ
 from pathlib import Path
+
+from agentprm_dagster.core.stage import SAVE_SECONDS
 
 _DAGSTER_YAML = """\
 nux:
@@ -14,9 +17,29 @@ concurrency:
 """
 
 
+class HomeError(ValueError):
+    """A variable of the environment that says something else than it should."""
+
+
 def home() -> Path:
     """The home folder, absolute; it need not exist yet."""
     return Path(environ.get("AGENTPRM_HOME") or "~/.agentprm").expanduser().absolute()
+
+
+def save_seconds() -> float:
+    """How often long work is saved (AGENTPRM_SAVE_SECONDS); 0 saves after every step.
+
+    Raises:
+        HomeError: it is not a number of seconds.
+    """
+    given = environ.get("AGENTPRM_SAVE_SECONDS") or str(SAVE_SECONDS)
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = nan
+    if not 0 <= seconds < inf:
+        raise HomeError(f"AGENTPRM_SAVE_SECONDS: expected a number of seconds, 0 or more, got {given!r}")
+    return seconds
 
 
 def artifacts_folder() -> Path:

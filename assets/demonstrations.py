@@ -7,7 +7,7 @@ import dagster as dg
 
 from agentprm_dagster.core.demonstrations import collect_demonstrations, demonstrations_report, in_turn
 from agentprm_dagster.core.rollout import Start
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.tables import write_episodes
 from agentprm_dagster.iterations import WHEN_READY
 from agentprm_dagster.resources.llm import LlmResource
@@ -30,7 +30,7 @@ def demonstrations(context: dg.AssetExecutionContext, stages: StagesResource, ll
     games = stage.games.demonstrated(stage.experiment, settings.episodes, stage.seed)
     player = llm.player(stage, games) if settings.expert == "llm" else None
 
-    def collect(out: Path, monitor: Monitor) -> StageReport:
+    def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         there, took = stage.games.play(games), {}
         if player:
             starts = [Start(*each) for each in in_turn(there, settings.episodes)]

@@ -8,7 +8,7 @@ import dagster as dg
 
 from agentprm_dagster.chart import draw_scaling
 from agentprm_dagster.core.evaluation import EVALUATION, evaluation_report
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.tables import write_episodes
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
@@ -59,8 +59,8 @@ def eval_report(
         for judge, n, imagined in [(None, 1, None), *product(judges(i), settings.best_of, [None]), *ahead]
     ]
 
-    def evaluate(out: Path, monitor: Monitor) -> StageReport:
-        played = inference.play(stage.experiment, [trial.task for trial in trials], monitor)
+    def evaluate(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
+        played = inference.play(stage.experiment, [trial.task for trial in trials], monitor, resume)
         for trial, one in zip(trials, played, strict=True):
             (out / trial.name).mkdir()
             write_episodes(one.episodes, out / trial.name)

@@ -9,7 +9,7 @@ import pandas as pd
 from agentprm_dagster.chart import draw_panel
 from agentprm_dagster.core.overoptimization import MEASUREMENTS, PICTURE, Watched
 from agentprm_dagster.core.rationalisation import rationalise
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.tables import read_episodes
 from agentprm_dagster.core.targets import of_held_out_games
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
@@ -34,7 +34,7 @@ def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -
     committee = stage.read("prm_committee") if settings.panel.committee else None
     last = stage.iteration >= stage.experiment.iterations
 
-    def train(out: Path, monitor: Monitor) -> StageReport:
+    def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         from agentprm_dagster.training.policy_improvement import improve_policy  # loads torch
 
         episodes, watched, told = read_episodes(rollouts.path), None, None
@@ -60,6 +60,7 @@ def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -
             rationalised=told,
             seed=stage.seed,
             monitor=monitor,
+            resume=resume,
         )
         if watched:
             draw_panel(json.loads((out / MEASUREMENTS).read_text(encoding="utf-8")), out / PICTURE)

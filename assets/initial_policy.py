@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.tables import read_episodes
 from agentprm_dagster.core.types import Episode
 from agentprm_dagster.core.wandering import wander
@@ -40,11 +40,13 @@ def initial_policy(context: dg.AssetExecutionContext, stages: StagesResource) ->
             for i, game in enumerate(islice(cycle(stage.games.play(games)), pretraining.episodes))
         ]
 
-    def train(out: Path, monitor: Monitor) -> StageReport:
+    def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         from agentprm_dagster.training.sft import train_initial_policy  # loads torch
 
         won = [episode for episode in read_episodes(demonstrations.path) if episode.won]
-        return train_initial_policy(won, wandering(), stage.experiment, out, seed=stage.seed, monitor=monitor)
+        return train_initial_policy(
+            won, wandering(), stage.experiment, out, seed=stage.seed, monitor=monitor, resume=resume
+        )
 
     return stage.make(
         train,

@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from agentprm_dagster.core.inverse_report import inverse_report
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.tables import read_episodes
 from agentprm_dagster.core.targets import hold_out
 from agentprm_dagster.core.unrewarded import without_outcomes
@@ -30,7 +30,7 @@ def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
     targets = stage.read("mc_value_targets")
     with_branches = stage.experiment.inverse_prm.branches
 
-    def train(out: Path, monitor: Monitor) -> StageReport:
+    def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         from agentprm_dagster.training.inverse_prm import score_decisions, train_inverse_prm  # loads torch
 
         expert = without_outcomes(read_episodes(shown.path))
@@ -49,6 +49,7 @@ def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
             held_out=held_out,
             seed=stage.seed,
             monitor=monitor,
+            resume=resume,
         )
         unknown = [episode for episode in current if episode.game in held_out]
         scored = score_decisions(out, unknown, pd.read_parquet(targets.path / "targets.parquet"), stage.experiment)

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from agentprm_dagster.core.shaping import shaped_targets
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.tables import iter_episodes, read_episodes
 from agentprm_dagster.core.targets import mc_value_targets as targets_of
 from agentprm_dagster.core.targets import targets_report
@@ -31,7 +31,7 @@ def mc_value_targets(context: dg.AssetExecutionContext, stages: StagesResource) 
     rollouts = stage.read("rollouts")
     reference = stage.read("reference_value", 0) if settings.shaped else None
 
-    def compute(out: Path, monitor: Monitor) -> StageReport:
+    def compute(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         targets = targets_of(
             iter_episodes(rollouts.path),
             gamma=settings.gamma,

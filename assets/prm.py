@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.tables import read_episodes
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
 from agentprm_dagster.models.base_model import base_identity
@@ -27,7 +27,7 @@ def prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Materia
     continued = stage.experiment.prm.init == "previous" and stage.iteration > FIRST
     previous = stage.read("prm", stage.iteration - 1, role="previous_prm") if continued else None
 
-    def train(out: Path, monitor: Monitor) -> StageReport:
+    def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         from agentprm_dagster.training.process_reward_model import train_prm  # loads torch
 
         return train_prm(
@@ -39,6 +39,7 @@ def prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Materia
             previous=previous.path if previous else None,
             seed=stage.seed,
             monitor=monitor,
+            resume=resume,
         )
 
     return stage.make(

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
-from agentprm_dagster.core.stage import Monitor, PartMonitor, StageReport
+from agentprm_dagster.core.stage import Monitor, PartMonitor, Resume, StageReport
 from agentprm_dagster.core.tables import read_episodes
 from agentprm_dagster.core.targets import part_of_game
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
@@ -26,7 +26,7 @@ def prm_committee(context: dg.AssetExecutionContext, stages: StagesResource) -> 
     members = stage.experiment.improvement.panel.committee
     policy, rollouts, targets = stage.behaviour_policy(), stage.read("rollouts"), stage.read("mc_value_targets")
 
-    def train(out: Path, monitor: Monitor) -> StageReport:
+    def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         from agentprm_dagster.training.process_reward_model import train_prm  # loads torch
 
         episodes, table = read_episodes(rollouts.path), pd.read_parquet(targets.path / "targets.parquet")
@@ -50,6 +50,7 @@ def prm_committee(context: dg.AssetExecutionContext, stages: StagesResource) -> 
                     previous=None,
                     seed=stage.seed + member,
                     monitor=PartMonitor(f"member {member}", monitor),
+                    resume=resume.part(f"member_{member}"),
                 )
             )
         return _together(reports)

@@ -8,7 +8,7 @@ import dagster as dg
 
 from agentprm_dagster.core.evaluation import EVALUATION, evaluation_report, evaluation_row
 from agentprm_dagster.core.rollout import whole_episodes
-from agentprm_dagster.core.stage import Monitor, PartMonitor, StageReport
+from agentprm_dagster.core.stage import Monitor, PartMonitor, Resume, StageReport
 from agentprm_dagster.core.tables import write_episodes
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.iterations import WHEN_READY
@@ -30,7 +30,7 @@ def react_report(context: dg.AssetExecutionContext, stages: StagesResource, llm:
     played = [game for refs in games.values() for game in refs]
     player = llm.player(stage, played)
 
-    def evaluate(out: Path, monitor: Monitor) -> StageReport:
+    def evaluate(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         rows, everything, total = [], [], Usage()
         for split, refs in games.items():
             starts = whole_episodes(stage.games.play(refs), per_game=1)

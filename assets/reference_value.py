@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.tables import read_episodes
 from agentprm_dagster.core.targets import hold_out
 from agentprm_dagster.iterations import WHEN_READY
@@ -23,7 +23,7 @@ def reference_value(context: dg.AssetExecutionContext, stages: StagesResource) -
     stage = stages.stage(context)
     shown, policy = stage.read("demonstrations", 0), stage.read("initial_policy", 0)
 
-    def train(out: Path, monitor: Monitor) -> StageReport:
+    def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         from agentprm_dagster.training.reference_value import train_reference_value  # loads torch
 
         demonstrations, targets = read_episodes(shown.path), stage.experiment.targets
@@ -35,6 +35,7 @@ def reference_value(context: dg.AssetExecutionContext, stages: StagesResource) -
             held_out=hold_out({each.game for each in demonstrations}, targets.held_out_games, stage.experiment.seed),
             seed=stage.seed,
             monitor=monitor,
+            resume=resume,
         )
 
     return stage.make(

@@ -7,7 +7,7 @@ import dagster as dg
 
 from agentprm_dagster.chart import draw, draw_scaling
 from agentprm_dagster.core.results import in_order, results_report
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.iterations import FIRST, WHEN_UPDATED
 from agentprm_dagster.resources.evaluations import evaluated, rows_of
 from agentprm_dagster.resources.stages import StagesResource
@@ -24,7 +24,7 @@ def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Mat
     if stage.experiment.llm.evaluate:
         reports.append(stage.read("react_report"))
 
-    def compare(out: Path, monitor: Monitor) -> StageReport:
+    def compare(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         rows = in_order(row for report in reports for row in rows_of(report))
         (out / "results.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
         pictures = {"success over iterations": "results.png"}

@@ -7,7 +7,7 @@ import dagster as dg
 from agentprm_dagster.chart import draw_coverage
 from agentprm_dagster.core.coverage import PICTURE, coverage
 from agentprm_dagster.core.rollouts_report import rollouts_report
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.tables import read_episodes, write_episodes
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
 from agentprm_dagster.resources.inference import InferenceResource
@@ -39,7 +39,7 @@ def rollouts(
     last_prm = stage.read(reward, stage.iteration - 1, role=f"previous_{reward}") if by_value else None
     games = stage.games.explored(stage.experiment, settings.games, stage.seed)
 
-    def collect(out: Path, monitor: Monitor) -> StageReport:
+    def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         played = inference.rollouts(
             policy.path,
             stage.experiment,
@@ -48,6 +48,7 @@ def rollouts(
             placed_by=last_prm.path if last_prm else None,
             seed=stage.seed,
             monitor=monitor,
+            resume=resume,
         )
         write_episodes(played.episodes, out)
         expert = [episode for episode in read_episodes(shown.path) if episode.won]

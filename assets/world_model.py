@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.tables import read_episodes
 from agentprm_dagster.core.targets import hold_out
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
@@ -24,7 +24,7 @@ def world_model(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
     stage = stages.stage(context)
     policy, shown, rollouts = stage.behaviour_policy(), stage.read("demonstrations", 0), stage.read("rollouts")
 
-    def train(out: Path, monitor: Monitor) -> StageReport:
+    def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         from agentprm_dagster.training.world_model import train_world_model  # loads torch
 
         demonstrations, played = read_episodes(shown.path), read_episodes(rollouts.path)
@@ -38,6 +38,7 @@ def world_model(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
             held_out=hold_out(games, stage.experiment.targets.held_out_games, stage.experiment.seed),
             seed=stage.seed,
             monitor=monitor,
+            resume=resume,
         )
 
     return stage.make(train, settings=("world_model", "targets.held_out_games", "gates.min_world_exact"))

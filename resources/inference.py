@@ -1,13 +1,14 @@
 """Checkpoints as players of games."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import dagster as dg
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.stage import Monitor
+from agentprm_dagster.core.stage import Monitor, Resume
 from agentprm_dagster.envs.games import GameRef
 from agentprm_dagster.inference.pool import Played, Task, cores, play_in_processes
 from agentprm_dagster.inference.worker import Player
@@ -29,18 +30,24 @@ class InferenceResource(dg.ConfigurableResource):
         placed_by: Path | None,
         seed: int,
         monitor: Monitor,
+        resume: Resume,
     ) -> Played:
         """Everything that one iteration rolls out; `shown` are the tables of demonstrations, `placed_by` is a PRM."""
         how = experiment.rollouts
         at = shown if how.expert_starts else None
         player = Player(checkpoint, experiment.dialogue.format, how, shown=at, placed_by=placed_by)
-        (played,) = self.play(experiment, [Task("", player, tuple(games), seed)], monitor)
+        (played,) = self.play(experiment, [Task("", player, tuple(games), seed)], monitor, resume)
         return played
 
-    def play(self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor) -> list[Played]:
-        """What came of every task; the same whatever the number of processes."""
+    def play(
+        self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor, resume: Resume | None = None
+    ) -> list[Played]:
+        """What came of every task; the same whatever the number of processes.
+
+        With `resume` the shards that an earlier attempt has played are not played again.
+        """
         there, embedded = cores(), experiment.model.name == "embedded"
-        with TemporaryDirectory() as scratch:
+        with nullcontext(resume.folder) if resume else TemporaryDirectory() as scratch:
             return play_in_processes(
                 tasks,
                 processes=self.processes or (there if embedded else 1),

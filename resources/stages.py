@@ -11,7 +11,7 @@ import dagster as dg
 
 from agentprm_dagster.catalog import load_experiment
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.stage import Monitor, StageReport
+from agentprm_dagster.core.stage import SAVE_SECONDS, Monitor, Resume, StageReport
 from agentprm_dagster.envs.games import GameRef, games_digest
 from agentprm_dagster.iterations import announce
 from agentprm_dagster.provenance.artifact import Artifact
@@ -21,6 +21,7 @@ from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.provenance.manifest import Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.provenance.unfinished import forget_unfinished, unfinished_folder
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.materialization import PAGE, materialization
@@ -29,8 +30,8 @@ from agentprm_dagster.resources.tracker import TrackerResource
 
 NUMBERS_TOLD = 4
 
-Work = Callable[[Path, Monitor], StageReport]
-"""Writes a stage's files into a folder and reports on them."""
+Work = Callable[[Path, Monitor, Resume], StageReport]
+"""Writes a stage's files into a folder and reports on them; long work is saved, and gone on from after a kill."""
 
 
 class StagesResource(dg.ConfigurableResource):
@@ -39,6 +40,8 @@ class StagesResource(dg.ConfigurableResource):
     artifacts: dg.ResourceDependency[ArtifactsResource]
     tracker: dg.ResourceDependency[TrackerResource]
     games: dg.ResourceDependency[GamesResource]
+    save_seconds: float = SAVE_SECONDS
+    """How often long work is saved, so that an attempt that was killed is gone on from."""
 
     def stage(self, context: dg.AssetExecutionContext) -> "Stage":
         """The stage that `context` is about: experiment by key prefix, asset by name, iteration by partition."""
@@ -162,7 +165,8 @@ class Stage:
     def _make(self, recipe: Recipe, work: Work) -> Artifact:
         self._refuse_edits()
         with self.store.draft(recipe) as draft, self.resources.tracker.run(recipe, self.context.run.run_id) as run:
-            report = work(draft.path, StageMonitor(self.name, self.context.log.info, run))
+            resume = Resume(unfinished_folder(self.store.work, recipe), self.resources.save_seconds)
+            report = work(draft.path, StageMonitor(self.name, self.context.log.info, run), resume)
             self._refuse_edits()
             (draft.path / PAGE).write_text(report.preview, encoding="utf-8")
             run.metrics(report.metrics, step=self.iteration)
@@ -170,6 +174,7 @@ class Stage:
                 metrics=report.metrics, gates=report.gates, dagster_run_id=self.context.run.run_id, mlflow_run_id=run.id
             )
             run.committed(artifact)
+        forget_unfinished(self.store.work, artifact.version.slot)
         return artifact
 
 

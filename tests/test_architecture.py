@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "core": {"core"},
     "catalog": {"config"},
     "config": {"config"},
-    "home": set(),
+    "home": {"core"},
     "processor": set(),
     "chart": {"core"},
     "envs": {"core", "config", "envs"},

@@ -11,7 +11,7 @@ import dagster as dg
 from agentprm_dagster.catalog import load_experiment
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.dialogue import write_answer
-from agentprm_dagster.core.stage import Gate, Monitor, StageReport
+from agentprm_dagster.core.stage import Gate, Monitor, Resume, StageReport
 from agentprm_dagster.core.types import Episode, Observation, Turn
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.definitions import build_definitions
@@ -71,7 +71,9 @@ def toy_trainers() -> dict[str, ModuleType]:
 class ToyInference(InferenceResource):
     """Agents that know every game's walkthrough and follow it as often as their skill says."""
 
-    def play(self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor) -> list[Played]:
+    def play(
+        self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor, resume: Resume | None = None
+    ) -> list[Played]:
         return [self._play(task, monitor) for task in tasks]
 
     def _play(self, task: Task, monitor: Monitor) -> Played:
@@ -127,7 +129,7 @@ def _write(out: Path, skill: float, *gates: str) -> StageReport:
 
 
 def _initial_policy(
-    episodes: Sequence[object], wandering: object, experiment: Experiment, out: Path, *, seed: int, monitor: Monitor
+    episodes: Sequence[object], wandering: object, experiment: Experiment, out: Path, **rest: object
 ) -> StageReport:
     return _write(out, SKILL, "finite_loss")
 
@@ -150,6 +152,7 @@ def _improve(
     rationalised: None,
     seed: int,
     monitor: Monitor,
+    resume: Resume,
 ) -> StageReport:
     assert {episode.game for episode in episodes} <= set(games), "the games that the episodes come from are there"
     monitor.progress(1, 1, "steps")

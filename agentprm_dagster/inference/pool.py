@@ -60,14 +60,17 @@ def cores() -> int:
 def play_in_processes(
     tasks: Sequence[Task], *, processes: int, threads: int, scratch: Path, monitor: Monitor
 ) -> list[Played]:
-    """What came of every task; `threads` are those of each process, `scratch` is an empty folder.
+    """What came of every task; `threads` are those of each process.
+
+    `scratch` is a folder, made where it is missing; shards of the same tasks that were played there are not again.
 
     Raises:
         WorkerError: a worker failed; the message ends with what it said.
     """
     shards = [_shards(task, scratch / f"task{i}") for i, task in enumerate(tasks)]
     named = [(task.name, shard) for task, parts in zip(tasks, shards, strict=True) for shard in parts]
-    _play(named, min(processes, len(named)), threads, scratch, monitor)
+    left = [(name, shard) for name, shard in named if not shard.out.exists()]
+    _play(left, min(processes, len(left)), threads, scratch, monitor)
     return [_together(parts) for parts in shards]
 
 
@@ -78,7 +81,7 @@ def _together(shards: Sequence[Shard]) -> Played:
 
 def _shards(task: Task, folder: Path) -> list[Shard]:
     """Cuts a task's games into shards of about the same size and describes each in a file."""
-    folder.mkdir()
+    folder.mkdir(parents=True, exist_ok=True)
     count = -(-len(task.games) // SHARD_GAMES)
     cuts = [len(task.games) * i // max(count, 1) for i in range(count + 1)]
     shards = [

@@ -8,6 +8,7 @@ input closes: no orphan survives whoever started it.
 
 import json
 import os
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -97,6 +98,15 @@ class Shard:
     def write(self) -> None:
         """Writes that file."""
         self.path.write_bytes(_SHARD.dump_json(self))
+
+    def keep(self, episodes: Sequence[Episode], usage: Usage) -> None:
+        """Puts what was played into the shard's folder, in one step: it is there whole or not at all."""
+        unfinished = self.out.with_suffix(".part")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        write_episodes(episodes, unfinished)
+        (unfinished / USAGE).write_bytes(_USAGE.dump_json(usage))
+        unfinished.rename(self.out)
 
     @staticmethod
     def read(path: Path) -> "Shard":
@@ -282,9 +292,7 @@ def main(threads: int) -> None:
         games = shard.player.opened(shard.games)
         agent = ready(shard.player, shard.seed)
         episodes = play_shard(agent, games, shard.player, seed=shard.seed, monitor=messages)
-        shard.out.mkdir()
-        write_episodes(episodes, shard.out)
-        (shard.out / USAGE).write_bytes(_USAGE.dump_json(agent.usage))
+        shard.keep(episodes, agent.usage)
         messages.tell(PLAYED)
 
 

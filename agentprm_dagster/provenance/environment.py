@@ -9,7 +9,6 @@ from agentprm_dagster.processor import processor, product_type
 LIBRARIES = ("alfworld", "dagster", "mlflow", "numpy", "pyarrow", "textworld", "torch", "transformers", "trl")
 
 
-@cache
 def environment() -> dict[str, str]:
     """Versions of Python and of the libraries that results depend on (`absent` for what is not installed), the
     processor, and the type in which it multiplies a small model's matrices (`products`).
@@ -18,6 +17,7 @@ def environment() -> dict[str, str]:
     return {"python": python_version(), **libraries, "processor": processor(), "products": product_type()}
 
 
+@cache
 def _version(name: str) -> str:
     try:
         return version(name)

@@ -27,8 +27,8 @@ from agentprm_dagster.resources.tracker import MlflowTracker
 marks, victims, make = Path(sys.argv[1]), sys.argv[2:], Stage._make
 
 def deadly(stage, recipe, work):
-    def work_and_die(out, monitor):
-        report = work(out, monitor)
+    def work_and_die(out, monitor, resume):
+        report = work(out, monitor, resume)
         if stage.name in victims and not (marks / stage.name).exists():
             (marks / stage.name).touch()
             os.kill(os.getpid(), signal.SIGKILL)
