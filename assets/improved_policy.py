@@ -33,6 +33,9 @@ def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -
     targets = stage.read("mc_value_targets") if partial or settings.rationalised_weight else None
     committee = stage.read("prm_committee") if settings.panel.committee else None
     last = stage.iteration >= stage.experiment.iterations
+    seed = rollouts.manifest.seeds["stage"]
+    games = stage.games.explored(stage.experiment, stage.experiment.rollouts.games, seed)
+    stage.refuse_other_games("rollouts", games)
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         from agentprm_dagster.training.policy_improvement import improve_policy  # loads torch
@@ -53,7 +56,7 @@ def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -
             policy.path,
             prm.path,
             episodes,
-            {game.id: game for game in stage.games.play(stage.games.train(stage.experiment))},
+            {game.id: game for game in stage.games.play(games)},
             stage.experiment,
             out,
             watched=watched,
@@ -69,5 +72,6 @@ def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -
     return stage.make(
         train,
         settings=("dialogue", "rollouts", "targets", "prm.loss", "improvement", "gates.max_kl"),
+        games=games,
         announces=None if last else stage.iteration + 1,
     )

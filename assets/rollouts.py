@@ -9,10 +9,12 @@ from agentprm_dagster.core.coverage import PICTURE, coverage
 from agentprm_dagster.core.rollouts_report import rollouts_report
 from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.tables import read_episodes, write_episodes
+from agentprm_dagster.envs.games import GameRef
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
+from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.materialization import gates
-from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.stages import Stage, StagesResource
 
 
 @dg.asset(
@@ -38,6 +40,7 @@ def rollouts(
     reward = stage.experiment.improvement.reward
     last_prm = stage.read(reward, stage.iteration - 1, role=f"previous_{reward}") if by_value else None
     games = stage.games.explored(stage.experiment, settings.games, stage.seed)
+    stage.refuse_other_games("demonstrations", _demonstrated(stage, shown))
 
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         played = inference.rollouts(
@@ -65,3 +68,9 @@ def rollouts(
 
     judged = ("gates.max_parse_failures", "gates.min_wins", "gates.min_losses")
     return stage.make(collect, settings=("dialogue", "rollouts", *judged), games=games)
+
+
+def _demonstrated(stage: Stage, demonstrations: Artifact) -> tuple[GameRef, ...]:
+    """The games that demonstrations were played in, whose states are gone back to."""
+    episodes = stage.experiment.demonstrations.episodes
+    return stage.games.demonstrated(stage.experiment, episodes, demonstrations.manifest.seeds["stage"])

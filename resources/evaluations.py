@@ -16,6 +16,7 @@ from agentprm_dagster.envs.games import GameRef
 from agentprm_dagster.inference.pool import Played, Task
 from agentprm_dagster.inference.worker import Lookahead, Player
 from agentprm_dagster.iterations import FIRST
+from agentprm_dagster.provenance.agreement import find_conflict
 from agentprm_dagster.provenance.announcements import ROLE
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.manifest import Manifest, Version
@@ -37,19 +38,22 @@ def evaluated(store: ArtifactStore, experiment: str) -> Evaluated:
     until they are made again.
     """
     policies = _loop(store, experiment)
-    kept: dict[int, Manifest] = {}
+    kept: dict[str, Artifact] = {}
     left_out = []
-    for report in (_manifest(store, head) for head in store.heads(experiment) if head.asset == "eval_report"):
-        first = next(iter(kept.values()), report)
-        if _read_as("improved_policy", report) != policies.get(report.iteration):
-            why = f"whose policy does not go on from the current pi_{report.iteration - 1}, or is not the current one"
-        elif report.config["evaluation"] != first.config["evaluation"]:
+    for report in (_made(store, head) for head in store.heads(experiment) if head.asset == "eval_report"):
+        made, first = report.manifest, next(iter(kept.values()), report).manifest
+        with_others = {**kept, f"iteration {made.iteration}": report}
+        if _read_as("improved_policy", made) != policies.get(made.iteration):
+            why = f"whose policy does not go on from the current pi_{made.iteration - 1}, or is not the current one"
+        elif made.config["evaluation"] != first.config["evaluation"]:
             why = f"which was judged under other settings than iteration {first.iteration}"
+        elif conflict := find_conflict(store, with_others):
+            why = f"which was made from another version of {conflict}"
         else:
-            kept[report.iteration] = report
+            kept = with_others
             continue
-        left_out.append(f"left out: iteration {report.iteration}, {why}; `agentprm run {experiment}` makes it again")
-    return Evaluated(tuple(kept), tuple(left_out))
+        left_out.append(f"left out: iteration {made.iteration}, {why}; `agentprm run {experiment}` makes it again")
+    return Evaluated(tuple(report.manifest.iteration for report in kept.values()), tuple(left_out))
 
 
 def _loop(store: ArtifactStore, experiment: str) -> dict[int, Version]:
@@ -57,14 +61,14 @@ def _loop(store: ArtifactStore, experiment: str) -> dict[int, Version]:
     heads = {head.iteration: head for head in store.heads(experiment) if head.asset == "improved_policy"}
     policies: dict[int, Version] = {}
     for iteration, head in heads.items():
-        if iteration > FIRST and _read_as(ROLE, _manifest(store, head)) != policies.get(iteration - 1):
+        if iteration > FIRST and _read_as(ROLE, _made(store, head).manifest) != policies.get(iteration - 1):
             break
         policies[iteration] = head
     return policies
 
 
-def _manifest(store: ArtifactStore, version: Version) -> Manifest:
-    return store.read(store.root / version.place).manifest
+def _made(store: ArtifactStore, version: Version) -> Artifact:
+    return store.read(store.root / version.place)
 
 
 def _read_as(role: str, made: Manifest) -> Version | None:

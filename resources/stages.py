@@ -13,7 +13,8 @@ from agentprm_dagster.catalog import load_experiment
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.stage import SAVE_SECONDS, Monitor, Resume, StageReport
 from agentprm_dagster.envs.games import GameRef, games_digest
-from agentprm_dagster.iterations import announce
+from agentprm_dagster.iterations import FIRST, announce
+from agentprm_dagster.provenance.agreement import MixedInputsError, find_conflict
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.code import current_code, edited_sources
 from agentprm_dagster.provenance.costs import costs
@@ -29,6 +30,9 @@ from agentprm_dagster.resources.monitor import StageMonitor, conclude
 from agentprm_dagster.resources.tracker import TrackerResource
 
 NUMBERS_TOLD = 4
+
+GAMES_DIGEST = "games_digest"
+"""What stands in a recipe for the games that are played."""
 
 Work = Callable[[Path, Monitor, Resume], StageReport]
 """Writes a stage's files into a folder and reports on them; long work is saved, and gone on from after a kill."""
@@ -97,6 +101,22 @@ class Stage:
         announced = self.store.announced(self.experiment.name, self.iteration)
         return self._record(announced.role, self.store.resolve(announced))
 
+    def refuse_other_games(self, role: str, games: Sequence[GameRef]) -> None:
+        """Refuses to go on where an input was played in other games than those that are there now.
+
+        `games` are those that the input of this role should have been played in.
+
+        Raises:
+            MixedInputsError: a game has been edited since, or other games are drawn by the settings as they are now.
+        """
+        made = self.inputs[role].manifest
+        if (played := made.config.get(GAMES_DIGEST)) != (now := games_digest(games)):
+            raise MixedInputsError(
+                f"{made.version} was played in the games of digest {str(played)[:16]}; the same games are now "
+                f"{now[:16]}: files were edited or the settings draw others, so that its episodes cannot be played "
+                f"again. {self._remedy}"
+            )
+
     def make(
         self,
         work: Work,
@@ -111,11 +131,15 @@ class Stage:
         `settings` names the sections (or single values, as `gates.max_kl`) of the experiment that decide what is
         made, `games` are those that are played, `identity` says what else it depends on that stands in no setting.
         `announces` is the iteration whose behaviour policy this is.
+
+        Raises:
+            MixedInputsError: the inputs were made from different versions of the same thing.
         """
-        played = {"games_digest": games_digest(games)} if games else {}
+        self._refuse_mixed_inputs()
+        played = {GAMES_DIGEST: games_digest(games)} if games else {}
         recipe = self._recipe({**_pick(self.experiment, settings), **played, **(identity or {})})
         with self.store.lock(self.experiment.name, self.asset, self.iteration):
-            found = self.store.reuse(recipe)
+            found = self.store.reuse(recipe, self.context.run.run_id)
             artifact = found or self._make(recipe, work)
         self._conclude(artifact, made_before=found is not None)
         if announces is not None and not _failed(artifact):
@@ -124,6 +148,22 @@ class Stage:
             )
         ledger = costs(with_ancestors(self.store, artifact.version))
         return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id), ledger)
+
+    def _refuse_mixed_inputs(self) -> None:
+        if conflict := find_conflict(self.store, self.inputs):
+            raise MixedInputsError(
+                f"{self.name} would be made from two versions of {conflict}. Each was made anew without what follows "
+                f"from it. {self._remedy}"
+            )
+
+    @property
+    def _remedy(self) -> str:
+        """What brings the inputs of this stage together."""
+        iterations = max(self.iteration, FIRST)
+        return (
+            f"`agentprm run {self.experiment.name} --iterations {iterations}` makes anew what is out of date, and "
+            "nothing else; nothing was changed"
+        )
 
     def _conclude(self, artifact: Artifact, *, made_before: bool) -> None:
         made = artifact.manifest

@@ -29,7 +29,7 @@ MAY_IMPORT = {
         "catalog", "core", "config", "home", "envs", "models", "inference", "training", "provenance", "iterations",
         "resources",
     },
-    "assets": {"core", "config", "models", "training", "iterations", "resources", "chart"},
+    "assets": {"core", "config", "envs", "models", "provenance", "training", "iterations", "resources", "chart"},
 }  # fmt: skip
 """By part of the house. Only `definitions`, `reconcile`, `cli` and its `commands` know all."""
 

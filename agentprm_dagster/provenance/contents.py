@@ -29,8 +29,8 @@ def describe(folder: Path) -> tuple[FileEntry, ...]:
     return entries
 
 
-def differences(folder: UPath, entries: Iterable[FileEntry], *, hashes: bool = True) -> Iterator[Difference]:
-    """How `folder` differs from its manifest's `entries`; without `hashes` only names and sizes are compared."""
+def differences(folder: UPath, entries: Iterable[FileEntry]) -> Iterator[Difference]:
+    """How `folder` differs from its manifest's `entries`, byte for byte."""
     expected = {entry.path: entry for entry in entries}
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
     for name in sorted((expected.keys() | found.keys()) - {MANIFEST}):
@@ -38,9 +38,7 @@ def differences(folder: UPath, entries: Iterable[FileEntry], *, hashes: bool = T
             yield Difference("missing", name)
         elif name not in expected:
             yield Difference("extra", name)
-        elif found[name].stat().st_size != expected[name].bytes or (
-            hashes and sha256_of(found[name]) != expected[name].sha256
-        ):
+        elif found[name].stat().st_size != expected[name].bytes or sha256_of(found[name]) != expected[name].sha256:
             yield Difference("changed", name)
 
 

@@ -13,7 +13,7 @@ from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.canonical import digest_of
 from agentprm_dagster.provenance.contents import describe
 from agentprm_dagster.provenance.environment import environment
-from agentprm_dagster.provenance.manifest import Manifest, Recipe
+from agentprm_dagster.provenance.manifest import Adoption, Manifest, Recipe
 
 
 class Draft:
@@ -44,7 +44,7 @@ class Draft:
         """
         recipe, files = self._recipe, describe(self.path)
         manifest = Manifest(
-            schema="agentprm-manifest-1",
+            schema="agentprm-manifest-2",
             asset=recipe.asset,
             experiment=recipe.experiment,
             iteration=recipe.iteration,
@@ -63,17 +63,20 @@ class Draft:
             mlflow_run_id=mlflow_run_id,
             started=self._started,
             seconds=round(monotonic() - self._clock, 3),
+            adopted=None,
         )
         return self._publish(self.path, manifest)
 
-    def adopt(self, made: Artifact) -> Artifact:
+    def adopt(self, made: Artifact, dagster_run_id: str | None = None) -> Artifact:
         """Commits what was made from the same recipe under another name, with everything that is said of it."""
         for entry in made.manifest.files:
             target = self.path / entry.path
             target.parent.mkdir(parents=True, exist_ok=True)
             _link(made.path / entry.path, target)
-        recipe = self._recipe
-        return self._publish(self.path, replace(made.manifest, experiment=recipe.experiment, inputs=recipe.inputs))
+        recipe, first = self._recipe, made.manifest.adopted
+        adopted = Adoption(first.origin if first else made.version, self._started, dagster_run_id)
+        manifest = replace(made.manifest, experiment=recipe.experiment, inputs=recipe.inputs, adopted=adopted)
+        return self._publish(self.path, manifest)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -57,6 +57,8 @@ def _line(node: Node) -> Text:
         line.append(f" as {', '.join(other_roles)}", "italic")
     if node.code and node.code.git_commit:
         line.append(f" by {node.code.git_commit[:8]}{' with edits' if node.code.dirty else ''}", "dim")
+    if node.adopted:
+        line.append(f" first made as {node.adopted.origin.slot}", "dim")
     if not node.found:
         line.append(" not in the store, or unreadable", "bold red")
     if node.repeated:

@@ -2,17 +2,20 @@
 
 Neither "latest" nor a date enters: an artifact's inputs are the digests its manifest names, so redoing iterations, in
 any order and in any number of experiments, cannot change an answer already given.
+
+Experiments share what they make from the same recipe: the same digest under several names is the same thing. What was
+made from it under any of its names was made from it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
-from agentprm_dagster.provenance.manifest import Code, Slot, Version
+from agentprm_dagster.provenance.manifest import Adoption, Code, Manifest, Slot, Version
 from agentprm_dagster.provenance.store import ArtifactStore
 
 Direction = Literal["upstream", "downstream"]
@@ -33,6 +36,8 @@ class Node:
     children: tuple["Node", ...]
     code: Code | None
     """What made it, where that is known."""
+    adopted: Adoption | None
+    """Whose it was first, where it was made under another experiment's name."""
 
     def walk(self) -> Iterator["Node"]:
         """The node and everything under it."""
@@ -51,6 +56,7 @@ class Node:
             "found": self.found,
             "repeated": self.repeated,
             "code": asdict(self.code) if self.code else None,
+            "adopted": asdict(self.adopted) if self.adopted else None,
             "children": [child.to_dict() for child in self.children],
         }
 
@@ -82,20 +88,19 @@ class LineageGraph:
     """Who read whom, among all artifacts given."""
 
     def __init__(self, artifacts: Iterable[Artifact]) -> None:
-        self._known: dict[Version, Code] = {}
-        self._links: dict[Direction, dict[Version, dict[Version, list[str]]]] = {
-            "upstream": defaultdict(lambda: defaultdict(list)),
-            "downstream": defaultdict(lambda: defaultdict(list)),
-        }
+        self._known: dict[Version, Manifest] = {}
+        self._inputs: dict[Version, dict[Version, list[str]]] = defaultdict(lambda: defaultdict(list))
+        self._readers: dict[str, dict[Version, list[str]]] = defaultdict(lambda: defaultdict(list))
+        """By the digest that was read, under whatever name."""
         for artifact in artifacts:
-            self._known[artifact.version] = artifact.manifest.code
+            self._known[artifact.version] = artifact.manifest
             for read in artifact.manifest.inputs:
-                self._links["upstream"][artifact.version][read.version].append(read.role)
-                self._links["downstream"][read.version][artifact.version].append(read.role)
+                self._inputs[artifact.version][read.version].append(read.role)
+                self._readers[read.digest][artifact.version].append(read.role)
 
     def versions(self) -> list[Version]:
         """All artifacts that are in the store, or were read by one that is; sorted."""
-        return sorted(self._known.keys() | {read for links in self._links["upstream"].values() for read in links})
+        return sorted(self._known.keys() | {read for links in self._inputs.values() for read in links})
 
     def tree(self, version: Version, direction: Direction) -> Lineage:
         """The lineage of one artifact; an artifact met again is marked as repeated, without its children."""
@@ -106,17 +111,24 @@ class LineageGraph:
         reached: set[Version] = set()
         waiting = [version]
         while waiting:
-            new = self._links[direction][waiting.pop()].keys() - reached
+            new = self._links(waiting.pop(), direction).keys() - reached
             reached |= new
             waiting.extend(new)
         return sorted(reached)
 
+    def _links(self, version: Version, direction: Direction) -> Mapping[Version, list[str]]:
+        """What it read, or who read it under any of its names; each with the roles."""
+        if direction == "upstream":
+            return self._inputs.get(version, {})
+        return self._readers.get(version.digest, {})
+
     def _node(self, version: Version, roles: tuple[str, ...], direction: Direction, seen: set[Version]) -> Node:
         found, repeated = version in self._known, version in seen
         seen.add(version)
-        links = {} if repeated else self._links[direction][version]
+        links = {} if repeated else self._links(version, direction)
         children = tuple(self._node(other, tuple(links[other]), direction, seen) for other in sorted(links))
-        return Node(version, roles, found, repeated, children, self._known.get(version))
+        made = self._known.get(version)
+        return Node(version, roles, found, repeated, children, made and made.code, made and made.adopted)
 
 
 def lineage(
@@ -143,10 +155,10 @@ def lineage(
     return replace(LineageGraph(there).tree(version, direction), unread=tuple(unread))
 
 
-def with_ancestors(store: ArtifactStore, version: Version) -> list[Artifact]:
-    """An artifact and everything it was made from, as far as it is there and can be read; no other is looked at."""
+def with_ancestors(store: ArtifactStore, *versions: Version) -> list[Artifact]:
+    """Artifacts and everything they were made from, as far as it is there and can be read; no other is looked at."""
     known: dict[Version, Artifact] = {}
-    waiting, met = [version], {version}
+    waiting, met = list(dict.fromkeys(versions)), set(versions)
     while waiting:
         each = waiting.pop()
         with suppress(ArtifactError):  # its place in the answer stays, as not found

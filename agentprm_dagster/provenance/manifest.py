@@ -21,7 +21,7 @@ from agentprm_dagster.provenance.errors import ArtifactError
 MANIFEST = "manifest.json"
 """The manifest's file name in every version; written last, so a folder without one is no version."""
 
-Schema = Literal["agentprm-manifest-1"]
+Schema = Literal["agentprm-manifest-2"]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
 Name = Annotated[str, Field(pattern=NAME)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -124,6 +124,18 @@ class Code:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Adoption:
+    """How an artifact that another experiment has made came under this experiment's name."""
+
+    origin: Version
+    """The version whose files, numbers, run ids and times these are."""
+    adopted: str
+    """When; ISO 8601, UTC."""
+    dagster_run_id: str | None
+    """The run that took it over."""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Recipe:
     """Everything that decides what a stage makes, known before it starts."""
 
@@ -191,6 +203,8 @@ class Manifest:
     started: str
     """ISO 8601, UTC."""
     seconds: Annotated[float, Field(ge=0)]
+    adopted: Adoption | None
+    """None where it was made under this name; else run ids and times are those of when it was made."""
 
     @property
     def version(self) -> Version:

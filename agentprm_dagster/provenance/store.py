@@ -50,22 +50,26 @@ class ArtifactStore:
         """The committed version made from exactly this recipe; None if it has to be made.
 
         Were several made (a stage that is not deterministic, done twice), the current one, else the first by digest.
+
+        Raises:
+            ArtifactError: it is not as it was committed; every byte is checked.
         """
         made = [artifact for artifact in self.versions(recipe.slot) if artifact.manifest.key == recipe.key]
         if not made:
             return None
         head = self._head(recipe.slot)
-        found = min(made, key=lambda artifact: (artifact.digest != head, artifact.digest))
-        self._refuse_damage(found, hashes=False)
-        return found
+        return self.resolve(
+            min(made, key=lambda artifact: (artifact.digest != head, artifact.digest)).as_input("found")
+        )
 
-    def reuse(self, recipe: Recipe) -> Artifact | None:
+    def reuse(self, recipe: Recipe, dagster_run_id: str | None = None) -> Artifact | None:
         """`find`, here or else under another experiment's name, and what is found becomes the current version.
 
-        What another experiment has made from this recipe becomes this experiment's own, its metrics, gates, run ids
-        and times those of when it was made; a local store keeps its bytes once.
+        What another experiment has made from this recipe becomes this experiment's own: its metrics, gates, run ids
+        and times are those of when it was made, and its manifest says whose it was first, when it was taken over and
+        by which run. A local store keeps its bytes once.
         """
-        found = self.find(recipe) or self._adopt(recipe)
+        found = self.find(recipe) or self._adopt(recipe, dagster_run_id)
         if found is not None:
             self.select(found)
         return found
@@ -97,7 +101,7 @@ class ArtifactStore:
         if artifact.version != version:
             raise ArtifactError(f"expected {version} ({digest}) in {artifact.uri}, found {artifact.digest}")
         self._storage.fetch(version.place)
-        self._refuse_damage(artifact, hashes=True)
+        self._refuse_damage(artifact)
         return artifact
 
     def resolve(self, made: Input) -> Artifact:
@@ -200,19 +204,17 @@ class ArtifactStore:
 
     # Inside
 
-    def _adopt(self, recipe: Recipe) -> Artifact | None:
+    def _adopt(self, recipe: Recipe, dagster_run_id: str | None) -> Artifact | None:
         for other in _folders(self.root):
             if not fullmatch(NAME, other.name):
                 continue  # whatever else somebody keeps here
             with suppress(ArtifactError):  # another's damage is for its own runs, and for verify, to report
-                there = self.find(replace(recipe, experiment=other.name))
-                if there is not None:
-                    made = self.resolve(there.as_input(recipe.asset))
+                if (made := self.find(replace(recipe, experiment=other.name))) is not None:
                     break
         else:
             return None
         with self.draft(recipe) as draft:
-            return draft.adopt(made)
+            return draft.adopt(made, dagster_run_id)
 
     def _publish(self, files: Path, manifest: Manifest) -> Artifact:
         if self._storage.publish(files, manifest):
@@ -239,9 +241,9 @@ class ArtifactStore:
     def _guarded(self) -> AbstractContextManager[None]:
         return guarded(self.work)
 
-    def _refuse_damage(self, artifact: Artifact, *, hashes: bool) -> None:
-        folder = UPath(artifact.path) if hashes else self.root / artifact.version.place
-        damage = [f"{kind} {name}" for kind, name in differences(folder, artifact.manifest.files, hashes=hashes)]
+    def _refuse_damage(self, artifact: Artifact) -> None:
+        folder = UPath(artifact.path)
+        damage = [f"{kind} {name}" for kind, name in differences(folder, artifact.manifest.files)]
         if damage:
             raise ArtifactError(f"{folder} is not as it was committed: {', '.join(damage[:5])}. {_RESTORE}")
 

@@ -128,6 +128,29 @@ def test_shards_are_even_and_have_seeds_of_their_own(tasks: list[Task], tmp_path
     assert [Shard.read(shard.path) for shard in shards] == shards
 
 
+def test_shards_that_were_played_are_not_played_again(
+    tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = played(tasks[:2], 1, tmp_path / "calm", Listening())
+
+    class Killed(Listening):
+        """Ends the first attempt in its third shard."""
+
+        def progress(self, done: int, total: int, what: str) -> None:
+            if len(list((tmp_path / "scratch").rglob("usage.json"))) == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        played(tasks[:2], 1, tmp_path / "scratch", Killed())
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "scratch").rglob("usage.json")}
+    assert len(kept) == 2
+    (tmp_path / "scratch" / "task1" / "0002.part").mkdir()
+    again = play_in_processes(tasks[:2], processes=1, threads=1, scratch=tmp_path / "scratch", monitor=Listening())
+    assert [one.episodes for one in again] == [one.episodes for one in calm]
+    assert tokens(again) == tokens(calm)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
 def test_what_a_worker_died_of_is_told(tasks: list[Task], tmp_path: Path) -> None:
     missing = Task("", Player(tmp_path / "nowhere", "append", ONCE), tasks[0].games, 0)
     with pytest.raises(WorkerError, match=r"before its work was done; it said:\n(.|\n)*nowhere"):

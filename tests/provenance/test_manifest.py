@@ -29,7 +29,7 @@ FILES = (FileEntry("episodes.parquet", "d" * 64, 10, 3), FileEntry("page.md", "e
 
 def manifest_of(recipe: Recipe, files: tuple[FileEntry, ...] = FILES) -> Manifest:
     return Manifest(
-        schema="agentprm-manifest-1",
+        schema="agentprm-manifest-2",
         asset=recipe.asset,
         experiment=recipe.experiment,
         iteration=recipe.iteration,
@@ -48,6 +48,7 @@ def manifest_of(recipe: Recipe, files: tuple[FileEntry, ...] = FILES) -> Manifes
         mlflow_run_id=None,
         started="2026-01-01T00:00:00+00:00",
         seconds=1.5,
+        adopted=None,
     )
 
 

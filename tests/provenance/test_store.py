@@ -80,10 +80,15 @@ def test_of_two_results_of_one_recipe_the_current_one_is_found(store, make_recip
 
 def test_what_another_experiment_made_from_the_same_recipe_is_not_made_again(store, make_recipe, commit) -> None:
     made = commit(store, make_recipe(), {"data.json": b"{}", "deep/er/page.md": b"hello"})
-    own = store.reuse(make_recipe(experiment="relative"))
+    own = store.reuse(make_recipe(experiment="relative"), "run 2")
     assert own == store.current("relative", "rollouts", 1)
     assert own.digest == made.digest
-    assert own.manifest == replace(made.manifest, experiment="relative")
+    adopted = own.manifest.adopted
+    assert adopted is not None
+    assert (adopted.origin, adopted.dagster_run_id) == (made.version, "run 2")
+    assert own.manifest == replace(made.manifest, experiment="relative", adopted=adopted)
+    third = store.reuse(make_recipe(experiment="third"))
+    assert third.manifest.adopted.origin == made.version, "whose it was first"
     assert (own.path / "deep/er/page.md").samefile(made.path / "deep/er/page.md")
     assert store.reuse(make_recipe(experiment="relative", seed=1)) is None
     assert verify(store).sound
