@@ -110,6 +110,7 @@ class _Play:
             won=self.observation.won,
             start=len(self.start.turns),
             parent=self.start.parent,
+            truncated=not self.observation.done,
         )
 
 

@@ -112,6 +112,13 @@ class Episode:
     """How many leading turns are inherited: `parent`'s or, where there is none, an expert's."""
     parent: str | None = None
     """The episode of the same rollout set that this one branches off."""
+    truncated: bool = False
+    """Whether it was broken off, by a step cap, by patience or because nobody answered, and not ended by the game.
+
+    It is the environment's own signal that no state follows, and not the reward. ALFWorld's games end only when they
+    are won, so that there it is the opposite of `won`: who reads it without an outcome, as InversePRM does, may use it
+    to know which turns have a next one or end the game, and for nothing else.
+    """
 
     @property
     def own_turns(self) -> tuple[Turn, ...]:

@@ -54,6 +54,7 @@ def test_who_knows_the_way_wins(household_games: list[PlayableGame], knowing: De
     ways = {game.id: Game.load(game.ref.path).walkthrough for game in household_games}
     for episode in episodes:
         assert episode.won
+        assert not episode.truncated
         assert tuple(turn.action for turn in episode.turns) == ways[episode.game]
         assert all(turn.parsed and turn.admissible for turn in episode.turns)
 
@@ -194,6 +195,7 @@ def test_patience_ends_an_episode_at_that_repetition(household_games: list[Playa
     (episode,) = run(Scripted(in_turn("look")), whole_episodes(household_games[:1], 1), patience=patience)
     assert len(episode.turns) == patience
     assert len({turn.observation for turn in episode.turns}) == 1
+    assert episode.truncated
     assert not episode.won
 
 
@@ -257,6 +259,7 @@ def test_every_start_gives_exactly_one_episode(
         assert episode.turns[: episode.start] == start.turns
         assert start.response is None or episode.own_turns[0].response == start.response
         assert episode.won or len(episode.turns) >= max_steps
+        assert episode.truncated is not episode.won, "these games end only when they are won"
 
 
 def test_the_report_by_hand(household_games: list[PlayableGame], knowing: Decide) -> None:
