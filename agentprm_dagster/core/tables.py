@@ -37,6 +37,7 @@ _TURNS = pa.schema(
         "parsed": pa.bool_(),
         "admissible": pa.bool_(),
         "candidates": pa.list_(pa.string()),
+        "tokens": pa.list_(pa.int32()),
     }
 )
 
@@ -112,8 +113,8 @@ def iter_episodes(folder: Path) -> Iterator[Episode]:
 def _require_columns(path: Path, schema: pa.Schema) -> None:
     if missing := [name for name in schema.names if name not in pq.read_schema(path).names]:
         raise TableError(
-            f"{path}: expected the columns {', '.join(schema.names)}; {', '.join(missing)} not found: it was written by "
-            "another version of this project, make it anew"
+            f"{path}: expected the columns {', '.join(schema.names)}; {', '.join(missing)} not found: "
+            "it was written by another version of this project, make it anew"
         )
 
 
@@ -122,6 +123,6 @@ def _turns(path: Path) -> Iterator[tuple[str, Turn]]:
     with pq.ParquetFile(path) as table:
         for batch in table.iter_batches():
             columns = [batch.column(name).to_pylist() for name in _TURNS.names]
-            columns[-1] = list(map(tuple, columns[-1]))  # the candidates
+            columns[-2:] = (list(map(tuple, column)) for column in columns[-2:])  # candidates and tokens
             for episode_id, _, *said in zip(*columns, strict=True):
                 yield episode_id, Turn(*said)

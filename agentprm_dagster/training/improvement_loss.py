@@ -15,8 +15,9 @@ import torch
 from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Improvement
+from agentprm_dagster.training.answer_kl import answer_kl
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees
-from agentprm_dagster.training.dpo import kl_divergence, preferences, ranked_pairs, soft_dpo_loss
+from agentprm_dagster.training.dpo import preferences, ranked_pairs, soft_dpo_loss
 from agentprm_dagster.training.shards import Numbers
 
 
@@ -27,8 +28,12 @@ def improvement_loss(
     candidates: Sequence[Candidate],
     values: torch.Tensor,
     settings: Improvement,
+    *,
+    banned: Sequence[int] = (),
 ) -> tuple[torch.Tensor | None, Numbers]:
     """The loss and what is to be watched: pairs, values, how far the policy has gone.
+
+    The candidates were drawn at the settings' temperature, without the tokens `banned`.
 
     Without any pair the loss is None, and the numbers say nothing of pairs but that there are none.
     """
@@ -37,7 +42,8 @@ def improvement_loss(
     tokens = trees.token_log_probabilities(model)
     ratio = trees.answer_sums(trees.drawn(tokens) - trees.drawn(reference_tokens))
     draws = torch.tensor([float(candidate.draws) for candidate in candidates])
-    kl = (draws * trees.answer_sums(kl_divergence(tokens, reference_tokens))).sum() / draws.sum()
+    kl_each = answer_kl(trees, tokens, reference_tokens, draws, temperature=settings.temperature, banned=banned)
+    kl = (draws * kl_each).sum() / draws.sum()
     pairs = ranked_pairs(candidates, values.tolist(), settings.min_gap, extremes=settings.labels == "hard")
     states = len({candidate.state for candidate in candidates})
     numbers = {

@@ -208,7 +208,9 @@ def _followed(episode: Episode) -> range:
 
 
 def _next_answer(chat: Chat, episode: Episode, t: int) -> list[Candidate]:
-    return [Candidate((0, 0), tuple(chat.answer(turn.response)), 1) for turn in episode.turns[t + 1 : t + 2]]
+    return [
+        Candidate((0, 0), tuple(chat.answer(turn.response, turn.tokens)), 1) for turn in episode.turns[t + 1 : t + 2]
+    ]
 
 
 def _restated(chat: Chat, episode: Episode, t: int, answers: Sequence[Candidate], *, expert: bool) -> Transitions:

@@ -152,6 +152,7 @@ def improvement_work(
         n=settings.candidates,
         new=settings.max_new_tokens,
     )
+    banned = chat.never_drawn(model.config.vocab_size)
     generator = torch.Generator().manual_seed(seed + shard)
     steering = SteeredSampler(sampler, share=settings.steered, dialogue=dialogue, seed=seed + shard)
 
@@ -164,7 +165,7 @@ def improvement_work(
         candidates, read = draw(trunks)
         trees = CandidateTrees(trunks, candidates)
         values, judged = judge.values(trunks, candidates, trees)
-        loss, numbers = improvement_loss(model, reference, trees, candidates, values, settings)
+        loss, numbers = improvement_loss(model, reference, trees, candidates, values, settings, banned=banned)
         # Policy and reference read the trees, the PRM what it judges by.
         tokens = _tokens_sampled(read, candidates) + 2 * trees.tokens_read + judged
         return loss, {**numbers, "tokens": float(tokens)}

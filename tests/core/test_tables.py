@@ -22,6 +22,7 @@ def turn(name: str) -> Turn:
         parsed=name != "b",
         admissible=name != "c",
         candidates=("go", "look") if name == "a" else (),
+        tokens=(5, 0, 151_668) if name == "b" else (),
     )
 
 
@@ -65,6 +66,7 @@ def test_values_are_plain_python(tmp_path: Path) -> None:
     assert (type(branch.won), type(branch.start), type(branch.parent), parent.parent) == (bool, int, str, None)
     assert (parent.truncated, branch.truncated) == (True, False)
     assert type(parent.turns[0].parsed) is bool
+    assert [type(token) for token in parent.turns[1].tokens] == [int] * 3
 
 
 def test_without_any_branch(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Model
 from agentprm_dagster.core.dialogue import conversation, write_answer
-from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.core.types import Observation, Response, Turn
 from agentprm_dagster.inference import best_of_n
 from agentprm_dagster.inference.best_of_n import BestOfN
 from agentprm_dagster.inference.sampling import Sampled
@@ -76,10 +76,11 @@ def test_it_keeps_the_answer_that_ranks_first(
             said = [log_probability(policy, histories[slot], [*ids, player.chat.end]) for ids in draws[-1].tokens[row]]
             ranks = [q + prior * log_p for q, log_p in zip(scored, said, strict=True)]
             best = draws[-1].tokens[row][max(range(5), key=ranks.__getitem__)]
-            assert answers[row] == player.chat.decode(best)
+            assert answers[row].tokens == tuple(best)
+            assert answers[row].text == player.chat.decode(best)
             observation = "Nothing happens." * (slot + 1)
             histories[slot] += [*best, player.chat.end, *player.chat.follow_up(observation)]
-            turn = Turn(reason="", action="", observation=observation, response=answers[row])
+            turn = Turn(reason="", action="", observation=observation, response=answers[row].text)
             player.observe(slot, turn, START)
 
 
@@ -107,10 +108,10 @@ def test_without_a_prm_it_keeps_what_improvement_made_likelier(
         said = [[*ids, player.chat.end] if ended else ids for ids, ended in zip(answers, finished, strict=True)]
         ratios = [log_probability(policy, history, ids) - log_probability(before, history, ids) for ids in said]
         best = max(range(5), key=ratios.__getitem__)
-        assert answer == player.chat.decode(answers[best])
+        assert answer == player.chat.drawn(answers[best], cut=not finished[best])
         chosen.add(best)
         history += [*answers[best], player.chat.end, *player.chat.follow_up("Nothing happens.")]
-        player.observe(1, Turn(reason="", action="", observation="Nothing happens.", response=answer), START)
+        player.observe(1, Turn(reason="", action="", observation="Nothing happens.", response=answer.text), START)
     assert len(chosen) > 1, "not always the first"
 
 
@@ -127,7 +128,7 @@ def score(prm: torch.nn.Module, ids: list[int]) -> float:
 
 
 def test_the_same_seed_gives_the_same_answers(checkpoint: Path) -> None:
-    def play() -> list[str]:
+    def play() -> list[Response]:
         player = agent(checkpoint, n=4)
         for slot in range(3):
             player.begin(slot, FIRST, [], START)
