@@ -151,7 +151,8 @@ class _History:
         self.steps.append(
             {
                 "value": values["objective/scores"],
-                # TRL's own "objective/kl" counts padding too; these are sums over the answers' tokens.
+                # TRL's own "objective/kl" counts padding too; these are sums over the answers' tokens. TRL tells no
+                # more of the answers: drawn at another temperature than 1, they give the KL only roughly.
                 "kl": (values["rewards/chosen"] + values["rewards/rejected"]) / (2 * self._settings.beta),
                 "states_with_pair": 1.0,
                 "pairs": float(self._settings.most_states_per_step),

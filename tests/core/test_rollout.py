@@ -166,11 +166,14 @@ def test_answers_that_cannot_be_parsed_are_not_tried(
     household_games: list[PlayableGame], knowing: Decide, clear: int
 ) -> None:
     class Mumbling(Scripted):
-        """Two of its answers have no agreed form; those that have it say `clear` different things."""
+        """Two of its answers have no agreed form and one was cut; the others say `clear` different things."""
 
         def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[Response]]:
             said = super().propose(slots, candidates, temperature)
-            return [[Response("Hm."), own, Response("Perhaps?"), *others[:clear]] for own, *others in said]
+            return [
+                [Response("Hm."), replace(others[-1], cut=True), own, Response("Perhaps?"), *others[:clear]]
+                for own, *others in said
+            ]
 
     episodes = run(Scripted(knowing), whole_episodes(household_games, 1))
     starts = branched(Mumbling(knowing), episodes, household_games)
@@ -179,6 +182,7 @@ def test_answers_that_cannot_be_parsed_are_not_tried(
         assert start.response
         answer = parse_answer(start.response.text)
         assert answer.parsed
+        assert not start.response.cut
         tried.setdefault((start.parent, len(start.turns)), set()).add(answer.action)
     if clear == 1:
         assert not tried, "one thing that is clear leaves nothing to compare it with"
