@@ -137,6 +137,9 @@ class CandidateTrees:
             lengths.append(len(drawn))
             ends.append(tree.index(segment, len(candidate.ids) - 1))
         self.rows, self.before, self.tokens = map(torch.tensor, (rows, before, tokens))
+        numbers = {state: i for i, state in enumerate(dict.fromkeys(candidate.state for candidate in candidates))}
+        self.state = torch.tensor([numbers[candidate.state] for candidate in candidates])
+        """Which of their states each candidate is of (C,)."""
         self.lengths = lengths
         """How many tokens of each candidate were drawn."""
         self.owner = torch.arange(len(candidates)).repeat_interleave(torch.tensor(lengths))

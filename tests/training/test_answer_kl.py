@@ -116,6 +116,16 @@ def test_a_few_draws_come_near(models: tuple[PreTrainedModel, PreTrainedModel]) 
     assert estimate(models, drawn, temperature) == pytest.approx(exact(*models), rel=0.05)
 
 
+def test_states_have_nothing_to_do_with_each_other(models: tuple[PreTrainedModel, PreTrainedModel]) -> None:
+    """However a batch is cut between them, each answer's share is the same."""
+    first = [Candidate((0, 0), (1, 2, END), 3), Candidate((0, 0), (2, END), 1)]
+    second = [Candidate((0, 1), (3, 1, 2, END), 5, cut=True), Candidate((0, 1), (END,), 2)]
+    together, *apart = (
+        sum(each.draws for each in part) * estimate(models, part, 0.7) for part in (first + second, first, second)
+    )
+    assert together == pytest.approx(sum(apart), rel=1e-5)
+
+
 def test_at_1_it_is_the_plain_sum(models: tuple[PreTrainedModel, PreTrainedModel]) -> None:
     drawn = [Candidate((0, 0), (1, 2, END), 3), Candidate((0, 1), (3, 1, 2, END), 1, cut=True)]
     trees = CandidateTrees([TRUNK], drawn)
