@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from agentprm_dagster.core.demonstrations import ExpertGaveUp
 from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.reasons import explain
-from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.core.types import Observation, Response, Turn
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.envs.playable import PlayableGame
 
@@ -49,7 +49,7 @@ class NoisyExpert:
             before, played = house.step(turn.action), turn.action
         self._conversations[slot] = _Conversation(first_observation, list(turns), observation, expert, played)
 
-    def act(self, slots: Sequence[int]) -> list[str]:
+    def act(self, slots: Sequence[int]) -> list[Response]:
         """One answer for each slot."""
         return [self._answer(self._conversations[slot]) for slot in slots]
 
@@ -59,7 +59,7 @@ class NoisyExpert:
         here.turns.append(turn)
         here.observation, here.played = observation, turn.action
 
-    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
+    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[Response]]:
         """The expert's command, and any others."""
         proposals = []
         for slot in slots:
@@ -71,15 +71,15 @@ class NoisyExpert:
             proposals.append([self._said(here, command) for command in commands[:candidates]])
         return proposals
 
-    def _answer(self, here: _Conversation) -> str:
+    def _answer(self, here: _Conversation) -> Response:
         advice = _advice(here.expert, here.observation, here.played)
         rng = random.Random(repr((here.first, here.turns)))
         if advice is None or rng.random() < ERRS:
             advice = rng.choice(here.observation.admissible_commands)
         return self._said(here, advice)
 
-    def _said(self, here: _Conversation, command: str) -> str:
-        return write_answer(explain(here.first, here.turns, command), command)
+    def _said(self, here: _Conversation, command: str) -> Response:
+        return Response(write_answer(explain(here.first, here.turns, command), command))
 
 
 def _advice(expert: object, observation: Observation, played: str | None) -> str | None:

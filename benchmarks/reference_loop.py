@@ -49,7 +49,10 @@ class ReferenceLoop:
             if all(observation.done for observation in observed):
                 break
         played = zip(games, first, turns, observed, strict=True)
-        episodes = [Episode(f"{g.id}#0", g.id, g.task_type, text, tuple(ts), o.won) for g, text, ts, o in played]
+        episodes = [
+            Episode(f"{g.id}#0", g.id, g.task_type, text, tuple(ts), won=o.won, truncated=not o.done)
+            for g, text, ts, o in played
+        ]
         return sorted(episodes, key=lambda episode: episode.episode_id)
 
     def _render(self, first: str, turns: Sequence[Turn]) -> str:

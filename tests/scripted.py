@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from agentprm_dagster.core.dialogue import write_answer
-from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.core.types import Observation, Response, Turn
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.envs.game_file import Game
 from agentprm_dagster.envs.playable import PlayableGame
@@ -28,18 +28,18 @@ class Scripted:
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         self.conversations[slot] = first_observation, list(turns), observation
 
-    def act(self, slots: Sequence[int]) -> list[str]:
+    def act(self, slots: Sequence[int]) -> list[Response]:
         self.busy.append(len(slots))
-        return [self.decide(*self.conversations[slot]) for slot in slots]
+        return [Response(self.decide(*self.conversations[slot])) for slot in slots]
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         first, turns, _ = self.conversations[slot]
         self.conversations[slot] = first, [*turns, turn], observation
 
-    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
+    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[Response]]:
         """Its own answer, again in other words, and then the commands that are there."""
         self.asked.append(candidates)
-        return [self._proposals(*self.conversations[slot])[:candidates] for slot in slots]
+        return [[*map(Response, self._proposals(*self.conversations[slot])[:candidates])] for slot in slots]
 
     def _proposals(self, first: str, turns: list[Turn], observation: Observation) -> list[str]:
         own = self.decide(first, turns, observation)

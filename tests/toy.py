@@ -12,7 +12,7 @@ from agentprm_dagster.catalog import load_experiment
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.stage import Gate, Monitor, Resume, StageReport
-from agentprm_dagster.core.types import Episode, Observation, Turn
+from agentprm_dagster.core.types import Episode, Observation, Response, Turn
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.envs.game_file import Game
@@ -97,13 +97,14 @@ class ToyAgent:
         knows = self._random.random() < self._skill
         self._left[slot] = list(self._ways[first_observation]) if knows else []
 
-    def act(self, slots: Sequence[int]) -> list[str]:
-        return [write_answer("So it goes.", self._left[slot].pop(0) if self._left[slot] else "look") for slot in slots]
+    def act(self, slots: Sequence[int]) -> list[Response]:
+        commands = [self._left[slot].pop(0) if self._left[slot] else "look" for slot in slots]
+        return [Response(write_answer("So it goes.", command)) for command in commands]
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         pass
 
-    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
+    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[Response]]:
         raise AssertionError("the toy plays no branches")
 
 

@@ -164,6 +164,7 @@ class Improvement(Section):
     """Chance of a state that its answers are drawn under a second prompt, which names a receptacle to look at first
     (steered exploration, section 4 of the paper; there 0.5); all else reads the nominal prompt."""
     temperature: Temperature = 1.0
+    """At which answers are drawn, above 0; the KL per answer is that of the policy at 1 all the same."""
     max_new_tokens: Positive = 16
     beta: PositiveFloat = 1.0
     sft_weight: Annotated[float, Field(ge=0)] = 0.0
@@ -189,6 +190,15 @@ class Improvement(Section):
     def most_states_per_step(self) -> int:
         """States of a step whose episodes all have enough of them."""
         return self.episodes_per_step * self.states_per_episode
+
+    @model_validator(mode="after")
+    def answers_differ(self) -> Self:
+        if self.temperature == 0:
+            raise ValueError(
+                "improvement.temperature 0 draws the same answer every time, which nothing can be compared with: set "
+                "it above 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def trl_can(self) -> Self:

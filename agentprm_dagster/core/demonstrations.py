@@ -83,7 +83,10 @@ def demonstrate(
                     break
                 play(reason, mistake)
         observation = play(explain(first.text, turns, action), action)
-    return Episode(episode_id, game.id, game.task_type, first.text, tuple(turns), observation.won)
+    truncated = not observation.done
+    return Episode(
+        episode_id, game.id, game.task_type, first.text, tuple(turns), won=observation.won, truncated=truncated
+    )
 
 
 def in_turn(games: Sequence[G], episodes: int) -> list[tuple[str, G]]:

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from agentprm_dagster.core.types import Response
+
 _AGREED = re.compile(r"\s*REASON:(?P<reason>.*?)\n\s*ACTION:\s*(?P<action>\S[^\n]*)\s*", re.DOTALL)
 
 
@@ -26,3 +28,11 @@ def parse_answer(text: str) -> Answer:
     if match is None or text.count("ACTION:") > 1:
         return Answer(reason="", action="", parsed=False)
     return Answer(reason=match["reason"].strip(), action=match["action"].strip(), parsed=True)
+
+
+def may_be_chosen(response: Response) -> bool:
+    """Whether an answer ended by itself, in the agreed form.
+
+    One that did not is never chosen while another is there, never branched to, and worth nothing to policy improvement.
+    """
+    return not response.cut and parse_answer(response.text).parsed

@@ -17,8 +17,8 @@ from typing import Protocol
 
 import numpy as np
 
-from agentprm_dagster.core.parsing import parse_answer
-from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.core.parsing import may_be_chosen, parse_answer
+from agentprm_dagster.core.types import Observation, Response, Turn
 
 
 class Placer(Protocol):
@@ -31,7 +31,7 @@ class Placer(Protocol):
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         """Puts the state after `turns` into a slot, where `observation` was seen last."""
 
-    def scores(self, answers: Sequence[Sequence[str]], tried: Sequence[Sequence[str]]) -> list[float]:
+    def scores(self, answers: Sequence[Sequence[Response]], tried: Sequence[Sequence[Response]]) -> list[float]:
         """The scores of the first slots, from all answers drawn in each and those whose actions would be tried."""
 
 
@@ -44,14 +44,14 @@ class SpreadPlacer:
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         """The answers say it all."""
 
-    def scores(self, answers: Sequence[Sequence[str]], tried: Sequence[Sequence[str]]) -> list[float]:
+    def scores(self, answers: Sequence[Sequence[Response]], tried: Sequence[Sequence[Response]]) -> list[float]:
         """`spread` of each state."""
         return [spread(drawn) for drawn in answers]
 
 
-def spread(answers: Sequence[str]) -> float:
-    """Entropy of the commands in the answers, in nats; those without one are left out."""
-    commands = Counter(answer.action for answer in map(parse_answer, answers) if answer.parsed)
+def spread(answers: Sequence[Response]) -> float:
+    """Entropy of the commands in the answers, in nats; those that may not be chosen are left out."""
+    commands = Counter(parse_answer(answer.text).action for answer in filter(may_be_chosen, answers))
     shares = np.array(list(commands.values())) / max(commands.total(), 1)
     return float(-(shares * np.log(shares)).sum()) + 0.0
 

@@ -18,11 +18,11 @@ from typing import Protocol
 
 import numpy as np
 
-from agentprm_dagster.core.parsing import parse_answer
+from agentprm_dagster.core.parsing import may_be_chosen, parse_answer
 from agentprm_dagster.core.placement import Placer, place
 from agentprm_dagster.core.replay import Replay
 from agentprm_dagster.core.stage import Monitor, PartMonitor
-from agentprm_dagster.core.types import Episode, Observation, Playable, SnapshotEnvironment, Turn
+from agentprm_dagster.core.types import Episode, Observation, Playable, Response, SnapshotEnvironment, Turn
 from agentprm_dagster.core.usage import Usage
 
 
@@ -36,13 +36,13 @@ class Agent(Protocol):
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         """Opens a conversation in a slot, at the state after `turns`, where `observation` was seen last."""
 
-    def act(self, slots: Sequence[int]) -> list[str]:
+    def act(self, slots: Sequence[int]) -> list[Response]:
         """One answer for each slot, which becomes part of its conversation."""
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         """Tells a slot what its answer led to."""
 
-    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
+    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[Response]]:
         """Several answers for each slot, none of which becomes part of its conversation."""
 
 
@@ -54,7 +54,7 @@ class Start:
     game: Playable
     turns: tuple[Turn, ...] = ()
     """Turns inherited from that episode."""
-    response: str | None = None
+    response: Response | None = None
     """An answer that is given first, whatever the agent would say."""
     parent: str | None = None
     replay: Replay | None = field(default=None, compare=False)
@@ -73,19 +73,20 @@ class _Play:
     keep_candidates: bool = False
     """Whether turns record what the agent could choose from."""
 
-    def answer(self, response: str) -> Turn:
+    def answer(self, answer: Response) -> Turn:
         """Sends an answer's command to the environment and records the turn."""
-        answer = parse_answer(response)
+        parsed = parse_answer(answer.text)
         before = self.observation
-        self.observation = self.environment.step(answer.action)
+        self.observation = self.environment.step(parsed.action)
         turn = Turn(
-            reason=answer.reason,
-            action=answer.action,
+            reason=parsed.reason,
+            action=parsed.action,
             observation=self.observation.text,
-            response=response,
-            parsed=answer.parsed,
-            admissible=answer.action in before.admissible_commands,
+            response=answer.text,
+            parsed=parsed.parsed,
+            admissible=parsed.action in before.admissible_commands,
             candidates=before.admissible_commands if self.keep_candidates else (),
+            tokens=answer.tokens,
         )
         self.turns.append(turn)
         return turn
@@ -110,6 +111,7 @@ class _Play:
             won=self.observation.won,
             start=len(self.start.turns),
             parent=self.start.parent,
+            truncated=not self.observation.done,
         )
 
 
@@ -146,10 +148,10 @@ def play(
         _fill(agent, slot, active, waiting, finished, limits)
     while active:
         slots = sorted(active)
-        for slot, response in zip(slots, agent.act(slots), strict=True):
+        for slot, answer in zip(slots, agent.act(slots), strict=True):
             game = active[slot]
             with agent.usage.environment():
-                turn = game.answer(response)
+                turn = game.answer(answer)
             if game.over(*limits):
                 finished.append(active.pop(slot).episode())
                 _fill(agent, slot, active, waiting, finished, limits)
@@ -229,7 +231,7 @@ def branches(
 ) -> list[Start]:
     """From `states` own states of each episode, up to `actions` different sampled actions, each `continuations` times.
 
-    The agent draws `draws` answers, of which the first different ones that can be parsed are tried. A state where they
+    The agent draws `draws` answers, of which the first different ones that may be chosen are tried. A state where they
     all agree gives no branch: there is nothing to compare. States are drawn uniformly along each episode, or by a
     `placer` among several times as many of all episodes.
     """
@@ -238,7 +240,7 @@ def branches(
     looked_at = states * (placer.screening if placer else 1)
     points = [(episode, turn) for episode in episodes for turn in _states(episode, looked_at, rng)]
     replays = {episode.episode_id: Replay(by_id[episode.game], episode.turns) for episode in episodes}
-    tried: list[list[str]] = []
+    tried: list[list[Response]] = []
     scores: list[float] = []
     for first in range(0, len(points), agent.slots):
         group = points[first : first + agent.slots]
@@ -275,13 +277,11 @@ def _states(episode: Episode, count: int, rng: np.random.Generator) -> list[int]
     return sorted(episode.start + turn for turn in rng.choice(own, size=min(count, own), replace=False).tolist())
 
 
-def _different_actions(answers: Sequence[str], count: int) -> list[str]:
-    """The first answers that give different commands."""
-    by_action: dict[str, str] = {}
-    for answer in answers:
-        parsed = parse_answer(answer)
-        if parsed.parsed:
-            by_action.setdefault(parsed.action, answer)
+def _different_actions(answers: Sequence[Response], count: int) -> list[Response]:
+    """The first answers that give different commands, of those that may be chosen."""
+    by_action: dict[str, Response] = {}
+    for answer in filter(may_be_chosen, answers):
+        by_action.setdefault(parse_answer(answer.text).action, answer)
     return list(by_action.values())[:count]
 
 

@@ -21,6 +21,7 @@ _HEADS = pa.schema(
         "won": pa.bool_(),
         "start": pa.int64(),
         "parent": pa.string(),
+        "truncated": pa.bool_(),
         "first_observation": pa.string(),
         "turns": pa.int64(),
     }
@@ -36,6 +37,7 @@ _TURNS = pa.schema(
         "parsed": pa.bool_(),
         "admissible": pa.bool_(),
         "candidates": pa.list_(pa.string()),
+        "tokens": pa.list_(pa.int32()),
     }
 )
 
@@ -79,8 +81,10 @@ def iter_episodes(folder: Path) -> Iterator[Episode]:
     """The same, one episode after another; of those that went before only parents are kept in memory.
 
     Raises:
-        TableError: a parent or a turn is missing, or turns stand in another order than their episodes.
+        TableError: a parent, a turn or a column is missing, or turns stand in another order than their episodes.
     """
+    _require_columns(folder / EPISODES, _HEADS)
+    _require_columns(folder / TURNS, _TURNS)
     heads = pq.read_table(folder / EPISODES).to_pylist()
     parents: dict[str, Episode | None] = {head["parent"]: None for head in heads if head["parent"]}
     played = groupby(_turns(folder / TURNS), key=itemgetter(0))
@@ -106,11 +110,19 @@ def iter_episodes(folder: Path) -> Iterator[Episode]:
         raise TableError(f"{folder}: turns of {next_id}, which is no episode, or not in the episodes' order")
 
 
+def _require_columns(path: Path, schema: pa.Schema) -> None:
+    if missing := [name for name in schema.names if name not in pq.read_schema(path).names]:
+        raise TableError(
+            f"{path}: expected the columns {', '.join(schema.names)}; {', '.join(missing)} not found: "
+            "it was written by another version of this project, make it anew"
+        )
+
+
 def _turns(path: Path) -> Iterator[tuple[str, Turn]]:
     """Every turn with its episode's id, in the order of the table."""
     with pq.ParquetFile(path) as table:
         for batch in table.iter_batches():
             columns = [batch.column(name).to_pylist() for name in _TURNS.names]
-            columns[-1] = list(map(tuple, columns[-1]))  # the candidates
+            columns[-2:] = (list(map(tuple, column)) for column in columns[-2:])  # candidates and tokens
             for episode_id, _, *said in zip(*columns, strict=True):
                 yield episode_id, Turn(*said)

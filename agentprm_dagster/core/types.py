@@ -75,6 +75,22 @@ class Playable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Response:
+    """One whole answer of an agent."""
+
+    text: str
+    """As it was written, REASON and ACTION included."""
+    tokens: tuple[int, ...] = ()
+    """The ids that were drawn, without the end token; empty where no model here drew it.
+
+    They are kept because a text may read as other tokens than it was drawn as. Their tokenizer is the one that all
+    models of an experiment share.
+    """
+    cut: bool = False
+    """Whether it was cut at the token limit, before its end token was drawn."""
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One decision of the agent and what it led to."""
 
@@ -92,6 +108,8 @@ class Turn:
     """Whether the command was admissible in the state it was sent in."""
     candidates: tuple[str, ...] = ()
     """The admissible commands the agent was shown; kept only where the dialogue lists them."""
+    tokens: tuple[int, ...] = ()
+    """The answer's ids (`Response.tokens`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +130,13 @@ class Episode:
     """How many leading turns are inherited: `parent`'s or, where there is none, an expert's."""
     parent: str | None = None
     """The episode of the same rollout set that this one branches off."""
+    truncated: bool = False
+    """Whether it was broken off, by a step cap, by patience or because nobody answered, and not ended by the game.
+
+    It is the environment's own signal that no state follows, and not the reward. ALFWorld's games end only when they
+    are won, so that there it is the opposite of `won`: who reads it without an outcome, as InversePRM does, may use it
+    to know which turns have a next one or end the game, and for nothing else.
+    """
 
     @property
     def own_turns(self) -> tuple[Turn, ...]:

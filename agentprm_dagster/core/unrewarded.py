@@ -11,7 +11,7 @@ class OutcomeRead(RuntimeError):
 
 
 class UnrewardedEpisode(Episode):
-    """An episode that raises OutcomeRead where its outcome is asked for."""
+    """An episode that raises OutcomeRead where its outcome is asked for; `truncated` may be read, see there."""
 
     __slots__ = ()
 

@@ -56,7 +56,8 @@ def wander(
         admissible = action in before.admissible_commands
         turns.append(Turn(reason, action, observation.text, write_answer(reason, action), admissible=admissible))
         things += _ENTITY.findall(observation.text)
-    episode = Episode(episode_id, game.id, game.task_type, first.text, tuple(turns), won=observation.won)
+    won, truncated = observation.won, not observation.done
+    episode = Episode(episode_id, game.id, game.task_type, first.text, tuple(turns), won=won, truncated=truncated)
     return _noticed(_about_what_was_met(episode, rng)) if hindsight else episode
 
 

@@ -1,5 +1,8 @@
 """Best-of-N, the paper's BoN(pi, Q): at every turn the policy samples N answers and a judge chooses one.
 
+An answer that is not in the agreed form, or was cut at the token limit, is never taken while another is there: the PRM
+has not learnt such answers, and of a cut one log pi lacks the end token.
+
 The more answers there are, the likelier the PRM overrates one of them, and choosing by it alone takes that one. With a
 weight for the policy's own opinion, the answer of highest prior * log pi + logit Q is taken: the mode, among those
 drawn, of pi exp(logit Q / prior), the optimum of Eq. 3 with logit Q for Q and `prior` for beta.
@@ -18,7 +21,8 @@ from torch.nn.functional import softplus
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.core.parsing import may_be_chosen
+from agentprm_dagster.core.types import Observation, Response, Turn
 from agentprm_dagster.inference.conversations import Conversations
 from agentprm_dagster.inference.policy import Policy, read_pending
 from agentprm_dagster.inference.sampling import Sampled
@@ -70,18 +74,20 @@ class BestOfN(Policy):
         self.judge.conversations.observe(slot, turn, observation)
 
     @torch.inference_mode()
-    def act(self, slots: Sequence[int]) -> list[str]:
+    def act(self, slots: Sequence[int]) -> list[Response]:
         """Samples N answers for each slot and keeps the one that ranks first."""
         sampled = self._draw(slots, self.n, self.temperature)
-        futures = self._futures(slots, sampled)
+        answers = self._answers(sampled)
+        futures = self._futures(slots, answers)
+        allowed = torch.tensor([[may_be_chosen(answer) for answer in each] for each in answers])
         before = self.judge.cache.tokens_read
-        choice = self.judge.choose(slots, sampled, self.chat.end, futures)
+        choice = self.judge.choose(slots, sampled, self.chat.end, futures, allowed)
         imagined = sum(len(future.ids) for each in futures for future in each)
         self.usage.tokens_read += self.judge.cache.tokens_read - before + sampled.count() + imagined
         self._keep(slots, sampled, choice)
-        return [self.chat.decode(answers[c]) for answers, c in zip(sampled.tokens, choice, strict=True)]
+        return [each[c] for each, c in zip(answers, choice, strict=True)]
 
-    def _futures(self, slots: Sequence[int], sampled: Sampled) -> list[list[Future]]:
+    def _futures(self, slots: Sequence[int], answers: Sequence[Sequence[Response]]) -> list[list[Future]]:
         """What the judge reads behind each answer [B][n]: nothing."""
         return [[Future()] * self.n for _ in slots]
 
@@ -94,9 +100,17 @@ class Judge(ABC):
         self.cache = SlotModel(model, slots=slots, capacity=model.config.max_position_embeddings)
 
     def choose(
-        self, slots: Sequence[int], sampled: Sampled, end: int, futures: Sequence[Sequence[Future]]
+        self,
+        slots: Sequence[int],
+        sampled: Sampled,
+        end: int,
+        futures: Sequence[Sequence[Future]],
+        allowed: torch.Tensor,
     ) -> list[int]:
-        """The answer of each slot that ranks first, which becomes part of its conversation; of equals the first."""
+        """The answer of each slot that ranks first, which becomes part of its conversation; of equals the first.
+
+        Only those `allowed` (B, n) are ranked, or all where a slot has none.
+        """
         behind = read_pending(self.cache, self.conversations, slots)
         rows = torch.tensor(slots)
         lanes = [
@@ -106,7 +120,8 @@ class Judge(ABC):
         tokens, counts = _padded(lanes)
         said = self.scores(behind, self._read(rows, tokens), tokens, counts, sampled)
         discounts = torch.tensor([[future.discount for future in each] for each in futures])
-        choice = (discounted(said, discounts) + self.prior * sampled.log_probabilities).argmax(-1)
+        ranks = discounted(said, discounts) + self.prior * sampled.log_probabilities
+        choice = ranks.masked_fill(~allowed & allowed.any(-1, keepdim=True), -torch.inf).argmax(-1)
         answered = torch.tensor([len(ids[c]) + 1 for ids, c in zip(sampled.tokens, choice.tolist(), strict=True)])
         if self._together(rows, tokens) == tokens.shape[1]:
             columns = torch.arange(int(answered.max()))

@@ -36,7 +36,8 @@ class LearnedWorld:
         self.cache = SlotModel(model.eval(), slots=slots + lanes, capacity=model.config.max_position_embeddings)
         self.head = model.get_output_embeddings()
         _, after = self.chat.frame
-        self.sampler = Sampler(self.cache, self.head, end=after[0], banned=tokenizer.all_special_ids)
+        banned = [*self.chat.never_drawn(model.config.vocab_size), self.chat.end]
+        self.sampler = Sampler(self.cache, self.head, end=after[0], banned=banned)
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         """Opens a conversation in a slot."""
@@ -44,14 +45,15 @@ class LearnedWorld:
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         """Adds the answer that was given and what it led to."""
-        self.conversations.by_slot[slot].pending += self.chat.answer(turn.response)
+        self.conversations.by_slot[slot].pending += self.chat.answer(turn.response, turn.tokens)
         self.conversations.observe(slot, turn, observation)
 
     @torch.inference_mode()
     def replies(self, paths: Sequence[Path]) -> list[str]:
         """The likeliest reply to the last answer of each path."""
         before, _ = self.chat.frame
-        hidden = self._read(paths, [[*self.chat.answer(path.turns[-1].response), *before] for path in paths], turns=-1)
+        last = [path.turns[-1] for path in paths]
+        hidden = self._read(paths, [[*self.chat.answer(t.response, t.tokens), *before] for t in last], turns=-1)
         lanes = self._lanes(paths)
         sampled = self.sampler.draw(
             lanes,

@@ -11,9 +11,8 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.core.types import Observation, Response, Turn
 from agentprm_dagster.inference.best_of_n import BestOfN, Future
-from agentprm_dagster.inference.sampling import Sampled
 from agentprm_dagster.inference.worlds import Path, World
 
 
@@ -47,10 +46,9 @@ class ModelPredictive(BestOfN):
         super().observe(slot, turn, observation)
         self.world.observe(slot, turn, observation)
 
-    def _futures(self, slots: Sequence[int], sampled: Sampled) -> list[list[Future]]:
+    def _futures(self, slots: Sequence[int], answers: Sequence[Sequence[Response]]) -> list[list[Future]]:
         """What is imagined behind each answer; nothing where all answers of a slot agree."""
-        answers = [[self.chat.decode(ids) for ids in each] for each in sampled.tokens]
-        paths: dict[tuple[int, str], Path] = {}
+        paths: dict[tuple[int, Response], Path] = {}
         for slot, each in zip(slots, answers, strict=True):
             for answer in dict.fromkeys(each) if len(set(each)) > 1 else ():
                 paths[slot, answer] = Path(slot, [])
@@ -84,12 +82,12 @@ class ModelPredictive(BestOfN):
             seen = Observation(path.turns[-1].observation, (), won=False, done=False)
             self.conversations.begin(lane, here.first_observation, [*here.turns, *path.turns], seen)
         sampled = self._draw(lanes, 1, 0.0)
-        for path, (ids,) in zip(paths, sampled.tokens, strict=True):
-            path.answer(self.chat.decode(ids))
+        for path, (answer,) in zip(paths, self._answers(sampled), strict=True):
+            path.answer(answer)
 
     def _future(self, path: Path) -> Future:
         first, *later = path.turns
         ids = self.chat.follow_up(first.observation)
         for turn in later:
-            ids += self.chat.answer(turn.response) + self.chat.follow_up(turn.observation)
+            ids += self.chat.answer(turn.response, turn.tokens) + self.chat.follow_up(turn.observation)
         return Future(tuple(ids), self.gamma ** len(later))

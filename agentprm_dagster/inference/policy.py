@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agentprm_dagster.core.dialogue import Format
-from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.core.types import Observation, Response, Turn
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.inference.conversations import Conversations
 from agentprm_dagster.inference.sampling import Sampled, Sampler
@@ -39,7 +39,8 @@ class Policy:
         self.conversations = Conversations(self.chat, dialogue)
         self.cache = SlotModel(model, slots=slots + lanes, capacity=model.config.max_position_embeddings)
         head = model.get_output_embeddings()
-        self.sampler = Sampler(self.cache, head, end=self.chat.end, banned=tokenizer.all_special_ids)
+        banned = self.chat.never_drawn(model.config.vocab_size)
+        self.sampler = Sampler(self.cache, head, end=self.chat.end, banned=banned)
         self.generator = torch.Generator().manual_seed(seed)
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
@@ -51,17 +52,23 @@ class Policy:
         self.conversations.observe(slot, turn, observation)
 
     @torch.inference_mode()
-    def act(self, slots: Sequence[int]) -> list[str]:
+    def act(self, slots: Sequence[int]) -> list[Response]:
         """Samples one answer for each slot and keeps it."""
         sampled = self._draw(slots, 1, self.temperature)
         self._keep(slots, sampled, [0] * len(slots))
-        return [self.chat.decode(answers[0]) for answers in sampled.tokens]
+        return [answer for (answer,) in self._answers(sampled)]
 
     @torch.inference_mode()
-    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
+    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[Response]]:
         """Samples several answers for each slot; none is kept, and the slots must begin anew afterwards."""
-        sampled = self._draw(slots, candidates, temperature)
-        return [[self.chat.decode(ids) for ids in answers] for answers in sampled.tokens]
+        return self._answers(self._draw(slots, candidates, temperature))
+
+    def _answers(self, sampled: Sampled) -> list[list[Response]]:
+        """The candidates [B][n]."""
+        return [
+            [self.chat.drawn(ids, cut=not ended) for ids, ended in zip(*each, strict=True)]
+            for each in zip(sampled.tokens, sampled.finished, strict=True)
+        ]
 
     def _draw(self, slots: Sequence[int], candidates: int, temperature: float) -> Sampled:
         before = self.cache.tokens_read

@@ -6,7 +6,7 @@ Whatever `dialogue.format` says for the models that are trained, a model that is
 from collections.abc import Callable, Sequence
 
 from agentprm_dagster.core.dialogue import Message, restated_prompt
-from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.core.types import Observation, Response, Turn
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.inference.chat_server import Reply
 
@@ -32,17 +32,17 @@ class ReAct:
         self._turns.append(turn)
         self._now = observation
 
-    def act(self, slots: Sequence[int]) -> list[str]:
+    def act(self, slots: Sequence[int]) -> list[Response]:
         """The model's answer, word for word."""
         return [self._answer(self._temperature) for _ in slots]
 
-    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
+    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[Response]]:
         """Several answers, each asked for by itself: not every server draws more than one."""
         return [[self._answer(temperature) for _ in range(candidates)] for _ in slots]
 
-    def _answer(self, temperature: float | None) -> str:
+    def _answer(self, temperature: float | None) -> Response:
         prompt = restated_prompt(self._first, self._turns, self._now.admissible_commands)
         reply = self._ask(prompt, temperature)
         self.usage.tokens_read += reply.tokens_read
         self.usage.tokens_drawn += reply.tokens_drawn
-        return reply.text
+        return Response(reply.text)

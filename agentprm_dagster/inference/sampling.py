@@ -18,7 +18,8 @@ class Sampled:
     finished: list[list[bool]]
     """[B][n] whether the answer ended by itself; else it was cut at the token limit."""
     log_probabilities: torch.Tensor
-    """(B, n) log pi(answer | conversation) at temperature 1, in nats; of one that was cut, without an end token."""
+    """(B, n) log pi(answer | conversation) at temperature 1, in nats: the model's own, of all its vocabulary, tokens
+    that are never drawn included. Of an answer that was cut, without an end token."""
     scratch: torch.Tensor
     """(B, n, T) where in the cache each candidate's tokens lie."""
 
@@ -90,7 +91,7 @@ class Sampler:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids (B, n) drawn from the softmax of the logits behind states (B, n, H), and their log-probabilities.
 
-        The latter are the model's own, of all its vocabulary and whatever the temperature.
+        The latter are the model's own, of all its vocabulary, banned tokens included, and whatever the temperature.
         """
         logits = self.head(state).float()
         whole = logits.logsumexp(-1)

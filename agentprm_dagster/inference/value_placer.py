@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agentprm_dagster.core.dialogue import Format
-from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.core.types import Observation, Response, Turn
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.inference.best_of_n import PrmJudge
 from agentprm_dagster.inference.conversations import Conversations
@@ -39,14 +39,14 @@ class ValuePlacer:
         self.judge.conversations.begin(slot, first_observation, turns, observation)
 
     @torch.inference_mode()
-    def scores(self, answers: Sequence[Sequence[str]], tried: Sequence[Sequence[str]]) -> list[float]:
+    def scores(self, answers: Sequence[Sequence[Response]], tried: Sequence[Sequence[Response]]) -> list[float]:
         """The score of each slot's tried actions; a state where there is nothing to compare is not read."""
         scores = [0.0] * len(tried)
         contested = [slot for slot, each in enumerate(tried) if len(each) > 1]
         if not contested:
             return scores
         widest = max(len(tried[slot]) for slot in contested)
-        ids = [[self.chat.answer(answer) for answer in tried[slot]] for slot in contested]
+        ids = [[self.chat.answer(answer.text, answer.tokens) for answer in tried[slot]] for slot in contested]
         before = self.judge.cache.tokens_read
         # A slot with fewer actions than another reads its first one again.
         logits = self.judge.logits(contested, [[*each, *each[:1] * (widest - len(each))] for each in ids])

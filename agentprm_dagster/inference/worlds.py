@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from agentprm_dagster.core.parsing import parse_answer
-from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.core.types import Observation, Response, Turn
 from agentprm_dagster.core.usage import Usage
 
 
@@ -17,10 +17,10 @@ class Path:
     turns: list[Turn]
     """At least one; the last one's observation is empty until a world has replied."""
 
-    def answer(self, response: str) -> None:
+    def answer(self, answer: Response) -> None:
         """Goes on by an answer."""
-        said = parse_answer(response)
-        self.turns.append(Turn(said.reason, said.action, "", response, said.parsed))
+        said = parse_answer(answer.text)
+        self.turns.append(Turn(said.reason, said.action, "", answer.text, said.parsed, tokens=answer.tokens))
 
     def reply(self, text: str) -> None:
         """What the last answer leads to."""

@@ -1,7 +1,8 @@
 """From a dialogue to token ids, piece by piece, through any tokenizer's own chat template.
 
-Pieces are encoded where they arise (opening, answer, follow-up) and never again, so that what the policy was fed, what
-the PRM scores and what training sees are the same ids. This needs a template that only ever appends.
+Pieces are encoded one by one (opening, answer, follow-up), and of an answer that a model drew the ids are those that
+were drawn, whatever its text would read as: what the policy was fed, what the PRM scores and what training sees are the
+same ids. This needs a template that only ever appends.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from functools import cached_property, lru_cache
 from transformers import PreTrainedTokenizerBase
 
 from agentprm_dagster.core.dialogue import Message, opening, restated_prompt
-from agentprm_dagster.core.types import Turn
+from agentprm_dagster.core.types import Response, Turn
 
 
 class ChatTemplateError(ValueError):
@@ -38,6 +39,7 @@ class Chat:
         self._opening = lru_cache(maxsize=4096)(self._encode_opening)
         self._follow_up = lru_cache(maxsize=65536)(self._encode_follow_up)
         self._answer = lru_cache(maxsize=65536)(self._encode_answer)
+        self._decode = lru_cache(maxsize=65536)(self._decode_answer)
 
     def __reduce__(self) -> tuple[type["Chat"], tuple[PreTrainedTokenizerBase]]:
         """Sent to another process as its tokenizer; what it remembers stays."""
@@ -75,7 +77,7 @@ class Chat:
         """Ids of a conversation up to where the answer after `turns` begins."""
         ids = list(self._opening(first_observation))
         for turn in turns:
-            ids += self.answer(turn.response) + self.follow_up(turn.observation)
+            ids += self.answer(turn.response, turn.tokens) + self.follow_up(turn.observation)
         return ids
 
     def follow_up(self, observation: str) -> list[int]:
@@ -95,22 +97,40 @@ class Chat:
         before, after = self._frame
         return self._encode(before + observation + after)
 
-    def answer(self, response: str) -> list[int]:
-        """Ids of an answer, its end token included."""
-        return [*self._answer(response), self.end]
+    def answer(self, text: str, tokens: Sequence[int] = ()) -> list[int]:
+        """Ids of an answer, its end token included: the `tokens` that were drawn, or those of its text."""
+        return [*(tokens or self._answer(text)), self.end]
 
     def _encode_answer(self, response: str) -> tuple[int, ...]:
         return self._encode(response)
 
+    def drawn(self, ids: Sequence[int], *, cut: bool) -> Response:
+        """The answer that a model drew as these ids (without the end token)."""
+        return Response(self.decode(ids), tuple(ids), cut)
+
     def decode(self, ids: Sequence[int]) -> str:
         """An answer's text from its ids (without the end token)."""
+        return self._decode(tuple(ids))
+
+    def _decode_answer(self, ids: tuple[int, ...]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def never_drawn(self, vocabulary: int) -> list[int]:
+        """The ids below the size of a model's `vocabulary` that no answer holds, besides its end token.
+
+        They are special tokens and ids that the tokenizer does not know, such as those that a vocabulary is padded
+        with: both read as no text.
+        """
+        special = {*self.tokenizer.all_special_ids}
+        special |= {token for token, added in self.tokenizer.added_tokens_decoder.items() if added.special}
+        known = {*self.tokenizer.get_vocab().values()} - special | {self.end}
+        return [token for token in range(vocabulary) if token not in known]
 
     def restated(self, first_observation: str, turns: Sequence[Turn]) -> EncodedEpisode:
         """The last of `turns` alone, asked for by the paper's prompt, which restates the turns before it."""
         *before, turn = turns
         prompt = self.prompt(restated_prompt(first_observation, before, turn.candidates))
-        answer = self.answer(turn.response)
+        answer = self.answer(turn.response, turn.tokens)
         return EncodedEpisode([*prompt, *answer], [(len(prompt), len(prompt) + len(answer))])
 
     def episode(self, first_observation: str, turns: Sequence[Turn]) -> EncodedEpisode:
@@ -118,7 +138,7 @@ class Chat:
         ids = self.state(first_observation, ())
         answers = []
         for i, turn in enumerate(turns):
-            answer = self.answer(turn.response)
+            answer = self.answer(turn.response, turn.tokens)
             answers.append((len(ids), len(ids) + len(answer)))
             ids += answer
             if i < len(turns) - 1:

@@ -40,6 +40,8 @@ class Candidate:
     """Its tokens, end token included."""
     draws: int
     """How often it was drawn."""
+    cut: bool = False
+    """Whether it was cut at the token limit: its end token is read, but was not drawn."""
 
 
 def trunks_of(chat: Chat, episode: Episode, turns: Sequence[int], dialogue: Format) -> list[Trunk]:
@@ -69,7 +71,7 @@ class CandidateSampler:
         """For at most `rows` trunks of `states` states and `longest` tokens each; n answers of up to `new` tokens."""
         self.chat, self.n, self.new = chat, n, new
         self.cache = SlotModel(model, slots=rows, capacity=longest + states * n * new)
-        banned = chat.tokenizer.all_special_ids
+        banned = chat.never_drawn(model.config.vocab_size)
         self.sampler = Sampler(self.cache, model.get_output_embeddings(), end=chat.end, banned=banned)
 
     @torch.no_grad()
@@ -90,12 +92,12 @@ class CandidateSampler:
             idle=idle,
         )
         counts = Counter(
-            ((row, lane // self.n), (*ids, self.chat.end))
-            for row, lanes in enumerate(sampled.tokens)
-            for lane, ids in enumerate(lanes)
+            ((row, lane // self.n), (*ids, self.chat.end), not ended)
+            for row, lanes in enumerate(zip(sampled.tokens, sampled.finished, strict=True))
+            for lane, (ids, ended) in enumerate(zip(*lanes, strict=True))
             if not idle[row, lane]
         )
-        return [Candidate(state, ids, draws) for (state, ids), draws in counts.items()]
+        return [Candidate(state, ids, draws, cut) for (state, ids, cut), draws in counts.items()]
 
     def _read(self, rows: list[int], trunks: Sequence[Trunk]) -> torch.Tensor:
         """Hidden states (B, T, H) of all trunk tokens, which then lie in the cache."""
@@ -110,25 +112,36 @@ class CandidateSampler:
 
 
 class CandidateTrees:
-    """Trunks with their candidates as token trees: one pass scores them all."""
+    """Trunks with their candidates as token trees: one pass scores them all.
+
+    Log-probabilities are the model's own, of all its vocabulary, tokens that are never drawn included; of a candidate
+    that was cut, without an end token.
+    """
 
     def __init__(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate]) -> None:
         self.trees = [TokenTree() for _ in trunks]
         roots = [tree.add(trunk.ids) for tree, trunk in zip(self.trees, trunks, strict=True)]
         tokens: list[int] = []
-        rows, before, lengths, ends = [], [], [], []
+        lengths: list[int] = []
+        rows, before, ends = [], [], []
         for candidate in candidates:
             trunk, turn = candidate.state
             tree, length = self.trees[trunk], trunks[trunk].states[turn]
             segment = tree.add(candidate.ids, parent=roots[trunk], length=length)
             first = tree.index(segment, 0)
+            drawn = candidate.ids[:-1] if candidate.cut else candidate.ids
             # A token is predicted by the one before it: the state's last for the first, then its own.
-            before += [length - 1, *range(first, first + len(candidate.ids) - 1)]
-            rows += [trunk] * len(candidate.ids)
-            tokens += candidate.ids
-            lengths.append(len(candidate.ids))
+            before += [length - 1, *range(first, first + len(drawn) - 1)]
+            rows += [trunk] * len(drawn)
+            tokens += drawn
+            lengths.append(len(drawn))
             ends.append(tree.index(segment, len(candidate.ids) - 1))
         self.rows, self.before, self.tokens = map(torch.tensor, (rows, before, tokens))
+        numbers = {state: i for i, state in enumerate(dict.fromkeys(candidate.state for candidate in candidates))}
+        self.state = torch.tensor([numbers[candidate.state] for candidate in candidates])
+        """Which of their states each candidate is of (C,)."""
+        self.lengths = lengths
+        """How many tokens of each candidate were drawn."""
         self.owner = torch.arange(len(candidates)).repeat_interleave(torch.tensor(lengths))
         self.last = torch.tensor(lengths).cumsum(0) - 1
         self.ends = torch.tensor(ends)

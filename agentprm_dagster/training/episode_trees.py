@@ -83,7 +83,7 @@ def _read_part(episode: Episode, branch_turns: int) -> object:
     """What tells two episodes of a family apart, as far as they are read."""
     if episode.parent is None:
         return episode.episode_id
-    answers = tuple(turn.response for turn in episode.own_turns[:branch_turns])
+    answers = tuple((turn.response, turn.tokens) for turn in episode.own_turns[:branch_turns])
     return episode.parent, episode.start, answers
 
 

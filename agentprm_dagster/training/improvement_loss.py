@@ -15,8 +15,9 @@ import torch
 from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Improvement
+from agentprm_dagster.training.answer_kl import answer_kl
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees
-from agentprm_dagster.training.dpo import kl_divergence, preferences, ranked_pairs, soft_dpo_loss
+from agentprm_dagster.training.dpo import preferences, ranked_pairs, soft_dpo_loss
 from agentprm_dagster.training.shards import Numbers
 from agentprm_dagster.training.terms import Term, Terms
 
@@ -28,8 +29,12 @@ def improvement_terms(
     candidates: Sequence[Candidate],
     values: torch.Tensor,
     settings: Improvement,
+    *,
+    banned: Sequence[int] = (),
 ) -> tuple[Terms, Numbers]:
     """The terms of the loss and what is to be watched: pairs, values, how far the policy has gone.
+
+    The candidates were drawn at the settings' temperature, without the tokens `banned`.
 
     Without any pair in the batch nothing is learnt: at the reference the KL term alone is rounding noise, which Adam
     would blow up to whole steps.
@@ -39,7 +44,8 @@ def improvement_terms(
     tokens = trees.token_log_probabilities(model)
     ratio = trees.answer_sums(trees.drawn(tokens) - trees.drawn(reference_tokens))
     draws = torch.tensor([float(candidate.draws) for candidate in candidates])
-    kl = (draws * trees.answer_sums(kl_divergence(tokens, reference_tokens))).sum()
+    kl_each = answer_kl(trees, tokens, reference_tokens, draws, temperature=settings.temperature, banned=banned)
+    kl = (draws * kl_each).sum()
     pairs = ranked_pairs(candidates, values.tolist(), settings.min_gap, extremes=settings.labels == "hard")
     states = len({candidate.state for candidate in candidates})
     drawn = float(draws.sum())

@@ -2,9 +2,14 @@
 
 The reward Q(s, a) - gamma E_{a' ~ pi} Q(s', a') (Eq. 8) is to be high where the expert acts and low where the policies
 so far do (Eq. 9). As a classifier: it is the logit of "the expert did this", learnt by binary cross-entropy with
-gradients through both terms; a' is the current policy's on both sides, and behind an episode's last turn is nothing.
-Where the current policy acted itself, its own next answer is such an a'; elsewhere some are drawn. Expert and learners
-weigh the same, however many transitions each has.
+gradients through both terms; a' is the current policy's on both sides, and behind the turn that ends a game is nothing.
+Where the current policy acted itself, its own next answer is such an a'; elsewhere some are drawn. The last turn of an
+episode that was broken off ends nothing, and what would follow is not known: it is no transition, on either side.
+Expert and learners weigh the same, however many transitions each has.
+
+That a game has ended is read of the environment (`Episode.truncated`), how it ended is not. ALFWorld's games end only
+when they are won, so that transitions without an a' come from won episodes there: they differ from the others in the
+missing term of Eq. 8, and are labelled by who acted like all others.
 """
 
 from collections import defaultdict
@@ -169,7 +174,7 @@ def transitions(
     A demonstrator's mistakes (`core.slips`) are what it recovers from and not what it does: they are no transitions.
     """
     last = len(episode.turns) - 1
-    own = [t for t, turn in enumerate(episode.own_turns, episode.start) if turn.admissible or not expert]
+    own = [t for t in _followed(episode) if episode.turns[t].admissible or not expert]
     if dialogue == "restated":
         return [_restated(chat, episode, t, after.get(t + 1, ()), expert=expert) for t in own]
     encoded = chat.episode(episode.first_observation, episode.turns)
@@ -187,19 +192,27 @@ def own_transitions(chat: Chat, family: Sequence[Episode], dialogue: Format) -> 
         return [
             _restated(chat, episode, t, _next_answer(chat, episode, t), expert=False)
             for episode in family
-            for t in range(episode.start, len(episode.turns) if episode.parent is None else episode.start + 1)
+            for t in (_followed(episode) if episode.parent is None else _followed(episode)[:1])
         ]
     (scored,) = family_trees(chat, family, dialogue, branch_turns=2)
     ends, made = dict(zip(scored.decisions, scored.ends, strict=True)), Transitions(expert=False, tree=scored.tree)
-    starts = {episode.episode_id: episode.start for episode in family if episode.parent}
+    by_id = {episode.episode_id: episode for episode in family}
     for (episode_id, t), end in ends.items():
-        if t == starts.get(episode_id, t):
+        episode = by_id[episode_id]
+        if t in _followed(episode) and (episode.parent is None or t == episode.start):
             made.follow(end, ends.get((episode_id, t + 1)))
     return [made]
 
 
+def _followed(episode: Episode) -> range:
+    """An episode's own turns of which it is known what came next: another turn, or the game's end."""
+    return range(episode.start, len(episode.turns) - episode.truncated)
+
+
 def _next_answer(chat: Chat, episode: Episode, t: int) -> list[Candidate]:
-    return [Candidate((0, 0), tuple(chat.answer(turn.response)), 1) for turn in episode.turns[t + 1 : t + 2]]
+    return [
+        Candidate((0, 0), tuple(chat.answer(turn.response, turn.tokens)), 1) for turn in episode.turns[t + 1 : t + 2]
+    ]
 
 
 def _restated(chat: Chat, episode: Episode, t: int, answers: Sequence[Candidate], *, expert: bool) -> Transitions:

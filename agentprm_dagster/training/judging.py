@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from agentprm_dagster.core.parsing import parse_answer
+from agentprm_dagster.core.parsing import may_be_chosen
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk
 from agentprm_dagster.training.consequences import Consequences
@@ -31,17 +31,18 @@ class Judge:
 
         `trees` are those of the trunks and candidates.
 
-        An answer that is not in the agreed form is worth nothing: rollouts never branch into one, so that the PRM has
-        not learnt it.
+        An answer that may not be chosen is worth nothing: rollouts never branch into one, so that the PRM has not
+        learnt it.
         """
-        parsed = torch.tensor([parse_answer(self.chat.decode(candidate.ids[:-1])).parsed for candidate in candidates])
+        drawn = [self.chat.drawn(candidate.ids[:-1], cut=candidate.cut) for candidate in candidates]
+        allowed = torch.tensor(list(map(may_be_chosen, drawn)))
         replied = self.consequences and self.consequences.of(trunks, candidates)
         read = CandidateTrees(trunks, replied.candidates) if replied else trees
         logits = read.values(self.prm)
         values = (advantages(logits, candidates) if self.centred else logits).sigmoid()
         if replied:
             values = torch.where(torch.tensor(replied.won), torch.ones_like(values), values)
-        return torch.where(parsed, values, 0.0), read.tokens_read
+        return torch.where(allowed, values, 0.0), read.tokens_read
 
 
 def advantages(logits: torch.Tensor, candidates: Sequence[Candidate]) -> torch.Tensor:

@@ -30,9 +30,9 @@ from agentprm_dagster.core.types import Episode, Playable
 from agentprm_dagster.inference.policy import Policy
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
+from agentprm_dagster.training.answer_kl import answer_kl
 from agentprm_dagster.training.candidates import CandidateSampler, CandidateTrees, Trunk
 from agentprm_dagster.training.contested_states import policy_trunks
-from agentprm_dagster.training.dpo import kl_divergence
 from agentprm_dagster.training.judging import Judge, advantages
 from agentprm_dagster.training.process_reward_model import predict, prm_examples
 
@@ -171,6 +171,7 @@ class Panel:
             new=settings.max_new_tokens,
         )
         generator = torch.Generator().manual_seed(self.seed)
+        banned = self.judge.chat.never_drawn(self.model.config.vocab_size)
         sums = torch.zeros(4, dtype=torch.float64)
         for first in range(0, len(self.trunks), _TRUNKS_TOGETHER):
             trunks = self.trunks[first : first + _TRUNKS_TOGETHER]
@@ -178,7 +179,7 @@ class Panel:
             trees = CandidateTrees(trunks, candidates)
             draws = torch.tensor([float(candidate.draws) for candidate in candidates])
             tokens, before = (trees.token_log_probabilities(model) for model in (self.model, self.reference))
-            kl = trees.answer_sums(kl_divergence(tokens, before))
+            kl = answer_kl(trees, tokens, before, draws, temperature=settings.temperature, banned=banned)
             spread = torch.zeros_like(draws)
             if self.committee:
                 said = [advantages(trees.values(member), candidates) for member in self.committee]

@@ -179,6 +179,7 @@ def improvement_work(
         n=settings.candidates,
         new=settings.max_new_tokens,
     )
+    banned = chat.never_drawn(model.config.vocab_size)
     steering = SteeredSampler(sampler, share=settings.steered, dialogue=dialogue)
 
     def draw(trunks: list[Trunk], step: int) -> tuple[list[Candidate], list[Trunk]]:
@@ -194,7 +195,7 @@ def improvement_work(
         candidates, read = draw(trunks, step)
         trees = CandidateTrees(trunks, candidates)
         values, judged = judge.values(trunks, candidates, trees)
-        terms, numbers = improvement_terms(model, reference, trees, candidates, values, settings)
+        terms, numbers = improvement_terms(model, reference, trees, candidates, values, settings, banned=banned)
         # Policy and reference read the trees, the PRM what it judges by.
         tokens = _tokens_sampled(read, candidates) + 2 * trees.tokens_read + judged
         return terms, {**numbers, "tokens": float(tokens)}

@@ -2,7 +2,8 @@
 
 The same loss on the same pairs as `policy_improvement`, which shares an episode between its states and answers. Here
 every answer's whole conversation is read for itself, by `generate`, the PRM, the policy and its reference. TRL draws
-two answers a state and trains on ties as well.
+two answers a state and trains on ties as well. It takes conversations as text: answers before the present one are
+encoded anew, whatever ids were drawn.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
 
 from agentprm_dagster.config import Improvement
 from agentprm_dagster.core.dialogue import Format, Message, conversation, restated_prompt
-from agentprm_dagster.core.parsing import parse_answer
+from agentprm_dagster.core.parsing import may_be_chosen
 from agentprm_dagster.core.stage import Monitor
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.candidates import Trunk
@@ -58,7 +59,6 @@ def build_trainer(
     folder: str,
 ) -> OnlineDPOTrainer:
     """TRL's trainer with the PRM as its reward; the reference is the model as it is now."""
-    end = chat.end
     args = OnlineDPOConfig(
         output_dir=folder,
         max_steps=settings.steps,
@@ -67,7 +67,7 @@ def build_trainer(
         temperature=settings.temperature,
         max_new_tokens=settings.max_new_tokens,
         max_length=model.config.max_position_embeddings,
-        generation_kwargs={"suppress_tokens": [token for token in chat.tokenizer.all_special_ids if token != end]},
+        generation_kwargs={"suppress_tokens": chat.never_drawn(model.config.vocab_size)},
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup_ratio,
         max_grad_norm=1.0,
@@ -105,7 +105,7 @@ def prompts(trunks: Sequence[Trunk], dialogue: Format) -> list[list[Message]]:
 
 
 def prm_reward(prm: PreTrainedModel, chat: Chat) -> Reward:
-    """The PRM's value, in [0, 1], at the end of an answer; 0 where the answer is not in the agreed form."""
+    """The PRM's value, in [0, 1], at the end of an answer; 0 where the answer may not be chosen."""
 
     @torch.no_grad()
     def reward(prompts: Sequence[list[Message]], completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float]:
@@ -117,8 +117,11 @@ def prm_reward(prm: PreTrainedModel, chat: Chat) -> Reward:
         # Padded at the ends, where no real token looks.
         hidden = prm.base_model(input_ids=pad_sequence(read, batch_first=True), use_cache=False).last_hidden_state
         values = prm.score(hidden[torch.arange(len(read)), last]).squeeze(-1).sigmoid().tolist()
-        parsed = [parse_answer(chat.decode(ids)).parsed for ids in answers]
-        return [value if is_parsed else 0.0 for value, is_parsed in zip(values, parsed, strict=True)]
+        ended = [chat.end in ids for ids in completion_ids]
+        allowed = [
+            may_be_chosen(chat.drawn(ids, cut=not has_ended)) for ids, has_ended in zip(answers, ended, strict=True)
+        ]
+        return [value if is_allowed else 0.0 for value, is_allowed in zip(values, allowed, strict=True)]
 
     return reward
 
@@ -148,7 +151,8 @@ class _History:
         self.steps.append(
             {
                 "value": values["objective/scores"],
-                # TRL's own "objective/kl" counts padding too; these are sums over the answers' tokens.
+                # TRL's own "objective/kl" counts padding too; these are sums over the answers' tokens. TRL tells no
+                # more of the answers: drawn at another temperature than 1, they give the KL only roughly.
                 "kl": (values["rewards/chosen"] + values["rewards/rejected"]) / (2 * self._settings.beta),
                 "states_with_pair": 1.0,
                 "pairs": float(self._settings.most_states_per_step),

@@ -106,7 +106,10 @@ def world_examples(chat: Chat, episodes: Sequence[Episode]) -> list[Example]:
 
 def _reply(chat: Chat, episode: Episode, t: int, first: int, closing: int, last: int) -> Reply:
     turns, final = episode.turns, t == len(episode.turns) - 1
-    follows = (chat.end if episode.won else None) if final else chat.answer(turns[t + 1].response)[0]
+    if final:
+        follows = chat.end if episode.won else None
+    else:
+        follows = chat.answer(turns[t + 1].response, turns[t + 1].tokens)[0]
     previous = turns[t - 1].observation if t else episode.first_observation
     return Reply(first, closing, last, follows, turns[t], previous, won=final and episode.won)
 

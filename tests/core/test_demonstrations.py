@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_episodes(household_games: list[PlayableGam
 
 def test_too_few_steps_lose(household_games: list[PlayableGame]) -> None:
     episode = demonstrate(household_games[0], episode_id="e", kind="walkthrough", max_steps=2, seed=0)
-    assert (len(episode.turns), episode.won) == (2, False)
+    assert (len(episode.turns), episode.won, episode.truncated) == (2, False, True)
 
 
 def test_who_gives_up_has_lost(household_games: list[PlayableGame], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +67,7 @@ def test_who_gives_up_has_lost(household_games: list[PlayableGame], monkeypatch:
     monkeypatch.setattr(game, "expert", lambda kind, seed: Tired())
     episode = demonstrate(game, episode_id="e", kind="tired", max_steps=30, seed=0)
     assert ([turn.action for turn in episode.turns], episode.won) == (["look"] * 3, False)
+    assert episode.truncated, "an expert who gives up ends no game"
 
 
 @pytest.mark.parametrize(("least", "passed"), [(0.5, True), (0.75, False)])

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentprm_dagster.core.dialogue import write_answer
-from agentprm_dagster.core.parsing import Answer, parse_answer
+from agentprm_dagster.core.parsing import Answer, may_be_chosen, parse_answer
+from agentprm_dagster.core.types import Response
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,11 @@ def test_what_is_written_is_read_again(reason: str, action: str) -> None:
 def test_whatever_came_an_action_is_there_exactly_when_it_was_parsed(text: str) -> None:
     answer = parse_answer(text)
     assert bool(answer.action) is answer.parsed
+
+
+def test_only_what_ended_in_the_agreed_form_may_be_chosen() -> None:
+    agreed = "REASON: I see it.\nACTION: take mug 1 from desk 2"
+    assert may_be_chosen(Response(agreed))
+    assert may_be_chosen(Response(agreed, (7, 8)))
+    assert not may_be_chosen(Response(agreed, (7, 8), cut=True)), "more might have followed"
+    assert not may_be_chosen(Response("I see it.", (7, 8)))

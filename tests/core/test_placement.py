@@ -1,7 +1,7 @@
 """Where branches are placed: the scores by hand, the draw, and what it does to rollouts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import log
 
 import numpy as np
@@ -13,7 +13,7 @@ from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.placement import Placer, SpreadPlacer, disagreement, place, spread, uncertainty
 from agentprm_dagster.core.rollout import Start, branches, play, whole_episodes
 from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode, Observation, Turn
+from agentprm_dagster.core.types import Episode, Observation, Response, Turn
 from agentprm_dagster.envs.playable import PlayableGame
 from scripted import Scripted, knowing, wandering
 
@@ -21,11 +21,15 @@ STATES = 2
 
 
 def test_spread_by_hand() -> None:
-    look, go = write_answer("So.", "look"), write_answer("So.", "go to desk 1")
-    assert spread([look, write_answer("Otherwise.", "look"), go, go]) == pytest.approx(log(2))
+    look, again, go = (
+        Response(write_answer(reason, command))
+        for reason, command in (("So.", "look"), ("Otherwise.", "look"), ("So.", "go to desk 1"))
+    )
+    assert spread([look, again, go, go]) == pytest.approx(log(2))
     assert spread([look, go, go, go]) == pytest.approx(0.25 * log(4) + 0.75 * log(4 / 3))
-    assert spread([look, look, "Hm."]) == 0.0, "what has no command says nothing"
-    assert spread(["Hm."]) == 0.0
+    assert spread([look, look, Response("Hm.")]) == 0.0, "what has no command says nothing"
+    assert spread([look, look, replace(go, cut=True)]) == 0.0, "nor does what was cut"
+    assert spread([Response("Hm.")]) == 0.0
 
 
 def test_what_values_say_by_hand() -> None:
@@ -59,7 +63,7 @@ class Deep:
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         self.turns[slot] = len(turns)
 
-    def scores(self, answers: Sequence[Sequence[str]], tried: Sequence[Sequence[str]]) -> list[float]:
+    def scores(self, answers: Sequence[Sequence[Response]], tried: Sequence[Sequence[Response]]) -> list[float]:
         self.asked += len(tried)
         return [float(self.turns[slot] >= 3) for slot in range(len(tried))]
 
@@ -109,7 +113,7 @@ def test_the_number_of_slots_changes_nothing(household_games: list[PlayableGame]
 
 def test_by_spread_only_where_answers_differ(household_games: list[PlayableGame], episodes: list[Episode]) -> None:
     class SureAtTheStart(Scripted):
-        def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
+        def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[Response]]:
             said = super().propose(slots, candidates, temperature)
             return [
                 each if self.conversations[slot][1] else each[:1] * candidates
@@ -126,5 +130,5 @@ def test_by_spread_only_where_answers_differ(household_games: list[PlayableGame]
 class Sure(Scripted):
     """Always of one mind."""
 
-    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
+    def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[Response]]:
         return [[each[0]] * candidates for each in super().propose(slots, candidates, temperature)]

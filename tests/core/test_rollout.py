@@ -22,7 +22,7 @@ from agentprm_dagster.core.rollout import (
 )
 from agentprm_dagster.core.rollouts_report import rollouts_report
 from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode, Turn
+from agentprm_dagster.core.types import Episode, Response, Turn
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.envs.game_file import Game
 from agentprm_dagster.envs.playable import PlayableGame
@@ -54,6 +54,7 @@ def test_who_knows_the_way_wins(household_games: list[PlayableGame], knowing: De
     ways = {game.id: Game.load(game.ref.path).walkthrough for game in household_games}
     for episode in episodes:
         assert episode.won
+        assert not episode.truncated
         assert tuple(turn.action for turn in episode.turns) == ways[episode.game]
         assert all(turn.parsed and turn.admissible for turn in episode.turns)
 
@@ -137,7 +138,7 @@ def test_the_papers_way_has_no_branches(household_games: list[PlayableGame]) -> 
 
 def test_where_all_agree_there_is_no_branch(household_games: list[PlayableGame], knowing: Decide) -> None:
     class Sure(Scripted):
-        def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
+        def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[Response]]:
             return [[answers[0]] * candidates for answers in super().propose(slots, candidates, temperature)]
 
     episodes = run(Scripted(knowing), whole_episodes(household_games, 1))
@@ -165,18 +166,23 @@ def test_answers_that_cannot_be_parsed_are_not_tried(
     household_games: list[PlayableGame], knowing: Decide, clear: int
 ) -> None:
     class Mumbling(Scripted):
-        """Two of its answers have no agreed form; those that have it say `clear` different things."""
+        """Two of its answers have no agreed form and one was cut; the others say `clear` different things."""
 
-        def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[str]]:
+        def propose(self, slots: Sequence[int], candidates: int, temperature: float) -> list[list[Response]]:
             said = super().propose(slots, candidates, temperature)
-            return [["Hm.", own, "Perhaps?", *others[:clear]] for own, *others in said]
+            return [
+                [Response("Hm."), replace(others[-1], cut=True), own, Response("Perhaps?"), *others[:clear]]
+                for own, *others in said
+            ]
 
     episodes = run(Scripted(knowing), whole_episodes(household_games, 1))
     starts = branched(Mumbling(knowing), episodes, household_games)
     tried: dict[tuple[str | None, int], set[str]] = {}
     for start in starts:
-        answer = parse_answer(str(start.response))
+        assert start.response
+        answer = parse_answer(start.response.text)
         assert answer.parsed
+        assert not start.response.cut
         tried.setdefault((start.parent, len(start.turns)), set()).add(answer.action)
     if clear == 1:
         assert not tried, "one thing that is clear leaves nothing to compare it with"
@@ -194,6 +200,7 @@ def test_patience_ends_an_episode_at_that_repetition(household_games: list[Playa
     (episode,) = run(Scripted(in_turn("look")), whole_episodes(household_games[:1], 1), patience=patience)
     assert len(episode.turns) == patience
     assert len({turn.observation for turn in episode.turns}) == 1
+    assert episode.truncated
     assert not episode.won
 
 
@@ -217,7 +224,7 @@ def test_with_another_reply_it_is_no_repetition(household_games: list[PlayableGa
 def test_inherited_turns_count_as_repetitions(household_games: list[PlayableGame]) -> None:
     game = household_games[0]
     (parent,) = run(Scripted(in_turn("look")), whole_episodes([game], 1), max_steps=2)
-    answer = parent.turns[0].response
+    answer = Response(parent.turns[0].response)
     starts = [Start("on", game, parent.turns, parent="p"), Start("over", game, parent.turns, answer, parent="p")]
     over, on = sorted(run(Scripted(in_turn("inventory", "look")), starts, patience=3), key=lambda e: len(e.turns))
     assert (over.episode_id, len(over.turns)) == ("over", 3), "its first answer is the third of the kind"
@@ -247,16 +254,19 @@ def test_every_start_gives_exactly_one_episode(
         # Some begin with a winning answer, and some where they may not go on: they are over at once.
         turns = whole[game.id].turns
         inherited = data.draw(st.integers(0, len(turns) - 1))
-        response = data.draw(st.sampled_from([None, turns[inherited].response, "Hm."]))
-        starts.append(Start(str(i), game, turns[:inherited], response, parent="p"))
+        answer = data.draw(st.sampled_from([None, Response(turns[inherited].response, (7, 8)), Response("Hm.")]))
+        starts.append(Start(str(i), game, turns[:inherited], answer, parent="p"))
     episodes = {e.episode_id: e for e in run(Scripted(wandering, slots), starts, max_steps)}
     assert len(episodes) == len(starts)
     for start in starts:
         episode = episodes[start.episode_id]
         assert (episode.game, episode.start, episode.parent) == (start.game.id, len(start.turns), "p")
         assert episode.turns[: episode.start] == start.turns
-        assert start.response is None or episode.own_turns[0].response == start.response
+        if start.response:
+            first = episode.own_turns[0]
+            assert (first.response, first.tokens) == (start.response.text, start.response.tokens)
         assert episode.won or len(episode.turns) >= max_steps
+        assert episode.truncated is not episode.won, "these games end only when they are won"
 
 
 def test_the_report_by_hand(household_games: list[PlayableGame], knowing: Decide) -> None:

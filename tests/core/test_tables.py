@@ -22,6 +22,7 @@ def turn(name: str) -> Turn:
         parsed=name != "b",
         admissible=name != "c",
         candidates=("go", "look") if name == "a" else (),
+        tokens=(5, 0, 151_668) if name == "b" else (),
     )
 
 
@@ -29,7 +30,7 @@ def episode(name: str, turns: str, *, won: bool = False) -> Episode:
     return Episode(name, "game", "pick_two_obj_and_place", "first", tuple(map(turn, turns)), won)
 
 
-PARENT = episode("p", "abc")
+PARENT = replace(episode("p", "abc"), truncated=True)
 BRANCH = replace(episode("p/1", "abxy", won=True), start=2, parent="p")
 RESET = replace(episode("r", "abz"), start=2)
 TWIG = replace(episode("p/1/1", "abxz"), start=3, parent="p/1")
@@ -63,7 +64,9 @@ def test_values_are_plain_python(tmp_path: Path) -> None:
     write_episodes(EPISODES_OF_ALL_KINDS, tmp_path)
     parent, _, branch, *_ = read_episodes(tmp_path)
     assert (type(branch.won), type(branch.start), type(branch.parent), parent.parent) == (bool, int, str, None)
+    assert (parent.truncated, branch.truncated) == (True, False)
     assert type(parent.turns[0].parsed) is bool
+    assert [type(token) for token in parent.turns[1].tokens] == [int] * 3
 
 
 def test_without_any_branch(tmp_path: Path) -> None:
@@ -108,4 +111,12 @@ def test_a_missing_turn_is_noticed(tmp_path: Path) -> None:
     write_episodes([PARENT], tmp_path)
     pd.read_parquet(tmp_path / TURNS).iloc[:-1].to_parquet(tmp_path / TURNS)
     with pytest.raises(TableError, match="episode p has 2 turns, its row says 3"):
+        read_episodes(tmp_path)
+
+
+@pytest.mark.parametrize(("table", "column"), [(EPISODES, "truncated"), (TURNS, "candidates")])
+def test_a_table_without_all_columns_is_refused(tmp_path: Path, table: str, column: str) -> None:
+    write_episodes([PARENT], tmp_path)
+    pd.read_parquet(tmp_path / table).drop(columns=column).to_parquet(tmp_path / table)
+    with pytest.raises(TableError, match=rf"{table}: expected the columns episode_id, .*; {column} not found: .*anew"):
         read_episodes(tmp_path)

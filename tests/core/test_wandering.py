@@ -35,6 +35,7 @@ def test_an_episode_is_what_the_game_answers(household_games: list[PlayableGame]
             answer = parse_answer(turn.response)
             assert (answer.action, answer.reason) == (turn.action, turn.reason)
         assert episode.won or len(episode.turns) == 20
+        assert episode.truncated is not episode.won
 
 
 def test_hindsight_changes_the_task_and_the_reasons_alone(household_games: list[PlayableGame]) -> None:

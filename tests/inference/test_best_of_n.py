@@ -8,7 +8,8 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Model
 from agentprm_dagster.core.dialogue import conversation, write_answer
-from agentprm_dagster.core.types import Observation, Turn
+from agentprm_dagster.core.parsing import may_be_chosen
+from agentprm_dagster.core.types import Episode, Observation, Response, Turn
 from agentprm_dagster.inference import best_of_n
 from agentprm_dagster.inference.best_of_n import BestOfN
 from agentprm_dagster.inference.sampling import Sampled
@@ -76,10 +77,11 @@ def test_it_keeps_the_answer_that_ranks_first(
             said = [log_probability(policy, histories[slot], [*ids, player.chat.end]) for ids in draws[-1].tokens[row]]
             ranks = [q + prior * log_p for q, log_p in zip(scored, said, strict=True)]
             best = draws[-1].tokens[row][max(range(5), key=ranks.__getitem__)]
-            assert answers[row] == player.chat.decode(best)
+            assert answers[row].tokens == tuple(best)
+            assert answers[row].text == player.chat.decode(best)
             observation = "Nothing happens." * (slot + 1)
             histories[slot] += [*best, player.chat.end, *player.chat.follow_up(observation)]
-            turn = Turn(reason="", action="", observation=observation, response=answers[row])
+            turn = Turn(reason="", action="", observation=observation, response=answers[row].text)
             player.observe(slot, turn, START)
 
 
@@ -107,10 +109,10 @@ def test_without_a_prm_it_keeps_what_improvement_made_likelier(
         said = [[*ids, player.chat.end] if ended else ids for ids, ended in zip(answers, finished, strict=True)]
         ratios = [log_probability(policy, history, ids) - log_probability(before, history, ids) for ids in said]
         best = max(range(5), key=ratios.__getitem__)
-        assert answer == player.chat.decode(answers[best])
+        assert answer == player.chat.drawn(answers[best], cut=not finished[best])
         chosen.add(best)
         history += [*answers[best], player.chat.end, *player.chat.follow_up("Nothing happens.")]
-        player.observe(1, Turn(reason="", action="", observation="Nothing happens.", response=answer), START)
+        player.observe(1, Turn(reason="", action="", observation="Nothing happens.", response=answer.text), START)
     assert len(chosen) > 1, "not always the first"
 
 
@@ -127,13 +129,40 @@ def score(prm: torch.nn.Module, ids: list[int]) -> float:
 
 
 def test_the_same_seed_gives_the_same_answers(checkpoint: Path) -> None:
-    def play() -> list[str]:
+    def play() -> list[Response]:
         player = agent(checkpoint, n=4)
         for slot in range(3):
             player.begin(slot, FIRST, [], START)
         return player.act(range(3))
 
     assert play() == play()
+
+
+@pytest.mark.parametrize("kind", [best_of_n.PrmJudge, best_of_n.LogRatioJudge])
+def test_what_may_not_be_chosen_is_not_while_another_is_there(
+    taught_folder: Path, monkeypatch: pytest.MonkeyPatch, kind: type[best_of_n.Judge], demonstrations: list[Episode]
+) -> None:
+    """The judge likes nothing better than answers in another form, and log pi those that were cut."""
+    judged_by = checkpoints.load_policy(taught_folder) if kind is best_of_n.LogRatioJudge else None
+    player = agent(taught_folder, n=4, prior=0.1, judged_by=judged_by, slots=8)
+    drawn: list[list[list[Response]]] = []
+    answers_of = player._answers
+    monkeypatch.setattr(player, "_answers", lambda sampled: drawn.append(answers_of(sampled)) or drawn[-1])
+
+    def likes(judge: best_of_n.Judge, *arguments: torch.Tensor) -> torch.Tensor:
+        return 100.0 * ~torch.tensor([[may_be_chosen(answer) for answer in each] for each in drawn[-1]])
+
+    monkeypatch.setattr(kind, "scores", likes)
+    chosen: list[Response] = []
+    for _ in range(4):
+        for slot in range(8):
+            player.begin(slot, demonstrations[slot].first_observation, (), START)
+        chosen += player.act(range(8))
+    candidates = [each for several in drawn for each in several]
+    able = [any(map(may_be_chosen, each)) for each in candidates]
+    assert {True, False} == {may_be_chosen(answer) for each in candidates for answer in each}
+    assert [may_be_chosen(answer) for answer in chosen] == able
+    assert any(answer.cut for each, is_able in zip(candidates, able, strict=True) if is_able for answer in each)
 
 
 def test_as_many_answers_are_read_together_as_have_room(checkpoint: Path) -> None:

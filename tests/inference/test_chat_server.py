@@ -110,9 +110,11 @@ def test_answers_are_proposed_one_by_one(proxy: Proxy) -> None:
     agent.begin(0, "Look.\nYour task is to: look", [], Observation("Look.", ("look",), won=False, done=False))
     before = Usage(agent.usage.tokens_read, agent.usage.tokens_drawn)
     ((one, two),) = agent.propose([0], 2, 0.5)
-    assert one and two
+    assert one.text and two.text
+    assert one.tokens == two.tokens == ()
     assert [question["temperature"] for question in proxy.questions] == [0.5, 0.5]
     assert agent.usage.tokens > before.tokens
-    agent.observe(0, Turn("", "look", "Nothing happens.", one), Observation("Look.", ("look",), won=False, done=False))
+    seen = Observation("Look.", ("look",), won=False, done=False)
+    agent.observe(0, Turn("", "look", "Nothing happens.", one.text), seen)
     agent.act([0])
     assert '"action": "look"' in proxy.questions[-1]["messages"][0]["content"]

@@ -10,9 +10,9 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Model, WorldModel
 from agentprm_dagster.core.dialogue import write_answer
-from agentprm_dagster.core.parsing import parse_answer
+from agentprm_dagster.core.parsing import may_be_chosen, parse_answer
 from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode, Observation, Turn
+from agentprm_dagster.core.types import Episode, Observation, Response, Turn
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.envs.playable import PlayableGame
 from agentprm_dagster.inference.best_of_n import discounted
@@ -112,18 +112,18 @@ def test_it_takes_the_answer_of_the_best_end(
         max_new_tokens=14, seed=0,
     )  # fmt: skip
 
-    def said(answer: str) -> Turn:
-        parsed = parse_answer(answer)
-        return Turn(parsed.reason, parsed.action, replied(answer), answer)
+    def said(answer: Response) -> Turn:
+        parsed = parse_answer(answer.text)
+        return Turn(parsed.reason, parsed.action, replied(answer.text), answer.text, tokens=answer.tokens)
 
     def value(slot: int, drawn: list[int]) -> float:
         """logit(gamma^(turns - 1) Q), by reading the whole text."""
-        path = [said(chat.decode(drawn))]
+        path = [said(chat.drawn(drawn, cut=False))]
         ids = [*told[slot], *drawn, chat.end, *chat.follow_up(path[0].observation)]
         while len(path) < turns and not wins(path[-1].response):
             greedy.begin(0, firsts[slot], [*histories[slot], *path], NOWHERE)
             path.append(said(greedy.act([0])[0]))
-            ids += chat.answer(path[-1].response) + chat.follow_up(path[-1].observation)
+            ids += chat.answer(path[-1].response, path[-1].tokens) + chat.follow_up(path[-1].observation)
         q = GAMMA ** (len(path) - 1) * float(prm(torch.tensor([ids])).logits.sigmoid())
         return log(q / (1 - q))
 
@@ -140,11 +140,15 @@ def test_it_takes_the_answer_of_the_best_end(
             tried = sampled.tokens[slot]
             assert len(set(map(chat.decode, tried))) > 1
             values = torch.tensor([value(slot, drawn) for drawn in tried])
-            best = int((values + 0.02 * sampled.log_probabilities[slot]).argmax())
-            assert answers[slot] == chat.decode(tried[best])
+            ranks = values + 0.02 * sampled.log_probabilities[slot]
+            drawn = [chat.drawn(ids, cut=not ended) for ids, ended in zip(tried, sampled.finished[slot], strict=True)]
+            if any(map(may_be_chosen, drawn)):
+                ranks[[not may_be_chosen(answer) for answer in drawn]] = -torch.inf
+            best = int(ranks.argmax())
+            assert answers[slot] == drawn[best]
             ranked_otherwise += best != int(sampled.log_probabilities[slot].argmax())
             # What really happens is not what was imagined.
-            turn = Turn("", "", "You arrive at shelf 1.", answers[slot])
+            turn = Turn("", "", "You arrive at shelf 1.", answers[slot].text, tokens=answers[slot].tokens)
             histories[slot].append(turn)
             told[slot] += [*tried[best], chat.end, *chat.follow_up(turn.observation)]
             player.observe(slot, turn, NOWHERE)
@@ -199,7 +203,7 @@ def imagined(player: ModelPredictive, games: Sequence[Transparent]) -> list[Path
         elsewhere = [command for command in start.admissible_commands if command.startswith("go to")]
         for command in (elsewhere[0], elsewhere[-1], "take mug 99"):
             paths.append(Path(slot, []))
-            paths[-1].answer(write_answer("I look for a mug.", command))
+            paths[-1].answer(Response(write_answer("I look for a mug.", command)))
     player._draw(range(len(games)), 2, 1.0)
     for first in range(0, len(paths), player.lanes):
         player._imagine(paths[first : first + player.lanes])

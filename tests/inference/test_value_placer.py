@@ -9,7 +9,7 @@ from agentprm_dagster.config import Rollouts
 from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.placement import SpreadPlacer
 from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode
+from agentprm_dagster.core.types import Episode, Response
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.envs.playable import PlayableGame
 from agentprm_dagster.inference.value_placer import ValuePlacer
@@ -44,7 +44,8 @@ def test_the_values_are_the_standard_heads_on_whole_conversations(
     for slot, (episode, turn) in enumerate(states):
         observation = household_games[0].environment().reset()  # the append format does not read it
         placer.begin(slot, episode.first_observation, episode.turns[:turn], observation)
-    said = placer.scores(tried, tried)
+    proposed = [list(map(Response, each)) for each in tried]
+    said = placer.scores(proposed, proposed)
     assert (said[1], said[3]) == (0.0, 0.0), "one action is compared with nothing"
     with torch.no_grad():
         for slot in (0, 2):

@@ -9,7 +9,7 @@ import torch
 from agentprm_dagster.core.dialogue import write_answer
 from agentprm_dagster.core.rollout import play, whole_episodes
 from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode, Observation, Turn
+from agentprm_dagster.core.types import Episode, Observation, Response, Turn
 from agentprm_dagster.envs.playable import PlayableGame
 from agentprm_dagster.inference.learned_world import LearnedWorld
 from agentprm_dagster.inference.oracle_world import OracleWorld, Transparent
@@ -31,7 +31,7 @@ def learned(policy_folder: File) -> LearnedWorld:
 def path(slot: int, *answers: str) -> Path:
     imagined = Path(slot, [])
     for answer in answers:
-        imagined.answer(answer)
+        imagined.answer(Response(answer))
         imagined.reply("Something happens.")
     imagined.reply("")
     return imagined
@@ -94,7 +94,7 @@ def test_the_oracle_says_what_the_game_says_and_leaves_the_game_alone(household_
             super().observe(slot, turn, observation)
             self.world.observe(slot, turn, observation)
 
-        def act(self, slots: Sequence[int]) -> list[str]:
+        def act(self, slots: Sequence[int]) -> list[Response]:
             answers = super().act(slots)
             for slot, answer in zip(slots, answers, strict=True):
                 first, turns, _ = self.conversations[slot]
@@ -102,7 +102,7 @@ def test_the_oracle_says_what_the_game_says_and_leaves_the_game_alone(household_
                 imagined.answer(answer)
                 imagined.reply(*self.world.replies([imagined]))
                 while self.world.over([imagined]) == [False]:
-                    imagined.answer(self.decide(first, [*turns, *imagined.turns], NOWHERE))
+                    imagined.answer(Response(self.decide(first, [*turns, *imagined.turns], NOWHERE)))
                     imagined.reply(*self.world.replies([imagined]))
                 self.asked_about += 1
             return answers

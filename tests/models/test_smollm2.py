@@ -28,4 +28,4 @@ def test_it_answers_a_question() -> None:
     model, tokenizer = checkpoints.load_policy(folder), checkpoints.load_tokenizer(folder)
     policy = Policy(model, tokenizer, dialogue="append", slots=1, temperature=0, max_new_tokens=16, seed=0)
     policy.begin(0, QUESTION, [], Observation(QUESTION, (), won=False, done=False))
-    assert policy.act([0]) == ["The capital of France is Paris."]
+    assert [answer.text for answer in policy.act([0])] == ["The capital of France is Paris."]

@@ -112,9 +112,12 @@ def test_log_probabilities_are_those_of_teacher_forcing(
     for log_p, candidate in zip(together.tolist(), candidates, strict=True):
         trunk, turn = candidate.state
         state = trunks[trunk].ids[: trunks[trunk].states[turn]]
-        logits = model(torch.tensor([[*state, *candidate.ids]])).logits[0, len(state) - 1 : -1]
-        alone = logits.log_softmax(-1).gather(-1, torch.tensor(candidate.ids)[:, None]).sum().item()
+        drawn = candidate.ids[:-1] if candidate.cut else candidate.ids
+        logits = model(torch.tensor([[*state, *drawn]])).logits[0, len(state) - 1 : -1]
+        alone = logits.log_softmax(-1).gather(-1, torch.tensor(drawn)[:, None]).sum().item()
         assert log_p == pytest.approx(alone, abs=1e-3)
+    assert {candidate.cut for candidate in candidates} == {True, False}
+    assert all(candidate.cut == (len(candidate.ids) == NEW + 1) for candidate in candidates)
 
 
 @torch.no_grad()

@@ -131,6 +131,51 @@ def test_where_the_policy_acted_itself_its_next_answer_is_the_second_term(
     assert rewards == pytest.approx(sorted(expected), abs=1e-5)
 
 
+@pytest.mark.parametrize("dialogue", ["append", "restated"])
+@pytest.mark.parametrize("expert", [True, False])
+def test_the_last_turn_of_what_was_broken_off_is_no_transition(
+    prm: PreTrainedModel, chat: Chat, learners: list[Episode], dialogue: str, expert: bool
+) -> None:
+    """Only a game's end is a state behind which nothing is; all turns before are as they are."""
+    ended = max(learners, key=lambda episode: len(episode.turns))
+    after = answers(chat, ended)
+    with torch.no_grad():
+        whole, cut = (
+            rewards_of(prm, transitions(chat, episode, dialogue, after, expert=expert), GAMMA)
+            for episode in (ended, replace(ended, truncated=True))
+        )
+    assert len(cut) == len(whole) - 1 == len(ended.turns) - 1
+    torch.testing.assert_close(cut, whole[:-1])
+
+
+@pytest.mark.parametrize("dialogue", ["append", "restated"])
+def test_so_it_is_of_the_policys_own_episodes_and_their_branches(
+    prm: PreTrainedModel, chat: Chat, learners: list[Episode], dialogue: str
+) -> None:
+    parent = replace(learners[0], turns=learners[0].turns[:3])
+    other = replace(parent.turns[1], response="REASON: a\nACTION: look")
+    once = replace(parent, episode_id="once", parent=parent.episode_id, start=1, turns=(parent.turns[0], other))
+    again = replace(once, episode_id="again", turns=(parent.turns[0], parent.turns[2], other))
+    cut = {each.episode_id: replace(each, truncated=True) for each in (parent, once, again)}
+
+    def rewards(*family: Episode) -> list[float]:
+        with torch.no_grad():
+            return sorted(rewards_of(prm, own_transitions(chat, family, dialogue), GAMMA).tolist())
+
+    def left_out(family: list[Episode], *fewer: Episode) -> list[float]:
+        more = rewards(*family)
+        for reward in rewards(*fewer):
+            more.remove(min(more, key=lambda each: abs(each - reward)))
+        return more
+
+    family = [parent, once, again]
+    assert len(rewards(*family)) == 3 + 1 + 1
+    assert len(left_out(family, cut[parent.episode_id], once, again)) == 1, "the last of three"
+    assert len(left_out(family, parent, cut["once"], again)) == 1, "the only one"
+    assert not left_out(family, parent, once, cut["again"]), "its first has a second behind it"
+    assert len(rewards(*cut.values())) == 2 + 0 + 1
+
+
 def test_the_loss_by_hand() -> None:
     """Three learner transitions and one of the expert: each side half."""
     learner, expert = Transitions(False, ends=[0, 0, 0]), Transitions(True, ends=[0])

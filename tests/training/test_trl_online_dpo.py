@@ -19,7 +19,7 @@ from agentprm_dagster.training.improvement_loss import improvement_terms
 from agentprm_dagster.training.judging import Judge
 from agentprm_dagster.training.policy_improvement import improve_policy
 from agentprm_dagster.training.terms import loss_of
-from agentprm_dagster.training.trl_online_dpo import build_trainer, prompts
+from agentprm_dagster.training.trl_online_dpo import build_trainer, prm_reward, prompts
 
 ONLY = {"candidates": 2, "labels": "hard", "min_gap": 0, "kl_weight": 0}
 PLAN = Improvement(trainer="trl", beta=0.7, steps=2, max_new_tokens=16, warmup_ratio=0, **ONLY)
@@ -92,6 +92,23 @@ def test_the_same_answers_give_the_same_loss_and_gradients(
         assert torch.allclose(parameter.grad, gradients[name], atol=1e-5), name
     assert trainer.stats["objective/scores"] == [pytest.approx(ours["value"], abs=1e-5)]
     assert trainer.stats["rewards/accuracies"] == [pytest.approx(ours["pair_accuracy"])]
+
+
+@torch.no_grad()
+def test_what_was_cut_or_has_no_agreed_form_is_worth_nothing_to_both(
+    prm: Path, chat: Chat, demonstrations: list[Episode]
+) -> None:
+    (trunk,) = states_of(chat, demonstrations[:1])[:1]
+    critic = checkpoints.load_prm(prm).eval()
+    agreed, other = chat.answer(trunk.episode.turns[0].response), chat.answer("look")
+    candidates = [
+        Candidate((0, 0), tuple(ids), 1, cut) for ids, cut in ((agreed, False), (agreed, True), (other, False))
+    ]
+    ours, _ = Judge(critic, chat).values([trunk], candidates, CandidateTrees([trunk], candidates))
+    assert [float(value) > 0 for value in ours] == [True, False, False]
+    said = [list(each.ids[:-1] if each.cut else each.ids) for each in candidates]
+    theirs = prm_reward(critic, chat)(prompts([trunk], "append") * 3, said)
+    assert theirs == pytest.approx(ours.tolist(), abs=1e-5)
 
 
 def drawn(chat: Chat, trunks: list[Trunk], answers: list[list[list[int]]]) -> tuple[Any, ...]:
