@@ -49,6 +49,8 @@ def evaluated(store: ArtifactStore, experiment: str) -> Evaluated:
             kept[report.iteration] = report
             continue
         left_out.append(f"left out: iteration {report.iteration}, {why}; `agentprm run {experiment}` makes it again")
+    if (react := _react_report(store, experiment)) and react.failed:
+        left_out.append(f"left out: react_report, which did not pass its gates: {react.failed}")
     return Evaluated(tuple(kept), tuple(left_out))
 
 
@@ -65,6 +67,11 @@ def _loop(store: ArtifactStore, experiment: str) -> dict[int, Version]:
 
 def _manifest(store: ArtifactStore, version: Version) -> Manifest:
     return store.read(store.root / version.place).manifest
+
+
+def _react_report(store: ArtifactStore, experiment: str) -> Manifest | None:
+    heads = (head for head in store.heads(experiment) if head.asset == "react_report")
+    return next((_manifest(store, head) for head in heads), None)
 
 
 def _read_as(role: str, made: Manifest) -> Version | None:
@@ -85,7 +92,7 @@ def rows_of(report: Artifact) -> list[Row]:
 def current_rows(store: ArtifactStore, experiment: str) -> list[Row]:
     """The rows of all current evaluations of an experiment, in the order of the table."""
     reports = current_reports(store, experiment)
-    if any(head.asset == "react_report" for head in store.heads(experiment)):
+    if (react := _react_report(store, experiment)) and not react.failed:
         reports.append(store.current(experiment, "react_report", 0))
     return in_order(row for report in reports for row in rows_of(report))
 
