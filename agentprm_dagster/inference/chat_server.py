@@ -96,8 +96,7 @@ class ChatServer:
             return Refused(f"{host} answered HTTP {status}, not a completion by {name}: {self._model.shown(words)}")
         if problem:
             return LlmError(
-                f"expected a completion and its `usage` by {name} from {host}, got {problem} "
-                f"({self._settings.retries} retries): {self._model.shown(words)}. Is {URL} right? Without `usage` "
-                "nobody knows what is spent"
+                f"expected a completion and its `usage` from {host}, got {self._model.shown(words)}: is {URL} right? "
+                f"Without `usage` nobody knows what is spent ({problem}; {self._settings.retries} retries)"
             )
         return LlmError(f"{host} answered HTTP {status}, not a completion by {name}: {self._model.shown(words)}")
