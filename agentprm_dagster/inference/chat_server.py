@@ -71,6 +71,7 @@ class ChatServer:
         raise failure  # outside of `except`: what the client raised may repeat the key
 
     def _failure(self, error: "OpenAIError") -> LlmError:
+        import httpx2
         import openai
 
         host, tried = self._model.host, f"{self._settings.retries} retries"
@@ -81,6 +82,8 @@ class ChatServer:
             return LlmError(
                 f"{host} did not answer within {seconds:g} s ({tried}): raise llm.timeout or lower llm.concurrency"
             )
+        if isinstance(error.__cause__, httpx2.RemoteProtocolError | httpx2.ReadError | httpx2.DecodingError):
+            return LlmError(f"{host} broke off its answer ({tried}): {type(error.__cause__).__name__}")
         if isinstance(error, openai.APIConnectionError):
             return LlmError(f"{host} could not be reached ({tried}): is the server there, and {URL} right?")
         return LlmError(f"{host} could not be asked: {self._model.shown(f'{type(error).__name__}: {error}')}")
@@ -96,7 +99,7 @@ class ChatServer:
             return Refused(f"{host} answered HTTP {status}, not a completion by {name}: {self._model.shown(words)}")
         if problem:
             return LlmError(
-                f"expected a completion and its `usage` from {host}, got {self._model.shown(words)}: is {URL} right? "
-                f"Without `usage` nobody knows what is spent ({problem}; {self._settings.retries} retries)"
+                f"expected a completion and its `usage` from {host}, got {problem} ({self._settings.retries} retries): "
+                f"{self._model.shown(words)}: is {URL} right? Without `usage` nobody knows what is spent"
             )
         return LlmError(f"{host} answered HTTP {status}, not a completion by {name}: {self._model.shown(words)}")

@@ -74,6 +74,7 @@ class ServedModel:
 def _names_a_server(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        printable = url.isprintable() and " " not in url
+        return printable and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # no port, or half an address
         return False

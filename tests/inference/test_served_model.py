@@ -5,8 +5,19 @@ import pytest
 from agentprm_dagster.inference.served_model import LlmError, ServedModel
 from chat_servers import KEY
 
-NO_SERVERS = ("gateway.example", "user:secret@gateway.example/v1", "ftp://gateway.example", "http://", "https:///v1")
-NO_SERVERS += ("http://gateway.example:secret/v1", "http://[secret/v1", "http://:8000/v1")
+NO_SERVERS = (
+    "gateway.example",
+    "user:secret@gateway.example/v1",
+    "ftp://gateway.example",
+    "http://",
+    "https:///v1",
+    "http://:8000/v1",
+    "http://gateway.example:secret/v1",
+    "http://gateway.example:0/v1",
+    "http://[secret/v1",
+    " http://gateway.example/v1",
+    "http://gateway\n/v1",
+)
 
 
 def test_the_environment_names_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
