@@ -5,10 +5,12 @@ from pathlib import Path
 
 import dagster as dg
 
+from agentprm_dagster.core.answers import with_answers_gate
 from agentprm_dagster.core.demonstrations import collect_demonstrations, demonstrations_report, in_turn
 from agentprm_dagster.core.rollout import Start
 from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.core.tables import write_episodes
+from agentprm_dagster.core.usage import Asked
 from agentprm_dagster.iterations import WHEN_READY
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.materialization import gates
@@ -16,7 +18,7 @@ from agentprm_dagster.resources.stages import StagesResource
 
 
 @dg.asset(
-    check_specs=gates("demonstrations", "expert_success"),
+    check_specs=gates("demonstrations", "parse_failures", "expert_success"),
     automation_condition=WHEN_READY,
     kinds={"episodes"},
 )
@@ -31,11 +33,11 @@ def demonstrations(context: dg.AssetExecutionContext, stages: StagesResource, ll
     player = llm.player(stage, games) if settings.expert == "llm" else None
 
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        there, took = stage.games.play(games), {}
+        there, took, asked = stage.games.play(games), {}, Asked()
         if player:
             starts = [Start(*each) for each in in_turn(there, settings.episodes)]
-            episodes, usage = player.play(starts, max_steps=settings.max_steps, monitor=monitor)
-            took = player.numbers(episodes, usage)
+            episodes, asked = player.play(starts, max_steps=settings.max_steps, monitor=monitor)
+            took = player.numbers(episodes, asked)
         else:
             episodes = collect_demonstrations(
                 there,
@@ -48,7 +50,9 @@ def demonstrations(context: dg.AssetExecutionContext, stages: StagesResource, ll
                 keep_candidates=stage.experiment.dialogue.format == "restated",
             )
         write_episodes(episodes, out)
-        report = demonstrations_report(episodes, min_success=stage.experiment.gates.min_demonstration_success)
+        limits = stage.experiment.gates
+        report = demonstrations_report(episodes, min_success=limits.min_demonstration_success)
+        report = with_answers_gate(report, episodes, max_parse_failures=limits.max_parse_failures, asked=asked)
         return replace(report, metrics={**report.metrics, **took})
 
     make = player.make if player else stage.make

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import dagster as dg
 
+from agentprm_dagster.core.answers import with_answers_gate
 from agentprm_dagster.core.evaluation import EVALUATION, evaluation_report, evaluation_row
 from agentprm_dagster.core.rollout import whole_episodes
 from agentprm_dagster.core.stage import Monitor, PartMonitor, Resume, StageReport
 from agentprm_dagster.core.tables import write_episodes
-from agentprm_dagster.core.usage import Usage
+from agentprm_dagster.core.usage import Asked
 from agentprm_dagster.iterations import WHEN_READY
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.materialization import gates
@@ -18,7 +19,7 @@ from agentprm_dagster.resources.stages import StagesResource
 
 
 @dg.asset(
-    check_specs=gates("react_report", "all_games_accounted_for"),
+    check_specs=gates("react_report", "parse_failures", "all_games_accounted_for"),
     automation_condition=WHEN_READY,
     kinds={"table"},
 )
@@ -31,7 +32,7 @@ def react_report(context: dg.AssetExecutionContext, stages: StagesResource, llm:
     player = llm.player(stage, played)
 
     def evaluate(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        rows, everything, total = [], [], Usage()
+        rows, everything, total = [], [], Asked()
         for split, refs in games.items():
             starts = whole_episodes(stage.games.play(refs), per_game=1)
             episodes, usage = player.play(starts, max_steps=settings.max_steps, monitor=PartMonitor(split, monitor))
@@ -56,7 +57,9 @@ def react_report(context: dg.AssetExecutionContext, stages: StagesResource, llm:
             total += usage
         (out / EVALUATION).write_text(json.dumps(rows, indent=2), encoding="utf-8")
         counts: dict[str, int] = {split: len(refs) for split, refs in games.items()}
+        limit = stage.experiment.gates.max_parse_failures
         report = evaluation_report(rows, counts, total)
+        report = with_answers_gate(report, everything, max_parse_failures=limit, asked=total)
         return replace(report, metrics={**report.metrics, **player.numbers(everything, total)})
 
     return player.make(evaluate, settings=("evaluation.splits", "evaluation.max_steps"), games=played)

@@ -53,6 +53,8 @@ def evaluated(store: ArtifactStore, experiment: str) -> Evaluated:
             kept = with_others
             continue
         left_out.append(f"left out: iteration {made.iteration}, {why}; `agentprm run {experiment}` makes it again")
+    if (react := _react_report(store, experiment)) and react.failed:
+        left_out.append(f"left out: react_report, which did not pass its gates: {react.failed}")
     return Evaluated(tuple(report.manifest.iteration for report in kept.values()), tuple(left_out))
 
 
@@ -69,6 +71,11 @@ def _loop(store: ArtifactStore, experiment: str) -> dict[int, Version]:
 
 def _made(store: ArtifactStore, version: Version) -> Artifact:
     return store.read(store.root / version.place)
+
+
+def _react_report(store: ArtifactStore, experiment: str) -> Manifest | None:
+    heads = (head for head in store.heads(experiment) if head.asset == "react_report")
+    return next((_made(store, head).manifest for head in heads), None)
 
 
 def _read_as(role: str, made: Manifest) -> Version | None:
@@ -89,7 +96,7 @@ def rows_of(report: Artifact) -> list[Row]:
 def current_rows(store: ArtifactStore, experiment: str) -> list[Row]:
     """The rows of all current evaluations of an experiment, in the order of the table."""
     reports = current_reports(store, experiment)
-    if any(head.asset == "react_report" for head in store.heads(experiment)):
+    if (react := _react_report(store, experiment)) and not react.failed:
         reports.append(store.current(experiment, "react_report", 0))
     return in_order(row for report in reports for row in rows_of(report))
 

@@ -1,10 +1,10 @@
 """A language model behind a server as a player: asked through a budget, its answers kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -13,12 +13,14 @@ from agentprm_dagster.core.dialogue import Message
 from agentprm_dagster.core.rollout import Start
 from agentprm_dagster.core.stage import Monitor
 from agentprm_dagster.core.types import Episode
-from agentprm_dagster.core.usage import Usage
+from agentprm_dagster.core.usage import Asked, Usage
 from agentprm_dagster.envs.games import GameRef, games_digest
 from agentprm_dagster.home import journals_folder
 from agentprm_dagster.inference.budget import Budget, price
-from agentprm_dagster.inference.chat_server import ChatServer, LlmError, Reply, ServedModel
+from agentprm_dagster.inference.chat_server import ChatServer
 from agentprm_dagster.inference.react import Ask, ReAct
+from agentprm_dagster.inference.replies import Refusal, Refused, Reply, read_record, tokens_kept
+from agentprm_dagster.inference.served_model import LlmError, ServedModel
 from agentprm_dagster.inference.side_by_side import play_side_by_side
 from agentprm_dagster.provenance.canonical import digest_of
 from agentprm_dagster.provenance.journal import Journal, open_journal
@@ -56,19 +58,28 @@ class LlmPlayer:
     def make(self, work: Work, *, settings: Sequence[str], games: Sequence[GameRef]) -> dg.MaterializeResult:
         """`Stage.make` of what this model decides as well."""
         who = {"llm_model": self.model.name, "llm_server": self.model.host}
-        return self.stage.make(work, settings=(*settings, *LLM_SETTINGS), games=games, identity=who)
+        decides = (*settings, *LLM_SETTINGS, "gates.max_parse_failures")
+        return self.stage.make(work, settings=decides, games=games, identity=who)
 
-    def play(self, starts: Sequence[Start], *, max_steps: int, monitor: Monitor) -> tuple[list[Episode], Usage]:
+    def play(self, starts: Sequence[Start], *, max_steps: int, monitor: Monitor) -> tuple[list[Episode], Asked]:
         """Plays every start, several at a time, and goes on from what the journal holds.
 
+        An episode whose prompt the server refuses for good ends there, and the refusal is kept as answers are. Where
+        most episodes are refused their first prompt it is not for what the prompts say: that is an error, and those
+        are asked again.
+
         Raises:
-            LlmError: the server failed, or the budget is spent; the answers so far are kept.
+            LlmError: the server failed or refused most games, or the budget is spent; the answers so far are kept.
             LockedError: another process is playing the same.
         """
-        with open_journal(self.journal, self.journal.stem) as journal:
-            desk = _Desk(journal, Budget(self.settings), ChatServer(self.model, self.settings))
+        budget = Budget(self.settings)
+        with (
+            open_journal(self.journal, self.journal.stem, read_record) as journal,
+            closing(ChatServer(self.model, self.settings, budget.waste)) as server,
+        ):
+            desk = _Desk(journal, budget, server)
             try:
-                return play_side_by_side(
+                played = play_side_by_side(
                     lambda start: ReAct(desk.asked_by(start.episode_id), self.settings.temperature),
                     starts,
                     at_once=self.settings.concurrency,
@@ -76,9 +87,12 @@ class LlmPlayer:
                     stop=desk.budget.close,
                     monitor=monitor,
                 )
+                _check_refusals(*played)
             except LlmError as error:
                 kept = f"{len(journal.records)} answers are kept in {self.journal}; the same command goes on from them"
                 raise type(error)(f"{error}. {kept}") from None
+            desk.keep_refusals()
+        return played
 
     def numbers(self, episodes: Sequence[Episode], usage: Usage) -> dict[str, float]:
         """What playing took, and how many answers were of no use; `money` where prices are known."""
@@ -93,15 +107,28 @@ class LlmPlayer:
         }
 
 
+def _check_refusals(episodes: Sequence[Episode], asked: Asked) -> None:
+    refused = sum(not episode.turns for episode in episodes)
+    if 2 * refused > len(episodes):
+        raise LlmError(
+            f"the first prompt of {refused} of {len(episodes)} episodes was refused, which speaks against the settings "
+            f"of `llm` or of the server and not against the prompts: {asked.refusals[0]}"
+        )
+
+
 class _Desk:
     """Answers a question from the journal if it was asked before, else from the server."""
 
-    def __init__(self, journal: Journal, budget: Budget, server: ChatServer) -> None:
+    def __init__(self, journal: Journal[tuple[str, Reply | Refusal]], budget: Budget, server: ChatServer) -> None:
         self.budget = budget
         self._journal, self._server = journal, server
-        self._known = {record["question"]: _reply(record) for record in journal.records}
-        for reply in self._known.values():
-            budget.pay(reply)
+        self._refusals: dict[str, Refusal] = {}
+        self._known = dict(journal.records)
+        for answer in self._known.values():
+            if isinstance(answer, Reply):
+                budget.pay(answer)
+        for line in journal.set_aside:
+            budget.pay(tokens_kept(line))
 
     def asked_by(self, episode_id: str) -> Ask:
         """How an episode asks; the same words asked again in it, or in another, are another question."""
@@ -109,16 +136,25 @@ class _Desk:
 
         def ask(messages: Sequence[Message], temperature: float | None) -> Reply:
             question = digest_of([episode_id, next(numbers), list(messages), temperature])
-            if question not in self._known:
-                with self.budget.room(messages):
-                    reply = self._server.ask(messages, temperature)
-                    self._journal.append({"question": question, **asdict(reply)})
-                    self.budget.pay(reply)
-                self._known[question] = reply
-            return self._known[question]
+            answer = self._known.get(question) or self._ask(question, messages, temperature)
+            if isinstance(answer, Refusal):
+                raise Refused(answer.refused)
+            return answer
 
         return ask
 
+    def keep_refusals(self) -> None:
+        """Writes down what was refused, so that it is not asked again."""
+        for question, refusal in self._refusals.items():
+            self._journal.append({"question": question, **asdict(refusal)})
 
-def _reply(record: Mapping[str, Any]) -> Reply:
-    return Reply(record["text"], record["tokens_read"], record["tokens_drawn"])
+    def _ask(self, question: str, messages: Sequence[Message], temperature: float | None) -> Reply | Refusal:
+        with self.budget.room(messages):
+            try:
+                reply = self._server.ask(messages, temperature)
+            except Refused as refused:
+                self._refusals[question] = Refusal(str(refused))
+                return self._refusals[question]
+            self._journal.append({"question": question, **asdict(reply)})
+            self.budget.pay(reply)
+        return reply

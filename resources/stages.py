@@ -142,7 +142,7 @@ class Stage:
             found = self.store.reuse(recipe, self.context.run.run_id)
             artifact = found or self._make(recipe, work)
         self._conclude(artifact, made_before=found is not None)
-        if announces is not None and not _failed(artifact):
+        if announces is not None and not artifact.manifest.failed:
             announce(
                 self.context.instance, self.store, self.experiment.name, announces, artifact, self.context.log_event
             )
@@ -174,7 +174,7 @@ class Stage:
         conclude(line)
 
     def _record(self, role: str, artifact: Artifact) -> Artifact:
-        if failed := _failed(artifact):
+        if failed := artifact.manifest.failed:
             raise ArtifactError(f"{artifact.version} did not pass its gates, so {self.asset} must not use it: {failed}")
         self.inputs[role] = artifact
         return artifact
@@ -222,8 +222,3 @@ def _pick(experiment: Experiment, settings: Sequence[str]) -> dict[str, Any]:
     """The named sections, and single values by their dotted names."""
     values = experiment.model_dump(mode="json")
     return {name: reduce(lambda part, key: part[key], name.split("."), values) for name in settings}
-
-
-def _failed(artifact: Artifact) -> str:
-    """What the gates that did not pass say; empty if all did."""
-    return "; ".join(gate.message for gate in artifact.manifest.gates if not gate.passed)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any, Literal, NamedTuple
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -16,10 +17,32 @@ from agentprm_dagster.core.dialogue import restated_prompt
 from agentprm_dagster.core.stage import SilentMonitor
 from agentprm_dagster.core.types import Episode
 
-Fault = int | str | bytes | Callable[[], object]
+KEY = "sk-never-to-be-seen"
+LOOK = "REASON: I look around.\nACTION: look"
+
+
+class Sent(NamedTuple):
+    """An answer of a server's own."""
+
+    body: bytes
+    status: int = 200
+    how: Literal["whole", "dripping", "cut"] = "whole"
+    """`dripping`: after blanks, one every hundredth of a second for two seconds; `cut`: the half of it."""
+
+
+Fault = int | str | bytes | Sent | Callable[[], object]
 """An HTTP status; `hang`; a body in an answer's place; something to do before the question is passed on."""
 
-KEY = "sk-never-to-be-seen"
+Rule = Callable[[dict[str, Any]], Fault]
+"""From a question to what is sent."""
+
+
+def completion(content: object, finish: str | None = "stop", usage: object = (100, 10), **message: object) -> bytes:
+    """A chat completion; `usage` may be its two counts."""
+    if isinstance(usage, tuple):
+        usage = dict(zip(("prompt_tokens", "completion_tokens"), usage, strict=True))
+    choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": content, **message}}
+    return json.dumps({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
 
 
 def teach(episodes: Sequence[Episode], folder: Path) -> None:
@@ -67,14 +90,16 @@ def free_port() -> int:
 
 
 class Proxy(ThreadingHTTPServer):
-    """Passes questions on to a server, but for the faults that are next in `faults`."""
+    """Passes questions on to a server, or answers by a rule, but for the faults that are next in `faults`."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str | Rule) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = upstream
         self.faults: deque[Fault | None] = deque()
-        self.questions: list[dict[str, object]] = []
+        self.questions: list[dict[str, Any]] = []
         """Everything that was asked, faults included."""
+        self.credentials: set[str | None] = set()
+        """All that came in the header Authorization."""
         self.answered = 0
         """How often the server was asked and answered."""
         self.closing = Event()
@@ -91,11 +116,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.questions.append(json.loads(body))
+        self.server.credentials.add(self.headers["Authorization"])
         fault = self.server.faults.popleft() if self.server.faults else None
+        if fault is None and callable(self.server.upstream):
+            fault = self.server.upstream(self.server.questions[-1])
         if isinstance(fault, int):
             self._say(fault, json.dumps({"error": {"message": f"no, {self.headers['Authorization']}"}}).encode())
         elif isinstance(fault, bytes):
             self._say(200, fault)
+        elif isinstance(fault, Sent):
+            self._send(fault)
         elif fault == "hang":
             self.server.closing.wait()
         else:
@@ -103,7 +133,25 @@ class _Handler(BaseHTTPRequestHandler):
                 fault()
             self._pass_on(body)
 
+    def _send(self, sent: Sent) -> None:
+        if sent.how == "whole":
+            self._say(sent.status, sent.body)
+            return
+        blanks = 200 if sent.how == "dripping" else 0
+        self.send_response(sent.status)
+        self.send_header("Content-Length", str(len(sent.body) + blanks))
+        self.end_headers()
+        try:
+            for _ in range(blanks):
+                self.wfile.write(b" ")
+                self.server.closing.wait(0.01)
+            self.wfile.write(sent.body if blanks else sent.body[: len(sent.body) // 2])
+        except ConnectionError:
+            pass  # the client has had enough
+        self.close_connection = True
+
     def _pass_on(self, body: bytes) -> None:
+        assert isinstance(self.server.upstream, str)
         question = Request(self.server.upstream + self.path, body, {"Content-Type": "application/json"})
         try:
             with urlopen(question) as answer:
@@ -127,8 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def proxy_before(upstream: str) -> Iterator[Proxy]:
-    """A proxy, running."""
+def proxy_before(upstream: str | Rule) -> Iterator[Proxy]:
+    """A proxy before a server, or a server of such answers as a rule gives, running."""
     proxy = Proxy(upstream)
     thread = Thread(target=proxy.serve_forever, args=(0.01,), daemon=True)
     thread.start()

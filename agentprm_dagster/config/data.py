@@ -180,6 +180,7 @@ class Gates(Section):
 
     min_demonstration_success: Probability = 0.5
     max_parse_failures: Probability = 0.05
+    """Share of answers in no agreed form, of a policy's rollouts or of a language model that is asked."""
     min_wins: Positive = 10
     min_losses: Positive = 10
     max_prm_loss: PositiveFloat = 1.0

@@ -28,9 +28,10 @@ class Llm(Section):
     concurrency: Positive = 8
     """Episodes played at the same time, each with one request under way."""
     timeout: PositiveFloat = 120
-    """Seconds that one request may take."""
+    """Seconds that one request may take, from its sending to the last byte of its answer."""
     retries: NotNegative = 6
-    """How often a request is sent again, after growing waits, where the server is busy, failing or out of reach."""
+    """How often a request is sent again, after growing waits, where the server is busy, failing or out of reach, or
+    where what it sends is no completion."""
     budget_tokens: Positive | None = 20_000_000
     """Tokens read and drawn that an artifact may cost, over all attempts to make it, as the answers tell them: what a
     server charges for a request that failed or took too long is not known."""

@@ -30,14 +30,16 @@ class Agent(Protocol):
     """Answers in several conversations at once, each held in a slot."""
 
     slots: int
-    usage: Usage
-    """What it has taken so far; whoever plays adds the environment's time."""
+
+    @property
+    def usage(self) -> Usage:
+        """What it has taken so far; whoever plays adds the environment's time."""
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         """Opens a conversation in a slot, at the state after `turns`, where `observation` was seen last."""
 
-    def act(self, slots: Sequence[int]) -> list[Response]:
-        """One answer for each slot, which becomes part of its conversation."""
+    def act(self, slots: Sequence[int]) -> Sequence[Response | None]:
+        """One answer for each slot, which becomes part of its conversation; None where it has none to give."""
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         """Tells a slot what its answer led to."""
@@ -137,7 +139,8 @@ def play(
 ) -> list[Episode]:
     """Plays every start to its end; a slot takes the next start the moment its episode ends.
 
-    An episode that does the same thing with the same reply for the `patience`-th time is over, and lost.
+    An episode that does the same thing with the same reply for the `patience`-th time is over, and lost. So is one
+    whose agent has no answer to give.
     `keep_candidates` records the admissible commands of every state, for dialogues that list them.
     """
     waiting = _opened(starts, agent.usage, keep_candidates)
@@ -149,10 +152,11 @@ def play(
     while active:
         slots = sorted(active)
         for slot, answer in zip(slots, agent.act(slots), strict=True):
-            game = active[slot]
-            with agent.usage.environment():
-                turn = game.answer(answer)
-            if game.over(*limits):
+            game, turn = active[slot], None
+            if answer is not None:
+                with agent.usage.environment():
+                    turn = game.answer(answer)
+            if turn is None or game.over(*limits):
                 finished.append(active.pop(slot).episode())
                 _fill(agent, slot, active, waiting, finished, limits)
             else:

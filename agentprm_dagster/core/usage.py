@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from time import perf_counter
+from typing import Self
 
 
 @dataclass(slots=True)
@@ -17,12 +18,8 @@ class Usage:
     environment_seconds: float = 0.0
     """Time inside the games, on one core."""
 
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(
-            self.tokens_read + other.tokens_read,
-            self.tokens_drawn + other.tokens_drawn,
-            self.environment_seconds + other.environment_seconds,
-        )
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
     @contextmanager
     def environment(self) -> Iterator[None]:
@@ -41,3 +38,23 @@ class Usage:
     def metrics(self) -> dict[str, float]:
         """The counts by name, and `tokens`, all of them."""
         return {"tokens": self.tokens, **asdict(self)}
+
+
+@dataclass(slots=True)
+class Asked(Usage):
+    """The same of a language model behind a server, and which of its answers were of little use."""
+
+    cut_answers: int = 0
+    """Answers that ended at the longest that may be drawn."""
+    filtered_answers: int = 0
+    """Answers that the server's content filter withheld or cut."""
+    empty_answers: int = 0
+    """Answers without a word, besides what was only thinking."""
+    refusals: tuple[str, ...] = ()
+    """What the server said of each prompt that it refused for good, which ended an episode."""
+
+    def metrics(self) -> dict[str, float]:
+        """The counts by name, `tokens`, and `refused_episodes`."""
+        counts = Usage.metrics(self)
+        del counts["refusals"]
+        return {**counts, "refused_episodes": len(self.refusals)}

@@ -7,7 +7,8 @@ from threading import Lock
 from agentprm_dagster.config import Llm
 from agentprm_dagster.core.dialogue import Message
 from agentprm_dagster.core.usage import Usage
-from agentprm_dagster.inference.chat_server import LlmError, Reply
+from agentprm_dagster.inference.replies import Reply
+from agentprm_dagster.inference.served_model import LlmError
 
 
 class BudgetExceeded(LlmError):
@@ -42,10 +43,21 @@ class Budget:
             with self._lock:
                 self._reserved += Usage(-most.tokens_read, -most.tokens_drawn)
 
-    def pay(self, reply: Reply) -> None:
-        """Counts an answer."""
+    def pay(self, took: Reply | Usage) -> None:
+        """Counts what an answer took."""
         with self._lock:
-            self.spent += Usage(reply.tokens_read, reply.tokens_drawn)
+            self.spent += Usage(took.tokens_read, took.tokens_drawn)
+
+    def waste(self, took: Usage) -> None:
+        """Counts what an invalid answer took, while there is `room` for its question, which is to be asked again.
+
+        Raises:
+            BudgetExceeded: asked again it could cost more than is left.
+            LlmError: the budget was closed.
+        """
+        self.pay(took)
+        with self._lock:
+            self._refuse(Usage())
 
     def close(self) -> None:
         """Nothing more is to be asked."""

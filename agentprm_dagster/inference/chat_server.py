@@ -1,125 +1,105 @@
-"""A language model behind an OpenAI-compatible server: which one, and one question to it.
+"""One question to a language model behind an OpenAI-compatible server, and what is said where it gives no answer."""
 
-The `openai` client keeps connections open, and sends again what failed for a reason that may pass, after growing waits
-and no sooner than the server asks (`Retry-After`).
-"""
-
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from os import environ
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 from agentprm_dagster.config import Llm
 from agentprm_dagster.core.dialogue import Message
+from agentprm_dagster.core.usage import Usage
+from agentprm_dagster.inference.replies import Refused, Reply, read_completion
+from agentprm_dagster.inference.served_model import KEY, URL, LlmError, ServedModel
 
 if TYPE_CHECKING:
-    from openai import OpenAIError
+    from openai import APIStatusError, OpenAIError
 
-MODEL, URL, KEY = "AGENTPRM_LLM_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY"
-
-REMEDY = (
-    f"set {URL} (https://api.openai.com/v1, http://127.0.0.1:8000/v1), {KEY} (any word where a server asks for none) "
-    f"and {MODEL} (its name there)"
-)
-
-SHOWN = 300
-"""How much of a server's own words an error repeats."""
-
-
-class LlmError(RuntimeError):
-    """A language model that cannot be asked, or whose server did not answer as agreed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a model answered, and what that took as its server counts."""
-
-    text: str
-    """Empty where the model said nothing, as one that refuses or that is still thinking when it is cut."""
-    tokens_read: int
-    tokens_drawn: int
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """A model by its name at a server."""
-
-    name: str
-    url: str = field(repr=False)
-    key: str = field(repr=False)
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """The one that the environment names; LlmError says which variables are missing."""
-        name, url, key = (environ.get(variable, "") for variable in (MODEL, URL, KEY))
-        missing = [variable for variable, value in ((MODEL, name), (URL, url), (KEY, key)) if not value]
-        if missing:
-            raise LlmError(f"no language model to ask, {' and '.join(missing)} not set: {REMEDY}")
-        model = cls(name, url, key)
-        if not model.host:
-            raise LlmError(f"{URL} is not the URL of a server: {REMEDY}")
-        return model
-
-    @property
-    def host(self) -> str:
-        """The server's name and port; what else the URL holds may be secret."""
-        return urlsplit(self.url).netloc.rpartition("@")[2]
+REFUSED_FOR_GOOD = (400, 413, 422, 451)
+"""The HTTP statuses by which a server refuses what it was sent, and not who sent it nor when."""
+_THE_ACCOUNT = re.compile(r"api.?key|credit balance|billing|quota|payment", re.IGNORECASE)
+"""Words by which some servers refuse an account under those statuses too."""
 
 
 class ChatServer:
-    """Answers from a served model; several threads may ask at once."""
+    """Answers from a served model; several threads may ask at once. To be closed."""
 
-    def __init__(self, model: ServedModel, settings: Llm) -> None:
-        from openai import OpenAI  # a second to import
+    def __init__(self, model: ServedModel, settings: Llm, wasted: Callable[[Usage], None] = lambda took: None) -> None:
+        """`wasted` is called with what an invalid answer took; an error that it raises ends the attempts."""
+        from agentprm_dagster.inference.chat_client import chat_client
 
         self._model, self._settings = model, settings
-        self._client = OpenAI(
-            base_url=model.url, api_key=model.key, timeout=settings.timeout, max_retries=settings.retries
-        )
+        self._client = chat_client(model, settings, wasted)
+        # Requests await in one loop, as only what awaits can be interrupted when its time is over.
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="llm", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Closes the connections; nothing more can be asked."""
+        asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def ask(self, messages: Sequence[Message], temperature: float | None) -> Reply:
-        """One answer.
+        """One valid answer.
 
         Raises:
-            LlmError: there was none after all retries, or one that does not say its tokens.
+            Refused: the server will never answer these messages.
+            LlmError: there was no valid answer after all retries.
         """
+        return asyncio.run_coroutine_threadsafe(self._ask(messages, temperature), self._loop).result()
+
+    async def _ask(self, messages: Sequence[Message], temperature: float | None) -> Reply:
         from openai import OpenAIError
 
         asked: dict[str, Any] = {"temperature": temperature, "max_tokens": self._settings.max_new_tokens}
         try:
-            answer = self._client.chat.completions.create(
+            answer = await self._client.chat.completions.with_raw_response.create(
                 model=self._model.name,
                 messages=list(messages),  # type: ignore[arg-type]
                 extra_body=self._settings.request,
                 **{name: value for name, value in asked.items() if value is not None},
             )
-        except (OpenAIError, ValueError) as error:  # the latter where the body is no JSON
-            raise LlmError(self._words(error)) from None  # the error itself may repeat the key
-        return self._reply(answer)
+        except OpenAIError as error:
+            failure = self._failure(error)
+        else:
+            reply, clean = read_completion(answer.content), self._model.without_key
+            return replace(reply, text=clean(reply.text), finish=clean(reply.finish))
+        raise failure  # outside of `except`: what the client raised may repeat the key
 
-    def _reply(self, answer: object) -> Reply:
-        from openai.types.chat import ChatCompletion
-
-        if not isinstance(answer, ChatCompletion) or not answer.choices or answer.usage is None:
-            raise LlmError(
-                f"expected a completion and its `usage` from {self._model.host}, got {str(answer)[:SHOWN]}: is {URL} "
-                "right? Without `usage` nobody knows what is spent"
-            )
-        text = answer.choices[0].message.content or ""
-        return Reply(text, answer.usage.prompt_tokens, answer.usage.completion_tokens)
-
-    def _words(self, error: "OpenAIError | ValueError") -> str:
+    def _failure(self, error: "OpenAIError") -> LlmError:
+        import httpx2
         import openai
 
         host, tried = self._model.host, f"{self._settings.retries} retries"
+        if isinstance(error, openai.APIStatusError):
+            return self._status_failure(error)
         if isinstance(error, openai.APITimeoutError):
             seconds = self._settings.timeout
-            return f"{host} did not answer within {seconds:g} s ({tried}): raise llm.timeout or lower llm.concurrency"
+            return LlmError(
+                f"{host} did not answer within {seconds:g} s ({tried}): raise llm.timeout or lower llm.concurrency"
+            )
+        if isinstance(error.__cause__, httpx2.RemoteProtocolError | httpx2.ReadError | httpx2.DecodingError):
+            return LlmError(f"{host} broke off its answer ({tried}): {type(error.__cause__).__name__}")
         if isinstance(error, openai.APIConnectionError):
-            return f"{host} could not be reached ({tried}): is the server there, and {URL} right?"
-        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-            return f"{host} refused the key for {self._model.name} (HTTP {error.status_code}): see to {KEY}"
-        said = str(error).replace(self._model.key, "***")[:SHOWN]
-        status = f"HTTP {error.status_code}" if isinstance(error, openai.APIStatusError) else type(error).__name__
-        return f"{host} answered {status}, not a completion by {self._model.name}: {said}"
+            return LlmError(f"{host} could not be reached ({tried}): is the server there, and {URL} right?")
+        return LlmError(f"{host} could not be asked: {self._model.shown(f'{type(error).__name__}: {error}')}")
+
+    def _status_failure(self, error: "APIStatusError") -> LlmError:
+        from agentprm_dagster.inference.chat_client import PROBLEM
+
+        host, name, status = self._model.host, self._model.name, error.status_code
+        words, problem = error.response.text, error.response.extensions.get(PROBLEM)
+        if status in (401, 403):
+            return LlmError(f"{host} refused the key for {name} (HTTP {status}): see to {KEY}")
+        if status in REFUSED_FOR_GOOD and not _THE_ACCOUNT.search(words):
+            return Refused(f"{host} answered HTTP {status}, not a completion by {name}: {self._model.shown(words)}")
+        if problem:
+            return LlmError(
+                f"expected a completion and its `usage` from {host}, got {problem} ({self._settings.retries} retries): "
+                f"{self._model.shown(words)}: is {URL} right? Without `usage` nobody knows what is spent"
+            )
+        return LlmError(f"{host} answered HTTP {status}, not a completion by {name}: {self._model.shown(words)}")

@@ -3,21 +3,22 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from agentprm_dagster.core.rollout import Agent, Start, play
+from agentprm_dagster.core.rollout import Start, play
 from agentprm_dagster.core.stage import Monitor, SilentMonitor
 from agentprm_dagster.core.types import Episode
-from agentprm_dagster.core.usage import Usage
+from agentprm_dagster.core.usage import Asked
+from agentprm_dagster.inference.react import ReAct
 
 
 def play_side_by_side(
-    agent: Callable[[Start], Agent],
+    agent: Callable[[Start], ReAct],
     starts: Sequence[Start],
     *,
     at_once: int,
     max_steps: int,
     stop: Callable[[], None],
     monitor: Monitor,
-) -> tuple[list[Episode], Usage]:
+) -> tuple[list[Episode], Asked]:
     """Plays every start to its end with an agent of its own; the episodes by id, and what all of them took.
 
     Turns record the commands that were there: such agents are shown them.
@@ -25,7 +26,7 @@ def play_side_by_side(
     The first error is raised when no episode is under way any more: no other is begun, and `stop` ends those.
     """
 
-    def one(start: Start) -> tuple[Episode, Usage]:
+    def one(start: Start) -> tuple[Episode, Asked]:
         player = agent(start)
         (episode,) = play(player, [start], max_steps=max_steps, total=1, monitor=SilentMonitor(), keep_candidates=True)
         return episode, player.usage
@@ -42,4 +43,4 @@ def play_side_by_side(
             raise
     played = [future.result() for future in futures]
     episodes = sorted((episode for episode, _ in played), key=lambda episode: episode.episode_id)
-    return episodes, sum((usage for _, usage in played), Usage())
+    return episodes, sum((usage for _, usage in played), Asked())

@@ -216,6 +216,11 @@ class Manifest:
         """What it was made from."""
         return Recipe(self.experiment, self.asset, self.iteration, self.inputs, self.config, self.code, self.seeds)
 
+    @property
+    def failed(self) -> str:
+        """What the gates that did not pass say; empty if all did."""
+        return "; ".join(gate.message for gate in self.gates if not gate.passed)
+
     def faults(self) -> list[str]:
         """The digests in the manifest that do not follow from the rest of it."""
         expected = {

@@ -25,10 +25,10 @@ class ScoredTree:
 
 
 def families(episodes: Sequence[Episode]) -> Iterator[list[Episode]]:
-    """Every whole episode with its branches, parents before children."""
+    """Every whole episode with its branches, parents before children; episodes without a turn hold nothing to read."""
     roots: dict[str, str] = {}
     members: dict[str, list[Episode]] = {}
-    for episode in episodes:
+    for episode in (each for each in episodes if each.turns):
         root = roots[episode.parent] if episode.parent else episode.episode_id
         roots[episode.episode_id] = root
         members.setdefault(root, []).append(episode)

@@ -215,6 +215,18 @@ def test_doctor_tells_what_is_there(home: Path, monkeypatch: pytest.MonkeyPatch)
     assert findings["llm"]["found"] == "gpt-4o at api.openai.com, with a key; not asked"
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_doctor_shows_no_password(home: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
+    monkeypatch.setenv("AGENTPRM_LLM_MODEL", "gpt-4o")
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://user:pass-one@gateway.example/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:pass-two@127.0.0.1:5000")
+    said = call("doctor", *(["--json"] if as_json else [])).output
+    assert "OPENAI_BASE_URL holds a user or a password" in said
+    assert "http://***@127.0.0.1:5000" in said
+    assert not [secret for secret in ("pass-one", "pass-two", "sk-secret") if secret in said]
+
+
 def test_help_loads_nothing_heavy() -> None:
     heavy = {"dagster", "mlflow", "numpy", "pandas", "textworld", "torch", "transformers"}
     code = f"import sys, agentprm_dagster.cli; print(*({heavy} & sys.modules.keys()))"

@@ -38,17 +38,87 @@ def test_the_agreed_form(text: str, reason: str, action: str | None) -> None:
         "REASON: I see it.\nACTION: look\nand then some",
         "ACTION: look\nREASON: I see it.",
         "Well. REASON: I see it.\nACTION: look",
-        "reason: I see it.\naction: look",
+        "Well.\nREASON: I see it.\nACTION: look",
+        "REASON I see it.\nACTION look",
+        "REASON\nI see it.\nACTION\nlook",
+        "THOUGHT: I see it.\nACTION: look",
+        "REASON: I see it.\n**ACTION:** look\n**ACTION:** inventory",
+        "REASON: I see it.\nAction: look\nACTION: inventory",
+        "REASON: I see it.\n## Action\nlook\n## Action\nlook",
+        "REASON: I see it.\nACTION: look\nREASON: I saw it.",
+        "REASON: I see it.\nACTION:\n```\nlook\ninventory\n```",
+        "REASON: I see it.\nACTION:\n```\nlook\n```\n```\ninventory\n```",
+        "REASON: I see it.\nACTION:\n```\nlook",
+        "REASON: I see it.\nACTION: ** **",
+        "<think>\nREASON: I see it.\nACTION: look\n</think>",
+        "<think>Hm.</think>\nREASON: I see it.\nACTION: look",
     ],
 )
 def test_any_other_form_is_no_action(text: str) -> None:
     assert parse_answer(text) == Answer(reason="", action="", parsed=False)
 
 
-texts = st.text().map(str.strip).filter(lambda text: "ACTION:" not in text)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "reason: I see it.\naction: look",
+        "Reason: I see it.\nAction: look",
+        "**REASON:** I see it.\n**ACTION:** look",
+        "**REASON**: I see it.\n**ACTION**: look",
+        "**REASON: I see it.**\n**ACTION: look**",
+        "*Reason:* I see it.\n_Action:_ look",
+        "__REASON:__ I see it.\n***ACTION***: look",
+        "# REASON\nI see it.\n\n## ACTION\nlook",
+        "### Reason: I see it.\n### Action: look",
+        "## **REASON**\nI see it.\n## **ACTION**\n`look`",
+        "**REASON**\n\nI see it.\n\n**ACTION**\n\nlook",
+        "- REASON: I see it.\n- ACTION: look",
+        "1. **REASON:** I see it.\n2. **ACTION:** look",
+        "> REASON: I see it.\n> ACTION: look",
+        "REASON：I see it.\nACTION：look",
+        "REASON: I see it.\r\nACTION: look\r\n",
+        "**Reason**\r\nI see it.\r\n**Action**\r\nlook\r\n",
+        "REASON: I see it.\nACTION: `look`",
+        "REASON: I see it.\nACTION: ```look```",
+        "REASON: I see it.\nACTION:\n```\nlook\n```",
+        "REASON: I see it.\nACTION:\n```text\nlook\n```\n",
+        "REASON: I see it.\nACTION:\n~~~\nlook\n~~~",
+        'REASON: I see it.\nACTION: "look"',
+        "REASON: I see it.\nACTION: 'look'",
+        "REASON: I see it.\nACTION: “look”",
+        "REASON: I see it.\nACTION: **look**",
+        "REASON: I see it.\nACTION: **`look`**",
+        '**REASON:** I see it.\n**ACTION:** "**look**"',
+        "```\nREASON: I see it.\nACTION: look\n```",
+        "```markdown\n**REASON:** I see it.\n**ACTION:** look\n```",
+    ],
+)
+def test_formatting_is_looked_through(text: str) -> None:
+    assert parse_answer(text) == Answer("I see it.", "look", parsed=True)
 
 
-@given(reason=texts, action=texts.filter(lambda text: text and "\n" not in text))
+@pytest.mark.parametrize("command", ["`look` or `go`", '"look" and "go"', "`look", "look**", "[look]", "look."])
+def test_what_is_no_enclosure_is_left_as_written(command: str) -> None:
+    assert parse_answer(f"REASON: I see it.\nACTION: {command}").action == command
+
+
+def test_the_word_action_within_a_reason_is_no_label() -> None:
+    answer = parse_answer("REASON: The best action: look. Reason enough.\nACTION: look")
+    assert answer == Answer("The best action: look. Reason enough.", "look", parsed=True)
+
+
+@pytest.mark.parametrize("odd", ["`", "*", "```\n", "\n- ", "**action**\n", "\n", "“", "#"])
+def test_long_odd_answers_take_no_longer_than_they_are_long(odd: str) -> None:
+    """Quadratic or worse would not end within the suite."""
+    assert not parse_answer("REASON: I see it.\n" + odd * 50_000).parsed
+    parse_answer("REASON: I see it.\nACTION: " + odd * 50_000)
+
+
+MARKS = "*_`\"'“”‘’~#"
+texts = st.text().map(str.strip).filter(lambda text: "action" not in text.casefold())
+
+
+@given(reason=texts, action=texts.filter(lambda text: text and "\n" not in text and not set(MARKS) & set(text)))
 def test_what_is_written_is_read_again(reason: str, action: str) -> None:
     assert parse_answer(write_answer(reason, action)) == Answer(reason, action, parsed=True)
 

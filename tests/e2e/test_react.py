@@ -18,7 +18,7 @@ from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
-from chat_servers import KEY, Proxy
+from chat_servers import KEY, LOOK, Proxy, Sent, completion
 from toy import TOY, toy_definitions
 
 ASKED = (
@@ -27,7 +27,7 @@ ASKED = (
 evaluation: {max_steps: 4, games: 2}
 llm: {evaluate: true, temperature: 0, max_new_tokens: 40, concurrency: 3, price_drawn: 1.0}
 """
-).replace("gates: {", "gates: {min_demonstration_success: 0.2, ")
+).replace("gates: {", "gates: {min_demonstration_success: 0.2, max_parse_failures: 0.5, ")
 
 DEMONSTRATE = "from test_react import make; print(*make('demonstrations'))"
 
@@ -155,6 +155,42 @@ def test_a_gate_that_fails_leaves_what_was_paid_for(asked: Proxy, home: Path, tm
     configure(tmp_path)
     assert make("demonstrations") == []
     assert asked.answered == before, "judged anew, asked nothing"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (completion(None, "length", reasoning_content="Hm."), "16 were cut at llm.max_new_tokens, 16 were empty"),
+        (completion("Let me look at"), "as `Let me look at`. Of all answers 0 were cut"),
+    ],
+)
+def test_answers_that_cannot_be_read_are_no_success_rate(
+    asked: Proxy, home: Path, capsys: pytest.CaptureFixture[str], answer: bytes, why: str
+) -> None:
+    asked.upstream = lambda question: answer
+    (told,) = make("react_report")
+    assert "react_report did not pass its gate parse_failures: 100.0% of 16 answers were not in the agreed form" in told
+    assert why in told
+    report = made(home, "react_report")
+    page = (report.path / "page.md").read_text(encoding="utf-8")
+    assert page.startswith("**What stands below says nothing about the model.** 100.0% of 16 answers")
+    print_report("toy")
+    printed = capsys.readouterr()
+    assert "ReAct(" not in printed.out
+    assert "toy: left out: react_report, which did not pass its gates: 100.0% of 16 answers" in printed.err
+    assert "did not pass its gate parse_failures" in " ".join(make("demonstrations"))
+    assert made(home).manifest.metrics["cut_answers"] == report.manifest.metrics["cut_answers"] * 30 / 16
+
+
+def test_a_prompt_that_is_refused_costs_its_episode_alone(asked: Proxy, home: Path) -> None:
+    asked.upstream = lambda question: too_long if '"action"' in str(question["messages"]) else completion(LOOK)
+    too_long = Sent(b'{"error": {"message": "maximum context length is 512 tokens"}}', 400)
+    (told,) = make("react_report")
+    assert "4 of 4 episodes ended, lost, where the server refused the prompt for good: `127" in told
+    assert "maximum context length is 512 tokens" in told
+    report = made(home, "react_report")
+    assert report.manifest.metrics["refused_episodes"] == 4
+    assert answers(home) == len(asked.questions) == 8
 
 
 def test_without_a_model_it_says_what_to_set(asked: Proxy, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

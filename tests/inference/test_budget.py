@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from agentprm_dagster.config import Llm
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.inference.budget import Budget, BudgetExceeded, price
-from agentprm_dagster.inference.chat_server import LlmError, Reply
+from agentprm_dagster.inference.replies import Reply
+from agentprm_dagster.inference.served_model import LlmError
 
 QUESTION = [{"role": "user", "content": "é" * 20}]
 """40 bytes."""
@@ -46,6 +47,17 @@ def test_a_closed_budget_lets_nothing_be_asked() -> None:
     budget.close()
     with pytest.raises(LlmError, match="stopped"), budget.room(QUESTION):
         pass
+
+
+def test_an_invalid_answer_counts_and_is_asked_again_only_where_there_is_room() -> None:
+    budget = Budget(Llm(budget_tokens=100, max_new_tokens=10))
+    with budget.room(QUESTION):
+        budget.waste(Usage(40, 10))
+        with pytest.raises(BudgetExceeded, match=r"51 of llm\.budget_tokens 100 are spent.*could take 50"):
+            budget.waste(Usage(1, 0))
+    with pytest.raises(LlmError, match="stopped"), budget.room([]):
+        budget.close()
+        budget.waste(Usage())
 
 
 @given(st.integers(1, 2000), st.lists(st.tuples(st.integers(0, 40), st.integers(0, 10))))
