@@ -46,15 +46,15 @@ def write_toy(folder: Path) -> None:
     (folder / "toy.yaml").write_text(TOY, encoding="utf-8")
 
 
-def toy_definitions() -> dg.Definitions:
-    """The definitions of the toy alone."""
-    experiment = load_experiment("toy")
+def toy_definitions(name: str = "toy") -> dg.Definitions:
+    """The definitions of the toy alone, or of another experiment like it."""
+    experiment = load_experiment(name)
     bound = {
         "stages": StagesResource(artifacts=ArtifactsResource(), tracker=NullTracker(), games=GamesResource()),
         "inference": ToyInference(),
         "llm": LlmResource(),
     }
-    return build_definitions({"toy": experiment}, bound)
+    return build_definitions({name: experiment}, bound)
 
 
 def toy_trainers() -> dict[str, ModuleType]:
