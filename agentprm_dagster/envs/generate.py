@@ -17,7 +17,8 @@ from typing import Any
 
 from agentprm_dagster.core.types import SPLITS, TASK_TYPES, Split, TaskType
 from agentprm_dagster.envs.errors import GamesConflictError, GamesCountError
-from agentprm_dagster.envs.games import GAME_FILE, GAMES_FOLDER, TASK_FILE
+from agentprm_dagster.envs.game_data import TASK_FILE
+from agentprm_dagster.envs.games import GAME_FILE, GAMES_FOLDER
 from agentprm_dagster.envs.generate_pddl import game_data, problem_text, task_folder, trajectory
 from agentprm_dagster.envs.generate_rooms import furnish
 from agentprm_dagster.envs.generate_scenes import Scene, draw_scene
