@@ -4,11 +4,11 @@ from typing import Annotated, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from agentprm_dagster.config.section import NotNegative, Positive, PositiveFloat, Section, Temperature
+from agentprm_dagster.config.section import AtOnce, Positive, PositiveFloat, Section, Temperature
 
 OWN_FIELDS = {"model", "messages", "temperature", "max_tokens", "n", "stream"}
 
-Price = Annotated[float, Field(ge=0)]
+Price = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class Llm(Section):
@@ -25,13 +25,13 @@ class Llm(Section):
     """Sent as `max_tokens`; null sends no limit, and then a budget can be exceeded by the answers under way."""
     request: dict[str, JsonValue] = Field(default_factory=dict)
     """Further fields of every request, as this server knows them: {reasoning_effort: low}, {seed: 0}."""
-    concurrency: Positive = 8
+    concurrency: AtOnce = 8
     """Episodes played at the same time, each with one request under way."""
-    timeout: PositiveFloat = 120
+    timeout: Annotated[float, Field(gt=0, le=86_400)] = 120
     """Seconds that one request may take."""
-    retries: NotNegative = 6
+    retries: Annotated[int, Field(ge=0, le=100)] = 6
     """How often a request is sent again, after growing waits, where the server is busy, failing or out of reach."""
-    budget_tokens: Positive | None = 20_000_000
+    budget_tokens: Annotated[int, Field(gt=0, le=10**12)] | None = 20_000_000
     """Tokens read and drawn that an artifact may cost, over all attempts to make it, as the answers tell them: what a
     server charges for a request that failed or took too long is not known."""
     budget_money: PositiveFloat | None = None
@@ -45,6 +45,15 @@ class Llm(Section):
     def money_needs_prices(self) -> Self:
         if self.budget_money and not (self.price_read or self.price_drawn):
             raise ValueError("budget_money needs prices: set price_read and price_drawn, each for a million tokens")
+        return self
+
+    @model_validator(mode="after")
+    def budget_has_room(self) -> Self:
+        if self.budget_tokens is not None and self.budget_tokens <= (self.max_new_tokens or 0):
+            raise ValueError(
+                f"budget_tokens: {self.budget_tokens} has no room for one answer of max_new_tokens: "
+                f"{self.max_new_tokens}: raise it, or set it to null"
+            )
         return self
 
     @model_validator(mode="after")
