@@ -48,15 +48,6 @@ class Llm(Section):
         return self
 
     @model_validator(mode="after")
-    def budget_has_room(self) -> Self:
-        if self.budget_tokens is not None and self.budget_tokens <= (self.max_new_tokens or 0):
-            raise ValueError(
-                f"budget_tokens: {self.budget_tokens} has no room for one answer of max_new_tokens: "
-                f"{self.max_new_tokens}: raise it, or set it to null"
-            )
-        return self
-
-    @model_validator(mode="after")
     def request_adds(self) -> Self:
         if taken := sorted(OWN_FIELDS & self.request.keys()):
             raise ValueError(f"request names {', '.join(taken)}, which the other settings and the environment decide")
