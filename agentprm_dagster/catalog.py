@@ -3,6 +3,7 @@
 from difflib import get_close_matches
 from importlib import resources
 from os import environ
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def experiment_folders() -> list[Path]:
     """The package's own experiments, then the folders named by AGENTPRM_EXPERIMENTS (separated as in PATH)."""
     own = Path(str(resources.files("agentprm_dagster") / "experiments"))
     extra = environ.get("AGENTPRM_EXPERIMENTS", "")
-    return [own, *(Path(folder).expanduser() for folder in extra.split(":") if folder)]
+    return [own, *(Path(expanduser(folder)) for folder in extra.split(":") if folder)]  # noqa: PTH111  # never fails
 
 
 def experiment_files() -> dict[str, Path]:

@@ -1,6 +1,7 @@
 """`agentprm play`: a game by hand, or from a file of commands."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -67,7 +68,7 @@ def _lines(path: Path) -> list[str]:
 
 def _typed() -> Iterator[str]:
     """What the player types; a prompt only where a person sees it."""
-    while True:
+    while sys.stdin is not None:
         try:
             line = input("> ").strip()
         except EOFError:

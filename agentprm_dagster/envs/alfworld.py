@@ -5,6 +5,7 @@ replaced after a number of games. The two sides speak JSON lines over pipes.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -107,6 +108,8 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             encoding="utf-8",
+            # alfworld makes the folder that this names when it is imported; games are named one by one.
+            env={**os.environ, "ALFWORLD_DATA": str(Path(__file__).parent)},
         )
 
     def ask(self, request: dict[str, str]) -> dict[str, Any]:

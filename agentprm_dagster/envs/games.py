@@ -59,7 +59,7 @@ def named_root() -> Path:
     if named.strip() and Path(named).is_dir():
         return Path(named)
     plain = named.strip().strip("\"'").strip() or "~/.cache/alfworld"
-    return Path(os.path.expandvars(plain)).expanduser()
+    return Path(os.path.expanduser(os.path.expandvars(plain)))  # noqa: PTH111  # fails for no name
 
 
 def root_of(folder: Path) -> Path:
