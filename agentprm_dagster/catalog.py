@@ -71,7 +71,9 @@ def _problem(error: ErrorDetails) -> str:
     where, value = ".".join(map(str, error["loc"])), error["input"]
     if error["type"] == "extra_forbidden":
         return f"{where}: no such setting; {_alternatives(error['loc'])}"
-    if error["type"] == "value_error" or isinstance(value, dict | list):
+    if error["type"] == "value_error":  # one of ours, which says it all
+        return ": ".join(filter(None, (where, error["msg"].removeprefix("Value error, "))))
+    if isinstance(value, dict | list):
         return f"{where}: {error['msg']}"
     return f"{where}: {error['msg']}, got {_shortened(repr(value))}{_advice(error['type'], value)}"
 

@@ -36,13 +36,20 @@ def find_game(name: str) -> Path:
     if path.is_dir():
         path /= GAME_FILE
     elif not path.exists():
-        path = data_root() / GAMES_FOLDER / name / GAME_FILE
+        path = _root_for(name) / GAMES_FOLDER / name / GAME_FILE
     if not path.is_file():
         raise GamesNotFoundError(
             f"no game {name!r}: expected a {GAME_FILE}, a folder that holds one, or an id such as `agentprm games list "
             f"--json` shows; looked for {path}"
         )
     return path
+
+
+def _root_for(name: str) -> Path:
+    try:
+        return data_root()
+    except GamesNotFoundError as error:
+        raise GamesNotFoundError(f"no game {name!r} here, and no others: {error}") from error
 
 
 def open_game(path: Path, engine: Engine) -> AbstractContextManager[Environment]:

@@ -224,9 +224,7 @@ class Experiment(Section):
             "world_model.max_reply_tokens": self.world_model.max_reply_tokens,
         }
         if self.model.name == "embedded" and (long := [n for n, size in sizes.items() if size >= self.model.context]):
-            raise ValueError(
-                f"{', '.join(long)}: at least model.context, {self.model.context}: lower it, or raise that"
-            )
+            raise ValueError(f"{', '.join(long)}: no less than model.context: {self.model.context}; lower the former")
         return self
 
     @property

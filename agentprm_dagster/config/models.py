@@ -68,9 +68,7 @@ class Model(Section):
     @model_validator(mode="after")
     def revisions_are_of_the_hub(self) -> Self:
         if self.revision and (self.name in ("embedded", "smollm2") or self.name.startswith(("/", ".", "~"))):
-            raise ValueError(
-                f"revision {self.revision!r} is for a model from a hub, and name is {self.name}: leave it out"
-            )
+            raise ValueError(f"revision {self.revision!r} is a hub model's, and name is {self.name}: leave it out")
         return self
 
 

@@ -43,12 +43,18 @@ def read_game_data(path: Path) -> dict[str, Any]:
     return data
 
 
-def check_task_file(path: Path) -> None:
-    """GameFileError where a `traj_data.json` has not what alfworld's experts read of it."""
-    expected = "a JSON object with ALFWorld's task_type and pddl_params"
+def read_task_file(path: Path, *, for_expert: bool = False) -> dict[str, Any]:
+    """What a `traj_data.json` holds; GameFileError where it sets none of ALFWorld's tasks.
+
+    `for_expert`: also where it has not what alfworld's handcoded expert is told of the task.
+    """
+    expected = "a JSON object with one of ALFWorld's six as task_type"
     data = read_json(path, expected)
-    if data.get("task_type") not in TASK_TYPES or not isinstance(data.get("pddl_params"), dict):
-        raise refusal(path, expected, f"task_type {data.get('task_type')!r}"[:200], MAKE_AGAIN)
+    if data.get("task_type") not in TASK_TYPES:
+        raise refusal(path, expected, repr(data.get("task_type"))[:100], MAKE_AGAIN)
+    if for_expert and not isinstance(data.get("pddl_params"), dict):
+        raise refusal(path, "pddl_params, which the expert reads", "none", MAKE_AGAIN)
+    return data
 
 
 def read_json(path: Path, expected: str) -> dict[str, Any]:

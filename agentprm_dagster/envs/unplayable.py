@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agentprm_dagster.core.tasks import MARK, TaskError, parse_task
 from agentprm_dagster.envs.errors import GameFileError, OldWordingError, OtherGoalError
-from agentprm_dagster.envs.game_data import TASK_FILE, check_task_file, read_game_data
+from agentprm_dagster.envs.game_data import TASK_FILE, read_game_data, read_task_file
 from agentprm_dagster.envs.game_file import read_task
 from agentprm_dagster.envs.games import GameRef
 
@@ -43,7 +43,7 @@ def _fault(path: Path, changed: int) -> GameFileError | None:
     """What is wrong with a game's files as they were when `changed`: a stage asks again what the last one asked."""
     try:
         sentence = read_task(path, read_game_data(path)["grammar"])
-        check_task_file(path.with_name(TASK_FILE))
+        read_task_file(path.with_name(TASK_FILE))
     except GameFileError as error:
         return error
     try:
