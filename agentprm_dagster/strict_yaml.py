@@ -63,7 +63,7 @@ class _Loader(yaml.SafeLoader):
         self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or any(getattr(event, name, None) for name in ("anchor", "tag")):
             raise _fault("expected plain settings, got an alias (*), an anchor (&) or a tag (!): write it out", event)
         if self._depth == MOST_DEPTH:
@@ -88,7 +88,7 @@ class _Loader(yaml.SafeLoader):
         if node.tag in (f"{_YAML}int", f"{_YAML}float") and len(node.value) > MOST_DIGITS:
             raise _fault(f"expected a number of at most {MOST_DIGITS} digits, got {len(node.value)}", node)
         if any("\ud800" <= letter <= "\udfff" for letter in str(node.value)):
-            raise _fault("expected text, got half a letter (\\ud800 to \\udfff)", node)
+            raise _fault("expected text, got half a letter (\\ud800 to \\udfff): write the letter itself", node)
         return super().construct_scalar(node)
 
 

@@ -25,7 +25,7 @@ def print_games(folder: Path | None, *, as_json: bool) -> None:
         GamesNotFoundError: no split has any.
     """
     root = root_of(folder) if folder else data_root()
-    found = {split: games for split in SPLITS if (games := _found(root, split))}
+    found = {split: listed for split in SPLITS if (listed := _found(root, split))}
     if not found:
         find_games(root, "train")  # says what is missing and how to get it
     games = {split: _playable(split, all_games) for split, all_games in found.items()}
@@ -33,10 +33,10 @@ def print_games(folder: Path | None, *, as_json: bool) -> None:
         print(json.dumps([_entry(game) for split in games.values() for game in split], indent=2))
         return
     table = Table("split", "games", "rooms", *(SHORT_NAMES[kind] for kind in TASK_TYPES), title=str(root))
-    for split, found in games.items():
-        kinds = Counter(game.task_type for game in found)
-        rooms = len({game.room for game in found})
-        table.add_row(split, str(len(found)), str(rooms), *(str(kinds[kind]) for kind in TASK_TYPES))
+    for split, playable in games.items():
+        kinds = Counter(game.task_type for game in playable)
+        rooms = len({game.room for game in playable})
+        table.add_row(split, str(len(playable)), str(rooms), *(str(kinds[kind]) for kind in TASK_TYPES))
     Console().print(table)
 
 

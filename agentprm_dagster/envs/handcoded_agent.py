@@ -15,7 +15,7 @@ def make_agent(max_steps: int, corrected: bool) -> Any:
     return (_CorrectedAgent if corrected else _alfworld.HandCodedTWAgent)(max_steps=max_steps)
 
 
-class _CorrectedAgent(_alfworld.HandCodedTWAgent):  # type: ignore[misc, name-defined]  # alfworld is not typed
+class _CorrectedAgent(_alfworld.HandCodedTWAgent):  # type: ignore[name-defined]  # alfworld is not typed
     def get_task_policy(self, task_param: dict[str, Any]) -> type:
         policy = super().get_task_policy(task_param)
         return type(f"Corrected{policy.__name__}", (_NoticesMoves, policy), {})
