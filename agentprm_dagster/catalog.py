@@ -34,12 +34,12 @@ def experiment_folders() -> list[Path]:
 
 
 def experiment_files() -> dict[str, Path]:
-    """Every experiment's file by name; a name used twice is an error."""
+    """Every experiment's file by name, hidden files left out; a name used twice is an error."""
     files: dict[str, Path] = {}
     for folder in experiment_folders():
         if not folder.is_dir():
             raise ExperimentError(f"AGENTPRM_EXPERIMENTS names {folder}, which is not a folder")
-        for path in sorted(folder.glob("*.yaml")):
+        for path in sorted(path for path in folder.glob("*.yaml") if not path.name.startswith(".")):
             if path.stem in files:
                 raise ExperimentError(f"two experiments are called {path.stem}: {files[path.stem]} and {path}")
             files[path.stem] = path

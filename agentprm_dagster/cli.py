@@ -1,6 +1,7 @@
 """The command line. Every command's own module is imported when it is called, so that `--help` answers at once."""
 
 import sys
+from errno import EDQUOT, EFBIG, ENOSPC
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +22,9 @@ app.add_typer(games_app, name="games")
 
 MOST_SHOWN = 300
 """How much of a file's name an error repeats."""
+
+FULL = (ENOSPC, EDQUOT, EFBIG)
+"""What the system says where there is no room left."""
 
 PICTURES = (".png", ".svg", ".pdf")
 """What a lineage can be drawn as."""
@@ -239,9 +243,10 @@ def _told(error: Exception) -> str:
     """An error in a line; raised again where it is a fault of the program."""
     if type(error).__module__.startswith("agentprm_dagster"):
         return f"{type(error).__name__}: {error}"
-    if isinstance(error, OSError) and error.filename is not None:
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in FULL):
+        place = _shown(str(error.filename or "what is printed"))
         return (
-            f"{type(error).__name__}: {_shown(str(error.filename))}: {error.strerror}. Expected a place that can be "
+            f"{type(error).__name__}: {place}: {error.strerror}. Expected a place that can be "
             "read and written: name another, or see to its rights and the room on its disk"
         )
     raise error

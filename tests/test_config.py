@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentprm_dagster.catalog import ExperimentError, load_experiment, load_experiments, read_experiment
+from agentprm_dagster.catalog import (
+    ExperimentError,
+    experiment_files,
+    load_experiment,
+    load_experiments,
+    read_experiment,
+)
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.strict_yaml import read_yaml
 
@@ -61,6 +67,13 @@ def test_what_is_extended_must_be_there_and_begin_somewhere(tmp_path: Path, monk
 def test_a_file_means_what_it_says(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ExperimentError, match=words):
         read(tmp_path, text)
+
+
+def test_hidden_files_are_no_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTPRM_EXPERIMENTS", str(tmp_path))
+    (tmp_path / "._mine.yaml").write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / "mine.yaml").touch()
+    assert list(experiment_files())[-1] == "mine"
 
 
 def test_a_file_is_utf_8(tmp_path: Path) -> None:

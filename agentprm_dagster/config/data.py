@@ -8,6 +8,7 @@ from agentprm_dagster.config.section import (
     MOST,
     MOST_AT_ONCE,
     MOST_GAMES,
+    Actions,
     AtOnce,
     Distinct,
     Drawn,
@@ -20,6 +21,7 @@ from agentprm_dagster.config.section import (
     Probability,
     Section,
     Temperature,
+    Tokens,
     Weight,
 )
 
@@ -74,7 +76,7 @@ class Demonstrations(Section):
     """ALFWorld's handcoded expert as shipped, with its put/move fault corrected, the game's own walkthrough, or a
     language model behind a server (`llm`)."""
     episodes: Positive = 1000
-    max_steps: Positive = 30
+    max_steps: Actions = 30
     """Demonstrations that have not won by then are counted and left out."""
     slips: Probability = 0.0
     """Share of the expert's turns before which a mistake is made for it to recover from; 0 is the paper's."""
@@ -98,7 +100,7 @@ class Pretraining(Section):
 
     episodes: NotNegative = 0
     """Episodes of random commands on training games; 0 begins with the demonstrations."""
-    max_steps: Positive = 20
+    max_steps: Actions = 20
     mistakes: Probability = 0.3
     """Share of the commands that name things at random."""
     hindsight: bool = False
@@ -117,7 +119,7 @@ class Rollouts(Section):
     """Share of the whole episodes that begin at a state along a won demonstration of their game, any turn of it (the
     paper's Reset-50-50, section 4); where a game has none they begin at its start, as all do with 0."""
     temperature: Temperature = 1.0
-    max_steps: Positive = 30
+    max_steps: Actions = 30
     branch_states: Annotated[int, Field(ge=0, le=MOST_AT_ONCE)] = 2
     """States drawn along each whole episode, on average; from each, other actions are tried."""
     branch_placement: Literal["uniform", "spread", "disagreement", "uncertainty"] = "uniform"
@@ -138,7 +140,7 @@ class Rollouts(Section):
     """An episode is over, and lost, when it does the same thing with the same reply so many times; null plays on."""
     slots: AtOnce = 64
     """Episodes played at the same time."""
-    max_new_tokens: Positive = 16
+    max_new_tokens: Tokens = 16
 
     @model_validator(mode="after")
     def draws_suffice(self) -> Self:
@@ -187,7 +189,7 @@ class Evaluation(Section):
     splits: OneOrSeveral[Literal["valid_seen", "valid_unseen", "train_held_out"]] = ("valid_seen", "valid_unseen")
     games: Positive | None = None
     """Games of each split; null takes all."""
-    max_steps: Positive = 30
+    max_steps: Actions = 30
     temperature: Temperature = 0.0
     best_of: OneOrSeveral[Drawn] = (8,)
     """N of Best-of-N, reported beside the greedy policy; one or several."""

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from agentprm_dagster.config.section import AtOnce, Positive, PositiveFloat, Section, Temperature
+from agentprm_dagster.config.section import AtOnce, PositiveFloat, Section, Temperature, Tokens
 
 OWN_FIELDS = {"model", "messages", "temperature", "max_tokens", "n", "stream"}
 
@@ -21,7 +21,7 @@ class Llm(Section):
     """Whether it plays the games of `evaluation` too, once each, for rows of `results` (asset `react_report`)."""
     temperature: Temperature | None = 0.3
     """As in the authors' evaluations; null leaves it to the server."""
-    max_new_tokens: Positive | None = 256
+    max_new_tokens: Tokens | None = 256
     """Sent as `max_tokens`; null sends no limit, and then a budget can be exceeded by the answers under way."""
     request: dict[str, JsonValue] = Field(default_factory=dict)
     """Further fields of every request, as this server knows them: {reasoning_effort: low}, {seed: 0}."""

@@ -15,6 +15,7 @@ from agentprm_dagster.config.section import (
     Probability,
     Section,
     Temperature,
+    Tokens,
     Weight,
 )
 
@@ -141,7 +142,7 @@ class WorldModel(HeadTraining):
 
     learning_rate: LearningRate = 2e-3
     batch_tokens: Positive = 4096
-    max_reply_tokens: Positive = 96
+    max_reply_tokens: Tokens = 96
     """Longest reply that is imagined."""
 
 
@@ -203,7 +204,7 @@ class Improvement(Section):
     """Chance of a state that its answers are drawn under a second prompt, which names a receptacle to look at first
     (steered exploration, section 4 of the paper; there 0.5); all else reads the nominal prompt."""
     temperature: Temperature = 1.0
-    max_new_tokens: Positive = 16
+    max_new_tokens: Tokens = 16
     beta: PositiveFloat = 1.0
     sft_weight: Weight = 0.0
     """Weight of the negative log-likelihood of the chosen answer, beside the DPO loss; 0 is the paper's."""

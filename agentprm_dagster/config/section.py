@@ -27,6 +27,10 @@ MOST_GAMES = 100_000
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0, le=MOST)]
 NotNegative = Annotated[int, Field(ge=0, le=MOST)]
+Actions = Annotated[int, Field(gt=0, le=10_000)]
+"""How many an episode may take."""
+Tokens = Annotated[int, Field(gt=0, le=2**20)]
+"""How many an answer may have."""
 AtOnce = Annotated[int, Field(gt=0, le=MOST_AT_ONCE)]
 Drawn = Annotated[int, Field(ge=2, le=MOST_AT_ONCE)]
 """How many answers one is chosen among."""

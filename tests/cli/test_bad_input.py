@@ -95,6 +95,13 @@ def test_a_reader_that_leaves_early_is_no_error(data: Path) -> None:
     assert (ended.stdout, ended.stderr) == (b"[", b"")
 
 
+def test_a_full_disk_is_told(data: Path) -> None:
+    ended = shell("agentprm games list > /dev/full", data)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(b"OSError: what is printed: No space left on device.")
+    assert ended.stderr.count(b"\n") == 1
+
+
 def test_streams_may_be_closed(data: Path) -> None:
     for command in ("agentprm games list >&-", "agentprm play data/json_2.1.1/valid_seen/*/*/game.tw-pddl <&-"):
         ended = shell(command, data)
