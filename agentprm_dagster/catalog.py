@@ -1,54 +1,45 @@
 """Which experiments there are: YAML files, read and refused where they are wrong."""
 
-import re
+from difflib import get_close_matches
 from importlib import resources
 from os import environ
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from agentprm_dagster.config import Experiment
+from agentprm_dagster.strict_yaml import Place, read_yaml
+
+MOST_PROBLEMS = 8
+"""How many wrong settings an error names; the others come when these are mended."""
+
+
+Places = dict[Place, tuple[Path, int]]
+"""File and line of every setting."""
 
 
 class ExperimentError(ValueError):
     """An experiment that is not there or not valid."""
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML where naming a key twice is an error, and 1e-3 a number, as in YAML 1.2 (in 1.1 it is text)."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        keys = [key for key, _ in node.value]
-        for i, key in enumerate(keys):
-            if any(key.value == earlier.value for earlier in keys[:i]):
-                raise yaml.composer.ComposerError(
-                    "in settings that begin", node.start_mark, f"{key.value!r} is named twice", key.start_mark
-                )
-        return node
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
 def experiment_folders() -> list[Path]:
     """The package's own experiments, then the folders named by AGENTPRM_EXPERIMENTS (separated as in PATH)."""
     own = Path(str(resources.files("agentprm_dagster") / "experiments"))
     extra = environ.get("AGENTPRM_EXPERIMENTS", "")
-    return [own, *(Path(folder) for folder in extra.split(":") if folder)]
+    return [own, *(Path(expanduser(folder)) for folder in extra.split(":") if folder)]  # noqa: PTH111  # never fails
 
 
 def experiment_files() -> dict[str, Path]:
-    """Every experiment's file by name; a name used twice is an error."""
+    """Every experiment's file by name, hidden files left out; a name used twice is an error."""
     files: dict[str, Path] = {}
     for folder in experiment_folders():
         if not folder.is_dir():
             raise ExperimentError(f"AGENTPRM_EXPERIMENTS names {folder}, which is not a folder")
-        for path in sorted(folder.glob("*.yaml")):
+        for path in sorted(path for path in folder.glob("*.yaml") if not path.name.startswith(".")):
             if path.stem in files:
                 raise ExperimentError(f"two experiments are called {path.stem}: {files[path.stem]} and {path}")
             files[path.stem] = path
@@ -65,36 +56,94 @@ def load_experiment(name: str) -> Experiment:
 
 def read_experiment(path: Path) -> Experiment:
     """Reads and checks the experiment in a YAML file, named after the file."""
-    values = _settings(path, ())
+    values, places = _settings(path, ())
     try:
         return Experiment.model_validate({"name": path.stem, **values})
     except ValidationError as error:
-        problems = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ExperimentError(f"{path} is not a valid experiment:\n{problems}") from error
+        problems = [f"{_problem(each)}{_place(each['loc'], places)}" for each in error.errors()]
+        more = [f"and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
+        told = "\n".join(f"  {each}" for each in (*problems[:MOST_PROBLEMS], *more))
+        raise ExperimentError(f"{path} is not a valid experiment:\n{told}") from error
 
 
-def _settings(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
-    """What a file says over what the experiment says that it `extends`, section by section."""
-    if path in extended_by:
-        raise ExperimentError(
-            f"{' extends '.join(map(str, [*extended_by, path]))}: expected an experiment to begin with"
-        )
+def _problem(error: ErrorDetails) -> str:
+    """One wrong setting in a line: its name, what was expected, what came, and what to write."""
+    where, value = ".".join(map(str, error["loc"])), error["input"]
+    if error["type"] == "extra_forbidden":
+        return f"{where}: no such setting; {_alternatives(error['loc'])}"
+    if error["type"] == "value_error":  # one of ours, which says it all
+        return ": ".join(filter(None, (where, error["msg"].removeprefix("Value error, "))))
+    if isinstance(value, dict | list):
+        return f"{where}: {error['msg']}"
+    return f"{where}: {error['msg']}, got {_shortened(repr(value))}{_advice(error['type'], value)}"
+
+
+def _place(where: Place, places: Places) -> str:
+    """In which line of which file a setting stands, if it stands in any."""
+    known = next((where[:n] for n in range(len(where), 0, -1) if where[:n] in places), None)
+    return f" ({places[known][0].name}, line {places[known][1]})" if known else ""
+
+
+def _alternatives(place: tuple[int | str, ...]) -> str:
+    """The settings of the section that an unknown one stands in."""
+    section: type[BaseModel] = Experiment
+    for name in place[:-1]:
+        section = section.model_fields[str(name)].annotation  # type: ignore[assignment]  # sections hold sections
+    close = get_close_matches(str(place[-1]), section.model_fields, 1)
+    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(section.model_fields)}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _advice(kind: str, value: object) -> str:
+    """What to write instead of a value that YAML reads as another kind than it looks like."""
+    return f": {_WRITTEN[kind]}" if kind in _WRITTEN and isinstance(value, str | int | float | None) else ""
+
+
+_WRITTEN = {
+    "string_type": "put it in quotes",
+    "int_type": "write a whole number such as 10: no quotes, no 0 before it, nothing between its digits",
+    "float_type": "write a number such as 0.5 or 1e-3, without quotes",
+    "bool_type": "write true or false, without quotes",
+    "model_type": "write its settings below it, or leave it out",
+}
+"""By the kind of value that was expected."""
+
+
+def _of_yaml(path: Path) -> tuple[Any, dict[Place, int]]:
+    if path.exists() and not path.is_file():
+        raise ExperimentError(f"{path}: expected a file of settings, got something else of that name")
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
+        return read_yaml(path)
     except UnicodeDecodeError as error:
         raise ExperimentError(f"{path}: expected text in UTF-8, got other bytes ({error}): save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise ExperimentError(f"{path} is not valid YAML: {error}") from error
+    except (OSError, ValueError) as error:
+        raise ExperimentError(f"{path} cannot be read: {error}") from error
+
+
+def _settings(path: Path, extended_by: tuple[Path, ...]) -> tuple[dict[str, Any], Places]:
+    """What a file says over what the experiment says that it `extends`, section by section, and where each is said."""
+    if path in extended_by:
+        raise ExperimentError(
+            f"{' extends '.join(map(str, [*extended_by, path]))}: expected an experiment to begin with"
+        )
+    read, lines = _of_yaml(path)
+    values = {} if read is None else read
     if not isinstance(values, dict):
         raise ExperimentError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
     if "name" in values:
         raise ExperimentError(f"{path}: name: an experiment is named after its file, {path.stem}: leave it out")
     if "extends" not in values:
-        return values
+        return values, {place: (path, line) for place, line in lines.items()}
     extended, files = values.pop("extends"), experiment_files()
     if not isinstance(extended, str) or extended not in files:
         raise ExperimentError(f"{path}: extends: expected one of {', '.join(files)}, got {extended!r}")
-    return _over(values, _settings(files[extended], (*extended_by, path)))
+    defaults, places = _settings(files[extended], (*extended_by, path))
+    return _over(values, defaults), {**places, **{place: (path, line) for place, line in lines.items()}}
 
 
 def _over(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The command line. Every command's own module is imported when it is called, so that `--help` answers at once."""
 
 import sys
+from errno import EDQUOT, EFBIG, ENOSPC
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +20,12 @@ app = typer.Typer(
 games_app = typer.Typer(help="List, generate or download games.", no_args_is_help=True)
 app.add_typer(games_app, name="games")
 
+MOST_SHOWN = 300
+"""How much of a file's name an error repeats."""
+
+FULL = (ENOSPC, EDQUOT, EFBIG)
+"""What the system says where there is no room left."""
+
 PICTURES = (".png", ".svg", ".pdf")
 """What a lineage can be drawn as."""
 
@@ -28,8 +36,12 @@ def _known(name: str) -> str:
     except ExperimentError as error:
         raise typer.BadParameter(str(error)) from error
     if name not in names:
-        raise typer.BadParameter(f"no experiment {name!r}; there are: {', '.join(names)}")
+        raise typer.BadParameter(f"no experiment {_shown(name)!r}; there are: {', '.join(names)}")
     return name
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}..."
 
 
 def _known_or_none(name: str | None) -> str | None:
@@ -45,7 +57,9 @@ def _drawable(path: Path | None) -> Path | None:
 
 
 ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", callback=_known, help="Name of an experiment.")]
-Iteration = Annotated[int, typer.Option("--iteration", "-i", min=0, help="Iteration; 0 is pi_0.")]
+Iteration = Annotated[int, typer.Option("--iteration", "-i", min=0, max=1000, help="Iteration; 0 is pi_0.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is drawn.")]
+GameCount = Annotated[int, typer.Option(min=0, max=100_000)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 SplitName = Literal["valid_seen", "valid_unseen", "train_held_out"]
 
@@ -54,7 +68,7 @@ SplitName = Literal["valid_seen", "valid_unseen", "train_held_out"]
 def run(
     experiment: ExperimentName,
     iterations: Annotated[
-        int | None, typer.Option(min=1, help="How many; by default as many as the experiment plans.")
+        int | None, typer.Option(min=1, max=1000, help="How many; by default as many as the experiment plans.")
     ] = None,
 ) -> None:
     """Run an experiment, or go on where it stopped, and print the results."""
@@ -98,9 +112,11 @@ def evaluate(
     experiment: ExperimentName,
     iteration: Iteration,
     split: Annotated[SplitName, typer.Option(help="Which games.")] = "valid_seen",
-    max_steps: Annotated[int, typer.Option(min=1, help="Actions an episode may take.")] = 30,
-    best_of: Annotated[int, typer.Option(min=1, help="N of Best-of-N against the iteration's PRM; 1 is greedy.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of sampling.")] = 0,
+    max_steps: Annotated[int, typer.Option(min=1, max=10_000, help="Actions an episode may take.")] = 30,
+    best_of: Annotated[
+        int, typer.Option(min=1, max=4096, help="N of Best-of-N against the iteration's PRM; 1 is greedy.")
+    ] = 1,
+    seed: Seed = 0,
     games: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Data folder (holds json_2.1.1) to play instead.")
     ] = None,
@@ -187,10 +203,10 @@ def list_games(
 @games_app.command("generate")
 def generate(
     folder: Annotated[Path, typer.Option("--dir", file_okay=False, help="Where to put them.")],
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    train: Annotated[int, typer.Option(min=0)] = 1000,
-    valid_seen: Annotated[int, typer.Option(min=0)] = 200,
-    valid_unseen: Annotated[int, typer.Option(min=0)] = 200,
+    seed: Seed = 0,
+    train: GameCount = 1000,
+    valid_seen: GameCount = 200,
+    valid_unseen: GameCount = 200,
     size: Annotated[Literal["small", "medium", "full"], typer.Option(help="How large the rooms are.")] = "small",
 ) -> None:
     """Make solvable games of all six task types in ALFWorld's own format."""
@@ -212,11 +228,25 @@ def download(
 
 
 def main() -> None:
-    """Runs the command line; an error of our own is told in its words, any other keeps its traceback."""
+    """Runs the command line; errors of our own and of files are told in a line, any other keeps its traceback."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         app()
-    except Exception as error:
-        if not type(error).__module__.startswith("agentprm_dagster"):
-            raise
-        typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
+    except Exception as error:  # told or raised again below
+        typer.secho(_told(error), fg="red", err=True)
         sys.exit(1)
+
+
+def _told(error: Exception) -> str:
+    """An error in a line; raised again where it is a fault of the program."""
+    if type(error).__module__.startswith("agentprm_dagster"):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in FULL):
+        place = _shown(str(error.filename or "what is printed"))
+        return (
+            f"{type(error).__name__}: {place}: {error.strerror}. Expected a place that can be "
+            "read and written: name another, or see to its rights and the room on its disk"
+        )
+    raise error

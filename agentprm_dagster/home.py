@@ -18,12 +18,25 @@ concurrency:
 
 
 class HomeError(ValueError):
-    """A variable of the environment that says something else than it should."""
+    """A variable of the environment that says something else than it should, as a home that is a file."""
 
 
 def home() -> Path:
-    """The home folder, absolute; it need not exist yet."""
-    return Path(environ.get("AGENTPRM_HOME") or "~/.agentprm").expanduser().absolute()
+    """The home folder, absolute; it need not exist yet.
+
+    Raises:
+        HomeError: a part of its path is a file, or its name is no text in UTF-8, which databases are named by.
+    """
+    named = environ.get("AGENTPRM_HOME", "").strip() or "~/.agentprm"
+    try:
+        place = Path(named).expanduser().absolute()
+        str(place).encode()
+        files = [part for part in (place, *place.parents) if part.exists() and not part.is_dir()]
+    except (RuntimeError, UnicodeEncodeError, OSError) as error:
+        raise HomeError(f"AGENTPRM_HOME: expected the path of a folder, got {named[:200]!r} ({error})") from error
+    if files:
+        raise HomeError(f"AGENTPRM_HOME: expected the path of a folder, got {place}, where {files[0]} is a file")
+    return place
 
 
 def save_seconds() -> float:

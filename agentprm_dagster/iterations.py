@@ -6,6 +6,7 @@ done, `initial_policy` announces `behaviour_policy[1]`. Iteration i is the i of 
 """
 
 from collections.abc import Callable
+from re import fullmatch
 
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
@@ -20,6 +21,24 @@ ITERATIONS = dg.DynamicPartitionsDefinition(name=ITERATION)
 """One partition an iteration, "1", "2", ...; a partition is added when its policy is announced."""
 
 FIRST = 1
+
+
+class PartitionError(ValueError):
+    """A partition that is no iteration."""
+
+
+def iteration_of(partition: str) -> int:
+    """The iteration that a partition is named after; PartitionError where it is named otherwise than by `str(i)`.
+
+    Dagster lets a person add any name: "01" is not the partition "1", and must not make its artifacts.
+    """
+    if not fullmatch("[1-9][0-9]{0,5}", partition):
+        raise PartitionError(
+            f"partition {partition[:40]!r}: expected an iteration, 1 or more, written as in 1, 2, 10; delete this "
+            "partition in Dagster (Deployment, or the asset's page) and take one that is so named"
+        )
+    return int(partition)
+
 
 BEHAVIOUR_POLICY = dg.AssetSpec(
     "behaviour_policy",

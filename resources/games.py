@@ -8,9 +8,11 @@ import dagster as dg
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.types import Split
+from agentprm_dagster.envs.errors import GamesCountError
 from agentprm_dagster.envs.games import GameRef, data_root, find_games, hold_out_rooms, sample_games
 from agentprm_dagster.envs.generate import generate_games
 from agentprm_dagster.envs.playable import PlayableGame
+from agentprm_dagster.envs.unplayable import refuse_unplayable
 from agentprm_dagster.home import games_folder
 
 EvaluationSplit = Literal["valid_seen", "valid_unseen", "train_held_out"]
@@ -24,7 +26,8 @@ class GamesResource(dg.ConfigurableResource):
 
         Raises:
             GamesNotFoundError: the games are not there.
-            ValueError: fewer games are there than the experiment asks for.
+            GamesCountError: fewer games are there than the experiment asks for.
+            GameFileError: some of them cannot be played, or an expert's reasons could not be worded in them.
         """
         kept, _ = _by_room(experiment, self.root(experiment))
         return _some(kept, experiment.games.train, experiment.seed)
@@ -32,14 +35,14 @@ class GamesResource(dg.ConfigurableResource):
     def demonstrated(self, experiment: Experiment, count: int | None, seed: int) -> tuple[GameRef, ...]:
         """At most `count` training games (None: all) for the expert to play, in an order that the seed decides.
 
-        Raises as `train` does, and ValueError where a single game is to be parted.
+        Raises as `train` does, and GamesCountError where a single game is to be parted.
         """
         return _draw(self._parts(experiment)[0], count, seed)
 
     def explored(self, experiment: Experiment, count: int | None, seed: int) -> tuple[GameRef, ...]:
         """At most `count` training games (None: all) for rollouts, in an order that the seed decides.
 
-        Raises as `train` does, and ValueError where a single game is to be parted.
+        Raises as `train` does, and GamesCountError where a single game is to be parted.
         """
         return _draw(self._parts(experiment)[1], count, seed)
 
@@ -49,7 +52,9 @@ class GamesResource(dg.ConfigurableResource):
         if share == 1:
             return games, games
         if len(games) < 2:
-            raise ValueError(f"games.demonstrated is {share}: expected at least two training games to part, got one")
+            raise GamesCountError(
+                f"games.demonstrated is {share}: expected at least two training games to part, got one"
+            )
         shown = set(sample_games(games, min(max(round(share * len(games)), 1), len(games) - 1), experiment.seed))
         return tuple(game for game in games if game in shown), tuple(game for game in games if game not in shown)
 
@@ -58,13 +63,14 @@ class GamesResource(dg.ConfigurableResource):
 
         Raises:
             GamesNotFoundError: the games are not there.
-            ValueError: fewer games are there than the experiment asks for.
+            GamesCountError: fewer games are there than the experiment asks for.
+            GameFileError: some of them cannot be played.
         """
         root = self.root(experiment)
         if name == "train_held_out":
             games = _by_room(experiment, root)[1]
         else:
-            games = _some(find_games(root, name), _limit(experiment, name), experiment.seed)
+            games = _some(_found(experiment, root, name), _limit(experiment, name), experiment.seed)
         return _some(games, experiment.evaluation.games, experiment.seed)
 
     def root(self, experiment: Experiment) -> Path:
@@ -96,10 +102,18 @@ def _limit(experiment: Experiment, name: Literal["valid_seen", "valid_unseen"]) 
 
 
 def _by_room(experiment: Experiment, root: Path) -> tuple[tuple[GameRef, ...], tuple[GameRef, ...]]:
-    games = find_games(root, "train")
+    games = _found(experiment, root, "train")
     if not experiment.games.held_out_rooms:
         return games, ()
     return hold_out_rooms(games, experiment.games.held_out_rooms, experiment.seed)
+
+
+def _found(experiment: Experiment, root: Path, split: Split) -> tuple[GameRef, ...]:
+    """The games of a split. Those that others made are looked into first: one may end a stage after hours."""
+    games = find_games(root, split)
+    if experiment.games.source == "alfworld":
+        refuse_unplayable(games, to_be_explained=split == "train")
+    return games
 
 
 def _some(games: tuple[GameRef, ...], count: int | None, seed: int) -> tuple[GameRef, ...]:

@@ -13,7 +13,7 @@ from agentprm_dagster.catalog import load_experiment
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.stage import SAVE_SECONDS, Monitor, Resume, StageReport
 from agentprm_dagster.envs.games import GameRef, games_digest
-from agentprm_dagster.iterations import FIRST, announce
+from agentprm_dagster.iterations import FIRST, announce, iteration_of
 from agentprm_dagster.provenance.agreement import MixedInputsError, find_conflict
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.code import current_code, edited_sources
@@ -48,9 +48,13 @@ class StagesResource(dg.ConfigurableResource):
     """How often long work is saved, so that an attempt that was killed is gone on from."""
 
     def stage(self, context: dg.AssetExecutionContext) -> "Stage":
-        """The stage that `context` is about: experiment by key prefix, asset by name, iteration by partition."""
+        """The stage that `context` is about: experiment by key prefix, asset by name, iteration by partition.
+
+        Raises:
+            PartitionError: the partition's name is no iteration's.
+        """
         experiment, asset = context.asset_key.path
-        iteration = int(context.partition_key) if context.assets_def.partitions_def else 0
+        iteration = iteration_of(context.partition_key) if context.assets_def.partitions_def else 0
         return Stage(self, context, load_experiment(experiment), asset, iteration, self.artifacts.store())
 
 

@@ -1,11 +1,21 @@
 """Settings that do not go together are refused, and the message says why."""
 
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from agentprm_dagster.catalog import ExperimentError, load_experiment, load_experiments, read_experiment
+from agentprm_dagster.catalog import (
+    ExperimentError,
+    experiment_files,
+    load_experiment,
+    load_experiments,
+    read_experiment,
+)
 from agentprm_dagster.config import Experiment
+from agentprm_dagster.strict_yaml import read_yaml
 
 
 def read(folder: Path, text: str) -> Experiment:
@@ -57,6 +67,13 @@ def test_what_is_extended_must_be_there_and_begin_somewhere(tmp_path: Path, monk
 def test_a_file_means_what_it_says(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ExperimentError, match=words):
         read(tmp_path, text)
+
+
+def test_hidden_files_are_no_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTPRM_EXPERIMENTS", str(tmp_path))
+    (tmp_path / "._mine.yaml").write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / "mine.yaml").touch()
+    assert list(experiment_files())[-1] == "mine"
 
 
 def test_a_file_is_utf_8(tmp_path: Path) -> None:
@@ -235,3 +252,78 @@ def test_exploration_that_cannot_be_is_refused(tmp_path: Path) -> None:
         read(tmp_path, "rollouts: {expert_starts: 0.5}\ngames: {demonstrated: 0.5}")
     with pytest.raises(ExperimentError, match=r"trainer: trl needs .*steered: 0"):
         read(tmp_path, "improvement: {trainer: trl, steered: 0.5}")
+
+
+def test_a_wrong_setting_is_told_with_its_file_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTPRM_EXPERIMENTS", str(tmp_path))
+    (tmp_path / "below.yaml").write_text("seed: 1\nevaluation:\n  best_of: [4, 1]\n", encoding="utf-8")
+    with pytest.raises(ExperimentError) as error:
+        read(tmp_path, "extends: below\n# a comment\nsft:\n  epochs: 0\n")
+    told = str(error.value).splitlines()
+    assert told[1].startswith("  sft.epochs: ") and told[1].endswith("greater than 0, got 0 (tried.yaml, line 4)")
+    assert told[2].startswith("  evaluation.best_of.1: ") and told[2].endswith("got 1 (below.yaml, line 3)")
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        *(("010", "010"), ("1:30", "1:30"), ("1_000", "1_000"), ("0b1", "0b1"), ("0o7", "0o7"), ("1:30.5", "1:30.5")),
+        *(("yes", "yes"), ("No", "No"), ("on", "on"), ("OFF", "OFF"), ("y", "y"), ("2026-01-01", "2026-01-01")),
+        *(("true", True), ("False", False), ("TRUE", True), ("null", None), ("~", None), ("", None), ("'~'", "~")),
+        *(
+            ("0", 0),
+            ("-7", -7),
+            ("+7", 7),
+            ("0x1F", 31),
+            ("12e03", 12000.0),
+            (".5", 0.5),
+            ("5.", 5.0),
+            ("-1E-2", -0.01),
+        ),
+        *(("1e", "1e"), ("1.2.3", "1.2.3"), ("٣", "٣"), ("<<", "<<"), ("=", "="), ("'1'", "1"), ('"010"', "010")),
+    ],
+)
+def test_yaml_is_read_as_yaml_1_2_and_doubtful_numbers_are_text(tmp_path: Path, written: str, value: object) -> None:
+    path = tmp_path / "tried.yaml"
+    path.write_text(f"a: {written}\n", encoding="utf-8")
+    read_value = read_yaml(path)[0]["a"]
+    assert (type(read_value), read_value) == (type(value), value)
+
+
+TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8)
+SCALARS = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | TEXT
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(VALUES)
+def test_json_is_read_as_it_is_meant(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
+    path = tmp_path_factory.mktemp("yaml") / "tried.yaml"
+    path.write_text(json.dumps(value), encoding="utf-8")
+    assert read_yaml(path)[0] == value
+
+
+def test_a_default_count_of_rollouts_takes_what_is_there(tmp_path: Path) -> None:
+    assert read(tmp_path, "games: {train: 24}").rollouts.games == 300
+    with pytest.raises(ExperimentError, match=r"rollouts\.games: 300 asks for more than the 24 games"):
+        read(tmp_path, "games: {train: 24}\nrollouts: {games: 300}")
+
+
+def test_what_is_just_possible_is_taken(tmp_path: Path) -> None:
+    for text in (
+        "games: {train: 2, valid_seen: null}\nevaluation: {splits: valid_unseen}",
+        "games: {train: 6}\nrollouts: {games: 2, per_game: 10, branch_states: 0}",
+        "rollouts: {branch_actions: 0}",
+        "rollouts: {branch_states: 0, per_game: 2}\nprm: {loss: relative}",
+        "gates: {min_wins: 4190}",
+        "improvement: {panel: {every: 150}}",
+        "model: {hidden_size: 6, heads: 3}",
+        "model: {name: meta-llama/Llama-3.2-1B, revision: main}",
+        "model: {name: ./local, hidden_size: 16384, layers: 256}",
+        "games: {source: alfworld, train: null}\nrollouts: {games: 3000}",
+        "seed: 4294967295",
+    ):
+        assert read(tmp_path, text), text

@@ -12,11 +12,13 @@ import typer
 
 from agentprm_dagster.catalog import ExperimentError, load_experiments
 from agentprm_dagster.commands.ui import listening
+from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.masking import without_credentials
 from agentprm_dagster.core.types import SPLITS
-from agentprm_dagster.envs.errors import GamesNotFoundError
+from agentprm_dagster.envs.errors import GameFileError, GamesNotFoundError
 from agentprm_dagster.envs.games import data_root, find_games
-from agentprm_dagster.home import home
+from agentprm_dagster.envs.unplayable import refuse_unplayable
+from agentprm_dagster.home import HomeError, home
 from agentprm_dagster.inference.served_model import LlmError, ServedModel
 from agentprm_dagster.resources.tracker import tracking_uri
 
@@ -75,6 +77,14 @@ def _experiments() -> Iterator[Finding]:
         yield Finding("experiments", False, str(error), "correct that file")
 
 
+def _loadable() -> dict[str, Experiment]:
+    """The experiments, none where one of them cannot be loaded; `_experiments` says why."""
+    try:
+        return load_experiments()
+    except ExperimentError:
+        return {}
+
+
 def _games() -> Iterator[Finding]:
     try:
         root = data_root()
@@ -83,18 +93,22 @@ def _games() -> Iterator[Finding]:
         return
     for split in SPLITS:
         try:
-            yield Finding(f"real games, {split}", True, f"{len(find_games(root, split))} in {root}", needed=False)
-        except GamesNotFoundError as error:
-            yield Finding(f"real games, {split}", False, "none", str(error), needed=False)
+            games = find_games(root, split)
+            refuse_unplayable(games, to_be_explained=split == "train")
+            yield Finding(f"real games, {split}", True, f"{len(games)} in {root}", needed=False)
+        except (GamesNotFoundError, GameFileError) as error:
+            yield Finding(f"real games, {split}", False, "none to play", str(error), needed=False)
 
 
 def _devices() -> Finding:
+    """GPUs are for training alone, and nobody misses one for the small models."""
     import torch  # seconds to import
 
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     found = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} torch threads, GPUs: {', '.join(names) or 'none'}"
-    remedy = "" if names else "models beyond some 100 M parameters want a GPU"
-    return Finding("devices", bool(names), found, remedy, needed=False)
+    large = [name for name, each in _loadable().items() if each.model.name not in ("embedded", "smollm2")]
+    remedy = f"only {', '.join(large)} would train faster on a GPU; to play, nothing uses one" if large else ""
+    return Finding("devices", bool(names) or not large, found, "" if names else remedy, needed=False)
 
 
 def _models() -> Finding:
@@ -114,7 +128,11 @@ def _llm() -> Finding:
 
 
 def _home() -> Iterator[Finding]:
-    place = home()
+    try:
+        place = home()
+    except HomeError as error:
+        yield Finding("home", False, "none", str(error))
+        return
     above = next(folder for folder in (place, *place.parents) if folder.exists())
     free = shutil.disk_usage(above).free / GIBIBYTE
     remedy = "name a larger disk in AGENTPRM_HOME" if free < ENOUGH_DISK else ""

@@ -8,7 +8,8 @@ import typer
 from agentprm_dagster.catalog import load_experiment
 from agentprm_dagster.commands.report import print_rows
 from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.envs.games import GameRef, find_games
+from agentprm_dagster.envs.games import GameRef, find_games, root_of
+from agentprm_dagster.envs.unplayable import refuse_unplayable
 from agentprm_dagster.iterations import FIRST
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.evaluations import Judge, Trial
@@ -35,6 +36,7 @@ def evaluate_policy(
     Raises:
         ArtifactError: the policy or the PRM has not been made.
         GamesNotFoundError: the split's games are not there.
+        GameFileError: some of them cannot be played.
     """
     experiment, store, source = load_experiment(name), ArtifactsResource().store(), GamesResource()
     if split == "train_held_out" and not experiment.games.held_out_rooms:
@@ -53,4 +55,6 @@ def evaluate_policy(
 def _games_in(root: Path, split: EvaluationSplit) -> tuple[GameRef, ...]:
     if split == "train_held_out":
         raise typer.BadParameter("train_held_out is cut from the experiment's own games: leave --games out")
-    return find_games(root, split)
+    games = find_games(root_of(root), split)
+    refuse_unplayable(games, to_be_explained=False)
+    return games

@@ -2,9 +2,9 @@
 
 import json
 from collections import Counter
-from os import environ
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -12,25 +12,31 @@ from agentprm_dagster.core.results import SHORT_NAMES
 from agentprm_dagster.core.types import SPLITS, TASK_TYPES, Split
 from agentprm_dagster.envs.download import download
 from agentprm_dagster.envs.errors import GamesNotFoundError
-from agentprm_dagster.envs.games import GameRef, data_root, find_games
+from agentprm_dagster.envs.games import GameRef, data_root, find_games, named_root, root_of
 from agentprm_dagster.envs.generate import generate_games
 from agentprm_dagster.envs.generate_tables import Size
+from agentprm_dagster.envs.unplayable import sort_out
 
 
 def print_games(folder: Path | None, *, as_json: bool) -> None:
-    """Prints counts by split and task type, or as JSON every game; GamesNotFoundError where no split has any."""
-    root = folder or data_root()
-    games = {split: found for split in SPLITS if (found := _found(root, split))}
-    if not games:
+    """Prints counts by split and task type, or as JSON every game, of those that can be played; tells of the others.
+
+    Raises:
+        GamesNotFoundError: no split has any.
+    """
+    root = root_of(folder) if folder else data_root()
+    found = {split: listed for split in SPLITS if (listed := _found(root, split))}
+    if not found:
         find_games(root, "train")  # says what is missing and how to get it
+    games = {split: _playable(split, all_games) for split, all_games in found.items()}
     if as_json:
         print(json.dumps([_entry(game) for split in games.values() for game in split], indent=2))
         return
     table = Table("split", "games", "rooms", *(SHORT_NAMES[kind] for kind in TASK_TYPES), title=str(root))
-    for split, found in games.items():
-        kinds = Counter(game.task_type for game in found)
-        rooms = len({game.room for game in found})
-        table.add_row(split, str(len(found)), str(rooms), *(str(kinds[kind]) for kind in TASK_TYPES))
+    for split, playable in games.items():
+        kinds = Counter(game.task_type for game in playable)
+        rooms = len({game.room for game in playable})
+        table.add_row(split, str(len(playable)), str(rooms), *(str(kinds[kind]) for kind in TASK_TYPES))
     Console().print(table)
 
 
@@ -43,7 +49,7 @@ def generate_into(folder: Path, seed: int, counts: dict[Split, int], size: Size)
 
 def download_into(folder: Path | None) -> None:
     """Downloads the real games to where they are looked for, and prints what is there."""
-    root = folder or Path(environ.get("ALFWORLD_DATA") or "~/.cache/alfworld").expanduser()
+    root = folder or named_root()
     download(root)
     print_games(root, as_json=False)
 
@@ -53,6 +59,15 @@ def _found(root: Path, split: Split) -> tuple[GameRef, ...]:
         return find_games(root, split)
     except GamesNotFoundError:
         return ()
+
+
+def _playable(split: Split, games: tuple[GameRef, ...]) -> tuple[GameRef, ...]:
+    """The games without those that cannot be played, which are counted and named on stderr."""
+    sorted_out = sort_out(games)
+    for why, faults in sorted_out.items():
+        typer.secho(f"{split}: {len(faults)} games {why}. The first: {faults[0][1]}", fg="yellow", err=True)
+    unplayable = {game for faults in sorted_out.values() for game, _ in faults}
+    return tuple(game for game in games if game not in unplayable)
 
 
 def _entry(game: GameRef) -> dict[str, object]:

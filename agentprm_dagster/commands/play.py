@@ -1,6 +1,7 @@
 """`agentprm play`: a game by hand, or from a file of commands."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -35,13 +36,20 @@ def find_game(name: str) -> Path:
     if path.is_dir():
         path /= GAME_FILE
     elif not path.exists():
-        path = data_root() / GAMES_FOLDER / name / GAME_FILE
+        path = _root_for(name) / GAMES_FOLDER / name / GAME_FILE
     if not path.is_file():
         raise GamesNotFoundError(
             f"no game {name!r}: expected a {GAME_FILE}, a folder that holds one, or an id such as `agentprm games list "
             f"--json` shows; looked for {path}"
         )
     return path
+
+
+def _root_for(name: str) -> Path:
+    try:
+        return data_root()
+    except GamesNotFoundError as error:
+        raise GamesNotFoundError(f"no game {name!r} here, and no others: {error}") from error
 
 
 def open_game(path: Path, engine: Engine) -> AbstractContextManager[Environment]:
@@ -67,7 +75,7 @@ def _lines(path: Path) -> list[str]:
 
 def _typed() -> Iterator[str]:
     """What the player types; a prompt only where a person sees it."""
-    while True:
+    while sys.stdin is not None:
         try:
             line = input("> ").strip()
         except EOFError:

@@ -5,15 +5,30 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from agentprm_dagster.config.section import (
+    MOST,
+    MOST_AT_ONCE,
+    MOST_GAMES,
+    Actions,
+    AtOnce,
     Distinct,
+    Drawn,
+    Epochs,
     NotNegative,
     OneOrSeveral,
     Positive,
     PositiveFloat,
+    PositiveTemperature,
     Probability,
     Section,
     Temperature,
+    Tokens,
+    Weight,
 )
+
+TASK_TYPES = 6
+"""How many kinds of task games set."""
+
+GameCount = Annotated[int, Field(gt=0, le=MOST_GAMES)]
 
 
 class Games(Section):
@@ -23,17 +38,26 @@ class Games(Section):
     """Generated from a seed, or the real ones under ALFWORLD_DATA."""
     size: Literal["small", "medium", "full"] = "small"
     """How large generated rooms are; `full` is like the real ones."""
-    train: Positive | None = 1000
+    train: GameCount | None = 1000
     """Games to train on; null takes all there are (real games only, here as below)."""
     demonstrated: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training games for demonstrations and random play; rollouts play the others, or all where it is 1.
     A small policy wins games that it was shown more often than others: their returns flatter it."""
-    valid_seen: Positive | None = 200
+    valid_seen: GameCount | None = 200
     """Games in rooms that training uses too."""
-    valid_unseen: NotNegative | None = 300
+    valid_unseen: Annotated[int, Field(ge=0, le=MOST_GAMES)] | None = 300
     """Games in rooms that training never uses. Generated ones may be looked at; ALFWorld's own are the final exam."""
     held_out_rooms: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the training rooms set apart as the out-of-distribution split `train_held_out` (real games)."""
+
+    @model_validator(mode="after")
+    def seen_rooms_are_trained_in(self) -> Self:
+        if self.source == "generated" and self.valid_seen and self.train and self.train < TASK_TYPES:
+            raise ValueError(
+                f"train: {self.train} is too few for valid_seen, which is played in rooms that a training game of its "
+                f"task type plays in: set train to at least {TASK_TYPES}, one of each type"
+            )
+        return self
 
     @model_validator(mode="after")
     def only_real_rooms_are_held_out(self) -> Self:
@@ -52,7 +76,7 @@ class Demonstrations(Section):
     """ALFWorld's handcoded expert as shipped, with its put/move fault corrected, the game's own walkthrough, or a
     language model behind a server (`llm`)."""
     episodes: Positive = 1000
-    max_steps: Positive = 30
+    max_steps: Actions = 30
     """Demonstrations that have not won by then are counted and left out."""
     slips: Probability = 0.0
     """Share of the expert's turns before which a mistake is made for it to recover from; 0 is the paper's."""
@@ -76,50 +100,54 @@ class Pretraining(Section):
 
     episodes: NotNegative = 0
     """Episodes of random commands on training games; 0 begins with the demonstrations."""
-    max_steps: Positive = 20
+    max_steps: Actions = 20
     mistakes: Probability = 0.3
     """Share of the commands that name things at random."""
     hindsight: bool = False
     """Whether each episode is told as if its task had been about an object that it happened upon."""
-    epochs: PositiveFloat = 2
+    epochs: Epochs = 2
 
 
 class Rollouts(Section):
     """How the behaviour policy explores (stage 1 of the paper's Algorithm 1)."""
 
     games: Positive | None = 300
-    """Training games drawn for this iteration; null takes all."""
-    per_game: Positive = 2
+    """Training games drawn for this iteration; null takes all, as the default does where there are fewer."""
+    per_game: AtOnce = 2
     """Whole episodes of each game."""
     expert_starts: Probability = 0.0
     """Share of the whole episodes that begin at a state along a won demonstration of their game, any turn of it (the
     paper's Reset-50-50, section 4); where a game has none they begin at its start, as all do with 0."""
     temperature: Temperature = 1.0
-    max_steps: Positive = 30
-    branch_states: NotNegative = 2
+    max_steps: Actions = 30
+    branch_states: Annotated[int, Field(ge=0, le=MOST_AT_ONCE)] = 2
     """States drawn along each whole episode, on average; from each, other actions are tried."""
     branch_placement: Literal["uniform", "spread", "disagreement", "uncertainty"] = "uniform"
     """Where they are (`core.placement`): drawn uniformly, or rather where the policy's answers spread, where the last
     iteration's reward model tells the actions apart, or where it holds their outcome for uncertain. The last two take
     `spread` in iteration 1, which has no reward model yet."""
-    branch_screening: Positive = 3
+    branch_screening: AtOnce = 3
     """States looked at for each that is branched from, where placement is not uniform."""
-    branch_actions: NotNegative = 3
-    """Different sampled actions tried from such a state (k); 0 is the paper's way: whole episodes only."""
-    branch_continuations: Positive = 1
+    branch_actions: Annotated[int, Field(ge=0, le=MOST_AT_ONCE)] = 3
+    """Different sampled actions tried from such a state (k), at least 2; 0 is the paper's way: whole episodes only."""
+    branch_continuations: AtOnce = 1
     """Continuations played after each tried action (m)."""
-    branch_draws: Positive = 16
+    branch_draws: AtOnce = 16
     """Answers drawn in such a state; the first different actions among them are tried."""
-    branch_temperature: Temperature = 1.0
+    branch_temperature: PositiveTemperature = 1.0
     """Temperature at which the actions to try are drawn; they are continued at `temperature`."""
-    patience: Annotated[int, Field(ge=2)] | None = None
+    patience: Annotated[int, Field(ge=2, le=MOST)] | None = None
     """An episode is over, and lost, when it does the same thing with the same reply so many times; null plays on."""
-    slots: Positive = 64
+    slots: AtOnce = 64
     """Episodes played at the same time."""
-    max_new_tokens: Positive = 16
+    max_new_tokens: Tokens = 16
 
     @model_validator(mode="after")
     def draws_suffice(self) -> Self:
+        if self.branch_actions == 1:
+            raise ValueError(
+                "branch_actions 1 leaves nothing to compare in a state: set at least 2, or 0 for whole episodes only"
+            )
         if self.branch_draws < self.branch_actions:
             raise ValueError(
                 f"branch_draws {self.branch_draws} is less than branch_actions {self.branch_actions}: so many "
@@ -147,11 +175,11 @@ class Foresight(Section):
     worlds: Distinct[Literal["learned", "oracle"]] = ()
     """What says what happens: a world model (asset `world_model`), or the game itself, the upper limit; none, one or
     both."""
-    turns: OneOrSeveral[Positive] = (1,)
+    turns: OneOrSeveral[AtOnce] = (1,)
     """How many turns are imagined (h), the answer's own included; one or several."""
-    best_of: Annotated[int, Field(ge=2)] = 4
+    best_of: Drawn = 4
     """Answers drawn at every turn, at `best_of_temperature`."""
-    prior: Annotated[float, Field(ge=0)] = 0.0
+    prior: Weight = 0.0
     """Weight of log pi of the answer beside the PRM's logit."""
 
 
@@ -161,15 +189,15 @@ class Evaluation(Section):
     splits: OneOrSeveral[Literal["valid_seen", "valid_unseen", "train_held_out"]] = ("valid_seen", "valid_unseen")
     games: Positive | None = None
     """Games of each split; null takes all."""
-    max_steps: Positive = 30
+    max_steps: Actions = 30
     temperature: Temperature = 0.0
-    best_of: OneOrSeveral[Annotated[int, Field(ge=2)]] = (8,)
+    best_of: OneOrSeveral[Drawn] = (8,)
     """N of Best-of-N, reported beside the greedy policy; one or several."""
     ranked_by: OneOrSeveral[Literal["reward", "log_ratio"]] = ("reward",)
     """Who chooses among N answers: the reward model (`improvement.reward`), or log pi_i - log pi_(i-1), which needs
     none and which pi_0 has not; one or both."""
-    best_of_temperature: Temperature = 1.0
-    best_of_prior: Annotated[float, Field(ge=0)] = 0.0
+    best_of_temperature: PositiveTemperature = 1.0
+    best_of_prior: Weight = 0.0
     """Weight of log pi beside the PRM's logit where Best-of-N chooses; 0, the paper's, chooses by the PRM alone.
     The answer taken is the mode, among those drawn, of Eq. 3's optimum with this weight for beta."""
     foresight: Foresight = Foresight()
@@ -188,7 +216,7 @@ class Gates(Section):
     min_ordering_accuracy: Probability = 0.5
     """Share of held-out pairs of tried actions, weighted by the distance of their returns, that the PRM orders as these
     do: what the lower end of its 95% interval must reach. Chance is 0.5; 0 switches the gate off."""
-    min_world_exact: Annotated[float, Field(ge=0)] = 1.0
+    min_world_exact: Weight = 1.0
     """Share of held-out replies that the world model foresees exactly, as a multiple of what the better of two constant
     guesses gets right; must stay above."""
     max_kl: PositiveFloat = 20.0

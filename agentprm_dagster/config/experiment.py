@@ -1,8 +1,9 @@
 """All settings of an experiment together; what does not go together is refused."""
 
+from keyword import iskeyword
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from agentprm_dagster.config.data import (
     Demonstrations,
@@ -16,16 +17,28 @@ from agentprm_dagster.config.data import (
 )
 from agentprm_dagster.config.llm import Llm
 from agentprm_dagster.config.models import Improvement, InversePrm, Model, Prm, Sft, Shaping, WorldModel
-from agentprm_dagster.config.section import NotNegative, Positive, Section
+from agentprm_dagster.config.section import Section
+
+RESERVED = {
+    "arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict", "int", "meta",
+    "output", "output_arg_dict", "str", "type",
+}  # fmt: skip
+"""Names that Dagster gives to no job, besides Python's own words."""
+
+
+def _free(name: str) -> str:
+    if iskeyword(name) or name in RESERVED:
+        raise ValueError(f"no job in Dagster may be called {name}: give the file another name")
+    return name
 
 
 class Experiment(Section):
     """Everything that decides what an experiment makes."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-    description: str = ""
-    seed: NotNegative = 0
-    iterations: Positive = 2
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$"), AfterValidator(_free)]
+    description: Annotated[str, Field(max_length=1000)] = ""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    iterations: Annotated[int, Field(gt=0, le=1000)] = 2
     games: Games = Games()
     demonstrations: Demonstrations = Demonstrations()
     dialogue: Dialogue = Dialogue()
@@ -152,6 +165,80 @@ class Experiment(Section):
         if few:
             raise ValueError(f"evaluation.games: {asked} asks for more of each split than there are: {', '.join(few)}")
         return self
+
+    @model_validator(mode="after")
+    def games_are_there_to_explore(self) -> Self:
+        asked, there = self.rollouts.games, self._explorable
+        if asked and there is not None and asked > there and "games" in self.rollouts.model_fields_set:
+            raise ValueError(
+                f"rollouts.games: {asked} asks for more than the {there} games that games.train: {self.games.train} "
+                f"and games.demonstrated: {self.games.demonstrated:g} leave to explore: lower it, or null for all"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def games_suffice_to_learn(self) -> Self:
+        games, share, members = self._explored, self.targets.held_out_games, self.improvement.panel.committee
+        if games is not None and (games < 2 or games * (1 - share) < 1):
+            raise ValueError(
+                f"rollouts explore {games} games, of which targets.held_out_games: {share:g} keeps at least one to "
+                "measure with: raise games.train or rollouts.games, or lower the share, so that one is learnt from"
+            )
+        if games is not None and members >= games:
+            raise ValueError(
+                f"improvement.panel.committee: {members} members each learn from their own games, and rollouts explore "
+                f"{games}, one of them held out: lower it, or raise games.train or rollouts.games"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def gates_can_be_passed(self) -> Self:
+        games, rollouts, gates = self._explored, self.rollouts, self.gates
+        if games is None:
+            return self
+        branches = rollouts.branch_states * rollouts.branch_actions * rollouts.branch_continuations
+        played = games * rollouts.per_game * (1 + branches)
+        if gates.min_wins + gates.min_losses > played:
+            raise ValueError(
+                f"gates.min_wins: {gates.min_wins} and gates.min_losses: {gates.min_losses} ask for more episodes than "
+                f"the {played} that rollouts play at most: lower them, or raise rollouts.games or rollouts.per_game"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def actions_are_compared(self) -> Self:
+        rollouts = self.rollouts
+        alone = not (rollouts.branch_states and rollouts.branch_actions) and rollouts.per_game == 1
+        if alone and self.prm.loss == "relative" and self.improvement.reward == "prm":
+            raise ValueError(
+                "prm.loss: relative learns from several actions tried in one state, and rollouts try one: set "
+                "rollouts.branch_states and rollouts.branch_actions, or rollouts.per_game above 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def answers_fit(self) -> Self:
+        sizes = {
+            "rollouts.max_new_tokens": self.rollouts.max_new_tokens,
+            "improvement.max_new_tokens": self.improvement.max_new_tokens,
+            "world_model.max_reply_tokens": self.world_model.max_reply_tokens,
+        }
+        if self.model.name == "embedded" and (long := [n for n, size in sizes.items() if size >= self.model.context]):
+            raise ValueError(f"{', '.join(long)}: no less than model.context: {self.model.context}; lower the former")
+        return self
+
+    @property
+    def _explorable(self) -> int | None:
+        """How many games rollouts could play; None where only the games on the disk tell."""
+        train, share = self.games.train, self.games.demonstrated
+        if train is None or share == 1:
+            return train
+        return train - min(max(round(share * train), 1), train - 1) if train > 1 else 0
+
+    @property
+    def _explored(self) -> int | None:
+        """How many games rollouts play, as far as the settings tell."""
+        return min((count for count in (self.rollouts.games, self._explorable) if count is not None), default=None)
 
     def _evaluated(self) -> dict[str, int | None]:
         """How many games there are of the splits with a number of their own that evaluation names; None: all."""

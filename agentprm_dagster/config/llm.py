@@ -4,11 +4,11 @@ from typing import Annotated, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from agentprm_dagster.config.section import NotNegative, Positive, PositiveFloat, Section, Temperature
+from agentprm_dagster.config.section import AtOnce, PositiveFloat, Section, Temperature, Tokens
 
 OWN_FIELDS = {"model", "messages", "temperature", "max_tokens", "n", "stream"}
 
-Price = Annotated[float, Field(ge=0)]
+Price = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class Llm(Section):
@@ -21,18 +21,18 @@ class Llm(Section):
     """Whether it plays the games of `evaluation` too, once each, for rows of `results` (asset `react_report`)."""
     temperature: Temperature | None = 0.3
     """As in the authors' evaluations; null leaves it to the server."""
-    max_new_tokens: Positive | None = 256
+    max_new_tokens: Tokens | None = 256
     """Sent as `max_tokens`; null sends no limit, and then a budget can be exceeded by the answers under way."""
     request: dict[str, JsonValue] = Field(default_factory=dict)
     """Further fields of every request, as this server knows them: {reasoning_effort: low}, {seed: 0}."""
-    concurrency: Positive = 8
+    concurrency: AtOnce = 8
     """Episodes played at the same time, each with one request under way."""
-    timeout: PositiveFloat = 120
+    timeout: Annotated[float, Field(gt=0, le=86_400)] = 120
     """Seconds that one request may take, from its sending to the last byte of its answer."""
-    retries: NotNegative = 6
+    retries: Annotated[int, Field(ge=0, le=100)] = 6
     """How often a request is sent again, after growing waits, where the server is busy, failing or out of reach, or
     where what it sends is no completion."""
-    budget_tokens: Positive | None = 20_000_000
+    budget_tokens: Annotated[int, Field(gt=0, le=10**12)] | None = 20_000_000
     """Tokens read and drawn that an artifact may cost, over all attempts to make it, as the answers tell them: what a
     server charges for a request that failed or took too long is not known."""
     budget_money: PositiveFloat | None = None

@@ -4,23 +4,39 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from agentprm_dagster.config.section import NotNegative, Positive, PositiveFloat, Probability, Section, Temperature
+from agentprm_dagster.config.section import (
+    AtOnce,
+    Drawn,
+    Epochs,
+    LearningRate,
+    NotNegative,
+    Positive,
+    PositiveFloat,
+    Probability,
+    Section,
+    Temperature,
+    Tokens,
+    Weight,
+)
+
+MOST_WEIGHTS = 10**9
+"""What the embedded model may have: its weights, gradients and moments then take 16 GB."""
 
 
 class Model(Section):
     """The language model that becomes the policy and, with a scalar head, the PRM."""
 
-    name: str = "embedded"
+    name: Annotated[str, Field(min_length=1, max_length=1000)] = "embedded"
     """`embedded` builds a small Llama from the sizes below; `smollm2` is SmolLM2-135M; else a hub name or a path."""
-    revision: str | None = None
+    revision: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Commit, tag or branch of a hub model; null is what its main branch is when it is fetched."""
-    hidden_size: Positive = 128
-    layers: Positive = 2
-    heads: Positive = 8
+    hidden_size: Annotated[int, Field(gt=0, le=16_384)] = 128
+    layers: Annotated[int, Field(gt=0, le=256)] = 2
+    heads: Annotated[int, Field(gt=0, le=256)] = 8
     """Many narrow ones: with few, SFT from scratch more often fails to learn whether what is looked for is here."""
-    kv_heads: Positive = 1
-    intermediate_size: Positive = 320
-    context: Positive = 2048
+    kv_heads: Annotated[int, Field(gt=0, le=256)] = 1
+    intermediate_size: Annotated[int, Field(gt=0, le=65_536)] = 320
+    context: Annotated[int, Field(ge=256, le=2**20)] = 2048
     """Longest conversation in tokens (embedded model)."""
 
     @model_validator(mode="after")
@@ -30,27 +46,51 @@ class Model(Section):
                 f"hidden_size {self.hidden_size} must be a multiple of heads {self.heads}, and heads of kv_heads "
                 f"{self.kv_heads}: attention splits the width evenly"
             )
+        if self.hidden_size // self.heads % 2:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} over heads {self.heads} is {self.hidden_size // self.heads}: rotary "
+                "positions turn pairs of numbers, so that it must be even"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def fits(self) -> Self:
+        if self.name != "embedded":
+            return self
+        attention = 2 * self.hidden_size**2 * (1 + self.kv_heads / self.heads)
+        weights = self.layers * (attention + 3 * self.hidden_size * self.intermediate_size)
+        if weights > MOST_WEIGHTS:
+            raise ValueError(
+                f"these sizes make a model of {weights:.1e} weights; at most {MOST_WEIGHTS:.0e} are built from "
+                "scratch: lower layers, hidden_size or intermediate_size"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def revisions_are_of_the_hub(self) -> Self:
+        if self.revision and (self.name in ("embedded", "smollm2") or self.name.startswith(("/", ".", "~"))):
+            raise ValueError(f"revision {self.revision!r} is a hub model's, and name is {self.name}: leave it out")
         return self
 
 
 class Sft(Section):
     """Supervised fine-tuning on the demonstrations (the paper's pi_0)."""
 
-    epochs: PositiveFloat = 3
+    epochs: Epochs = 3
     optimizer: Literal["adamw", "muon"] = "muon"
     """Muon suits a small model trained from scratch, AdamW a pretrained one."""
-    learning_rate: PositiveFloat = 4e-3
+    learning_rate: LearningRate = 4e-3
     warmup_ratio: Probability = 0.05
     batch_episodes: Positive = 8
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Weight = 0.01
 
 
 class HeadTraining(Section):
     """How a model is trained on token trees."""
 
-    epochs: PositiveFloat = 3
+    epochs: Epochs = 3
     optimizer: Literal["adamw", "muon"] = "muon"
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: LearningRate = 1e-3
     warmup_ratio: Probability = 0.05
     batch_tokens: Positive = 8192
     """Padded tokens of one step."""
@@ -66,11 +106,11 @@ class Prm(HeadTraining):
     values are then known up to what their state adds, and states where one action was tried are not learnt from."""
     margin: Probability = 0.0
     """Least distance of the targets of such a pair; 0 takes all that differ."""
-    pairwise_weight: Annotated[float, Field(ge=0)] = 1.0
+    pairwise_weight: Weight = 1.0
     """Weight of the pairwise term on states with several tried actions; 0 is the paper's soft BCE alone."""
     branch_turns: Positive = 1
     """How many of a branch's own turns are read: the first is what it was played for."""
-    reply_weight: Annotated[float, Field(ge=0)] = 1.0
+    reply_weight: Weight = 1.0
     """Weight of the value read again behind the environment's reply (`append` dialogues); 0 reads answers alone."""
     bootstrap: Probability = 0.7
     """Share of that second reading in the first one's target at the end of training; 0 is Eq. 1's target alone."""
@@ -88,7 +128,7 @@ class InversePrm(HeadTraining):
 
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Discount between Q(s, a) and Q(s', a') in the reward (Eq. 8)."""
-    draws: Positive = 2
+    draws: AtOnce = 2
     """Answers a' drawn from the current policy in every state s' of the expert and of past learners, over which
     Q(s', a') is averaged; in its own episodes a' is what it answered."""
     branches: bool = False
@@ -100,9 +140,9 @@ class WorldModel(HeadTraining):
     """The model of what the environment replies (section 4.3 of the paper), trained where `evaluation.foresight` uses
     it."""
 
-    learning_rate: PositiveFloat = 2e-3
+    learning_rate: LearningRate = 2e-3
     batch_tokens: Positive = 4096
-    max_reply_tokens: Positive = 96
+    max_reply_tokens: Tokens = 96
     """Longest reply that is imagined."""
 
 
@@ -115,7 +155,7 @@ class Panel(Section):
     """Most held-out games that are played for each, once, at `rollouts.temperature`; no step trains on them."""
     states: Positive = 200
     """About how many held-out states answers are drawn in for each: whole episodes' states, until there are so many."""
-    committee: NotNegative = 0
+    committee: Annotated[int, Field(ge=0, le=64)] = 0
     """PRMs trained on disjoint games, to see whether they agree (asset `prm_committee`); 0 or at least 2."""
     tripwire: Literal["none", "success", "kl", "disagreement", "calibration"] = "none"
     """What stops the improvement and takes the policy back to the last measurement that was in order. All but
@@ -155,7 +195,7 @@ class Improvement(Section):
     states are read one by one (`dialogue.format: restated`, TRL) a step has as many states as these have at most."""
     states_per_episode: Positive = 8
     """Most states drawn from one of them."""
-    candidates: Annotated[int, Field(ge=2)] = 8
+    candidates: Drawn = 8
     """Actions sampled by the current policy at each state (n)."""
     rank_by: Literal["answer", "reply"] = "answer"
     """Candidates are ranked by Q(s, a), or by what the PRM says behind the environment's reply to each, played from a
@@ -165,13 +205,13 @@ class Improvement(Section):
     (steered exploration, section 4 of the paper; there 0.5); all else reads the nominal prompt."""
     temperature: Temperature = 1.0
     """At which answers are drawn, above 0; the KL per answer is that of the policy at 1 all the same."""
-    max_new_tokens: Positive = 16
+    max_new_tokens: Tokens = 16
     beta: PositiveFloat = 1.0
-    sft_weight: Annotated[float, Field(ge=0)] = 0.0
+    sft_weight: Weight = 0.0
     """Weight of the negative log-likelihood of the chosen answer, beside the DPO loss; 0 is the paper's."""
-    kl_weight: Annotated[float, Field(ge=0)] = 0.3
+    kl_weight: Weight = 0.3
     """Weight of KL(pi || pi_(i-1)) per answer over all that was drawn, beside the DPO loss; 0 is the paper's."""
-    rationalised_weight: Annotated[float, Field(ge=0)] = 0.0
+    rationalised_weight: Weight = 0.0
     """Weight of the negative log-likelihood of the best action that rollouts have tried in a state, with a reason found
     after the fact (post-hoc rationalisation, section 4 of the paper)."""
     rationalised_margin: Probability = 0.2
@@ -179,12 +219,21 @@ class Improvement(Section):
     labels: Literal["hard", "soft"] = "hard"
     """`hard`, the paper's: of a state's best and worst candidate the best wins. `soft`: all pairs of draws, each won
     with the odds that the PRM gives, so that what it hardly tells apart hardly moves the policy."""
-    min_gap: Probability = 0.05
+    min_gap: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Pairs whose PRM values differ by less are ties and not trained on."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    learning_rate: PositiveFloat = 3e-4
+    learning_rate: LearningRate = 3e-4
     warmup_ratio: Probability = 0.1
     panel: Panel = Panel()
+
+    @model_validator(mode="after")
+    def panel_is_reached(self) -> Self:
+        if self.panel.every > self.steps:
+            raise ValueError(
+                f"panel.every: {self.panel.every} is more than steps: {self.steps}, so that nothing would be measured "
+                "after the first: lower it, or set it to 0"
+            )
+        return self
 
     @property
     def most_states_per_step(self) -> int:

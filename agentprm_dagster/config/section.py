@@ -17,11 +17,30 @@ def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
     return values
 
 
+MOST = 10_000_000
+"""How large a count may be: what is larger was mistyped."""
+MOST_AT_ONCE = 4096
+"""How many things may be done, drawn or kept side by side, all of them in memory."""
+MOST_GAMES = 100_000
+"""How many games may be generated for a split, 150 kB each."""
+
 Probability = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=MOST)]
+NotNegative = Annotated[int, Field(ge=0, le=MOST)]
+Actions = Annotated[int, Field(gt=0, le=10_000)]
+"""How many an episode may take."""
+Tokens = Annotated[int, Field(gt=0, le=2**20)]
+"""How many an answer may have."""
+AtOnce = Annotated[int, Field(gt=0, le=MOST_AT_ONCE)]
+Drawn = Annotated[int, Field(ge=2, le=MOST_AT_ONCE)]
+"""How many answers one is chosen among."""
+PositiveFloat = Annotated[float, Field(gt=0, le=1e6)]
+Epochs = Annotated[float, Field(gt=0, le=10_000)]
+LearningRate = Annotated[float, Field(gt=0, le=1)]
+Weight = Annotated[float, Field(ge=0, le=1e4)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
+PositiveTemperature = Annotated[float, Field(gt=0, le=2)]
+"""Of answers that must be able to differ: at 0 all draws are the same."""
 Distinct = Annotated[tuple[T, ...], BeforeValidator(_as_tuple), AfterValidator(_each_once)]
 """A list that names nothing twice, or one value, which stands for a list of one."""
 OneOrSeveral = Annotated[Distinct[T], Field(min_length=1)]

@@ -5,6 +5,7 @@ replaced after a number of games. The two sides speak JSON lines over pipes.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any, Self
 
 from agentprm_dagster.core.types import Observation
 from agentprm_dagster.envs.errors import EngineError
+from agentprm_dagster.envs.game_data import read_game_data
 
 _GRACE_SECONDS = 10
 
@@ -45,8 +47,11 @@ class StockEngine:
         """Starts the game anew, in a fresh worker process where there is none or the last has served its time.
 
         Raises:
+            FileNotFoundError: there is no such file.
+            GameFileError: it is broken, is not solvable, or would run code.
             EngineError: alfworld does not play this game, or the worker process died.
         """
+        read_game_data(self._game_path)
         if self._games_played >= self._games_per_worker:
             self.close()
         if self._worker is None:
@@ -98,11 +103,13 @@ class _Worker:
     def __init__(self, arguments: list[str]) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115, `close` closes it
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "agentprm_dagster.envs.alfworld_worker", *arguments],
+            [sys.executable, "-P", "-m", "agentprm_dagster.envs.alfworld_worker", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             encoding="utf-8",
+            # alfworld makes the folder that this names when it is imported; games are named one by one.
+            env={**os.environ, "ALFWORLD_DATA": str(Path(__file__).parent)},
         )
 
     def ask(self, request: dict[str, str]) -> dict[str, Any]:

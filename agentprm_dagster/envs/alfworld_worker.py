@@ -14,6 +14,7 @@ from typing import Any
 import textworld.gym
 from alfworld.agents.environment.alfred_tw_env import TASK_TYPES, AlfredTWEnv
 
+from agentprm_dagster.envs.guarded import guard_textworld
 from agentprm_dagster.envs.memoised import memoise_textworld
 
 
@@ -21,6 +22,7 @@ def main() -> None:
     """Serves until stdin ends."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    guard_textworld()
     if "--memoised" in sys.argv:
         memoise_textworld()
     player = _Player()

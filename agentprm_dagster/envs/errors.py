@@ -13,6 +13,14 @@ class BrokenGameError(GameFileError):
     """A game file that is cut short or is no JSON object."""
 
 
+class OldWordingError(GameFileError):
+    """A game file in the wording of alfworld before 0.4, which has "put" where today's has "move"."""
+
+
+class OtherGoalError(GameFileError):
+    """A game whose task is in words of people's own, where ALFWorld's sentences are needed."""
+
+
 class EngineError(RuntimeError):
     """The stock engine's worker process failed."""
 
@@ -22,7 +30,7 @@ class GamesConflictError(ValueError):
 
 
 class GamesCountError(ValueError):
-    """Numbers of games that cannot be generated."""
+    """Fewer games than are needed, or numbers of games that cannot be generated."""
 
 
 class DownloadError(RuntimeError):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from agentprm_dagster.core.demonstrations import ExpertGaveUp
 from agentprm_dagster.core.types import Observation
+from agentprm_dagster.envs.game_data import TASK_FILE, read_task_file
 from agentprm_dagster.envs.game_file import Game
 from agentprm_dagster.envs.household import Household
 
@@ -56,6 +57,7 @@ class HandcodedExpert:
         # textworld takes more than a second to import, and a walkthrough does not need it
         from agentprm_dagster.envs.handcoded_agent import STOPS, make_agent
 
+        read_task_file(game.path.with_name(TASK_FILE), for_expert=True)
         self._agent: Any = make_agent(_MAX_ADVICE, corrected)
         self._agent.reset(str(game.path))
         self._stops = STOPS

@@ -5,21 +5,20 @@ of ALFWorld's own release; generated games lie in the same layout.
 """
 
 import hashlib
-import json
 import os
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentprm_dagster.core.types import TASK_TYPES, Split, TaskType
-from agentprm_dagster.envs.errors import BrokenGameError, GamesNotFoundError
+from agentprm_dagster.envs.errors import BrokenGameError, GamesCountError, GamesNotFoundError
+from agentprm_dagster.envs.game_data import EXPECTED, TASK_FILE, read_json, size_of
 
 GAMES_FOLDER = "json_2.1.1"
 GAME_FILE = "game.tw-pddl"
-TASK_FILE = "traj_data.json"
-"""What the stock experts read of a game, beside its file."""
 
 _TAIL_BYTES = 4096
 _HOLD_OUT_DRAWS = 64
@@ -46,12 +45,35 @@ def data_root() -> Path:
     """The folder that holds `json_2.1.1`: $ALFWORLD_DATA, else ALFWorld's own default, ~/.cache/alfworld.
 
     Raises:
-        GamesNotFoundError: it holds no `json_2.1.1`.
+        GamesNotFoundError: there is no `json_2.1.1`.
     """
-    root = Path(os.environ.get("ALFWORLD_DATA") or "~/.cache/alfworld").expanduser()
-    if not (root / GAMES_FOLDER).is_dir():
-        raise _not_found(root / GAMES_FOLDER)
-    return root
+    return root_of(named_root())
+
+
+def named_root() -> Path:
+    """What $ALFWORLD_DATA names, else ALFWorld's default; it need not exist.
+
+    Where there is no such folder, quotes and spaces around the name, `~` and `$HOME` mean what they do in a shell.
+    """
+    named = os.environ.get("ALFWORLD_DATA", "")
+    if named.strip() and Path(named).is_dir():
+        return Path(named)
+    plain = named.strip().strip("\"'").strip() or "~/.cache/alfworld"
+    return Path(os.path.expanduser(os.path.expandvars(plain)))  # noqa: PTH111  # fails for no name
+
+
+def root_of(folder: Path) -> Path:
+    """The data root that a folder means: itself, or the one that it lies in where it is `json_2.1.1` or part of it.
+
+    Raises:
+        GamesNotFoundError: there is no `json_2.1.1`; names the one that lies next to the folder, if any.
+    """
+    whole = folder.absolute()
+    for root in (folder, *whole.parents):
+        inside = root == folder or whole.relative_to(root).parts[0] == GAMES_FOLDER
+        if inside and (root / GAMES_FOLDER).is_dir():
+            return root
+    raise _not_found(folder / GAMES_FOLDER, next(folder.glob(f"*/{GAMES_FOLDER}/"), None))
 
 
 def find_games(root: Path, split: Split) -> tuple[GameRef, ...]:
@@ -79,18 +101,12 @@ def is_solvable(path: Path) -> bool:
     Raises:
         BrokenGameError: the file is cut short or is no JSON object.
     """
+    size = size_of(path)
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        file.seek(max(0, size - _TAIL_BYTES))
         if b'"solvable": true' in file.read():
             return True
-    try:
-        return json.loads(path.read_bytes()).get("solvable") is True
-    except (ValueError, AttributeError) as error:
-        raise BrokenGameError(
-            f"expected a JSON object with pddl_domain, grammar, pddl_problem, solvable and walkthrough in {path}, "
-            f"got {path.stat().st_size} bytes that are not one ({error}); remove that folder and fetch or generate "
-            "the games again"
-        ) from error
+    return read_json(path, EXPECTED).get("solvable") is True
 
 
 def games_digest(games: Iterable[GameRef]) -> str:
@@ -120,7 +136,8 @@ def hold_out_rooms(
     both sides. Depends only on the set of games and the seed.
 
     Raises:
-        ValueError: `fraction` is not between 0 and 1, or no kind of room has two rooms.
+        GamesCountError: no kind of room has two rooms.
+        ValueError: `fraction` is not between 0 and 1.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"expected the fraction of rooms to hold out between 0 and 1, got {fraction}")
@@ -129,7 +146,7 @@ def hold_out_rooms(
     draws = [_draw_rooms(kinds, fraction, rng) for _ in range(_HOLD_OUT_DRAWS)]
     best = max(draws, key=lambda held: _spread(games, held))
     if not best:
-        raise ValueError(f"no kind of room has two rooms in these {len(games)} games, so none can be held out")
+        raise GamesCountError(f"no kind of room has two rooms in these {len(games)} games, so none can be held out")
     ordered = sorted(games, key=lambda game: game.id)
     return (
         tuple(game for game in ordered if game.room not in best),
@@ -141,10 +158,10 @@ def sample_games(games: Sequence[GameRef], n: int, seed: int) -> tuple[GameRef, 
     """n different games drawn uniformly, in drawn order; depends only on the set of games, n and the seed.
 
     Raises:
-        ValueError: fewer than n games are there.
+        GamesCountError: fewer than n games are there.
     """
     if n > len(games):
-        raise ValueError(f"expected at least {n} games to sample from, got {len(games)}; ask for fewer")
+        raise GamesCountError(f"expected at least {n} games to sample from, got {len(games)}; ask for fewer")
     return tuple(random.Random(seed).sample(sorted(games, key=lambda game: game.id), n))
 
 
@@ -157,15 +174,16 @@ def _game_ref(path: Path, split: Split) -> GameRef | None:
     if not path.with_name(TASK_FILE).is_file():
         return None
     room = rest.rpartition("-")[2]
-    if not room.isdecimal():
+    if not re.fullmatch("[0-9]{1,6}", room):
         raise BrokenGameError(f"expected a task folder that ends with its room, as in ...-Mug-None-Desk-308: {path}")
     return GameRef(game_id, path, split, task_type, int(room))
 
 
-def _not_found(folder: Path) -> GamesNotFoundError:
+def _not_found(folder: Path, near: Path | None = None) -> GamesNotFoundError:
+    root = f"{near.parent}" if near else f"the folder that holds {GAMES_FOLDER}"
     return GamesNotFoundError(
         f"expected ALFWorld games in {folder}, found none; get them with `agentprm games download`, make some with "
-        "`agentprm games generate`, or set ALFWORLD_DATA to the folder that holds json_2.1.1"
+        f"`agentprm games generate`, or set ALFWORLD_DATA to {root}"
     )
 
 

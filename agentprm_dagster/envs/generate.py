@@ -17,7 +17,8 @@ from typing import Any
 
 from agentprm_dagster.core.types import SPLITS, TASK_TYPES, Split, TaskType
 from agentprm_dagster.envs.errors import GamesConflictError, GamesCountError
-from agentprm_dagster.envs.games import GAME_FILE, GAMES_FOLDER, TASK_FILE
+from agentprm_dagster.envs.game_data import TASK_FILE, read_json
+from agentprm_dagster.envs.games import GAME_FILE, GAMES_FOLDER
 from agentprm_dagster.envs.generate_pddl import game_data, problem_text, task_folder, trajectory
 from agentprm_dagster.envs.generate_rooms import furnish
 from agentprm_dagster.envs.generate_scenes import Scene, draw_scene
@@ -83,7 +84,7 @@ def _claim(root: Path, parameters: Mapping[str, Any]) -> None:
         partial = record.with_suffix(".partial")
         partial.write_text(json.dumps(parameters, indent=2) + "\n")
         partial.replace(record)
-    elif (made := json.loads(record.read_text())) != parameters:
+    elif (made := read_json(record, "a JSON object of what was generated")) != parameters:
         raise GamesConflictError(
             f"{root} holds games generated with {made}, asked for {dict(parameters)}; name another folder, or remove "
             "this one"

@@ -1,50 +1,39 @@
-"""What generated games take from the installed alfworld: its rules, its grammar, its goals and what fits where.
-
-alfworld is imported inside the functions because importing it makes its data folder and sets ALFWORLD_DATA.
-"""
+"""What generated games take from the installed alfworld: its rules, its grammar, its goals and what fits where."""
 
 from functools import cache
 from pathlib import Path
 
 from agentprm_dagster.core.types import TaskType
+from agentprm_dagster.envs.quiet_alfworld import import_alfworld
 
 
 def can_contain(receptacle_type: str) -> frozenset[str]:
     """The object types that a receptacle type takes."""
-    from alfworld.gen.constants import VAL_RECEPTACLE_OBJECTS
-
-    return frozenset(VAL_RECEPTACLE_OBJECTS.get(receptacle_type, ()))
+    return frozenset(import_alfworld("alfworld.gen.constants").VAL_RECEPTACLE_OBJECTS.get(receptacle_type, ()))
 
 
 def affording(affordance: str) -> frozenset[str]:
     """The object types that are Heatable, Coolable, Cleanable, Sliceable or Toggleable."""
-    from alfworld.gen.constants import VAL_ACTION_OBJECTS
-
-    return frozenset(VAL_ACTION_OBJECTS[affordance])
+    return frozenset(import_alfworld("alfworld.gen.constants").VAL_ACTION_OBJECTS[affordance])
 
 
 def goal_text(task_type: TaskType, target: str, goal: str, lamp: str) -> str:
     """The goal in PDDL, with the parenthesis that closes the problem."""
-    from alfworld.gen.goal_library import gdict
-
-    template: str = gdict[task_type]["pddl"]
+    template: str = import_alfworld("alfworld.gen.goal_library").gdict[task_type]["pddl"]
     return template.format(obj=target, recep=goal, toggle=lamp).replace("#", "-")  # alfworld writes "#" for "-"
 
 
 def sentences(task_type: TaskType, target: str, goal: str, lamp: str) -> list[str]:
     """The ways to say the task, without a full stop: "put a mug in desk"."""
-    from alfworld.gen.goal_library import gdict
-
     words = {"obj": target.lower(), "recep": goal.lower(), "toggle": lamp.lower()}
-    return [template.format(**words) for template in gdict[task_type]["templates"]]
+    templates = import_alfworld("alfworld.gen.goal_library").gdict[task_type]["templates"]
+    return [template.format(**words) for template in templates]
 
 
 @cache
 def domain() -> str:
     """The PDDL domain of all games."""
-    from alfworld.info import ALFRED_PDDL_PATH
-
-    return Path(ALFRED_PDDL_PATH).read_text()
+    return Path(import_alfworld("alfworld.info").ALFRED_PDDL_PATH).read_text()
 
 
 def grammar(sentence: str) -> str:
@@ -54,6 +43,4 @@ def grammar(sentence: str) -> str:
 
 @cache
 def _grammar() -> str:
-    from alfworld.info import ALFRED_TWL2_PATH
-
-    return Path(ALFRED_TWL2_PATH).read_text()
+    return Path(import_alfworld("alfworld.info").ALFRED_TWL2_PATH).read_text()

@@ -2,18 +2,20 @@
 
 from typing import Any
 
-from alfworld.agents.expert import HandCodedAgentFailed, HandCodedAgentTimeout, HandCodedTWAgent
+from agentprm_dagster.envs.quiet_alfworld import import_alfworld
 
-STOPS = (HandCodedAgentFailed, HandCodedAgentTimeout, LookupError)
+_alfworld = import_alfworld("alfworld.agents.expert")
+
+STOPS = (_alfworld.HandCodedAgentFailed, _alfworld.HandCodedAgentTimeout, LookupError)
 """What the expert raises where it has no advice left; LookupError where one of its lists ran empty."""
 
 
 def make_agent(max_steps: int, corrected: bool) -> Any:
     """The expert as shipped, or corrected; it raises alfworld's Timeout after `max_steps` pieces of advice."""
-    return (_CorrectedAgent if corrected else HandCodedTWAgent)(max_steps=max_steps)
+    return (_CorrectedAgent if corrected else _alfworld.HandCodedTWAgent)(max_steps=max_steps)
 
 
-class _CorrectedAgent(HandCodedTWAgent):
+class _CorrectedAgent(_alfworld.HandCodedTWAgent):  # type: ignore[name-defined]  # alfworld is not typed
     def get_task_policy(self, task_param: dict[str, Any]) -> type:
         policy = super().get_task_policy(task_param)
         return type(f"Corrected{policy.__name__}", (_NoticesMoves, policy), {})

@@ -122,7 +122,7 @@ class _HouseReader:
         )
 
     def _read_start(self, agent: str) -> State:
-        (place,) = self.problem.related("atlocation")[agent]
+        place = _only(self.problem.related("atlocation")[agent], f"a place of {agent}")
         return State(
             place=self.places[place],
             held=None,

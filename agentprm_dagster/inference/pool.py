@@ -124,7 +124,7 @@ class _Worker:
         self._log, self._heard, self._end = log, heard, "ended before its work was done"
         with log.open("w") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "agentprm_dagster.inference.worker", str(threads)],
+                [sys.executable, "-P", "-m", "agentprm_dagster.inference.worker", str(threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

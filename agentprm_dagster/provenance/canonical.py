@@ -23,7 +23,10 @@ def seal(record: Mapping[str, object]) -> str:
 
 def unseal(text: str) -> dict[str, Any]:
     """The record that `seal` wrote; ValueError if as much as one byte is another."""
-    record = json.loads(text)
+    try:
+        record = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("expected a sealed JSON record, got brackets in brackets without end") from error
     if not isinstance(record, dict) or record.pop("seal", None) is None or seal(record) != text:
         raise ValueError("expected a sealed JSON record, got one that was changed after it was written")
     return record

@@ -211,6 +211,8 @@ def test_doctor_tells_what_is_there(home: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     findings = {finding["topic"]: finding for finding in json.loads(call("doctor", "--json").output)}
     assert findings["torch"]["ok"]
+    large = "only inverse_3b, paper_3b would train faster on a GPU; to play, nothing uses one"
+    assert findings["devices"]["remedy"] in ("", large)
     assert findings["home"]["found"].startswith(str(home))
     assert findings["llm"]["found"] == "gpt-4o at api.openai.com, with a key; not asked"
 

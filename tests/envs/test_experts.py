@@ -8,11 +8,13 @@ import pytest
 
 from agentprm_dagster.core.demonstrations import Expert, ExpertGaveUp
 from agentprm_dagster.core.types import TASK_TYPES, Observation
+from agentprm_dagster.envs.errors import GameFileError
 from agentprm_dagster.envs.experts import HandcodedExpert, WalkthroughExpert
 from agentprm_dagster.envs.game_file import Game
 from agentprm_dagster.envs.games import GameRef, find_games
 from agentprm_dagster.envs.generate import generate_games
 from agentprm_dagster.envs.household import Household
+from kitchen import kitchen, write
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +178,20 @@ def one_of_each_type(refs: tuple[GameRef, ...]) -> list[GameRef]:
     chosen = {ref.task_type: ref for ref in refs if ref.id.split("-")[3] in single}
     assert set(chosen) == set(TASK_TYPES)
     return list(chosen.values())
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("{", "task_type"),
+        ("[]", "got a JSON list"),
+        ('{"task_type": "pick_three"}', "got 'pick_three'"),
+        ('{"task_type": "pick_and_place_simple"}', "pddl_params, which the expert reads"),
+        ("[" * 100_000, "task_type"),
+    ],
+)
+def test_a_task_that_alfworlds_expert_cannot_read_is_named(tmp_path: Path, task: str, words: str) -> None:
+    path = write(tmp_path, kitchen())
+    path.with_name("traj_data.json").write_text(task, encoding="utf-8")
+    with pytest.raises(GameFileError, match=rf"traj_data\.json: expected .*{words}"):
+        HandcodedExpert(Game.load(path), seed=0)

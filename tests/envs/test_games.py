@@ -90,8 +90,9 @@ def test_a_broken_game_file_is_named(tmp_path: Path, content: str) -> None:
         find_games(tmp_path, "train")
 
 
-def test_a_task_folder_without_a_room_is_named(tmp_path: Path) -> None:
-    write_game(tmp_path, "pick_and_place_simple-Mug-None-Desk")
+@pytest.mark.parametrize("room", ["", "-9999999", "-3o8", "-٣", "-²"])
+def test_a_task_folder_without_a_room_is_named(room: str, tmp_path: Path) -> None:
+    write_game(tmp_path, f"pick_and_place_simple-Mug-None-Desk{room}")
     with pytest.raises(BrokenGameError, match="ends with its room"):
         find_games(tmp_path, "train")
 
@@ -111,6 +112,37 @@ def test_data_root_is_where_alfworld_puts_its_games(tmp_path: Path, monkeypatch:
     assert data_root() == tmp_path / ".cache" / "alfworld"
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / ".cache" / "alfworld"))
     assert data_root() == tmp_path / ".cache" / "alfworld"
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        *("{root}", "{root}/", "{root} ", ' "{root}" ', "'{root}'", "{root}/json_2.1.1", "{root}/json_2.1.1/train/"),
+        *("$HOME/data", "${HOME}/data", "~/data", '"~/data/json_2.1.1"', "data", "./data/json_2.1.1"),
+    ],
+)
+def test_what_alfworld_data_means_is_found(named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "data"
+    game = write_game(root, MUG)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ALFWORLD_DATA", named.format(root=root) if "{root}" in named else named)
+    assert data_root().absolute() == root
+    assert [found.path.absolute() for found in find_games(data_root(), "train")] == [game]
+
+
+def test_a_folder_of_that_name_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = tmp_path / '"data" '
+    write_game(odd, MUG)
+    monkeypatch.setenv("ALFWORLD_DATA", str(odd))
+    assert data_root() == odd
+
+
+def test_games_a_folder_below_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_game(tmp_path / "alfworld", MUG)
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
+    with pytest.raises(GamesNotFoundError, match=f"or set ALFWORLD_DATA to {tmp_path / 'alfworld'}$"):
+        data_root()
 
 
 def test_the_digest_names_ids_and_contents_but_not_order_or_place(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_what_is_demonstrated_is_not_explored(games: GamesResource, share: float
 
 def test_a_single_game_cannot_be_parted(games: GamesResource) -> None:
     one = Games(train=1, valid_seen=None, valid_unseen=1, demonstrated=0.5)
-    alone = Experiment(name="alone", games=one, evaluation=Evaluation(splits=("valid_unseen",)))
+    alone = SMALL.model_copy(update={"games": one})  # a YAML that says so is refused
     with pytest.raises(ValueError, match=r"games\.demonstrated is 0\.5: expected at least two training games"):
         games.explored(alone, None, seed=1)
 
