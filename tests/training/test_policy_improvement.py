@@ -107,7 +107,7 @@ def test_the_kl_term_keeps_it_near_its_reference(
 ) -> None:
     def went(weight: float) -> float:
         _, numbers = improve(
-            taught_folder, chat, demonstrations[:4], Taste(liked), steps=6, temperature=2.0, kl_weight=weight
+            taught_folder, chat, demonstrations[:4], Taste(liked), steps=10, temperature=2.0, kl_weight=weight
         )
         return numbers[-1]["kl"]
 
