@@ -9,6 +9,7 @@ from agentprm_dagster.catalog import load_experiments
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.home import save_seconds
 from agentprm_dagster.iterations import FIRST, ITERATION
+from agentprm_dagster.processor import chosen_type
 from agentprm_dagster.reconcile import UNDER_WAY
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
@@ -28,7 +29,12 @@ EXECUTOR = dg.multiprocess_executor.configured(
 
 
 def resources() -> dict[str, object]:
-    """What the assets ask for, by name."""
+    """What the assets ask for, by name.
+
+    Raises:
+        ProcessorError, HomeError: a variable of the environment says what cannot be.
+    """
+    chosen_type()  # refused now, and not when the first stage is done
     return {
         "stages": StagesResource(
             artifacts=ArtifactsResource(), tracker=MlflowTracker(), games=GamesResource(), save_seconds=save_seconds()

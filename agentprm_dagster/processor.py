@@ -54,13 +54,24 @@ def product_type() -> ProductType:
     Raises:
         ProcessorError: AGENTPRM_PRODUCTS is set to something else.
     """
-    chosen = environ.get(VARIABLE, "")
-    for known in get_args(ProductType):
-        if chosen == known:
-            return known
-    if chosen:
+    return chosen_type() or _kept() or _keep(_faster())
+
+
+def chosen_type() -> ProductType | None:
+    """What AGENTPRM_PRODUCTS says; None where it says nothing.
+
+    Raises:
+        ProcessorError: it names no type.
+    """
+    if not (chosen := environ.get(VARIABLE, "")):
+        return None
+    if (known := _known(chosen)) is None:
         raise ProcessorError(f"{VARIABLE}: expected {' or '.join(get_args(ProductType))}, got {chosen!r}")
-    return _kept() or _keep(_faster())
+    return known
+
+
+def _known(value: object) -> ProductType | None:
+    return next((known for known in get_args(ProductType) if value == known), None)
 
 
 def _kept() -> ProductType | None:
@@ -68,7 +79,7 @@ def _kept() -> ProductType | None:
         value = json.loads(_file().read_text(encoding="utf-8"))[_machine()]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return next((known for known in get_args(ProductType) if value == known), None)
+    return _known(value)
 
 
 def _keep(found: ProductType) -> ProductType:

@@ -125,6 +125,12 @@ HOMES = {
 }
 """What AGENTPRM_HOME names."""
 
+VARIABLES = {
+    "AGENTPRM_SAVE_SECONDS": (("soon", "-1", "nan", "inf", "1,5", "2 minutes"), "expected a number of seconds"),
+    "AGENTPRM_PRODUCTS": (("float16", "bf16", "FLOAT32", "0"), "expected float32 or bfloat16"),
+}
+"""Other variables, what they cannot be, and what is said to it."""
+
 HOME_COMMANDS = (
     ("run", "smoke"), ("report", "smoke"), ("compare", "smoke"), ("costs", "smoke"), ("verify",),
     ("lineage", "smoke", "prm"), ("evaluate", "smoke", "-i", "0"),
@@ -218,6 +224,11 @@ COMMANDS = (
         BadInput(f"home {name}: {argv[0]}", argv, ("AGENTPRM_HOME", "expected the path of a folder"), {}, _furnish, env)
         for name, env in ((name, {"AGENTPRM_HOME": place}) for name, place in HOMES.items())
         for argv in HOME_COMMANDS
+    ),
+    *(
+        BadInput(f"{name} {value}", ("run", "smoke"), (name, word), {}, _furnish, {name: value})
+        for name, (values, word) in VARIABLES.items()
+        for value in values
     ),
     *(
         BadInput(f"experiments {name}: {command}", (command, "smoke"), (word,), {}, _furnish, env)
