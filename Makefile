@@ -3,22 +3,25 @@
 #
 #   TORCH_INDEX   where torch comes from, if not from pip's own index. On Linux that index gives a CUDA build of
 #                 several GB; the CPU build is at https://download.pytorch.org/whl/cpu
+#   MINUTES       how long `make torture` goes on
 #   AGENTPRM_HOME where everything that is made is kept (default: ~/.agentprm, as without make)
 
 PYTHON ?= python3.11
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
+MINUTES ?= 20
 
 BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart ui test lint types bench clean
+.PHONY: help quickstart ui test torture lint types bench clean
 
 help:
 	@echo "make quickstart   two iterations of AgentPRM on generated games, then the table (CPU)"
 	@echo "make ui           Dagster and MLflow in the browser"
 	@echo "make test         all tests"
+	@echo "make torture      kills, odd servers and disks, random histories, bad inputs: MINUTES=20, or a night"
 	@echo "make lint types   ruff; mypy over the built wheel"
 	@echo "make bench        every stage against its baseline; the tables of docs/PERFORMANCE.md"
 
@@ -37,6 +40,9 @@ ui: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+torture: $(READY)
+	$(BIN)/python tests/torture.py --minutes $(MINUTES)
 
 lint: $(READY)
 	$(BIN)/ruff check .

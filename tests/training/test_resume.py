@@ -38,6 +38,8 @@ from agentprm_dagster.training.sft import train_initial_policy
 from agentprm_dagster.training.snapshots import load, save
 from agentprm_dagster.training.world_model import train_world_model
 
+SEED = int(os.environ.get("AGENTPRM_TORTURE_SEED", "0"))
+
 Train = Callable[..., Any]
 """Called with the folder to write to, `monitor` and `resume`."""
 
@@ -146,7 +148,7 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(train: Train, tmp_path: Pat
     calm = tmp_path / "calm"
     calm.mkdir()
     expected = train(calm, monitor=SilentMonitor())
-    resume, rng, killed = Resume(tmp_path / "unfinished", seconds=0), random.Random(0), 0
+    resume, rng, killed = Resume(tmp_path / "unfinished", seconds=0), random.Random(SEED), 0
     while True:
         out = tmp_path / f"attempt{killed}"
         out.mkdir()
