@@ -18,9 +18,11 @@ from agentprm_dagster.core.dialogue import Format, Message, conversation, restat
 from agentprm_dagster.core.stage import Gate, Monitor, StageReport
 from agentprm_dagster.core.types import Episode, Turn
 from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.architectures import require_length
 from agentprm_dagster.models.base_model import base_folder
 from agentprm_dagster.models.chat import Chat, EncodedEpisode
 from agentprm_dagster.models.embedded import build_model
+from agentprm_dagster.models.heads import language_head
 from agentprm_dagster.models.lean_layers import SHAPE_STEP, use_lean_layers
 from agentprm_dagster.models.tokenizer import build_tokenizer
 from agentprm_dagster.training.monitoring import watch
@@ -183,14 +185,16 @@ class AnswersTrainer(SFTTrainer):
 
 def answers_work(model: PreTrainedModel, shard: int = 0) -> Work:
     """From (inputs, share) to the learnt tokens' summed negative log-likelihood over `share`, in nats."""
+    head = language_head(model)
 
     def work(part: tuple[dict[str, torch.Tensor], float]) -> tuple[torch.Tensor, Numbers]:
         inputs, share = part
+        require_length(model.config, inputs["input_ids"].shape[1])
         # Rows are padded at their ends, where no real token looks.
         trunk = model.base_model(input_ids=inputs["input_ids"], use_cache=False)
         learnt = inputs["labels"][:, 1:] != -100
         labels = inputs["labels"][:, 1:][learnt]
-        log_p = model.get_output_embeddings()(trunk.last_hidden_state[:, :-1][learnt]).float().log_softmax(-1)
+        log_p = head(trunk.last_hidden_state[:, :-1][learnt]).float().log_softmax(-1)
         loss = -log_p.gather(-1, labels[:, None]).sum() / share
         said = log_p.detach()
         return loss, {
