@@ -66,6 +66,14 @@ def require_length(config: PreTrainedConfig, tokens: int) -> None:
         )
 
 
+def require_relative_positions(config: PreTrainedConfig) -> None:
+    """Raises ArchitectureError where padding before a conversation changes what is computed."""
+    if not _ropes(config):
+        raise ArchitectureError(
+            f"{config.name_or_path} has learnt positions, which TRL's padding shifts: set improvement.trainer: agentprm"
+        )
+
+
 def _exact_length(config: PreTrainedConfig) -> int | None:
     """Tokens up to which a position means the same however long the conversation grows; None: any number."""
     ropes = _ropes(config)

@@ -5,6 +5,7 @@ the PRM scores and what training sees are the same ids. This needs a template th
 with the token that the template puts behind it, which need not be the tokenizer's end-of-text token.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -72,6 +73,13 @@ class Chat:
             )
         return tokens[0], text.rpartition(observation)[2]
 
+    def closing_tokenizer(self) -> PreTrainedTokenizerBase:
+        """A copy for libraries that ask the tokenizer what ends an answer and what to pad with."""
+        tokenizer = copy.deepcopy(self.tokenizer)
+        tokenizer.eos_token = self.tokenizer.convert_ids_to_tokens(self.end)
+        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+        return tokenizer
+
     def require(self, dialogue: Format) -> None:
         """Tries the template and the tokenizer on a dialogue in a format, before anything is made with them.
 
@@ -136,7 +144,15 @@ class Chat:
 
     def prompt(self, messages: list[Message]) -> list[int]:
         """Ids from the start to where the agent's answer begins."""
-        return list(self._encode(self._render(messages)))
+        return self.encode(self.text(messages))
+
+    def text(self, messages: Sequence[Message]) -> str:
+        """What the template writes up to where the agent's answer begins."""
+        return self._render(messages)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of such a text."""
+        return list(self._encode(text))
 
     def state(self, first_observation: str, turns: Sequence[Turn]) -> list[int]:
         """Ids of a conversation up to where the answer after `turns` begins."""

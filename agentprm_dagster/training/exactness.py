@@ -37,7 +37,7 @@ _ANSWERS, _NEW_TOKENS = 2, 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
+class Drawn:
     """Answers and the conversations they were drawn in."""
 
     prompts: list[list[int]]
@@ -52,35 +52,32 @@ class _Drawn:
         """Each answer behind its conversation."""
         return [prompt + answer for prompt, answer in zip(self.prompts, self.answers, strict=True)]
 
-    def mean(self, sums: torch.Tensor) -> torch.Tensor:
-        """From each answer's sum over tokens to the mean (N,)."""
-        return sums / torch.tensor([float(len(answer)) for answer in self.answers])
 
-
-def require_exact_model(folder: Path, dialogue: Format) -> dict[str, float]:
-    """The largest differences between what is computed here of a model and transformers' own, by what computes it.
+def require_exact_model(folder: Path, dialogue: Format) -> None:
+    """Tries a checkpoint in a dialogue format.
 
     Raises:
         CheckpointError: the folder cannot be loaded, or its tokenizer has more tokens than the model.
         ChatTemplateError: its chat template cannot write dialogues in this format.
-        ArchitectureError: the model is not computed exactly.
+        ArchitectureError: the model is not computed here as transformers computes it.
     """
-    tokenizer = checkpoints.load_tokenizer(folder)
-    chat = Chat(tokenizer)
+    chat = Chat(checkpoints.load_tokenizer(folder))
     chat.require(dialogue)
-    differences = measured_differences(folder, chat, dialogue)
+    differences, drawn = policy_differences(folder, chat, dialogue)
+    differences |= value_differences(folder, drawn)
     if off := {name: each for name, each in differences.items() if not (isfinite(each) and each <= TOLERANCE)}:
-        told = ", ".join(f"{name} {each:.3g}" for name, each in off.items())
         raise ArchitectureError(
-            f"{folder}: what is computed here differs from transformers' own forward by {told} (nats a token; the "
-            f"PRM's logit); expected at most {TOLERANCE:g}: use a model of another type or other settings "
-            "(docs/models.md)"
+            f"{folder}: what is computed here differs from transformers' own forward, in nats a token and in a PRM's "
+            f"logit: {', '.join(f'{name} {each:.3g}' for name, each in off.items())}; expected at most {TOLERANCE:g}: "
+            "use another model (docs/models.md)"
         )
-    return differences
 
 
-def measured_differences(folder: Path, chat: Chat, dialogue: Format) -> dict[str, float]:
-    """The same, whatever they are."""
+def policy_differences(folder: Path, chat: Chat, dialogue: Format) -> tuple[dict[str, float], Drawn]:
+    """How far the sampler, the loss of SFT and token trees are from transformers, and the answers that were scored.
+
+    The largest difference among the answers, each the mean over its tokens, in nats.
+    """
     model = _cut_window(checkpoints.load_policy(folder))
     _require_vocabulary(model, chat.tokenizer, folder)
     use_grouped_attention(model)
@@ -91,13 +88,13 @@ def measured_differences(folder: Path, chat: Chat, dialogue: Format) -> dict[str
         "token trees": _by_trees(model, drawn),
     }
     _as_transformers(model)
-    truth = drawn.mean(_by_forward(model, drawn))
-    differences = {name: _largest(drawn.mean(each), truth) for name, each in sums.items()}
-    del model  # One in memory at a time.
-    return differences | _value_differences(folder, drawn)
+    truth = _by_forward(model, drawn)
+    tokens = torch.tensor([float(len(answer)) for answer in drawn.answers])
+    return {name: _largest(each / tokens, truth / tokens) for name, each in sums.items()}, drawn
 
 
-def _value_differences(folder: Path, drawn: _Drawn) -> dict[str, float]:
+def value_differences(folder: Path, drawn: Drawn) -> dict[str, float]:
+    """How far a PRM's logits at the ends of these answers are from transformers', the largest difference."""
     prm = _cut_window(checkpoints.prm_from_policy(folder, seed=0)).eval()
     use_grouped_attention(prm)
     with torch.inference_mode():
@@ -135,13 +132,13 @@ def _as_transformers(model: PreTrainedModel) -> None:
 
 
 def _trunks(chat: Chat, dialogue: Format) -> list[Trunk]:
-    """A state at an episode's start and one at its end."""
-    episode = Episode("trial", "trial", "pick_and_place_simple", TRIAL_START, TRIAL_TURNS, won=True)
-    return trunks_of(chat, episode, [0, len(TRIAL_TURNS) - 1], dialogue)
+    """A state before the first answer and one behind it: as short as shows all, as a large model takes its time."""
+    episode = Episode("trial", "trial", "pick_and_place_simple", TRIAL_START, TRIAL_TURNS[:2], won=True)
+    return trunks_of(chat, episode, [0, 1], dialogue)
 
 
 @torch.inference_mode()
-def _draw(model: PreTrainedModel, chat: Chat, dialogue: Format) -> _Drawn:
+def _draw(model: PreTrainedModel, chat: Chat, dialogue: Format) -> Drawn:
     model.eval()
     trunks = _trunks(chat, dialogue)
     states = [(i, j) for i, trunk in enumerate(trunks) for j in range(len(trunk.states))]
@@ -167,7 +164,7 @@ def _draw(model: PreTrainedModel, chat: Chat, dialogue: Format) -> _Drawn:
     answers = [[*ids, chat.end] if finished else ids for ids, finished in lanes]
     candidates = [Candidate(states[i], tuple(answer), 1) for i, answer in zip(owners, answers, strict=True)]
     trees = CandidateTrees(trunks, candidates)
-    return _Drawn([conversations[i] for i in owners], answers, trees, sampled.log_probabilities.flatten())
+    return Drawn([conversations[i] for i in owners], answers, trees, sampled.log_probabilities.flatten())
 
 
 def _row(model: PreTrainedModel, ids: Sequence[int]) -> torch.Tensor:
@@ -175,7 +172,7 @@ def _row(model: PreTrainedModel, ids: Sequence[int]) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _by_loss(model: PreTrainedModel, drawn: _Drawn) -> torch.Tensor:
+def _by_loss(model: PreTrainedModel, drawn: Drawn) -> torch.Tensor:
     """As SFT computes it, in training."""
     model.train()
     work, sums = answers_work(model), []
@@ -190,12 +187,12 @@ def _by_loss(model: PreTrainedModel, drawn: _Drawn) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _by_trees(model: PreTrainedModel, drawn: _Drawn) -> torch.Tensor:
+def _by_trees(model: PreTrainedModel, drawn: Drawn) -> torch.Tensor:
     return drawn.trees.log_probabilities(model).cpu()
 
 
 @torch.inference_mode()
-def _by_forward(model: PreTrainedModel, drawn: _Drawn) -> torch.Tensor:
+def _by_forward(model: PreTrainedModel, drawn: Drawn) -> torch.Tensor:
     """As transformers computes it."""
     sums = []
     for prompt, row in zip(drawn.prompts, drawn.rows, strict=True):

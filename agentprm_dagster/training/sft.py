@@ -46,15 +46,16 @@ def train_initial_policy(
     """
     model, tokenizer = initial_model(episodes, wandering, experiment, seed=seed)
     chat = Chat(tokenizer)
+    closing = chat.closing_tokenizer()
     dataset = sft_dataset(episodes, chat, experiment.dialogue.format)
     use_lean_layers(model)
     tokens = experiment.sft.epochs * _tokens(dataset)
     if wandering:
         reading = experiment.sft.model_copy(update={"epochs": experiment.pretraining.epochs})
         read = reading_dataset(wandering, chat)
-        fit(model, tokenizer, read, reading, seed=seed, monitor=monitor)
+        fit(model, closing, read, reading, seed=seed, monitor=monitor)
         tokens += reading.epochs * _tokens(read)
-    result = fit(model, tokenizer, dataset, experiment.sft, seed=seed, monitor=monitor)
+    result = fit(model, closing, dataset, experiment.sft, seed=seed, monitor=monitor)
     checkpoints.save(model, tokenizer, out)
     metrics = {
         "train_loss": result["train_loss"],
