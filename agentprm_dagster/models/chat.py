@@ -65,7 +65,7 @@ class Chat:
         messages: list[Message] = [{"role": "user", "content": first}, {"role": "assistant", "content": answer}]
         text = self._render([*messages, {"role": "user", "content": observation}])
         _, _, behind = text.partition(answer)
-        tokens = self._encode(behind.lstrip())
+        tokens = self._encode(behind.lstrip(" "))
         if not tokens or tokens[0] not in self.tokenizer.added_tokens_decoder:
             raise ChatTemplateError(
                 f"{self.tokenizer.name_or_path}: expected a chat template that closes an answer with a token of its "
