@@ -70,6 +70,11 @@ def journals_folder() -> Path:
     return home() / "journals"
 
 
+def checked_folder() -> Path:
+    """Where it is remembered which pretrained models were tried and are computed exactly: one empty file each."""
+    return home() / "checked"
+
+
 def mlflow_folder() -> Path:
     """Where MLflow's database and files lie when MLFLOW_TRACKING_URI names no server."""
     return home() / "mlflow"

@@ -11,6 +11,7 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.core.wandering import wander
 from agentprm_dagster.iterations import FIRST, WHEN_READY
 from agentprm_dagster.models.base_model import base_identity
+from agentprm_dagster.resources.base_models import require_exact_base
 from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import StagesResource
 
@@ -43,6 +44,7 @@ def initial_policy(context: dg.AssetExecutionContext, stages: StagesResource) ->
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         from agentprm_dagster.training.sft import train_initial_policy  # loads torch
 
+        require_exact_base(stage.experiment)
         won = [episode for episode in read_episodes(demonstrations.path) if episode.won]
         return train_initial_policy(
             won, wandering(), stage.experiment, out, seed=stage.seed, monitor=monitor, resume=resume

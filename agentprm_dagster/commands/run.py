@@ -13,6 +13,7 @@ from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.iterations import FIRST, ITERATION, announce
 from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.base_models import require_exact_base
 from agentprm_dagster.resources.monitor import progress_bars
 
 ONCE = ("demonstrations", "initial_policy", "react_report")
@@ -25,8 +26,12 @@ console = Console(stderr=True)
 
 
 def run_experiment(name: str, iterations: int | None) -> None:
-    """Makes what is not there yet, prints the table; exit code 1 where a stage failed."""
+    """Makes what is not there yet, prints the table; exit code 1 where a stage failed.
+
+    A pretrained model that cannot be used is refused before anything is made.
+    """
     experiment = load_experiment(name)
+    require_exact_base(experiment)
     definitions = build_definitions({name: experiment})
     instance = open_instance()
     for iteration in range(FIRST, (iterations or experiment.iterations) + 1):

@@ -27,7 +27,9 @@ from agentprm_dagster.inference.conversations import Conversations
 from agentprm_dagster.inference.policy import Policy, read_pending
 from agentprm_dagster.inference.sampling import Sampled
 from agentprm_dagster.inference.slots import Segment, SlotModel
+from agentprm_dagster.models.architectures import context_of
 from agentprm_dagster.models.attention import use_grouped_attention
+from agentprm_dagster.models.heads import language_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Judge(ABC):
 
     def __init__(self, model: PreTrainedModel, conversations: Conversations, *, slots: int, prior: float) -> None:
         self.conversations, self.prior = conversations, prior
-        self.cache = SlotModel(model, slots=slots, capacity=model.config.max_position_embeddings)
+        self.cache = SlotModel(model, slots=slots, capacity=context_of(model.config))
 
     def choose(
         self,
@@ -201,7 +203,7 @@ class LogRatioJudge(Judge):
 
     def __init__(self, model: PreTrainedModel, conversations: Conversations, *, slots: int, prior: float) -> None:
         super().__init__(model, conversations, slots=slots, prior=prior)
-        self.head = model.get_output_embeddings()
+        self.head = language_head(model)
 
     def scores(
         self, behind: torch.Tensor, hidden: torch.Tensor, tokens: torch.Tensor, counts: torch.Tensor, sampled: Sampled

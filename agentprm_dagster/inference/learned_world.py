@@ -12,8 +12,10 @@ from agentprm_dagster.inference.policy import read_pending
 from agentprm_dagster.inference.sampling import Sampler
 from agentprm_dagster.inference.slots import SlotModel
 from agentprm_dagster.inference.worlds import Path
+from agentprm_dagster.models.architectures import context_of
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.heads import language_head
 
 
 class LearnedWorld:
@@ -33,8 +35,8 @@ class LearnedWorld:
         self.chat, self.usage = Chat(tokenizer), Usage()
         self.slots, self.max_reply_tokens = slots, max_reply_tokens
         self.conversations = Conversations(self.chat, "append")
-        self.cache = SlotModel(model.eval(), slots=slots + lanes, capacity=model.config.max_position_embeddings)
-        self.head = model.get_output_embeddings()
+        self.cache = SlotModel(model.eval(), slots=slots + lanes, capacity=context_of(model.config))
+        self.head = language_head(model)
         _, after = self.chat.frame
         banned = [*self.chat.never_drawn(model.config.vocab_size), self.chat.end]
         self.sampler = Sampler(self.cache, self.head, end=after[0], banned=banned)

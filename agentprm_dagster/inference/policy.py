@@ -11,8 +11,10 @@ from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.inference.conversations import Conversations
 from agentprm_dagster.inference.sampling import Sampled, Sampler
 from agentprm_dagster.inference.slots import SlotModel
+from agentprm_dagster.models.architectures import context_of
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.heads import language_head
 
 
 class Policy:
@@ -37,10 +39,9 @@ class Policy:
         self.temperature, self.max_new_tokens = temperature, max_new_tokens
         self.chat = Chat(tokenizer)
         self.conversations = Conversations(self.chat, dialogue)
-        self.cache = SlotModel(model, slots=slots + lanes, capacity=model.config.max_position_embeddings)
-        head = model.get_output_embeddings()
+        self.cache = SlotModel(model, slots=slots + lanes, capacity=context_of(model.config))
         banned = self.chat.never_drawn(model.config.vocab_size)
-        self.sampler = Sampler(self.cache, head, end=self.chat.end, banned=banned)
+        self.sampler = Sampler(self.cache, language_head(model), end=self.chat.end, banned=banned)
         self.generator = torch.Generator().manual_seed(seed)
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:

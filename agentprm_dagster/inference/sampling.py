@@ -7,6 +7,7 @@ import torch
 
 from agentprm_dagster.inference.slots import SlotModel
 from agentprm_dagster.inference.trunks import Group, Reading
+from agentprm_dagster.models.heads import Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class _Batch:
 class Sampler:
     """Draws answers from the hidden states behind each slot's last token."""
 
-    def __init__(self, slots: SlotModel, head: torch.nn.Module, *, end: int, banned: Sequence[int]) -> None:
+    def __init__(self, slots: SlotModel, head: Head, *, end: int, banned: Sequence[int]) -> None:
         self.slots, self.head, self.end = slots, head, end
         self.banned = torch.tensor([token for token in banned if token != end], dtype=torch.long)
 
@@ -136,7 +137,7 @@ class Sampler:
             self._settle(slots, batch, drawn)
             if len(alive):
                 there = alive.to(batch.mask.device)
-                group = Group(batch.group.memory[there], batch.group.filled)
+                group = Group(batch.group.memory[there], batch.group.filled, batch.group.positions[alive])
                 thinned.append(_Batch(batch.members[alive], group, batch.first, batch.mask[there]))
         return thinned
 

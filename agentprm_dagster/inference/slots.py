@@ -131,7 +131,8 @@ class SlotModel:
         length = tokens.shape[1]
         # Padding is written behind the row's end, where the next tokens overwrite it, and no real token sees it.
         own = torch.ones(length, length, dtype=torch.bool).tril()
-        return Segment(rows, tokens, self.lengths[rows][:, None] + torch.arange(length), own)
+        positions = (self.lengths[rows][:, None] + torch.arange(length)).clamp(max=self.capacity - 1)
+        return Segment(rows, tokens, positions, own)
 
     def read(self, segments: Sequence[Segment]) -> list[torch.Tensor]:
         """Hidden states (b, T, H) of tokens, which are written behind their conversations as scratch."""
@@ -153,10 +154,13 @@ class SlotModel:
         """The conversations of some slots (b,) side by side, with room for new columns."""
         filled = int(self.lengths[rows].max())
         memory = self._memory[:, :, : filled + room].index_select(0, rows.to(self._memory.device))
-        return Group(_with_columns(memory, filled + room), filled)
+        positions = torch.arange(filled + room).repeat(len(rows), 1)
+        return Group(_with_columns(memory, filled + room), filled, positions)
 
     def scatter(self, rows: torch.Tensor, memory: torch.Tensor, tokens: torch.Tensor) -> None:
         """Writes tokens (b, T) behind their conversations, from the first T columns of a group's `memory`."""
+        if not tokens.numel():  # Answers that ended with their first token.
+            return
         target = self.lengths[rows][:, None] + torch.arange(tokens.shape[1])
         # Where one conversation of a group is near the end of its slot, another's padding may lie beyond it.
         row, column = (target < self.capacity).nonzero(as_tuple=True)

@@ -11,8 +11,11 @@ from typing import Any
 
 import torch
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
-from transformers import Cache, LlamaModel, PreTrainedModel
+from transformers import Cache, DynamicCache, LlamaModel, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
+
+from agentprm_dagster.models.architectures import ArchitectureError, require_length
+from agentprm_dagster.models.attention import layer_masks
 
 
 @dataclass(slots=True)
@@ -23,6 +26,8 @@ class Group:
     """(b, layers * 2 * kv_heads, columns, head_dim): each layer's keys, then its values."""
     filled: int
     """Columns in use; new tokens are written behind them."""
+    positions: torch.Tensor
+    """(b, columns) distance of each column's token from its conversation's start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,29 +183,38 @@ class StockTrunk:
     rows_together = 64
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self.model, config = model, model.config
-        self.heads = config.num_attention_heads
-        self.kv_heads = getattr(config, "num_key_value_heads", None) or self.heads
-        self.width = getattr(config, "head_dim", None) or config.hidden_size // self.heads
+        self.model = model
+        # Configurations say in many ways how many keys a layer keeps: one token tells.
+        cache = DynamicCache()
+        with torch.no_grad():
+            model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), past_key_values=cache)
+        shapes = {tuple(each.shape) for layer in cache.layers for each in (layer.keys, layer.values)}
+        if len(shapes) > 1:
+            raise ArchitectureError(f"{type(model).__name__} keeps keys and values of several sizes: use another model")
+        ((_, self.kv_heads, _, self.width),) = shapes
 
     def mask(self, sees: torch.Tensor) -> torch.Tensor:
-        """From (b, T, L) bool to (b, 1, T, L)."""
-        return sees[:, None].to(self.model.device)
+        """(b, T, L) bool as it is: how far a layer looks back depends on where its tokens stand."""
+        return sees
 
     def read(self, readings: Sequence[Reading]) -> list[torch.Tensor]:
         """Hidden states (b, T, H) of each reading's tokens; their keys and values lie in the groups afterwards."""
         return [self._read(reading) for reading in readings]
 
     def _read(self, reading: Reading) -> torch.Tensor:
-        stores = reading.group.memory.split(self.kv_heads, dim=1)
+        require_length(self.model.config, 1 + int(reading.positions.max()))
+        group, device = reading.group, self.model.device
+        stop = group.filled + reading.tokens.shape[1]
+        group.positions[:, group.filled : stop] = reading.positions
+        where = (reading.mask, reading.positions, group.positions[:, :stop])
+        stores = group.memory.split(self.kv_heads, dim=1)
         layers = [
-            _GroupLayer(keys, values, reading.group.filled)
-            for keys, values in zip(stores[::2], stores[1::2], strict=True)
+            _GroupLayer(keys, values, group.filled) for keys, values in zip(stores[::2], stores[1::2], strict=True)
         ]
         out = self.model(
-            input_ids=reading.tokens.to(self.model.device),
-            position_ids=reading.positions.to(self.model.device),
-            attention_mask=reading.mask,
+            input_ids=reading.tokens.to(device),
+            position_ids=reading.positions.to(device),
+            attention_mask=layer_masks(self.model.config, *(each.to(device) for each in where)),
             past_key_values=Cache(layers=layers),
             use_cache=True,
         )

@@ -7,10 +7,15 @@ each other as more queries of the same keys: equal in value, no copy.
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from agentprm_dagster.models.architectures import ArchitectureError
+
 GROUPED = "agentprm_grouped"
+
+_NOT_FOR_SCORES = {"cache_position", "position_ids", "sliding_window", "use_cache"}
+"""What layers pass on that does not change their scores, or is in the mask already."""
 
 
 def grouped_attention(
@@ -22,12 +27,20 @@ def grouped_attention(
     *,
     scaling: float | None = None,
     dropout: float = 0.0,
-    **_: object,
+    **others: object,
 ) -> tuple[torch.Tensor, None]:
     """query (B, heads, T, d), key and value (B, kv_heads, L, d), mask (B, 1, T, L) -> (B, T, heads, d).
 
     A mask is boolean, or what is added to the scores.
+
+    Raises:
+        ArchitectureError: the layer wants its scores changed in a way that is not computed here, such as a soft cap.
     """
+    if unknown := [name for name, value in others.items() if value is not None and name not in _NOT_FOR_SCORES]:
+        raise ArchitectureError(
+            f"{type(module).__name__} attends with {', '.join(unknown)}, which grouped attention does not compute: use "
+            "another model"
+        )
     batch, heads, length, width = query.shape
     kv_heads = key.shape[1]
     group = heads // kv_heads
@@ -47,8 +60,36 @@ def grouped_attention(
 
 
 def use_grouped_attention(model: PreTrainedModel) -> None:
-    """Switches a loaded model to this attention; its checkpoint is not affected."""
-    model.set_attn_implementation(GROUPED)
+    """Switches a loaded model to this attention where transformers' `sdpa` computes it too; else it keeps its own.
+
+    Soft caps and attention sinks, which `sdpa` does not know, are then computed by the model's own code. The checkpoint
+    is not affected.
+    """
+    if model._supports_sdpa and model._supports_attention_backend:
+        model.set_attn_implementation(GROUPED)
+
+
+def layer_masks(
+    config: PreTrainedConfig, sees: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor
+) -> torch.Tensor | dict[str, torch.Tensor]:
+    """What is added to the scores of a model's layers (b, 1, T, L); by type of layer where it has several.
+
+    Args:
+        config: the model's, which says how far its layers look back.
+        sees: (b, T, L) bool, which keys each query sees where nothing limits it.
+        queries: (b, T) distance of each query's token from the start of its conversation.
+        keys: (b, L) the same of each key's token.
+    """
+
+    def added(window: int | None) -> torch.Tensor:
+        near = sees if window is None else sees & (queries[:, :, None] - keys[:, None] < window)
+        return torch.zeros(near.shape, device=near.device).masked_fill_(~near, -torch.inf)[:, None]
+
+    window = getattr(config, "sliding_window", None)
+    types = getattr(config, "layer_types", None)
+    if types is None:
+        return added(window)
+    return {each: added(window if each == "sliding_attention" else None) for each in set(types)}
 
 
 # Here and not there: a model that was sent to another process has been switched already.

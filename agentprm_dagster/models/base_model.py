@@ -4,9 +4,8 @@ import hashlib
 from pathlib import Path
 
 from agentprm_dagster.config import Model
-
-_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
-"""What a checkpoint is loaded from: weights, configuration, tokenizer and chat template."""
+from agentprm_dagster.models.checkpoint_files import PATTERNS, checkpoint_files
+from agentprm_dagster.models.templates import NOW
 
 
 class BaseModelError(FileNotFoundError):
@@ -30,7 +29,7 @@ def base_folder(model: Model) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(model.name, revision=model.revision, allow_patterns=list(_FILES)))
+        return Path(snapshot_download(model.name, revision=model.revision, allow_patterns=list(PATTERNS)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise BaseModelError(
             f"model.name: {model.name} is no folder here, and the hub's model of that name"
@@ -39,11 +38,18 @@ def base_folder(model: Model) -> Path:
 
 
 def base_identity(model: Model) -> dict[str, str]:
-    """What a recipe says of the weights that are not made here, by their bytes; nothing of the embedded model."""
+    """What a recipe says of a model that is not made here: its bytes, and what its chat template takes for the time.
+
+    Nothing of the embedded model.
+
+    Raises:
+        CheckpointError: the folder holds no weights in safetensors, or names others.
+    """
     if model.name == "embedded":
         return {}
     folder, digest = base_folder(model), hashlib.sha256()
-    for path in sorted(path for pattern in _FILES for path in folder.glob(pattern)):
+    for path in checkpoint_files(folder):
         with path.open("rb") as file:
-            digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return {"base_model": digest.hexdigest()}
+            name = path.relative_to(folder).as_posix()
+            digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return {"base_model": digest.hexdigest(), "chat_template_time": NOW.isoformat()}

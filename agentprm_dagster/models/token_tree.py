@@ -13,6 +13,8 @@ import torch
 from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
+from agentprm_dagster.models.architectures import require_length
+from agentprm_dagster.models.attention import layer_masks
 from agentprm_dagster.models.lean_layers import SHAPE_STEP
 
 ROOT = -1
@@ -106,6 +108,7 @@ def _padded(length: int) -> int:
 
 def _read_padded(model: PreTrainedModel, trees: Sequence[TokenTree]) -> torch.Tensor:
     longest = _padded(max(map(len, trees)))
+    require_length(model.config, 1 + max(max(tree.positions) for tree in trees))
     ids = torch.zeros(len(trees), longest, dtype=torch.long)
     positions = torch.zeros(len(trees), longest, dtype=torch.long)
     mask = torch.zeros(len(trees), longest, longest, dtype=torch.bool)
@@ -115,9 +118,8 @@ def _read_padded(model: PreTrainedModel, trees: Sequence[TokenTree]) -> torch.Te
         tree.fill(mask[row])
     # Padding sees itself, so that no row of the softmax is empty.
     mask |= torch.eye(longest, dtype=torch.bool)
-    # Attention adds its mask to the scores: a boolean one would be turned into this in every layer.
-    added = torch.zeros(mask.shape).masked_fill_(~mask, -torch.inf)[:, None]
-    ids, positions, added = (tensor.to(model.device) for tensor in (ids, positions, added))
-    out = model.base_model(input_ids=ids, position_ids=positions, attention_mask=added, use_cache=False)
+    ids, positions, mask = (tensor.to(model.device) for tensor in (ids, positions, mask))
+    masks = layer_masks(model.config, mask, positions, positions)
+    out = model.base_model(input_ids=ids, position_ids=positions, attention_mask=masks, use_cache=False)
     hidden: torch.Tensor = out.last_hidden_state
     return hidden

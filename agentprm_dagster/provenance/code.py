@@ -31,6 +31,7 @@ PLUMBING = (
     f"{PACKAGE}.iterations",
     f"{PACKAGE}.provenance",
     f"{PACKAGE}.resources.artifacts",
+    f"{PACKAGE}.resources.base_models",
     f"{PACKAGE}.resources.materialization",
     f"{PACKAGE}.resources.monitor",
     f"{PACKAGE}.resources.tracker",

@@ -14,6 +14,7 @@ from agentprm_dagster.core.types import Episode
 from agentprm_dagster.inference.sampling import Sampler
 from agentprm_dagster.inference.slots import SlotModel
 from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.heads import language_head
 from agentprm_dagster.models.token_tree import TokenTree, alike, read_trees
 
 
@@ -72,7 +73,7 @@ class CandidateSampler:
         self.chat, self.n, self.new = chat, n, new
         self.cache = SlotModel(model, slots=rows, capacity=longest + states * n * new)
         banned = chat.never_drawn(model.config.vocab_size)
-        self.sampler = Sampler(self.cache, model.get_output_embeddings(), end=chat.end, banned=banned)
+        self.sampler = Sampler(self.cache, language_head(model), end=chat.end, banned=banned)
 
     @torch.no_grad()
     def draw(self, trunks: Sequence[Trunk], *, temperature: float, generator: torch.Generator) -> list[Candidate]:
@@ -154,8 +155,7 @@ class CandidateTrees:
     def token_log_probabilities(self, model: PreTrainedModel) -> torch.Tensor:
         """log pi(. | before) at every candidate token, all vocabulary (N, V)."""
         hidden = read_trees(model, self.trees)[self.rows, self.before]
-        log_p: torch.Tensor = model.get_output_embeddings()(hidden).float().log_softmax(-1)
-        return log_p
+        return language_head(model)(hidden).float().log_softmax(-1)
 
     def drawn(self, log_p: torch.Tensor) -> torch.Tensor:
         """The log-probabilities of the tokens that were drawn (N,)."""

@@ -18,9 +18,11 @@ from agentprm_dagster.core.dialogue import Format, Message, conversation, restat
 from agentprm_dagster.core.stage import Gate, Monitor, Resume, StageReport
 from agentprm_dagster.core.types import Episode, Turn
 from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models.architectures import require_length
 from agentprm_dagster.models.base_model import base_folder
 from agentprm_dagster.models.chat import Chat, EncodedEpisode
 from agentprm_dagster.models.embedded import build_model
+from agentprm_dagster.models.heads import language_head
 from agentprm_dagster.models.lean_layers import SHAPE_STEP, use_lean_layers
 from agentprm_dagster.models.tokenizer import build_tokenizer
 from agentprm_dagster.training.loop import Epochs, Plan, Training
@@ -148,13 +150,15 @@ def _encoded(chat: Chat, episode: Episode, dialogue: Format) -> Iterator[tuple[E
 
 def answers_work(model: PreTrainedModel, shard: int = 0) -> Work:
     """From rows to the learnt tokens' negative log-likelihood, in nats a token."""
+    head = language_head(model)
 
     def work(rows: Sequence[Row]) -> tuple[Terms, Numbers]:
         ids, labels = (side.to(model.device) for side in _padded(rows))
+        require_length(model.config, ids.shape[1])
         # Rows are padded at their ends, where no real token looks.
         trunk = model.base_model(input_ids=ids, use_cache=False)
         learnt = labels[:, 1:] != -100
-        log_p = model.get_output_embeddings()(trunk.last_hidden_state[:, :-1][learnt]).float().log_softmax(-1)
+        log_p = head(trunk.last_hidden_state[:, :-1][learnt]).float().log_softmax(-1)
         likelihood = log_p.gather(-1, labels[:, 1:][learnt][:, None]).sum()
         return {"tokens": Term(-likelihood, float(learnt.sum()))}, {}
 

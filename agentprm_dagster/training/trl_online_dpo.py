@@ -20,6 +20,7 @@ from agentprm_dagster.config import Improvement
 from agentprm_dagster.core.dialogue import Format, Message, conversation, restated_prompt
 from agentprm_dagster.core.parsing import may_be_chosen
 from agentprm_dagster.core.stage import Monitor
+from agentprm_dagster.models.architectures import context_of, require_relative_positions
 from agentprm_dagster.models.chat import Chat
 from agentprm_dagster.training.candidates import Trunk
 from agentprm_dagster.training.monitoring import watch
@@ -41,7 +42,7 @@ def train_with_trl(
 ) -> list[dict[str, float]]:
     """Trains in place on the trunks' states; the numbers of every step, named as those of `policy_improvement`."""
     with TemporaryDirectory() as folder:
-        trainer = build_trainer(model, prm, chat, prompts(trunks, dialogue), settings, seed=seed, folder=folder)
+        trainer = build_trainer(model, prm, chat, prompts(chat, trunks, dialogue), settings, seed=seed, folder=folder)
         history = _History(settings, monitor)
         watch(trainer, history)
         trainer.train()
@@ -52,13 +53,18 @@ def build_trainer(
     model: PreTrainedModel,
     prm: PreTrainedModel,
     chat: Chat,
-    states: Sequence[list[Message]],
+    states: Sequence[str],
     settings: Improvement,
     *,
     seed: int,
     folder: str,
 ) -> OnlineDPOTrainer:
-    """TRL's trainer with the PRM as its reward; the reference is the model as it is now."""
+    """TRL's trainer with the PRM as its reward; the reference is the model as it is now.
+
+    Raises:
+        ArchitectureError: the model counts positions from the padding, which TRL puts before a state.
+    """
+    require_relative_positions(model.config)
     args = OnlineDPOConfig(
         output_dir=folder,
         max_steps=settings.steps,
@@ -66,7 +72,7 @@ def build_trainer(
         beta=[settings.beta],
         temperature=settings.temperature,
         max_new_tokens=settings.max_new_tokens,
-        max_length=model.config.max_position_embeddings,
+        max_length=context_of(model.config),
         generation_kwargs={"suppress_tokens": chat.never_drawn(model.config.vocab_size)},
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup_ratio,
@@ -85,14 +91,14 @@ def build_trainer(
         reward_funcs=prm_reward(prm.eval(), chat),
         args=args,
         train_dataset=datasets.Dataset.from_list([{"prompt": state} for state in states]),
-        processing_class=chat.tokenizer,
+        processing_class=chat.closing_tokenizer(),
         optimizers=(build_optimizer(model, settings.optimizer, learning_rate=settings.learning_rate), None),
     )
 
 
-def prompts(trunks: Sequence[Trunk], dialogue: Format) -> list[list[Message]]:
-    """The messages of every state, up to where the answer begins."""
-    states = []
+def prompts(chat: Chat, trunks: Sequence[Trunk], dialogue: Format) -> list[str]:
+    """The text of every state, up to where the answer begins."""
+    states: list[list[Message]] = []
     for trunk in trunks:
         for turn in trunk.turns:
             episode = trunk.episode
@@ -101,17 +107,17 @@ def prompts(trunks: Sequence[Trunk], dialogue: Format) -> list[list[Message]]:
                 states.append(restated_prompt(first, before, episode.turns[turn].candidates))
             else:
                 states.append(conversation(first, before, last_observation=True))
-    return states
+    return list(map(chat.text, states))
 
 
 def prm_reward(prm: PreTrainedModel, chat: Chat) -> Reward:
     """The PRM's value, in [0, 1], at the end of an answer; 0 where the answer may not be chosen."""
 
     @torch.no_grad()
-    def reward(prompts: Sequence[list[Message]], completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float]:
+    def reward(prompts: Sequence[str], completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float]:
         answers = [_until_end(ids, chat) for ids in completion_ids]
         read = [
-            torch.tensor([*chat.prompt(prompt), *ids, chat.end]) for prompt, ids in zip(prompts, answers, strict=True)
+            torch.tensor([*chat.encode(prompt), *ids, chat.end]) for prompt, ids in zip(prompts, answers, strict=True)
         ]
         last = torch.tensor([len(ids) - 1 for ids in read])
         # Padded at the ends, where no real token looks.

@@ -21,6 +21,7 @@ from agentprm_dagster.core.world_report import NOTHING, Habits, world_report
 from agentprm_dagster.models import checkpoints
 from agentprm_dagster.models.attention import use_grouped_attention
 from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.models.heads import language_head
 from agentprm_dagster.models.lean_layers import use_lean_layers
 from agentprm_dagster.models.token_tree import TokenTree, read_trees
 from agentprm_dagster.training.episode_trees import families, family_trees
@@ -142,8 +143,7 @@ def _log_probabilities(
     rows = torch.tensor([row for row, each in enumerate(places) for _ in each])
     columns = torch.tensor([place for each in places for place in each])
     hidden = read_trees(model, [example.tree for example in examples])[rows, columns]
-    log_p: torch.Tensor = model.get_output_embeddings()(hidden).float().log_softmax(-1)
-    return log_p
+    return language_head(model)(hidden).float().log_softmax(-1)
 
 
 @torch.no_grad()

@@ -170,3 +170,29 @@ def test_more_than_the_cache_holds_is_refused(model: PreTrainedModel) -> None:
     cache.feed([0], [list(range(20, 30))])
     with pytest.raises(ContextOverflow, match="a conversation needs 11 tokens, the cache holds 10: raise"):
         cache.feed([0], [[9]])
+
+
+@torch.no_grad()
+def test_most_conversations_may_end_with_their_first_token(model: PreTrainedModel) -> None:
+    cache, hidden = fed(model)
+    steps: list[torch.Tensor] = []
+
+    def head(state: torch.Tensor) -> torch.Tensor:
+        logits = model.get_output_embeddings()(state)
+        logits[..., END] = -1e9
+        if not steps:
+            logits[1:, :, END] = 1e9
+        steps.append(logits)
+        return logits
+
+    sampled = Sampler(cache, head, end=END, banned=BANNED).draw(
+        list(PREFIXES),
+        hidden[:, None],
+        cache.lengths[list(PREFIXES)][:, None],
+        temperature=0.0,
+        max_new_tokens=3,
+        generator=torch.Generator(),
+    )
+    assert [len(ids) for (ids,) in sampled.tokens] == [3, 0, 0]
+    assert sampled.finished == [[False], [True], [True]]
+    assert len(steps) == 3

@@ -1,14 +1,19 @@
 """The model an experiment begins with: found in a folder or the hub's cache, and told apart by its bytes."""
 
+import json
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
 
 from agentprm_dagster.config import Model
-from agentprm_dagster.models import checkpoints
+from agentprm_dagster.models import base_model, checkpoints
 from agentprm_dagster.models.base_model import BaseModelError, base_folder, base_identity
+from agentprm_dagster.models.checkpoint_files import CheckpointError
+from pretrained import CHATML, byte_tokenizer, checkpoint
 
 
 def test_a_base_model_may_be_a_path(policy_folder: Path) -> None:
@@ -25,6 +30,41 @@ def test_other_bytes_are_another_model(file: str, policy_folder: Path, tmp_path:
     with (copy / file).open("ab") as changed:
         changed.write(b" ")
     assert base_identity(Model(name=str(copy))) != identity
+
+
+def test_all_that_is_read_counts_and_nothing_else(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path, tokenizer=byte_tokenizer({"default": CHATML, "other": CHATML}))
+    (folder / "sub").mkdir()
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "sub" / "w.safetensors")
+    index = {"weight_map": dict.fromkeys(weights, "sub/w.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    model = Model(name=str(folder))
+    before = base_identity(model)
+    for name in ("README.md", "other.safetensors", "pytorch_model.bin", "evil.py"):
+        (folder / name).write_bytes(b"not read")
+    assert base_identity(model) == before
+    for name in ("generation_config.json", "additional_chat_templates/other.jinja", "vocab.txt", "sub/x.tiktoken"):
+        with (folder / name).open("ab") as file:
+            file.write(b" ")
+        assert base_identity(model) != before
+        before = base_identity(model)
+    doubled = {name: 2 * weight for name, weight in weights.items()}
+    save_file(doubled, folder / "sub" / "w.safetensors", metadata={"format": "pt"})
+    assert base_identity(model) != before
+
+
+def test_what_templates_take_for_the_time_counts(policy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model(name=str(policy_folder))
+    before = base_identity(model)
+    assert before["chat_template_time"] == "2024-07-26T00:00:00"
+    monkeypatch.setattr(base_model, "NOW", datetime(2025, 1, 1))
+    assert base_identity(model) != before
+
+
+def test_a_folder_without_weights_has_no_identity(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="expected a Hugging Face checkpoint folder"):
+        base_identity(Model(name=str(tmp_path)))
 
 
 def test_the_embedded_model_is_told_by_its_settings() -> None:

@@ -49,8 +49,8 @@ def test_the_prompt_of_a_state_is_what_our_loop_reads(
     chat: Chat, demonstrations: list[Episode], dialogue: Format
 ) -> None:
     states = states_of(chat, demonstrations[:2], dialogue)
-    for trunk, messages in zip(states, prompts(states, dialogue), strict=True):
-        assert chat.prompt(messages) == trunk.ids
+    for trunk, text in zip(states, prompts(chat, states, dialogue), strict=True):
+        assert chat.encode(text) == trunk.ids
 
 
 def answers_for(chat: Chat, trunk: Trunk, other: Episode) -> list[list[int]]:
@@ -82,10 +82,10 @@ def test_the_same_answers_give_the_same_loss_and_gradients(
     gradients = {name: parameter.grad.clone() for name, parameter in policy.named_parameters()}
     policy.zero_grad()
 
-    trainer = build_trainer(policy, critic, chat, prompts(trunks, "append"), PLAN, seed=0, folder=str(tmp_path))
+    trainer = build_trainer(policy, critic, chat, prompts(chat, trunks, "append"), PLAN, seed=0, folder=str(tmp_path))
     trainer.ref_model = reference
     trainer._generate = lambda model, prompts, images: drawn(chat, trunks, answers)
-    loss = trainer.training_step(policy, {"prompt": prompts(trunks, "append")})
+    loss = trainer.training_step(policy, {"prompt": prompts(chat, trunks, "append")})
     assert float(loss) == pytest.approx(float(mine.detach()), abs=1e-5)
     assert float(loss) != pytest.approx(0.6931, abs=1e-2)
     for name, parameter in policy.named_parameters():

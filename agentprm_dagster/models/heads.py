@@ -1,0 +1,46 @@
+"""The language head as a model's own forward applies it: bias, scale and soft cap included.
+
+The trunk is run apart from the head, so that the vocabulary is read at the tokens that matter alone. What a head does
+besides one product differs between architectures, and stands in their forward: it is run here on hidden states that are
+there already.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from transformers import LlamaForCausalLM, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+
+Head = Callable[[torch.Tensor], torch.Tensor]
+"""From hidden states (..., H) to logits (..., V)."""
+
+
+@dataclass
+class _Read(BaseModelOutputWithPastAndCrossAttentions):
+    """A trunk's hidden states, and None for all else that a forward may ask it for."""
+
+    router_logits: None = None
+
+
+class _Given(torch.nn.Module):
+    """Stands in for a trunk; what it would compute is there already."""
+
+    def forward(self, *_: object, inputs_embeds: torch.Tensor, **__: object) -> _Read:
+        return _Read(last_hidden_state=inputs_embeds)
+
+
+def language_head(model: PreTrainedModel) -> Head:
+    """The head of a causal language model; its weights are read where they are, so that training shows at once."""
+    if type(model) is LlamaForCausalLM:
+        head: torch.nn.Module = model.get_output_embeddings()
+        return head
+    without_trunk = copy.copy(model)
+    without_trunk._modules = {**model._modules, model.base_model_prefix: _Given()}
+
+    def read(hidden: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = without_trunk(inputs_embeds=hidden.reshape(1, -1, hidden.shape[-1])).logits
+        return logits.reshape(*hidden.shape[:-1], -1)
+
+    return read
