@@ -5,7 +5,7 @@ from agentprm_dagster.home import checked_folder
 from agentprm_dagster.models.base_model import base_folder, base_identity
 from agentprm_dagster.provenance.canonical import digest_of
 from agentprm_dagster.provenance.code import source_digest
-from agentprm_dagster.provenance.environment import library_versions
+from agentprm_dagster.provenance.environment import environment
 
 _TRIAL = "agentprm_dagster.training.exactness"
 
@@ -22,7 +22,7 @@ def require_exact_base(experiment: Experiment) -> None:
     if experiment.model.name == "embedded":
         return
     dialogue, code = experiment.dialogue.format, source_digest(_TRIAL)
-    tried = {**base_identity(experiment.model), **library_versions(), "dialogue": dialogue, "code": code}
+    tried = {**base_identity(experiment.model), **environment(), "dialogue": dialogue, "code": code}
     passed = checked_folder() / digest_of(tried)
     if not passed.exists():
         from agentprm_dagster.training.exactness import require_exact_model  # loads torch

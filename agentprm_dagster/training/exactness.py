@@ -25,7 +25,7 @@ from agentprm_dagster.models.chat import TRIAL_START, TRIAL_TURNS, Chat
 from agentprm_dagster.models.checkpoint_files import CheckpointError
 from agentprm_dagster.models.heads import language_head
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk, trunks_of
-from agentprm_dagster.training.sft import answers_work
+from agentprm_dagster.training.sft import Row, answers_work
 
 TOLERANCE = 1e-3
 """Largest difference of an answer's mean log-probability a token, in nats, and of a PRM's logit."""
@@ -150,7 +150,7 @@ def _draw(model: PreTrainedModel, chat: Chat, dialogue: Format) -> Drawn:
             f"{longest}: use a model of a longer context"
         )
     cache = SlotModel(model, slots=len(states), capacity=longest + _ANSWERS * _NEW_TOKENS)
-    sampler = Sampler(cache, language_head(model), end=chat.end, banned=chat.tokenizer.all_special_ids)
+    sampler = Sampler(cache, language_head(model), end=chat.end, banned=chat.never_drawn(model.config.vocab_size))
     sampled = sampler.draw(
         range(len(states)),
         cache.feed(range(len(states)), conversations)[:, None].expand(-1, _ANSWERS, -1),
@@ -177,11 +177,9 @@ def _by_loss(model: PreTrainedModel, drawn: Drawn) -> torch.Tensor:
     model.train()
     work, sums = answers_work(model), []
     for prompt, row in zip(drawn.prompts, drawn.rows, strict=True):
-        ids = _row(model, row)
-        labels = ids.clone()
-        labels[:, : len(prompt)] = -100
-        _, numbers = work(({"input_ids": ids, "labels": labels}, 1.0))
-        sums.append(-numbers["loss"])
+        labels = [-100] * len(prompt) + row[len(prompt) :]
+        terms, _ = work([Row(row, labels)])
+        sums.append(-float(terms["tokens"].total))
     model.eval()
     return torch.tensor(sums)
 

@@ -107,7 +107,7 @@ def test_what_was_cut_or_has_no_agreed_form_is_worth_nothing_to_both(
     ours, _ = Judge(critic, chat).values([trunk], candidates, CandidateTrees([trunk], candidates))
     assert [float(value) > 0 for value in ours] == [True, False, False]
     said = [list(each.ids[:-1] if each.cut else each.ids) for each in candidates]
-    theirs = prm_reward(critic, chat)(prompts([trunk], "append") * 3, said)
+    theirs = prm_reward(critic, chat)(prompts(chat, [trunk], "append") * 3, said)
     assert theirs == pytest.approx(ours.tolist(), abs=1e-5)
 
 
