@@ -19,6 +19,7 @@ SPECIAL = ["<|im_start|>", "<|im_end|>", "<|pad|>", "<|endoftext|>", "<s>"]
 
 MIXED = {"layer_types": ["sliding_attention", "full_attention"]}
 WINDOWED: dict[str, Any] = {"sliding_window": 4096}
+SWITCHED = WINDOWED | {"use_sliding_window": True, "max_window_layers": 1}
 SETTINGS: dict[str, dict[str, Any]] = {
     "cohere2": WINDOWED | MIXED,
     "exaone4": WINDOWED | MIXED,
@@ -27,15 +28,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gemma3_text": WINDOWED | MIXED | {"head_dim": 16, "query_pre_attn_scalar": 16},
     "gpt2": {"n_inner": 128},
     "gpt_oss": WINDOWED | MIXED | {"head_dim": 16, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "ministral3": WINDOWED,
     "mistral": WINDOWED,
     "mixtral": WINDOWED | {"num_local_experts": 4},
     "olmo3": WINDOWED | MIXED,
     "olmoe": {"num_experts": 4, "num_experts_per_tok": 2},
     "phi3": WINDOWED,
-    "qwen2": WINDOWED | {"use_sliding_window": True, "max_window_layers": 1},
-    "qwen2_moe": {"num_experts": 4, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32},
-    "qwen3": {"head_dim": 16},
-    "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 16},
+    "qwen2": SWITCHED,
+    "qwen2_moe": SWITCHED | {"num_experts": 4, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32},
+    "qwen3": SWITCHED | {"head_dim": 16},
+    "qwen3_moe": SWITCHED | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 16},
+    "smollm3": SWITCHED | MIXED,
     "starcoder2": WINDOWED,
 }
 """What an architecture needs beside the sizes that all have."""

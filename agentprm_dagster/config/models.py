@@ -27,7 +27,8 @@ class Model(Section):
     """The language model that becomes the policy and, with a scalar head, the PRM."""
 
     name: Annotated[str, Field(min_length=1, max_length=1000)] = "embedded"
-    """`embedded` builds a small Llama from the sizes below; `smollm2` is SmolLM2-135M; else a hub name or a path."""
+    """`embedded` builds a small Llama from the sizes below; `smollm2` is SmolLM2-135M; else a hub name or a path of one
+    of the architectures in docs/models.md."""
     revision: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Commit, tag or branch of a hub model; null is what its main branch is when it is fetched."""
     hidden_size: Annotated[int, Field(gt=0, le=16_384)] = 128

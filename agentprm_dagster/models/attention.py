@@ -5,6 +5,9 @@ head, a long cache and one new token that copy costs more than all else. Here th
 each other as more queries of the same keys: equal in value, no copy.
 """
 
+from dataclasses import fields
+from functools import cache
+
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
@@ -85,11 +88,16 @@ def layer_masks(
         near = sees if window is None else sees & (queries[:, :, None] - keys[:, None] < window)
         return torch.zeros(near.shape, device=near.device).masked_fill_(~near, -torch.inf)[:, None]
 
-    window = getattr(config, "sliding_window", None)
-    types = getattr(config, "layer_types", None)
-    if types is None:
+    window = config.sliding_window if "sliding_window" in _settings(type(config)) else None
+    if "layer_types" not in _settings(type(config)):
         return added(window)
-    return {each: added(window if each == "sliding_attention" else None) for each in set(types)}
+    return {each: added(window if each == "sliding_attention" else None) for each in set(config.layer_types)}
+
+
+@cache
+def _settings(kind: type[PreTrainedConfig]) -> set[str]:
+    """What an architecture reads of its configuration; a file may hold more."""
+    return {field.name for field in fields(kind)}
 
 
 # Here and not there: a model that was sent to another process has been switched already.

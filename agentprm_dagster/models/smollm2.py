@@ -8,6 +8,7 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -42,7 +43,7 @@ def _weights() -> Path:
 def _convert(weights: Path, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(mkdtemp(dir=folder.parent))
-    settings = {"gguf_file": weights.name}
+    settings: dict[str, Any] = {"gguf_file": weights.name, "trust_remote_code": False}
     AutoTokenizer.from_pretrained(weights.parent, **settings).save_pretrained(unfinished)
     quantized = AutoModelForCausalLM.from_pretrained(weights.parent, dtype=torch.float32, **settings)
     # The weights are plain float32 by now; a fresh model takes them without the mark of a quantised one.

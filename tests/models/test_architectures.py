@@ -79,10 +79,8 @@ def heads_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def no_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    def masks(config: PreTrainedConfig, *where: torch.Tensor) -> Any:
-        unlimited = PreTrainedConfig()
-        unlimited.layer_types = getattr(config, "layer_types", None)
-        return attention.layer_masks(unlimited, *where)
+    def masks(config: PreTrainedConfig, *where: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+        return attention.layer_masks(PreTrainedConfig(), *where)
 
     monkeypatch.setattr("agentprm_dagster.inference.trunks.layer_masks", masks)
 
@@ -188,6 +186,15 @@ def test_learnt_positions_end_with_the_context(tmp_path: Path) -> None:
         require_length(model.config, 301)
     with pytest.raises(ArchitectureError, match="learnt positions, which TRL's padding shifts"):
         architectures.require_relative_positions(model.config)
+
+
+def test_settings_that_an_architecture_does_not_read(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path)
+    content = json.loads((folder / "config.json").read_text())
+    stray = {"sliding_window": 4096, "layer_types": ["sliding_attention"] * 2, "attn_logit_softcapping": 1.0}
+    (folder / "config.json").write_text(json.dumps(content | stray))
+    assert checkpoints.load_policy(folder).config.sliding_window == 4096
+    require_exact_model(folder, "append")
 
 
 def test_a_window_longer_than_the_trial_is_cut_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,9 @@ MISTRAL = (
 )
 WRITTEN: dict[str, dict[str, Any]] = {
     "ChatML": {},
+    "a system message of its own": {
+        "template": "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nHello.<|im_end|>\n{% endif %}" + CHATML
+    },
     "roles alternate": {"template": ALTERNATING + BODY + "{% endfor %}" + ASKING},
     "no end of text": {"end": None},
     "end of text is not the end of a turn": {"end": "<|endoftext|>"},
