@@ -17,7 +17,7 @@ from agentprm_dagster.envs.errors import GamesNotFoundError
 from agentprm_dagster.envs.games import data_root, find_games
 from agentprm_dagster.home import home
 from agentprm_dagster.inference.chat_server import LlmError, ServedModel
-from agentprm_dagster.resources.tracker import tracking_uri
+from agentprm_dagster.resources.mlflow_uri import masked, tracking_uri
 
 PACKAGES = (
     "agentprm_dagster",
@@ -118,7 +118,7 @@ def _home() -> Iterator[Finding]:
     free = shutil.disk_usage(above).free / GIBIBYTE
     remedy = "name a larger disk in AGENTPRM_HOME" if free < ENOUGH_DISK else ""
     yield Finding("home", os.access(above, os.W_OK) and free >= ENOUGH_DISK, f"{place}, {free:.0f} GiB free", remedy)
-    yield Finding("mlflow store", True, tracking_uri())
+    yield Finding("mlflow store", True, masked(tracking_uri()))
 
 
 def _ports() -> Iterator[Finding]:

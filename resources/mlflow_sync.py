@@ -1,0 +1,283 @@
+"""What MLflow lacks is written down from the manifests: parameters, final numbers, inputs, digest, times and models.
+
+`sync` looks at everything: what was made while there was no MLflow, an MLflow that is new or was emptied, models that a
+moved home left registered under their old place. `reconcile` runs when a command starts: it ends the runs of dead
+processes, and where something could not be told before, it does what of `sync` it can in a bounded time. Both find what
+is there by its digest and may be repeated. Runs of others are left alone, and so is what a person has deleted.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from functools import partial
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+
+from agentprm_dagster.home import home, mlflow_folder
+from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.errors import ArtifactError
+from agentprm_dagster.provenance.lock import guarded
+from agentprm_dagster.provenance.manifest import Slot
+from agentprm_dagster.provenance.owner import Owner
+from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.resources.mlflow_client import Mlflow, behind
+from agentprm_dagster.resources.mlflow_records import (
+    experiment_id,
+    link,
+    register_checkpoint,
+    registering_seconds,
+    run_metrics,
+    run_name,
+    run_tags,
+    write_params,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.store.entities import PagedList
+
+AUTOMATIC_SECONDS = 20.0
+"""How long a command that starts writes down what is missing; the next one goes on."""
+SEARCH_SECONDS = 60.0
+
+Found = TypeVar("Found")
+Outcome = Literal["written", "completed", "complete", "failed", "left"]
+"""Of an artifact: it had no run, a run that lacked something, all there is to tell; it failed; the time was up."""
+
+_log = logging.getLogger(__name__)
+
+
+def reconcile(mlflow: Mlflow, store: ArtifactStore) -> list[str]:
+    """Ends the runs of dead processes, finished where an artifact was committed and else killed; their ids. Where
+    something could not be told before, it is told now, for some seconds.
+    """
+    ended: list[str] = []
+    with guarded(mlflow_folder()), mlflow.tolerated("Looking for MLflow runs of processes that are gone"):
+        ended = _end_dead_runs(mlflow, store)
+        if behind().exists():
+            done = _sync(mlflow, store, everything=False, deadline=monotonic() + AUTOMATIC_SECONDS)
+            _log.warning("MLflow at %s was told what it lacked: %s", mlflow.place, in_words(done))
+    return ended
+
+
+def sync(mlflow: Mlflow, store: ArtifactStore) -> "Counter[Outcome]":
+    """Writes down everything that MLflow lacks; how many artifacts had which outcome.
+
+    Raises:
+        TrackerError: MLflow does not answer.
+    """
+    with guarded(mlflow_folder()):
+        _end_dead_runs(mlflow, store)
+        return _sync(mlflow, store, everything=True, deadline=inf)
+
+
+def in_words(done: "Counter[Outcome]") -> str:
+    """The outcomes in a line."""
+    return (
+        f"{done['written']} runs written, {done['completed']} completed, {done['complete']} as they should be, "
+        f"{done['failed']} failed, {done['left']} left for `agentprm mlflow sync`"
+    )
+
+
+# Runs of dead processes
+
+
+class _Origin(NamedTuple):
+    """Whose a run is, and what it was to make."""
+
+    owner: Owner
+    slot: Slot
+
+
+def _end_dead_runs(mlflow: Mlflow, store: ArtifactStore) -> list[str]:
+    ended = []
+    for run in mlflow.ask(_running, SEARCH_SECONDS):
+        origin, run_id = _origin(run), run.info.run_id
+        if origin is None or origin.owner.state() != "dead":
+            continue
+        with mlflow.tolerated(f"Ending the MLflow run {run_id} of a process that is gone"):
+            made = _committed_by(run, origin.slot, store)
+            if made is None:
+                mlflow.ask(partial(_kill, run_id=run_id))
+            else:
+                _complete(mlflow, run, made, current=_is_current(store, made))
+            ended.append(run_id)
+    return ended
+
+
+def _running(client: "MlflowClient") -> list["Run"]:
+    """All runs that say they are running, whoever started them."""
+    experiments = [experiment.experiment_id for experiment in _pages(client.search_experiments)]
+    return list(_pages(partial(client.search_runs, experiments, "attributes.status = 'RUNNING'")))
+
+
+def _origin(run: "Run") -> _Origin | None:
+    """What the tags of a run of ours say; None for a run that others started, or we in another home."""
+    tags = run.data.tags
+    if tags.get("home", str(home())) != str(home()):
+        return None
+    try:
+        slot = Slot(tags["experiment"], tags["asset"], int(tags["iteration"]))
+        return _Origin(Owner.from_json(tags["owner"]), slot)
+    except (KeyError, ValueError):
+        return None
+
+
+def _committed_by(run: "Run", slot: Slot, store: ArtifactStore) -> Artifact | None:
+    """The artifact that a run committed before its process was killed, or was to write down."""
+    tagged = run.data.tags.get("digest")
+    try:
+        made = store.versions(slot)
+        return next((a for a in made if a.manifest.mlflow_run_id == run.info.run_id or a.digest == tagged), None)
+    except ArtifactError as error:
+        _log.warning("%s: %s", slot, error)
+        return None
+
+
+def _kill(client: "MlflowClient", run_id: str) -> None:
+    client.set_terminated(run_id, "KILLED")
+
+
+# What is missing
+
+
+class _Known:
+    """The runs that MLflow has, deleted ones too, in the experiments of some artifacts."""
+
+    def __init__(self, mlflow: Mlflow, artifacts: Iterable[Artifact]) -> None:
+        names = {artifact.manifest.experiment for artifact in artifacts}
+        runs, self._deleted = mlflow.ask(partial(_runs, names=names), SEARCH_SECONDS)
+        self._by_id = {run.info.run_id: run for run in runs}
+        self._by_digest = {(run.data.tags.get("experiment"), run.data.tags.get("digest")): run for run in runs}
+
+    def run_of(self, artifact: Artifact) -> "Run | None":
+        """The run of an artifact under its own experiment's name."""
+        made = artifact.manifest
+        started = self._by_id.get(made.mlflow_run_id or "")
+        if started is not None and started.data.tags.get("experiment") == made.experiment:
+            return started
+        return self._by_digest.get((made.experiment, made.digest))
+
+    def lacks(self, artifact: Artifact) -> bool:
+        """Whether nothing is known of an artifact, under whatever name, and nobody has deleted its experiment."""
+        digests = {digest for _, digest in self._by_digest}
+        return artifact.digest not in digests and artifact.manifest.experiment not in self._deleted
+
+    def add(self, run: "Run") -> None:
+        """One more run."""
+        self._by_digest[run.data.tags["experiment"], run.data.tags["digest"]] = run
+
+
+def _sync(mlflow: Mlflow, store: ArtifactStore, *, everything: bool, deadline: float) -> "Counter[Outcome]":
+    """Without `everything` an artifact is left alone whose run is in no experiment here: it is in another MLflow."""
+    done: Counter[Outcome] = Counter()
+    artifacts = _committed(store)
+    known = _Known(mlflow, artifacts)
+    behind().unlink(missing_ok=True)  # whatever fails from here on makes it again
+    for artifact in artifacts:
+        outcome: Outcome = "failed" if monotonic() < deadline else "left"
+        if outcome == "failed":
+            with mlflow.tolerated(f"Writing down {artifact.version}"):
+                outcome = _settle(mlflow, store, known, artifact, everything=everything)
+        done[outcome] += 1
+    if done["left"]:
+        behind().touch()
+    return done
+
+
+def _settle(mlflow: Mlflow, store: ArtifactStore, known: _Known, artifact: Artifact, *, everything: bool) -> Outcome:
+    run, current = known.run_of(artifact), _is_current(store, artifact)
+    if run is None:
+        if not known.lacks(artifact) or not (everything or artifact.manifest.mlflow_run_id is None):
+            return "complete"
+        run = mlflow.ask(partial(_create, artifact=artifact))
+        known.add(run)
+        _complete(mlflow, run, artifact, current=current)
+        return "written"
+    if run.info.lifecycle_stage == "deleted":
+        return "complete"
+    if _agrees(run, artifact):
+        if everything:
+            _register(mlflow, run.info.run_id, artifact, current=current)
+        return "complete"
+    _complete(mlflow, run, artifact, current=current)
+    return "completed"
+
+
+def _agrees(run: "Run", artifact: Artifact) -> bool:
+    """Whether a run has ended and names the artifact where it lies."""
+    tags = run.data.tags
+    named = (tags.get("digest"), tags.get("artifact")) == (artifact.digest, artifact.uri)
+    return named and run.info.status == "FINISHED"
+
+
+def _create(client: "MlflowClient", artifact: Artifact) -> "Run":
+    recipe, begun = artifact.manifest.recipe, _begun(artifact)
+    tags = run_tags(recipe, artifact.manifest.dagster_run_id or "")
+    where = experiment_id(client, recipe.experiment)
+    return client.create_run(where, begun, {**tags, "digest": artifact.digest}, run_name(recipe))
+
+
+def _complete(mlflow: Mlflow, run: "Run", artifact: Artifact, *, current: bool) -> None:
+    """Tells a run all that the manifest of its artifact says, and ends it."""
+    made, run_id = artifact.manifest, run.info.run_id
+    ended = _begun(artifact) + int(made.seconds * 1000)
+    write_params(mlflow, run_id, made.recipe)
+    numbers = [each for each in run_metrics(made.metrics, ended, made.iteration) if each.key not in run.data.metrics]
+    mlflow.ask(lambda client: client.log_batch(run_id, metrics=numbers))
+    mlflow.ask(lambda client: link(client, run_id, artifact))
+    if run.info.status != "FINISHED":
+        mlflow.ask(lambda client: client.set_terminated(run_id, "FINISHED", ended))
+    _register(mlflow, run_id, artifact, current=current)
+
+
+def _register(mlflow: Mlflow, run_id: str, artifact: Artifact, *, current: bool) -> None:
+    work = partial(register_checkpoint, run_id=run_id, artifact=artifact, current=current)
+    mlflow.ask(work, registering_seconds(artifact))
+
+
+def _begun(artifact: Artifact) -> int:
+    """When making it began, in ms since 1970."""
+    return int(datetime.fromisoformat(artifact.manifest.started).timestamp() * 1000)
+
+
+def _is_current(store: ArtifactStore, artifact: Artifact) -> bool:
+    made = artifact.manifest
+    try:
+        return store.head(made.experiment, made.asset, made.iteration) == artifact.version
+    except ArtifactError:
+        return False
+
+
+def _committed(store: ArtifactStore) -> list[Artifact]:
+    """All artifacts that can be read, the first made first; for the others there is `agentprm verify`."""
+    found = []
+    for place in store.places():
+        try:
+            found.append(store.read(place))
+        except ArtifactError as error:
+            _log.warning("%s", error)
+    return sorted(found, key=lambda artifact: (artifact.manifest.started, artifact.version))
+
+
+def _runs(client: "MlflowClient", names: Iterable[str]) -> tuple[list["Run"], set[str]]:
+    """The runs of the experiments of these names, deleted ones too, and the names of those that are deleted."""
+    from mlflow.entities import ViewType
+
+    found = [experiment for name in names if (experiment := client.get_experiment_by_name(name)) is not None]
+    deleted = {experiment.name for experiment in found if experiment.lifecycle_stage == "deleted"}
+    ids = [experiment.experiment_id for experiment in found]
+    search = partial(client.search_runs, ids, run_view_type=ViewType.ALL)
+    return (list(_pages(search)) if ids else []), deleted
+
+
+def _pages(search: Callable[..., "PagedList[Found]"]) -> Iterator[Found]:
+    """Everything that a search finds, page after page."""
+    token = None
+    while token != "":
+        page = search(page_token=token)
+        yield from page
+        token = page.token or ""
