@@ -55,6 +55,7 @@ class Mlflow:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
+        self.patience = PATIENCE
         self.place = masked(uri)
         """The address as people may see it."""
         self.is_server = is_server(uri)
@@ -62,20 +63,20 @@ class Mlflow:
         self._failing = False
         self._resting_until = 0.0
 
-    def ask(self, work: Callable[["MlflowClient"], Answer], seconds: float = PATIENCE) -> Answer:
-        """What `work` answers, which may take so many seconds.
+    def ask(self, work: Callable[["MlflowClient"], Answer], *, more: float = 0.0) -> Answer:
+        """What `work` answers, which may take so many seconds more than usual.
 
         Raises:
             TrackerError: it failed, took longer, or MLflow is given a rest.
         """
-        import mlflow  # noqa: F401  # before the clock starts
+        import mlflow  # noqa: F401  # seconds, before the clock starts
 
         if monotonic() < self._resting_until:
             raise TrackerError(f"MLflow at {self.place} failed before and is given a rest", repeated=True)
         began = monotonic()
         try:
             client = self._client = self._client or within(OPENING, self._open)
-            answer = within(seconds, lambda: work(client))
+            answer = within(self.patience + more, lambda: work(client))
         except Exception as error:  # its transports and databases raise what they like; no stage may fail by it
             repeated, self._failing = self._failing, True
             took = monotonic() - began

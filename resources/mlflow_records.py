@@ -18,7 +18,7 @@ from agentprm_dagster.home import home, mlflow_folder
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.manifest import Input, Manifest, Recipe
 from agentprm_dagster.provenance.owner import Owner
-from agentprm_dagster.resources.mlflow_client import PATIENCE, Mlflow
+from agentprm_dagster.resources.mlflow_client import Mlflow
 from agentprm_dagster.resources.mlflow_uri import is_server
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric, Param
 
 UPLOAD_SPEED = 1e6
-"""Bytes a second that a checkpoint takes at most on its way to a server."""
+"""Bytes a second, below which the way to a server is given up."""
 PARAMS_AT_ONCE = 25
 """MLflow takes no batch above a megabyte; as many of the longest stay below it in any alphabet."""
 LONGEST_NAME = 250
@@ -159,9 +159,9 @@ def register_checkpoint(client: "MlflowClient", run_id: str, artifact: Artifact,
         client.set_registered_model_alias(name, f"iteration-{made.iteration}", version)
 
 
-def registering_seconds(artifact: Artifact) -> float:
-    """How long `register_checkpoint` may take: what there is to send counts."""
-    return PATIENCE + sum(entry.bytes for entry in artifact.manifest.files) / UPLOAD_SPEED
+def sending_seconds(artifact: Artifact) -> float:
+    """How much longer than usual `register_checkpoint` may take, for what it has to send."""
+    return sum(entry.bytes for entry in artifact.manifest.files) / UPLOAD_SPEED
 
 
 def checkpoint_folder(manifest: Manifest) -> str | None:

@@ -27,10 +27,10 @@ from agentprm_dagster.resources.mlflow_records import (
     experiment_id,
     link,
     register_checkpoint,
-    registering_seconds,
     run_metrics,
     run_name,
     run_tags,
+    sending_seconds,
     write_params,
 )
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 AUTOMATIC_SECONDS = 20.0
 """How long a command that starts writes down what is missing; the next one goes on."""
 SEARCH_SECONDS = 60.0
+"""How much longer than usual a search through all runs may take."""
 
 Found = TypeVar("Found")
 Outcome = Literal["written", "completed", "complete", "failed", "left"]
@@ -59,7 +60,8 @@ def reconcile(mlflow: Mlflow, store: ArtifactStore) -> list[str]:
         ended = _end_dead_runs(mlflow, store)
         if behind().exists():
             done = _sync(mlflow, store, everything=False, deadline=monotonic() + AUTOMATIC_SECONDS)
-            _log.warning("MLflow at %s was told what it lacked: %s", mlflow.place, in_words(done))
+            if done.keys() - {"complete"}:
+                _log.warning("MLflow at %s was told what it lacked: %s", mlflow.place, in_words(done))
     return ended
 
 
@@ -94,7 +96,7 @@ class _Origin(NamedTuple):
 
 def _end_dead_runs(mlflow: Mlflow, store: ArtifactStore) -> list[str]:
     ended = []
-    for run in mlflow.ask(_running, SEARCH_SECONDS):
+    for run in mlflow.ask(_running, more=SEARCH_SECONDS):
         origin, run_id = _origin(run), run.info.run_id
         if origin is None or origin.owner.state() != "dead":
             continue
@@ -149,7 +151,7 @@ class _Known:
 
     def __init__(self, mlflow: Mlflow, artifacts: Iterable[Artifact]) -> None:
         names = {artifact.manifest.experiment for artifact in artifacts}
-        runs, self._deleted = mlflow.ask(partial(_runs, names=names), SEARCH_SECONDS)
+        runs, self._deleted = mlflow.ask(partial(_runs, names=names), more=SEARCH_SECONDS)
         self._by_id = {run.info.run_id: run for run in runs}
         self._by_digest = {(run.data.tags.get("experiment"), run.data.tags.get("digest")): run for run in runs}
 
@@ -161,14 +163,9 @@ class _Known:
             return started
         return self._by_digest.get((made.experiment, made.digest))
 
-    def lacks(self, artifact: Artifact) -> bool:
-        """Whether nothing is known of an artifact, under whatever name, and nobody has deleted its experiment."""
-        digests = {digest for _, digest in self._by_digest}
-        return artifact.digest not in digests and artifact.manifest.experiment not in self._deleted
-
-    def add(self, run: "Run") -> None:
-        """One more run."""
-        self._by_digest[run.data.tags["experiment"], run.data.tags["digest"]] = run
+    def unwanted(self, artifact: Artifact) -> bool:
+        """Whether a person has deleted the experiment."""
+        return artifact.manifest.experiment in self._deleted
 
 
 def _sync(mlflow: Mlflow, store: ArtifactStore, *, everything: bool, deadline: float) -> "Counter[Outcome]":
@@ -178,8 +175,9 @@ def _sync(mlflow: Mlflow, store: ArtifactStore, *, everything: bool, deadline: f
     known = _Known(mlflow, artifacts)
     behind().unlink(missing_ok=True)  # whatever fails from here on makes it again
     for artifact in artifacts:
-        outcome: Outcome = "failed" if monotonic() < deadline else "left"
-        if outcome == "failed":
+        outcome: Outcome = "left"
+        if monotonic() < deadline:
+            outcome = "failed"
             with mlflow.tolerated(f"Writing down {artifact.version}"):
                 outcome = _settle(mlflow, store, known, artifact, everything=everything)
         done[outcome] += 1
@@ -191,10 +189,10 @@ def _sync(mlflow: Mlflow, store: ArtifactStore, *, everything: bool, deadline: f
 def _settle(mlflow: Mlflow, store: ArtifactStore, known: _Known, artifact: Artifact, *, everything: bool) -> Outcome:
     run, current = known.run_of(artifact), _is_current(store, artifact)
     if run is None:
-        if not known.lacks(artifact) or not (everything or artifact.manifest.mlflow_run_id is None):
+        elsewhere = artifact.manifest.mlflow_run_id is not None
+        if known.unwanted(artifact) or (elsewhere and not everything):
             return "complete"
         run = mlflow.ask(partial(_create, artifact=artifact))
-        known.add(run)
         _complete(mlflow, run, artifact, current=current)
         return "written"
     if run.info.lifecycle_stage == "deleted":
@@ -236,7 +234,7 @@ def _complete(mlflow: Mlflow, run: "Run", artifact: Artifact, *, current: bool) 
 
 def _register(mlflow: Mlflow, run_id: str, artifact: Artifact, *, current: bool) -> None:
     work = partial(register_checkpoint, run_id=run_id, artifact=artifact, current=current)
-    mlflow.ask(work, registering_seconds(artifact))
+    mlflow.ask(work, more=sending_seconds(artifact))
 
 
 def _begun(artifact: Artifact) -> int:

@@ -21,10 +21,10 @@ from agentprm_dagster.resources.mlflow_records import (
     experiment_id,
     link,
     register_checkpoint,
-    registering_seconds,
     run_metrics,
     run_name,
     run_tags,
+    sending_seconds,
     write_params,
 )
 from agentprm_dagster.resources.mlflow_sync import reconcile
@@ -153,8 +153,8 @@ class _MlflowRun:
             mlflow.ask(lambda client: client.set_terminated(run_id, status))
         if artifact is not None and checkpoint_folder(artifact.manifest):
             with mlflow.tolerated(f"Registering the model in {artifact.version}"):
-                seconds = registering_seconds(artifact)
-                mlflow.ask(lambda client: register_checkpoint(client, run_id, artifact), seconds)
+                more = sending_seconds(artifact)
+                mlflow.ask(lambda client: register_checkpoint(client, run_id, artifact), more=more)
 
     def _flush(self) -> None:
         began = monotonic()

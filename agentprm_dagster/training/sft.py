@@ -242,6 +242,7 @@ def fit(
             activation_checkpointing=False,
             seed=seed,
             logging_steps=10,
+            logging_nan_inf_filter=False,  # which would call a loss of NaN 0, and hide it from the gate
             report_to=[],
             save_strategy="no",
             disable_tqdm=True,

@@ -113,6 +113,7 @@ def fit(
             max_grad_norm=1.0,
             seed=seed,
             logging_steps=10,
+            logging_nan_inf_filter=False,  # which would call a loss of NaN 0, and hide it from the gate
             report_to=[],
             save_strategy="no",
             disable_tqdm=True,
