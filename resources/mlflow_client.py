@@ -23,8 +23,8 @@ if TYPE_CHECKING:  # importing mlflow takes seconds, so it is imported where it 
 
 PATIENCE = 10.0
 """Seconds a call may take."""
-OPENING = 120.0
-"""Seconds for opening a database, where MLflow makes its tables."""
+OPENING = 60.0
+"""Seconds for opening a database on this machine, where MLflow makes its tables."""
 QUICK = 1.0
 """A call that failed within so many seconds costs too little to earn a rest."""
 REST = 30.0
@@ -75,7 +75,7 @@ class Mlflow:
             raise TrackerError(f"MLflow at {self.place} failed before and is given a rest", repeated=True)
         began = monotonic()
         try:
-            client = self._client = self._client or within(OPENING, self._open)
+            client = self._client = self._client or within(self._opening, self._open)
             answer = within(self.patience + more, lambda: work(client))
         except Exception as error:  # its transports and databases raise what they like; no stage may fail by it
             repeated, self._failing = self._failing, True
@@ -102,13 +102,19 @@ class Mlflow:
                     error,
                 )
 
+    @property
+    def _opening(self) -> float:
+        return OPENING if self.uri.startswith("sqlite") else self.patience
+
     def _open(self) -> "MlflowClient":
         from mlflow import MlflowClient
+        from mlflow.store.db import utils
 
-        # They tell of every try, and once more what is told here.
+        # They warn of every try, and what came of it is told here.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
         if not self.is_server:
+            utils.MAX_RETRY_COUNT = 1  # ten tries take two minutes, and the reason would come after our patience
             mlflow_folder().mkdir(parents=True, exist_ok=True)
             return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         user, password = credentials(self.uri)

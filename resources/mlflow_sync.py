@@ -8,19 +8,17 @@ is there by its digest and may be repeated. Runs of others are left alone, and s
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal
 
-from agentprm_dagster.home import home, mlflow_folder
+from agentprm_dagster.home import mlflow_folder
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lock import guarded
 from agentprm_dagster.provenance.manifest import Slot
-from agentprm_dagster.provenance.owner import Owner
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.mlflow_client import Mlflow, behind
 from agentprm_dagster.resources.mlflow_records import (
@@ -33,18 +31,15 @@ from agentprm_dagster.resources.mlflow_records import (
     sending_seconds,
     write_params,
 )
+from agentprm_dagster.resources.mlflow_search import Known, origin_of, running
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from mlflow.store.entities import PagedList
 
 AUTOMATIC_SECONDS = 20.0
 """How long a command that starts writes down what is missing; the next one goes on."""
-SEARCH_SECONDS = 60.0
-"""How much longer than usual a search through all runs may take."""
 
-Found = TypeVar("Found")
 Outcome = Literal["written", "completed", "complete", "failed", "left"]
 """Of an artifact: it had no run, a run that lacked something, all there is to tell; it failed; the time was up."""
 
@@ -84,20 +79,10 @@ def in_words(done: "Counter[Outcome]") -> str:
     )
 
 
-# Runs of dead processes
-
-
-class _Origin(NamedTuple):
-    """Whose a run is, and what it was to make."""
-
-    owner: Owner
-    slot: Slot
-
-
 def _end_dead_runs(mlflow: Mlflow, store: ArtifactStore) -> list[str]:
     ended = []
-    for run in mlflow.ask(_running, more=SEARCH_SECONDS):
-        origin, run_id = _origin(run), run.info.run_id
+    for run in running(mlflow):
+        origin, run_id = origin_of(run), run.info.run_id
         if origin is None or origin.owner.state() != "dead":
             continue
         with mlflow.tolerated(f"Ending the MLflow run {run_id} of a process that is gone"):
@@ -108,24 +93,6 @@ def _end_dead_runs(mlflow: Mlflow, store: ArtifactStore) -> list[str]:
                 _complete(mlflow, run, made, current=_is_current(store, made))
             ended.append(run_id)
     return ended
-
-
-def _running(client: "MlflowClient") -> list["Run"]:
-    """All runs that say they are running, whoever started them."""
-    experiments = [experiment.experiment_id for experiment in _pages(client.search_experiments)]
-    return list(_pages(partial(client.search_runs, experiments, "attributes.status = 'RUNNING'")))
-
-
-def _origin(run: "Run") -> _Origin | None:
-    """What the tags of a run of ours say; None for a run that others started, or we in another home."""
-    tags = run.data.tags
-    if tags.get("home", str(home())) != str(home()):
-        return None
-    try:
-        slot = Slot(tags["experiment"], tags["asset"], int(tags["iteration"]))
-        return _Origin(Owner.from_json(tags["owner"]), slot)
-    except (KeyError, ValueError):
-        return None
 
 
 def _committed_by(run: "Run", slot: Slot, store: ArtifactStore) -> Artifact | None:
@@ -143,36 +110,11 @@ def _kill(client: "MlflowClient", run_id: str) -> None:
     client.set_terminated(run_id, "KILLED")
 
 
-# What is missing
-
-
-class _Known:
-    """The runs that MLflow has, deleted ones too, in the experiments of some artifacts."""
-
-    def __init__(self, mlflow: Mlflow, artifacts: Iterable[Artifact]) -> None:
-        names = {artifact.manifest.experiment for artifact in artifacts}
-        runs, self._deleted = mlflow.ask(partial(_runs, names=names), more=SEARCH_SECONDS)
-        self._by_id = {run.info.run_id: run for run in runs}
-        self._by_digest = {(run.data.tags.get("experiment"), run.data.tags.get("digest")): run for run in runs}
-
-    def run_of(self, artifact: Artifact) -> "Run | None":
-        """The run of an artifact under its own experiment's name."""
-        made = artifact.manifest
-        started = self._by_id.get(made.mlflow_run_id or "")
-        if started is not None and started.data.tags.get("experiment") == made.experiment:
-            return started
-        return self._by_digest.get((made.experiment, made.digest))
-
-    def unwanted(self, artifact: Artifact) -> bool:
-        """Whether a person has deleted the experiment."""
-        return artifact.manifest.experiment in self._deleted
-
-
 def _sync(mlflow: Mlflow, store: ArtifactStore, *, everything: bool, deadline: float) -> "Counter[Outcome]":
     """Without `everything` an artifact is left alone whose run is in no experiment here: it is in another MLflow."""
     done: Counter[Outcome] = Counter()
     artifacts = _committed(store)
-    known = _Known(mlflow, artifacts)
+    known = Known(mlflow, artifacts)
     behind().unlink(missing_ok=True)  # whatever fails from here on makes it again
     for artifact in artifacts:
         outcome: Outcome = "left"
@@ -186,7 +128,7 @@ def _sync(mlflow: Mlflow, store: ArtifactStore, *, everything: bool, deadline: f
     return done
 
 
-def _settle(mlflow: Mlflow, store: ArtifactStore, known: _Known, artifact: Artifact, *, everything: bool) -> Outcome:
+def _settle(mlflow: Mlflow, store: ArtifactStore, known: Known, artifact: Artifact, *, everything: bool) -> Outcome:
     run, current = known.run_of(artifact), _is_current(store, artifact)
     if run is None:
         elsewhere = artifact.manifest.mlflow_run_id is not None
@@ -256,26 +198,6 @@ def _committed(store: ArtifactStore) -> list[Artifact]:
     for place in store.places():
         try:
             found.append(store.read(place))
-        except ArtifactError as error:
+        except (ArtifactError, OSError) as error:
             _log.warning("%s", error)
     return sorted(found, key=lambda artifact: (artifact.manifest.started, artifact.version))
-
-
-def _runs(client: "MlflowClient", names: Iterable[str]) -> tuple[list["Run"], set[str]]:
-    """The runs of the experiments of these names, deleted ones too, and the names of those that are deleted."""
-    from mlflow.entities import ViewType
-
-    found = [experiment for name in names if (experiment := client.get_experiment_by_name(name)) is not None]
-    deleted = {experiment.name for experiment in found if experiment.lifecycle_stage == "deleted"}
-    ids = [experiment.experiment_id for experiment in found]
-    search = partial(client.search_runs, ids, run_view_type=ViewType.ALL)
-    return (list(_pages(search)) if ids else []), deleted
-
-
-def _pages(search: Callable[..., "PagedList[Found]"]) -> Iterator[Found]:
-    """Everything that a search finds, page after page."""
-    token = None
-    while token != "":
-        page = search(page_token=token)
-        yield from page
-        token = page.token or ""
