@@ -88,7 +88,10 @@ class Mlflow:
 
     @contextmanager
     def tolerated(self, what: str) -> Iterator[None]:
-        """A TrackerError within costs a warning, the first of an outage, and the rest of the block."""
+        """A TrackerError within costs a warning, the first of an outage, and the rest of the block.
+
+        `what` says what was done: "linking prm[2] to its run".
+        """
         try:
             yield
         except TrackerError as error:
@@ -97,9 +100,9 @@ class Mlflow:
                 behind().touch()
             if not error.repeated:
                 _log.warning(
-                    "%s failed: %s. The work goes on; `agentprm mlflow sync` writes down later what is missing.",
-                    what,
+                    "%s, when %s. The work goes on; `agentprm mlflow sync` writes down later what is missing.",
                     error,
+                    what,
                 )
 
     @property

@@ -33,7 +33,7 @@ class Origin(NamedTuple):
 def running(mlflow: Mlflow) -> list["Run"]:
     """All runs that say they are running, whoever started them."""
 
-    def search(client: "MlflowClient", token: str | None) -> "PagedList[Experiment]":
+    def search(token: str | None, client: "MlflowClient") -> "PagedList[Experiment]":
         return client.search_experiments(page_token=token)
 
     experiments = [found.experiment_id for found in _pages(mlflow, search)]
@@ -91,16 +91,16 @@ def _experiment(client: "MlflowClient", name: str) -> "Experiment | None":
 def _search(mlflow: Mlflow, experiments: list[str], **which: Any) -> list["Run"]:
     """The runs of some experiments; of none, none."""
 
-    def search(client: "MlflowClient", token: str | None) -> "PagedList[Run]":
+    def search(token: str | None, client: "MlflowClient") -> "PagedList[Run]":
         return client.search_runs(experiments, max_results=RUNS_AT_ONCE, page_token=token, **which)
 
     return list(_pages(mlflow, search)) if experiments else []
 
 
-def _pages(mlflow: Mlflow, search: Callable[["MlflowClient", str | None], "PagedList[Found]"]) -> Iterator[Found]:
+def _pages(mlflow: Mlflow, search: Callable[[str | None, "MlflowClient"], "PagedList[Found]"]) -> Iterator[Found]:
     """Everything that a search finds, asked for page by page: each may take as long as any question."""
     token: str | None = None
     while token != "":
-        page = mlflow.ask(lambda client, token=token: search(client, token))
+        page = mlflow.ask(partial(search, token))
         yield from page
         token = page.token or ""

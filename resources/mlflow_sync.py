@@ -8,6 +8,7 @@ is there by its digest and may be repeated. Runs of others are left alone, and s
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from math import inf
@@ -51,7 +52,7 @@ def reconcile(mlflow: Mlflow, store: ArtifactStore) -> list[str]:
     something could not be told before, it is told now, for some seconds.
     """
     ended: list[str] = []
-    with guarded(mlflow_folder()), mlflow.tolerated("Looking for MLflow runs of processes that are gone"):
+    with guarded(mlflow_folder()), mlflow.tolerated("looking for runs of processes that are gone"):
         ended = _end_dead_runs(mlflow, store)
         if behind().exists():
             done = _sync(mlflow, store, everything=False, deadline=monotonic() + AUTOMATIC_SECONDS)
@@ -71,12 +72,16 @@ def sync(mlflow: Mlflow, store: ArtifactStore) -> "Counter[Outcome]":
         return _sync(mlflow, store, everything=True, deadline=inf)
 
 
-def in_words(done: "Counter[Outcome]") -> str:
-    """The outcomes in a line."""
-    return (
-        f"{done['written']} runs written, {done['completed']} completed, {done['complete']} as they should be, "
-        f"{done['failed']} failed, {done['left']} left for `agentprm mlflow sync`"
-    )
+def in_words(done: Mapping[Outcome, int]) -> str:
+    """The outcomes in a line, those that there were."""
+    words: dict[Outcome, str] = {
+        "written": "runs written",
+        "completed": "completed",
+        "complete": "complete already",
+        "failed": "failed",
+        "left": "left for `agentprm mlflow sync`",
+    }
+    return ", ".join(f"{done[outcome]} {what}" for outcome, what in words.items() if done[outcome]) or "nothing to tell"
 
 
 def _end_dead_runs(mlflow: Mlflow, store: ArtifactStore) -> list[str]:
@@ -85,7 +90,7 @@ def _end_dead_runs(mlflow: Mlflow, store: ArtifactStore) -> list[str]:
         origin, run_id = origin_of(run), run.info.run_id
         if origin is None or origin.owner.state() != "dead":
             continue
-        with mlflow.tolerated(f"Ending the MLflow run {run_id} of a process that is gone"):
+        with mlflow.tolerated(f"ending the run {run_id} of a process that is gone"):
             made = _committed_by(run, origin.slot, store)
             if made is None:
                 mlflow.ask(partial(_kill, run_id=run_id))
@@ -120,7 +125,7 @@ def _sync(mlflow: Mlflow, store: ArtifactStore, *, everything: bool, deadline: f
         outcome: Outcome = "left"
         if monotonic() < deadline:
             outcome = "failed"
-            with mlflow.tolerated(f"Writing down {artifact.version}"):
+            with mlflow.tolerated(f"writing down {artifact.version}"):
                 outcome = _settle(mlflow, store, known, artifact, everything=everything)
         done[outcome] += 1
     if done["left"]:

@@ -147,18 +147,18 @@ class _MlflowRun:
         mlflow, run_id, artifact = self._mlflow, self._run_id, self._artifact
         self._flush()
         if artifact is not None:
-            with mlflow.tolerated(f"Linking {artifact.version} to its MLflow run"):
+            with mlflow.tolerated(f"linking {artifact.version} to its run"):
                 mlflow.ask(lambda client: link(client, run_id, artifact))
-        with mlflow.tolerated(f"Ending the MLflow run {run_id}"):
+        with mlflow.tolerated(f"ending the run {run_id}"):
             mlflow.ask(lambda client: client.set_terminated(run_id, status))
         if artifact is not None and checkpoint_folder(artifact.manifest):
-            with mlflow.tolerated(f"Registering the model in {artifact.version}"):
+            with mlflow.tolerated(f"registering the model in {artifact.version}"):
                 more = sending_seconds(artifact)
                 mlflow.ask(lambda client: register_checkpoint(client, run_id, artifact), more=more)
 
     def _flush(self) -> None:
         began = monotonic()
-        with self._mlflow.tolerated(f"Writing metrics of the MLflow run {self._run_id}"):
+        with self._mlflow.tolerated(f"writing metrics of the run {self._run_id}"):
             while batch := self._points[:BATCH]:
                 self._write(batch)
                 del self._points[:BATCH]
@@ -186,7 +186,7 @@ def _run(mlflow: Mlflow, recipe: Recipe, dagster_run_id: str) -> Iterator[Tracke
 def _start(mlflow: Mlflow, recipe: Recipe, dagster_run_id: str) -> str | None:
     """Makes the run, with what is known before the work starts; its id, or None without MLflow."""
     run_id = None
-    with mlflow.tolerated(f"Starting an MLflow run for {run_name(recipe)}"):
+    with mlflow.tolerated(f"starting a run for {run_name(recipe)}"):
         run_id = mlflow.ask(
             lambda client: (
                 client.create_run(
@@ -197,6 +197,6 @@ def _start(mlflow: Mlflow, recipe: Recipe, dagster_run_id: str) -> str | None:
             )
         )
     if run_id is not None:
-        with mlflow.tolerated(f"Writing the parameters of {run_name(recipe)}"):
+        with mlflow.tolerated(f"writing the parameters of {run_name(recipe)}"):
             write_params(mlflow, run_id, recipe)
     return run_id

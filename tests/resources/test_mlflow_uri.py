@@ -137,10 +137,8 @@ def test_the_command_tells_what_it_wrote(tmp_path: Path, empty_database: Path, h
     (home / "mlflow").mkdir(parents=True)
     shutil.copy(empty_database, home / "mlflow")
     result = CliRunner().invoke(cli.app, ["mlflow", "sync"])
-    assert (result.exit_code, "0 runs written, 0 completed, 0 as they should be, 0 failed" in result.output) == (
-        0,
-        True,
-    )
+    assert result.exit_code == 0
+    assert "nothing to tell" in result.output
     monkeypatch.setenv("MLFLOW_TRACKING_URI", SECRET)
     result = CliRunner().invoke(cli.app, ["mlflow", "sync"])
     assert type(result.exception).__name__ == "TrackerError"

@@ -154,7 +154,7 @@ def test_only_so_many_metrics_wait(tracker, client, experiment, monkeypatch) -> 
 
 
 ODD: dict[str, Callable[[], dict[str, object]]] = {
-    "letters": lambda: {"llm": {"$ref": 1, "a=b": 2, "ü": 3, "": 4, "a//b": 5, "..": 6, "/": 7, "\n": 8}},
+    "letters": lambda: {"llm": {"$ref": 1, "a=b": 2, "ü": 3, "": "", "a//b": 5, "..": 6, "/": 7, "\n": 8}},
     "long": lambda: {"x" * 300: 1, "y" * 300: 2, "prompt": "z" * 7000},
     "many": lambda: {f"p{i}": "\U0001f600" * 6000 for i in range(60)},
 }
