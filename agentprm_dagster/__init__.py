@@ -20,6 +20,7 @@ _SETTINGS = {
     # By default it tries for four minutes. What it is not told in time is told later.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 for _name, _value in _SETTINGS.items():

@@ -23,7 +23,7 @@ from agentprm_dagster.resources.mlflow_uri import is_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, Metric, Param
+    from mlflow.entities import DatasetInput, Metric, Param, Run
 
 UPLOAD_SPEED = 1e6
 """Bytes a second, below which the way to a server is given up."""
@@ -53,7 +53,16 @@ def run_tags(recipe: Recipe, dagster_run_id: str) -> dict[str, str]:
     }
 
 
-def experiment_id(client: "MlflowClient", name: str) -> str:
+def create_run(client: "MlflowClient", recipe: Recipe, tags: dict[str, str], begun: int | None = None) -> "Run":
+    """A new run called `asset[iteration]`, begun at `begun` (ms since 1970) or now."""
+    where = _experiment_id(client, recipe.experiment)
+    run = client.create_run(where, begun, tags, run_name(recipe))
+    if not run.info.run_id:
+        raise ValueError("expected the id of a new run, got an empty answer; is that an MLflow server?")
+    return run
+
+
+def _experiment_id(client: "MlflowClient", name: str) -> str:
     """The MLflow experiment called so, made or brought back where a person has deleted it."""
     from mlflow import MlflowException
 

@@ -23,11 +23,10 @@ from agentprm_dagster.provenance.manifest import Slot
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.mlflow_client import Mlflow, behind
 from agentprm_dagster.resources.mlflow_records import (
-    experiment_id,
+    create_run,
     link,
     register_checkpoint,
     run_metrics,
-    run_name,
     run_tags,
     sending_seconds,
     write_params,
@@ -160,10 +159,9 @@ def _agrees(run: "Run", artifact: Artifact) -> bool:
 
 
 def _create(client: "MlflowClient", artifact: Artifact) -> "Run":
-    recipe, begun = artifact.manifest.recipe, _begun(artifact)
+    recipe = artifact.manifest.recipe
     tags = run_tags(recipe, artifact.manifest.dagster_run_id or "")
-    where = experiment_id(client, recipe.experiment)
-    return client.create_run(where, begun, {**tags, "digest": artifact.digest}, run_name(recipe))
+    return create_run(client, recipe, {**tags, "digest": artifact.digest}, _begun(artifact))
 
 
 def _complete(mlflow: Mlflow, run: "Run", artifact: Artifact, *, current: bool) -> None:

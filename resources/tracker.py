@@ -18,7 +18,7 @@ from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.mlflow_client import Mlflow, mlflow_at
 from agentprm_dagster.resources.mlflow_records import (
     checkpoint_folder,
-    experiment_id,
+    create_run,
     link,
     register_checkpoint,
     run_metrics,
@@ -187,15 +187,8 @@ def _start(mlflow: Mlflow, recipe: Recipe, dagster_run_id: str) -> str | None:
     """Makes the run, with what is known before the work starts; its id, or None without MLflow."""
     run_id = None
     with mlflow.tolerated(f"starting a run for {run_name(recipe)}"):
-        run_id = mlflow.ask(
-            lambda client: (
-                client.create_run(
-                    experiment_id(client, recipe.experiment),
-                    run_name=run_name(recipe),
-                    tags=run_tags(recipe, dagster_run_id),
-                ).info.run_id
-            )
-        )
+        tags = run_tags(recipe, dagster_run_id)
+        run_id = mlflow.ask(lambda client: create_run(client, recipe, tags)).info.run_id
     if run_id is not None:
         with mlflow.tolerated(f"writing the parameters of {run_name(recipe)}"):
             write_params(mlflow, run_id, recipe)

@@ -14,8 +14,8 @@ from urllib.request import Request, urlopen
 
 from chat_servers import free_port
 
-Manner = Literal["open", "hanging", "dripping"]
-"""Passes everything on; accepts and never answers; answers a letter now and then, for ever."""
+Manner = Literal["open", "hanging", "dripping", "empty"]
+"""Passes everything on; never answers; answers a letter now and then, for ever; answers `{}` to everything."""
 
 START_SECONDS = 120
 
@@ -110,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Drops: ")
             while not door.freed.wait(0.05):
                 self.wfile.write(b".")
+        elif door.manner == "empty":
+            self._say(200, "application/json", b"{}")
         elif door.password not in (None, self.headers.get("Authorization")):
             self._say(401, "text/plain", f"not you: {self.headers.get('Authorization')}".encode())
         else:

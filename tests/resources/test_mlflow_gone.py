@@ -86,6 +86,14 @@ def test_hanging_from_the_start_it_is_asked_once(door, store, experiment, caplog
     assert "no answer in time" in warning
 
 
+def test_what_is_no_mlflow_server_is_said_to_be_none(door, patient, store, experiment, caplog) -> None:
+    door.manner = "empty"
+    assert make(MlflowTracker(), store, recipe_of(experiment)).manifest.mlflow_run_id is None
+    (warning,) = warnings(caplog)
+    assert "is that an MLflow server?" in warning
+    assert sync(mlflow_at(door.url), store)["failed"]
+
+
 def test_hanging_in_the_middle_it_is_asked_once_more(door, patient, store, experiment, caplog, monkeypatch) -> None:
     monkeypatch.setattr(tracking, "FLUSH_SECONDS", 0.0)
     asked = []
