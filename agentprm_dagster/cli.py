@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 games_app = typer.Typer(help="List, generate or download games.", no_args_is_help=True)
 app.add_typer(games_app, name="games")
+mlflow_app = typer.Typer(help="What MLflow knows of the artifacts.", no_args_is_help=True)
+app.add_typer(mlflow_app, name="mlflow")
 
 MOST_SHOWN = 300
 """How much of a file's name an error repeats."""
@@ -225,6 +227,14 @@ def download(
     from agentprm_dagster.commands.games import download_into
 
     download_into(folder)
+
+
+@mlflow_app.command("sync")
+def sync_mlflow() -> None:
+    """Write down in MLflow what it lacks, from the manifests; exit code 1 if something could not be written."""
+    from agentprm_dagster.commands.mlflow import print_sync
+
+    raise typer.Exit(0 if print_sync() else 1)
 
 
 def main() -> None:

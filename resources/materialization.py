@@ -9,6 +9,7 @@ import dagster as dg
 
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.costs import Cost, markdown
+from agentprm_dagster.provenance.manifest import NOT_FINITE
 
 PAGE = "page.md"
 """The file of every artifact that a person reads first."""
@@ -36,11 +37,16 @@ def materialization(artifact: Artifact, mlflow_url: str | None, ledger: Sequence
             "path": dg.MetadataValue.path(artifact.uri),
             **links,
             "seconds": made.seconds,
-            **{name: float(value) for name, value in made.metrics.items()},
+            **{name: NOT_FINITE if value is None else float(value) for name, value in made.metrics.items()},
         },
         check_results=list(_verdicts(artifact)),
         data_version=dg.DataVersion(artifact.digest),
     )
+
+
+def in_words(value: float | None) -> str:
+    """A metric to be read: four digits, or that it is no number."""
+    return NOT_FINITE if value is None else f"{value:.4g}"
 
 
 def _page(folder: Path) -> str:

@@ -25,7 +25,7 @@ from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.unfinished import forget_unfinished, unfinished_folder
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
-from agentprm_dagster.resources.materialization import PAGE, materialization
+from agentprm_dagster.resources.materialization import PAGE, in_words, materialization
 from agentprm_dagster.resources.monitor import StageMonitor, conclude
 from agentprm_dagster.resources.tracker import TrackerResource
 
@@ -171,7 +171,7 @@ class Stage:
 
     def _conclude(self, artifact: Artifact, *, made_before: bool) -> None:
         made = artifact.manifest
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in list(made.metrics.items())[:NUMBERS_TOLD])
+        numbers = ", ".join(f"{name} {in_words(value)}" for name, value in list(made.metrics.items())[:NUMBERS_TOLD])
         told = "made before" if made_before else f"{made.seconds:9.0f} s  {numbers}"
         line = f"{self.name:20} {told}"
         self.context.log.info(line)

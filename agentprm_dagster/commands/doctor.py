@@ -13,14 +13,13 @@ import typer
 from agentprm_dagster.catalog import ExperimentError, load_experiments
 from agentprm_dagster.commands.ui import listening
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.masking import without_credentials
 from agentprm_dagster.core.types import SPLITS
 from agentprm_dagster.envs.errors import GameFileError, GamesNotFoundError
 from agentprm_dagster.envs.games import data_root, find_games
 from agentprm_dagster.envs.unplayable import refuse_unplayable
 from agentprm_dagster.home import HomeError, home
 from agentprm_dagster.inference.served_model import LlmError, ServedModel
-from agentprm_dagster.resources.tracker import tracking_uri
+from agentprm_dagster.resources.mlflow_uri import masked, tracking_uri
 
 PACKAGES = (
     "agentprm_dagster",
@@ -137,7 +136,7 @@ def _home() -> Iterator[Finding]:
     free = shutil.disk_usage(above).free / GIBIBYTE
     remedy = "name a larger disk in AGENTPRM_HOME" if free < ENOUGH_DISK else ""
     yield Finding("home", os.access(above, os.W_OK) and free >= ENOUGH_DISK, f"{place}, {free:.0f} GiB free", remedy)
-    yield Finding("mlflow store", True, without_credentials(tracking_uri()))
+    yield Finding("mlflow store", True, masked(tracking_uri()))
 
 
 def _ports() -> Iterator[Finding]:

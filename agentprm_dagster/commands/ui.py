@@ -13,7 +13,7 @@ from types import FrameType
 
 from agentprm_dagster.commands.instance import open_instance
 from agentprm_dagster.home import home
-from agentprm_dagster.resources.tracker import tracking_uri
+from agentprm_dagster.resources.mlflow_uri import is_server, tracking_uri
 
 HOST = "127.0.0.1"
 START_SECONDS = 180.0
@@ -36,9 +36,10 @@ def serve(dagster_port: int, mlflow_port: int) -> None:
         "dagster-daemon": ["dagster-daemon", "run", *CODE_LOCATION],
     }
     ports = {"Dagster": dagster_port}
-    if not tracking_uri().startswith("http"):
-        store = ["--backend-store-uri", tracking_uri(), "--workers", "1"]
-        commands["mlflow"] = ["mlflow", "server", *store, "--host", HOST, "--port", str(mlflow_port)]
+    if not is_server(tracking_uri()):
+        # Not among its arguments, which every user of the machine can read: it may hold a password.
+        os.environ["MLFLOW_BACKEND_STORE_URI"] = tracking_uri()
+        commands["mlflow"] = ["mlflow", "server", "--workers", "1", "--host", HOST, "--port", str(mlflow_port)]
         ports["MLflow"] = mlflow_port
     for port in ports.values():
         refuse_taken(port)

@@ -40,7 +40,7 @@ def inverse_report(told: Discrimination, scored: pd.DataFrame, *, max_loss: floa
         "train_loss": told.train_loss,
         "held_out_loss": loss,
         "held_out_constant_loss": math.log(2),
-        "held_out_accuracy": float(((expert > 0).mean() + (learner < 0).mean()) / 2),
+        "held_out_accuracy": math.nan if math.isnan(loss) else float(((expert > 0).mean() + (learner < 0).mean()) / 2),
         "expert_reward": float(expert.mean()),
         "learner_reward": float(learner.mean()),
         "margin": float(expert.mean() - learner.mean()),

@@ -28,11 +28,6 @@ def masked(text: str, secrets: Iterable[str]) -> str:
     return _without_words(_without_parts(text, parts), short)
 
 
-def without_credentials(url: str) -> str:
-    """The URL without user and password, as it may be shown."""
-    return re.sub(r"(?<=://)[^/?#]*@", f"{MASK}@", url)
-
-
 def _forms(secret: str) -> Iterator[str]:
     """How a secret may be spelt; every form has PART characters or more."""
     raw = secret.encode(errors="replace")

@@ -4,7 +4,7 @@ Loss against the constant predictor says whether it knows anything; calibration 
 and the ordering of several actions tried in one state whether a policy can learn from it.
 """
 
-from math import log
+from math import log, nan
 from typing import Literal
 
 import numpy as np
@@ -89,13 +89,15 @@ def _probability(logit: pd.Series) -> pd.Series:
 
 
 def soft_bce(target: pd.Series, probability: pd.Series) -> float:
-    """Mean binary cross-entropy of probabilities against soft targets (Eq. 2), in nats."""
+    """Mean binary cross-entropy of probabilities against soft targets (Eq. 2), in nats; nan if one probability is."""
     p = probability.clip(1e-7, 1 - 1e-7)
-    return float(-(target * np.log(p) + (1 - target) * np.log1p(-p)).mean())
+    return float(-(target * np.log(p) + (1 - target) * np.log1p(-p)).mean(skipna=False))
 
 
 def correlation(predicted: pd.Series, observed: pd.Series) -> float:
-    """Pearson's, in [-1, 1]; 0 where either side is constant and the notion has no meaning."""
+    """Pearson's, in [-1, 1]; 0 where either side is constant and the notion has no meaning; nan if a number is."""
+    if predicted.isna().any() or observed.isna().any():
+        return nan
     if predicted.nunique() < 2 or observed.nunique() < 2:
         return 0.0
     return float(np.corrcoef(predicted, observed)[0, 1])
@@ -111,7 +113,7 @@ def action_ordering(scored: pd.DataFrame) -> dict[str, float]:
     [0, 1].
     """
     gap, distance = _pairs(scored, scored["q"])
-    right = (gap > 0) + 0.5 * (gap == 0)
+    right = np.where(np.isnan(gap), nan, (gap > 0) + 0.5 * (gap == 0))
     return {
         "ordered_pairs": float(len(gap)),
         **_accuracy("ordering", right, np.ones(len(gap))),
@@ -156,14 +158,18 @@ def _accuracy(name: str, right: np.ndarray, weight: np.ndarray) -> dict[str, flo
 
 
 def calibration_error(probability: pd.Series, target: pd.Series, bins: int = 10) -> float:
-    """Mean distance between predicted and observed value over bins of the prediction, weighted by their size."""
+    """Mean distance between predicted and observed value over bins of the prediction, weighted by their size; nan if
+    one prediction is.
+    """
+    if probability.isna().any():
+        return nan
     table = _calibration(probability, target, bins)
     return float((table["count"] * (table["predicted"] - table["observed"]).abs()).sum() / table["count"].sum())
 
 
 def _calibration(probability: pd.Series, target: pd.Series, bins: int) -> pd.DataFrame:
-    index = (probability * bins).astype(int).clip(0, bins - 1)
-    frame = pd.DataFrame({"bin": index, "predicted": probability, "observed": target})
+    frame = pd.DataFrame({"predicted": probability, "observed": target}).dropna()
+    frame["bin"] = (frame["predicted"] * bins).astype(int).clip(0, bins - 1)
     grouped = frame.groupby("bin")
     return grouped.mean().assign(count=grouped.size()).reset_index()
 

@@ -52,7 +52,7 @@ def world_report(
     exact = float(scored["exact"].mean())
     metrics = {
         "train_loss": train_loss,
-        "held_out_loss": float(scored["loss"].sum() / scored["tokens"].sum()),
+        "held_out_loss": float(scored["loss"].sum(skipna=False) / scored["tokens"].sum()),
         "held_out_replies": float(len(scored)),
         "exact": exact,
         **{f"{name}_exact": share for name, share in guessed.items()},

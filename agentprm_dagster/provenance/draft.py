@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import isfinite
 from os import link
 from pathlib import Path
 from time import monotonic
@@ -37,7 +38,8 @@ class Draft:
     ) -> Artifact:
         """Makes the files a version, durably, and that version the current one.
 
-        If the same content was committed before, that version is answered and nothing is written.
+        If the same content was committed before, that version is answered and nothing is written. A number that is
+        not finite is recorded as None: it fails the gate that was made for it, and not the commit.
 
         Raises:
             ArtifactError: there are no files, or files that an artifact must not hold.
@@ -57,8 +59,8 @@ class Draft:
             environment=self._environment,
             seeds=recipe.seeds,
             files=files,
-            metrics=dict(metrics),
-            gates=gates,
+            metrics={name: _finite(value) for name, value in metrics.items()},
+            gates=tuple(replace(gate, value=_finite(gate.value)) for gate in gates),
             dagster_run_id=dagster_run_id,
             mlflow_run_id=mlflow_run_id,
             started=self._started,
@@ -77,6 +79,10 @@ class Draft:
         adopted = Adoption(first.origin if first else made.version, self._started, dagster_run_id)
         manifest = replace(made.manifest, experiment=recipe.experiment, inputs=recipe.inputs, adopted=adopted)
         return self._publish(self.path, manifest)
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and isfinite(value) else None
 
 
 def _link(source: Path, target: Path) -> None:

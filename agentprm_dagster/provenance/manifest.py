@@ -35,6 +35,9 @@ def _confined(path: str) -> str:
     return path
 
 
+NOT_FINITE = "not a finite number"
+"""In the words of a page or a line, a metric that is None."""
+
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -196,7 +199,8 @@ class Manifest:
     seeds: dict[str, int]
     files: tuple[FileEntry, ...]
     """Sorted by path."""
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
+    """By name; None for what was computed and is not a finite number."""
     gates: tuple[Gate, ...]
     dagster_run_id: str | None
     mlflow_run_id: str | None

@@ -59,7 +59,7 @@ class Losses(list[float | None]):
     def mean(self) -> float:
         """Over the steps that had one; NaN where none had."""
         known = [loss for loss in self if loss is not None]
-        return math.fsum(known) / len(known) if known else math.nan
+        return sum(known) / len(known) if known else math.nan
 
 
 class Training:

@@ -81,6 +81,7 @@ def build_trainer(
         bf16=False,
         seed=seed,
         logging_steps=1,
+        logging_nan_inf_filter=False,  # which would call a loss of NaN 0, and hide it from the gate
         report_to=[],
         save_strategy="no",
         disable_tqdm=True,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentprm_dagster.core.masking import MASK, PART, masked, without_credentials
+from agentprm_dagster.core.masking import MASK, PART, masked
 
 SECRET = 'sk-proj/4f<9"Xq+Zt&7mB2='
 
@@ -57,16 +57,3 @@ def test_other_text_stays_as_it_is(text: str) -> None:
 
 def test_a_short_secret_is_masked_as_a_word() -> None:
     assert masked("key hunter2, not hunter22 (hunter2)", ["hunter2"]) == f"key {MASK}, not hunter22 ({MASK})"
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("https://user:pass@host:5000/a?b=c@d", f"https://{MASK}@host:5000/a?b=c@d"),
-        ("postgresql+psycopg2://user:p@ss@host/db", f"postgresql+psycopg2://{MASK}@host/db"),
-        ("http://host/user@x", "http://host/user@x"),
-        ("sqlite:////home/a@b/mlflow.db", "sqlite:////home/a@b/mlflow.db"),
-    ],
-)
-def test_an_address_is_shown_without_user_and_password(url: str, shown: str) -> None:
-    assert without_credentials(url) == shown

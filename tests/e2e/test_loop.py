@@ -1,11 +1,14 @@
 """The loop in Dagster over a toy whose policies are numbers: order, announcements, resuming, gates, lineage."""
 
+from math import nan
+
 import dagster as dg
 import pytest
 
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.core.stage import Gate, StageReport
 from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.provenance.costs import costs, current_artifacts
 from agentprm_dagster.provenance.lineage import lineage
 from agentprm_dagster.provenance.verify import verify
 from agentprm_dagster.resources.artifacts import ArtifactsResource
@@ -85,6 +88,25 @@ def test_a_gate_that_fails_stops_what_is_downstream(
 def refuse(targets: object) -> StageReport:
     gates = (Gate("targets_in_unit_interval", True, "fine"), Gate("targets_differ", False, "all alike"))
     return StageReport({}, gates, "Nothing to learn from.")
+
+
+def test_a_number_that_is_not_finite_fails_its_gate_and_not_the_stage(
+    toy: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentprm_dagster.assets.mc_value_targets.targets_report", diverge)
+    result = run_iteration(toy, instance, "toy", 1)
+    assert list(failures(result)) == ["mc_value_targets did not pass its gate targets_differ: the spread is nan"]
+    store = ArtifactsResource().store()
+    assert store.current("toy", "mc_value_targets", 1).manifest.metrics == {"spread": None}
+    (event,) = instance.fetch_materializations(dg.AssetKey(["toy", "mc_value_targets"]), limit=1).records
+    assert event.asset_materialization
+    assert event.asset_materialization.metadata["spread"] == dg.MetadataValue.text("not a finite number")
+    assert [row.stage for row in costs(current_artifacts(store, "toy"))][-1] == "mc_value_targets[1]"
+
+
+def diverge(targets: object) -> StageReport:
+    gates = (Gate("targets_in_unit_interval", True, "fine"), Gate("targets_differ", False, "the spread is nan", nan))
+    return StageReport({"spread": nan}, gates, "Nothing to learn from.")
 
 
 def test_an_iteration_needs_its_announcement(toy: dg.Definitions, instance: dg.DagsterInstance) -> None:

@@ -158,6 +158,11 @@ def test_numbers_that_json_cannot_say_are_refused(value: float) -> None:
         replace(RECIPE, config={"loss": value})
 
 
+def test_a_metric_that_is_no_number_is_none() -> None:
+    manifest = replace(MANIFEST, metrics={"loss": None})
+    assert Manifest.from_json(manifest.to_json()) == manifest
+
+
 def test_wrong_iterations_are_refused() -> None:
     for iteration in (-1, True, "1", 1.0):
         with pytest.raises(ValidationError):

@@ -6,10 +6,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from agentprm_dagster.core.stage import Gate
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.manifest import Slot
 from agentprm_dagster.provenance.store import ArtifactStore
@@ -46,6 +48,17 @@ def test_committing_the_same_again_writes_nothing(store, make_recipe, commit) ->
     assert commit(store, make_recipe()) == made
     assert tree(made.path) == before
     assert {path: path.stat().st_mtime_ns for path in made.path.rglob("*")} == times
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), np.float32("nan"), np.float64("inf")])
+def test_a_number_that_is_not_finite_costs_no_artifact(store, make_recipe, value: float) -> None:
+    gate = Gate("finite_loss", False, f"the loss is {value}", value)
+    with store.draft(make_recipe()) as draft:
+        (draft.path / "data.json").write_text("{}")
+        draft.commit(metrics={"loss": value, "accuracy": np.float32(0.5), "steps": 3}, gates=(gate,))
+    made = store.current("smoke", "rollouts", 1).manifest
+    assert made.metrics == {"loss": None, "accuracy": 0.5, "steps": 3}
+    assert made.gates == (replace(gate, value=None),)
 
 
 def test_other_files_or_another_recipe_make_another_version(store, make_recipe, commit) -> None:

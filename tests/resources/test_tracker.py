@@ -1,95 +1,23 @@
 """MLflow's view of the stages, on a real SQLite store."""
 
 import json
-import os
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from types import SimpleNamespace
+import logging
+from collections.abc import Callable
 
 import dagster as dg
-import mlflow
 import pytest
-from mlflow import MlflowClient, MlflowException
-from mlflow.entities import Run
+import requests
+from mlflow import MlflowException
+from sqlalchemy.exc import OperationalError
 
-from agentprm_dagster.provenance.artifact import Artifact
-from agentprm_dagster.provenance.manifest import Code, Input, Recipe
-from agentprm_dagster.provenance.owner import Owner
-from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources import tracker as tracking
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.tracker import (
-    MlflowTracker,
-    NullTracker,
-    TrackerResource,
-    checkpoint_folder,
-    flat,
-    mlflow_client,
-    model_source,
-    tracking_uri,
-)
-
-CODE = Code("0.1.0", "0" * 64, "deadbeef", False)
-CHECKPOINT = {"model/config.json": b"{}", "model/model.safetensors": b"weights", "page.md": b"hello"}
+from agentprm_dagster.resources.mlflow_client import behind
+from agentprm_dagster.resources.tracker import MlflowTracker, NullTracker, TrackerResource
+from tracked import make, recipe_of, runs_of
 
 
-@pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One home, so that MLflow's database is made once."""
-    folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AGENTPRM_HOME", str(folder))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield folder
-
-
-@pytest.fixture
-def tracker() -> MlflowTracker:
-    return MlflowTracker()
-
-
-@pytest.fixture
-def client(home: Path) -> MlflowClient:
-    return mlflow_client(tracking_uri())
-
-
-@pytest.fixture
-def store(home: Path) -> ArtifactStore:
-    return ArtifactsResource().store()
-
-
-@pytest.fixture
-def experiment(request: pytest.FixtureRequest) -> str:
-    """Every test has an experiment of its own in the shared home."""
-    return request.node.originalname[:90]
-
-
-def recipe_of(experiment: str, asset: str = "prm", iteration: int = 2, inputs: tuple[Input, ...] = ()) -> Recipe:
-    config = {"prm": {"epochs": 3, "init": "policy"}, "gates.max_kl": 20.0}
-    return Recipe(experiment, asset, iteration, inputs, config, CODE, {"stage": 7})
-
-
-def make(
-    tracker: TrackerResource, store: ArtifactStore, recipe: Recipe, files: Mapping[str, bytes] = CHECKPOINT
-) -> Artifact:
-    with store.draft(recipe) as draft, tracker.run(recipe, "dagster-run") as run:
-        for name, content in files.items():
-            path = draft.path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        run.metrics({"loss": 0.5}, step=1)
-        artifact = draft.commit(metrics={"loss": 0.5}, mlflow_run_id=run.id)
-        run.committed(artifact)
-    return artifact
-
-
-def runs_of(client: MlflowClient, experiment: str) -> list[Run]:
-    found = client.get_experiment_by_name(experiment)
-    return list(client.search_runs([found.experiment_id])) if found else []
-
-
-def test_a_run_tells_what_was_made_from_what(tracker, client, store, experiment, home) -> None:
+def test_a_run_tells_what_was_made_from_what(tracker, client, store, experiment, shared_home) -> None:
     data = make(tracker, store, recipe_of(experiment, "rollouts"), {"data.json": b"{}"})
     artifact = make(tracker, store, recipe_of(experiment, inputs=(data.as_input("rollouts"),)))
     assert artifact.manifest.mlflow_run_id
@@ -104,6 +32,7 @@ def test_a_run_tells_what_was_made_from_what(tracker, client, store, experiment,
         "digest": artifact.digest,
         "artifact": str(artifact.path),
         "key": artifact.manifest.key,
+        "home": str(shared_home),
         "mlflow.source.git.commit": "deadbeef",
     }
     assert expected.items() <= run.data.tags.items()
@@ -113,7 +42,7 @@ def test_a_run_tells_what_was_made_from_what(tracker, client, store, experiment,
     assert {tag.key: tag.value for tag in read.tags} == {"mlflow.data.context": "rollouts", "digest": data.digest}
     where = client.get_experiment_by_name(experiment)
     assert where is not None
-    assert where.artifact_location == (home / "mlflow" / "artifacts" / experiment).as_uri()
+    assert where.artifact_location == (shared_home / "mlflow" / "artifacts" / experiment).as_uri()
 
 
 def test_metrics_are_written_in_batches_and_all_of_them(tracker, client, experiment, monkeypatch) -> None:
@@ -129,166 +58,125 @@ def test_metrics_are_written_in_batches_and_all_of_them(tracker, client, experim
         monkeypatch.setattr(client, "log_batch", log_batch)
         for step in range(125):
             run.metrics({"loss": 1 / (step + 1), "lr": 0.1}, step)
-        assert batches == [100, 100]
     assert batches == [100, 100, 50]
     history = client.get_metric_history(run.id, "loss")
     assert [(point.step, point.value) for point in history] == [(step, 1 / (step + 1)) for step in range(125)]
 
 
-def test_a_few_metrics_are_written_once_they_are_due(tracker, client, experiment, monkeypatch) -> None:
+def test_metrics_are_written_once_they_are_due_and_later_the_longer_it_takes(
+    tracker, client, experiment, monkeypatch
+) -> None:
     now = 0.0
     monkeypatch.setattr(tracking, "monotonic", lambda: now)
+
+    def log_slowly(*arguments: object, **rest: object) -> None:
+        nonlocal now
+        now += 1.0
+        real(*arguments, **rest)
+
+    real = client.log_batch
     with tracker.run(recipe_of(experiment), "dagster-run") as run:
-        run.metrics({"loss": 1.0}, 1)
-        assert client.get_metric_history(run.id, "loss") == []
-        now = tracking.FLUSH_SECONDS
-        run.metrics({"loss": 1.0}, 2)
-        assert [point.step for point in client.get_metric_history(run.id, "loss")] == [1, 2]
+        monkeypatch.setattr(client, "log_batch", log_slowly)
+        for step, at, written in ((1, 0.0, []), (2, 3.0, [1, 2]), (3, 33.9, [1, 2]), (4, 34.0, [1, 2, 3, 4])):
+            now = at
+            run.metrics({"loss": 1.0}, step)
+            assert [point.step for point in client.get_metric_history(run.id, "loss")] == written
 
 
-def test_a_stage_that_fails_has_a_failed_run_with_its_metrics(tracker, client, experiment) -> None:
-    with pytest.raises(KeyboardInterrupt), tracker.run(recipe_of(experiment), "dagster-run") as run:
+def test_what_is_no_finite_number_is_not_written_as_one(tracker, client, experiment) -> None:
+    with tracker.run(recipe_of(experiment), "dagster-run") as run:
+        run.metrics({"loss": float("nan"), "kl": float("inf"), "lr": 0.1}, 1)
+    assert client.get_run(run.id).data.metrics == {"lr": 0.1}
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, ValueError])
+def test_a_stage_that_fails_has_a_failed_run_with_its_metrics(tracker, client, experiment, stop) -> None:
+    with pytest.raises(stop), tracker.run(recipe_of(experiment), "dagster-run") as run:
         run.metrics({"loss": 1.0}, 1)
-        raise KeyboardInterrupt
+        raise stop
     assert client.get_run(run.id).info.status == "FAILED"
     assert client.get_run(run.id).data.metrics == {"loss": 1.0}
 
 
-def test_an_mlflow_that_fails_later_costs_a_warning_and_not_the_work(
-    tracker, client, store, experiment, monkeypatch, caplog
-) -> None:
-    def down(*_: object, **__: object) -> None:
-        raise MlflowException("the server is gone")
+ERRORS = [
+    MlflowException("refused"),
+    requests.ConnectionError("refused"),
+    PermissionError("refused"),
+    OperationalError("refused", None, Exception("locked")),
+    RuntimeError("refused"),
+]
 
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("call", ["create_run", "log_batch", "log_inputs", "set_terminated", "create_model_version"])
+def test_whatever_mlflow_raises_costs_one_warning_and_not_the_work(
+    tracker, client, store, experiment, monkeypatch, caplog, call: str, error: Exception
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, call, refuse)
+        artifact = make(tracker, store, recipe_of(f"{experiment}-{call}-{type(error).__name__}"))
+    assert artifact.path.is_dir()
+    (warning,) = (record for record in caplog.records if record.name.startswith("agentprm_dagster"))
+    assert warning.levelno == logging.WARNING
+    assert f"{type(error).__name__}: " in warning.message
+    assert "refused" in warning.message
+    assert behind().exists()
+    run_id = artifact.manifest.mlflow_run_id
+    if call == "create_run":
+        assert run_id is None
+    elif call != "set_terminated":
+        assert client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_metrics_that_could_not_be_written_are_written_when_they_can(tracker, client, experiment, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MlflowException("gone")
+
+    monkeypatch.setattr(tracking, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(tracking, "FLUSH_SHARE", 0.0)
     with tracker.run(recipe_of(experiment), "dagster-run") as run:
         with monkeypatch.context() as patch:
-            patch.setattr(client, "log_batch", down)
-            run.metrics({f"m{i}": 0.0 for i in range(100)}, 1)
-        assert "the server is gone" in caplog.text
-    assert len(client.get_run(run.id).data.metrics) == 100
-    monkeypatch.setattr(client, "set_tag", down)
-    assert make(tracker, store, recipe_of(experiment)).path.is_dir()
+            patch.setattr(client, "log_batch", refuse)
+            run.metrics({"loss": 2.0}, 1)
+        run.metrics({"loss": 1.0}, 2)
+        assert [point.value for point in client.get_metric_history(run.id, "loss")] == [2.0, 1.0]
 
 
-def test_a_checkpoint_is_a_model_version_in_the_store_itself(tracker, client, store, experiment, monkeypatch) -> None:
-    artifact = make(tracker, store, recipe_of(experiment))
-    version = client.get_model_version_by_alias(f"{experiment}-prm", "iteration-2")
-    assert version.tags == {"digest": artifact.digest, "asset": "prm", "iteration": "2"}
-    assert version.run_id == artifact.manifest.mlflow_run_id
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri())
-    found = mlflow.artifacts.download_artifacts(f"models:/{experiment}-prm@iteration-2")
-    assert Path(found) == artifact.path / "model"
-    assert store.resolve(artifact.as_input("prm")) == artifact
+def test_only_so_many_metrics_wait(tracker, client, experiment, monkeypatch) -> None:
+    monkeypatch.setattr(tracking, "KEPT_POINTS", 3)
+    with tracker.run(recipe_of(experiment), "dagster-run") as run:
+        for step in range(5):
+            run.metrics({"loss": 1.0}, step)
+    assert [point.step for point in client.get_metric_history(run.id, "loss")] == [2, 3, 4]
 
 
-def test_policies_of_all_iterations_are_versions_of_one_model(tracker, client, store, experiment) -> None:
-    initial = make(tracker, store, recipe_of(experiment, "initial_policy", 0))
-    improved = make(tracker, store, recipe_of(experiment, "improved_policy", 1))
-    name = f"{experiment}-policy"
-    digests = [client.get_model_version_by_alias(name, f"iteration-{i}").tags["digest"] for i in (0, 1)]
-    assert digests == [initial.digest, improved.digest]
-    assert client.get_run(initial.manifest.mlflow_run_id).info.run_name == "initial_policy"
+ODD: dict[str, Callable[[], dict[str, object]]] = {
+    "letters": lambda: {"llm": {"$ref": 1, "a=b": 2, "ü": 3, "": "", "a//b": 5, "..": 6, "/": 7, "\n": 8}},
+    "long": lambda: {"x" * 300: 1, "y" * 300: 2, "prompt": "z" * 7000},
+    "many": lambda: {f"p{i}": "\U0001f600" * 6000 for i in range(60)},
+}
 
 
-def test_the_same_checkpoint_is_registered_once_and_another_takes_the_alias(tracker, client, store, experiment) -> None:
-    first = make(tracker, store, recipe_of(experiment))
-    make(tracker, store, recipe_of(experiment))
-    assert len(client.search_model_versions(f"name = '{experiment}-prm'")) == 1
-    other = make(tracker, store, recipe_of(experiment), {**CHECKPOINT, "page.md": b"other"})
-    assert client.get_model_version_by_alias(f"{experiment}-prm", "iteration-2").tags["digest"] == other.digest
-    assert len(client.search_model_versions(f"name = '{experiment}-prm'")) == 2
-    assert first.digest != other.digest
-
-
-def test_a_server_is_sent_a_copy(tracker, store, experiment) -> None:
-    """A server takes no folder of this machine as a model's source (tried on MLflow 3.17.2)."""
-    artifact = make(NullTracker(), store, recipe_of(experiment))
-    sent = []
-    server = SimpleNamespace(
-        tracking_uri="http://127.0.0.1:1",
-        log_artifacts=lambda *arguments: sent.append(arguments),
-        get_run=lambda _: SimpleNamespace(info=SimpleNamespace(artifact_uri="mlflow-artifacts:/1/run/artifacts")),
-    )
-    assert model_source(server, "run", artifact, "model") == "mlflow-artifacts:/1/run/artifacts/checkpoint"
-    assert sent == [("run", str(artifact.path / "model"), "checkpoint")]
-
-
-@pytest.mark.parametrize(("folder", "source"), [("model", "/model"), (".", "")])
-def test_a_remote_store_is_the_source_itself(client, experiment, tmp_path, folder: str, source: str) -> None:
-    store = ArtifactStore(f"memory://{experiment}", scratch=tmp_path)
-    artifact = make(NullTracker(), store, recipe_of(experiment))
-    assert model_source(client, "run", artifact, folder) == artifact.uri + source
-
-
-def test_what_holds_no_checkpoint_is_no_model(tracker, client, store, experiment) -> None:
-    make(tracker, store, recipe_of(experiment), {"config.json": b"{}", "weights/model.safetensors": b"x"})
-    assert client.search_registered_models(f"name = '{experiment}-prm'") == []
-
-
-@pytest.mark.parametrize(
-    ("files", "folder"),
-    [
-        (["config.json", "model.safetensors"], "."),
-        (["a/config.json", "a/model-00001-of-00002.safetensors"], "a"),
-        (["b/config.json", "b/x.safetensors", "a/c/config.json", "a/c/x.safetensors"], "b"),
-        (["config.json", "adapter/model.safetensors"], None),
-    ],
-)
-def test_the_checkpoint_is_the_outermost_folder_with_config_and_weights(
-    store, experiment, files: list[str], folder: str | None
+@pytest.mark.parametrize("kind", ODD)
+def test_settings_that_mlflow_would_refuse_are_made_acceptable(
+    tracker, client, store, experiment, caplog, kind: str
 ) -> None:
-    artifact = make(NullTracker(), store, recipe_of(experiment), dict.fromkeys(files, b"x"))
-    assert checkpoint_folder(artifact.manifest) == folder
+    config = ODD[kind]()
+    artifact = make(tracker, store, recipe_of(f"{experiment}-{kind}", config=config))
+    run = client.get_run(artifact.manifest.mlflow_run_id)
+    wanted = len(config["llm"]) if "llm" in config else len(config)
+    assert (run.info.status, len(run.data.params)) == ("FINISHED", wanted + 1)
+    assert not [record for record in caplog.records if record.name.startswith("agentprm_dagster")]
 
 
-def kill_this_process() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def killed(work: Callable[[], object]) -> None:
-    """Runs in a child what ends with the child's death."""
-    child = os.fork()
-    if child == 0:
-        work()
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
-
-
-def test_reconcile_ends_the_runs_of_killed_processes(tracker, client, store, experiment) -> None:
-    before, after = recipe_of(experiment, "prm", 1), recipe_of(experiment, "prm", 2)
-
-    def die_before_the_commit() -> None:
-        with tracker.run(before, "dagster-run"):
-            kill_this_process()
-
-    def die_after_the_commit() -> None:
-        with store.draft(after) as draft, tracker.run(after, "dagster-run") as run:
-            (draft.path / "config.json").write_text("{}")
-            (draft.path / "model.safetensors").write_text("weights")
-            draft.commit(metrics={}, mlflow_run_id=run.id)
-            kill_this_process()
-
-    killed(die_before_the_commit)
-    killed(die_after_the_commit)
-    with tracker.run(recipe_of(experiment, "prm", 3), "dagster-run"):
-        assert {run.info.status for run in runs_of(client, experiment)} == {"RUNNING"}
-        assert len(tracker.reconcile(store)) == 2
-        statuses = {run.info.run_name: run.info.status for run in runs_of(client, experiment)}
-    assert statuses == {"prm[1]": "KILLED", "prm[2]": "FINISHED", "prm[3]": "RUNNING"}
-    artifact = store.current(experiment, "prm", 2)
-    assert client.get_model_version_by_alias(f"{experiment}-prm", "iteration-2").tags["digest"] == artifact.digest
-    assert client.get_run(artifact.manifest.mlflow_run_id).data.tags["digest"] == artifact.digest
-    assert tracker.reconcile(store) == []
-
-
-def test_reconcile_leaves_alone_what_is_not_ours_or_elsewhere(tracker, client, store, experiment) -> None:
-    number = client.create_experiment(experiment)
-    elsewhere = Owner(1, "another-machine", "x", "x").to_json()
-    for tags in ({}, {"owner": elsewhere, "experiment": experiment, "asset": "prm", "iteration": "1"}):
-        client.create_run(number, tags=tags)
-    assert tracker.reconcile(store) == []
-    for run in runs_of(client, experiment):
-        client.set_terminated(run.info.run_id)
+def test_metrics_of_any_name_are_written(tracker, client, experiment) -> None:
+    with tracker.run(recipe_of(experiment), "dagster-run") as run:
+        run.metrics({"valid_seen ReAct a=b": 1.0, "$": 2.0, "plain": 3.0}, 1)
+    written = client.get_run(run.id).data.metrics
+    assert (written["plain"], sorted(written.values())) == (3.0, [1.0, 2.0, 3.0])
 
 
 def test_an_experiment_deleted_in_the_ui_comes_back(tracker, client, experiment) -> None:
@@ -297,6 +185,7 @@ def test_an_experiment_deleted_in_the_ui_comes_back(tracker, client, experiment)
             pass
         client.delete_experiment(client.get_experiment_by_name(experiment).experiment_id)
     assert client.get_experiment_by_name(experiment).lifecycle_stage == "deleted"
+    assert runs_of(client, experiment) == []
 
 
 def test_links(tracker, monkeypatch) -> None:
@@ -307,15 +196,6 @@ def test_links(tracker, monkeypatch) -> None:
     assert MlflowTracker(uri="sqlite:///x.db").url("abc") == "http://127.0.0.1:5000/#/runs/abc"
 
 
-def test_settings_become_flat_parameters() -> None:
-    assert flat({"a": {"b": 1, "c": {"d": None}}, "e": [1, "x"], "f": "text"}) == {
-        "a.b": "1",
-        "a.c.d": "null",
-        "e": '[1, "x"]',
-        "f": "text",
-    }
-
-
 def test_the_null_tracker_does_the_same_and_keeps_nothing(store, experiment) -> None:
     artifact = make(NullTracker(), store, recipe_of(experiment))
     assert artifact.manifest.mlflow_run_id is None
@@ -324,7 +204,7 @@ def test_the_null_tracker_does_the_same_and_keeps_nothing(store, experiment) -> 
 
 
 @pytest.mark.parametrize("used", [NullTracker(), MlflowTracker()])
-def test_an_asset_takes_either_tracker(used: TrackerResource) -> None:
+def test_an_asset_takes_either_tracker(used: TrackerResource, shared_home) -> None:
     urls = []
 
     @dg.asset

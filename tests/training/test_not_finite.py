@@ -1,0 +1,65 @@
+"""Training that diverges: its numbers say so, a gate made for it fails, and the artifact can be committed and shown."""
+
+from collections.abc import Callable
+from math import isnan
+from pathlib import Path
+
+import pytest
+
+from agentprm_dagster.config import Experiment, Model, Prm, Sft
+from agentprm_dagster.core.stage import SilentMonitor, StageReport
+from agentprm_dagster.core.targets import mc_value_targets
+from agentprm_dagster.core.types import Episode
+from agentprm_dagster.provenance.costs import Cost
+from agentprm_dagster.provenance.manifest import Code, Manifest, Recipe
+from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.resources.materialization import PAGE, materialization
+from agentprm_dagster.training.process_reward_model import train_prm
+from agentprm_dagster.training.sft import train_initial_policy
+
+HIGH = 1e30
+"""A learning rate after which no number is left."""
+EXPERIMENT = Experiment(
+    name="diverging",
+    model=Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512),
+    sft=Sft(epochs=2, batch_episodes=4, learning_rate=HIGH),
+    prm=Prm(epochs=2, learning_rate=HIGH, batch_tokens=2000),
+)
+
+Diverge = Callable[[Path, list[Episode], list[Episode], Path], StageReport]
+
+
+def initial_policy(policy: Path, demonstrations: list[Episode], rollouts: list[Episode], out: Path) -> StageReport:
+    return train_initial_policy(demonstrations[:12], [], EXPERIMENT, out, seed=0, monitor=SilentMonitor())
+
+
+def prm(policy: Path, demonstrations: list[Episode], rollouts: list[Episode], out: Path) -> StageReport:
+    targets = mc_value_targets(rollouts, gamma=0.9, weighting="return_to_go", held_out_games=0.3, seed=0)
+    return train_prm(policy, rollouts, targets, EXPERIMENT, out, previous=None, seed=0, monitor=SilentMonitor())
+
+
+@pytest.mark.parametrize(
+    ("diverge", "not_finite", "gate"),
+    [
+        (initial_policy, {"train_loss"}, "finite_loss"),
+        (prm, {"held_out_loss", "correlation", "calibration_error", "ordering_accuracy"}, "better_than_constant"),
+    ],
+    ids=["initial_policy", "prm"],
+)
+def test_a_training_that_diverges_says_so_and_can_be_committed(
+    diverge: Diverge, not_finite: set[str], gate: str, taught_folder, demonstrations, rollouts, tmp_path
+) -> None:
+    store = ArtifactStore(tmp_path / "store")
+    recipe = Recipe("diverging", diverge.__name__, 0, (), {}, Code("0", "0" * 64, None, None), {})
+    with store.draft(recipe) as draft:
+        report = diverge(taught_folder, demonstrations, rollouts, draft.path)
+        (draft.path / PAGE).write_text(report.preview)
+        artifact = draft.commit(metrics=report.metrics, gates=report.gates)
+    made = Manifest.from_json((artifact.path / "manifest.json").read_text())
+    none = {name for name, value in made.metrics.items() if value is None}
+    assert not_finite <= none
+    assert none == {name for name, value in report.metrics.items() if isnan(value)}
+    (failed,) = (each for each in made.gates if each.name == gate)
+    assert (failed.passed, failed.value, "nan" in failed.message) == (False, None, True)
+    shown = materialization(artifact, None, [Cost.of(made)])
+    assert {name for name, value in shown.metadata.items() if value == "not a finite number"} == none
