@@ -167,7 +167,10 @@ def ui(
     dagster_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow UI.")] = 5000,
 ) -> None:
-    """Show everything in the browser: Dagster (with its daemon) and MLflow, on this machine only."""
+    """Show everything in the browser: Dagster (with its daemon) and MLflow, on this machine only.
+
+    Dagster's records are kept under the home folder (AGENTPRM_HOME); a DAGSTER_HOME that is set is not used.
+    """
     from agentprm_dagster.commands.ui import serve
 
     serve(dagster_port, mlflow_port)

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import dagster as dg
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.stage import Monitor
 from agentprm_dagster.envs.games import GameRef
+from agentprm_dagster.home import games_scratch_folder
 from agentprm_dagster.inference.pool import Played, Task, cores, play_in_processes
 from agentprm_dagster.inference.worker import Player
+from agentprm_dagster.provenance.lock import held_folder
 
 
 class InferenceResource(dg.ConfigurableResource):
@@ -40,11 +41,11 @@ class InferenceResource(dg.ConfigurableResource):
     def play(self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor) -> list[Played]:
         """What came of every task; the same whatever the number of processes."""
         there, embedded = cores(), experiment.model.name == "embedded"
-        with TemporaryDirectory() as scratch:
+        with held_folder(games_scratch_folder()) as scratch:
             return play_in_processes(
                 tasks,
                 processes=self.processes or (there if embedded else 1),
                 threads=1 if embedded else there,
-                scratch=Path(scratch),
+                scratch=scratch,
                 monitor=monitor,
             )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import dagster as dg
 
-from agentprm_dagster.home import mlflow_folder
+from agentprm_dagster.home import mlflow_folder, presence_folder
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.manifest import Input, Manifest, Recipe, Slot
@@ -201,7 +201,7 @@ def _start(client: "MlflowClient", recipe: Recipe, dagster_run_id: str) -> str:
         "iteration": str(recipe.iteration),
         "dagster_run_id": dagster_run_id,
         "key": recipe.key,
-        "owner": Owner.this_process().to_json(),
+        "owner": Owner.this_process(presence_folder()).to_json(),
         "mlflow.source.git.commit": recipe.code.git_commit or "",
     }
     run_id: str = client.create_run(_experiment_id(client, recipe.experiment), run_name=name, tags=tags).info.run_id

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "catalog": {"config"},
     "config": {"config"},
     "home": set(),
+    "databases": set(),
     "chart": {"core"},
     "envs": {"core", "config", "envs"},
     "models": {"core", "config", "models"},

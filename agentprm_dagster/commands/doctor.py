@@ -10,12 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
-from agentprm_dagster.catalog import ExperimentError, load_experiments
+from agentprm_dagster.catalog import load_catalog
 from agentprm_dagster.commands.ui import listening
 from agentprm_dagster.core.types import SPLITS
 from agentprm_dagster.envs.errors import GamesNotFoundError
 from agentprm_dagster.envs.games import data_root, find_games
-from agentprm_dagster.home import home
+from agentprm_dagster.home import exposed, home
 from agentprm_dagster.inference.chat_server import LlmError, ServedModel
 from agentprm_dagster.resources.tracker import tracking_uri
 
@@ -68,10 +68,10 @@ def _packages() -> Iterator[Finding]:
 
 
 def _experiments() -> Iterator[Finding]:
-    try:
-        yield Finding("experiments", True, ", ".join(load_experiments()))
-    except ExperimentError as error:
-        yield Finding("experiments", False, str(error), "correct that file")
+    catalog = load_catalog()
+    yield Finding("experiments", True, ", ".join(catalog.experiments))
+    for error in catalog.errors:
+        yield Finding("experiments", False, str(error), "correct it; until then it is left out and the others run")
 
 
 def _games() -> Iterator[Finding]:
@@ -118,6 +118,14 @@ def _home() -> Iterator[Finding]:
     free = shutil.disk_usage(above).free / GIBIBYTE
     remedy = "name a larger disk in AGENTPRM_HOME" if free < ENOUGH_DISK else ""
     yield Finding("home", os.access(above, os.W_OK) and free >= ENOUGH_DISK, f"{place}, {free:.0f} GiB free", remedy)
+    if folders := exposed():
+        names = " ".join(map(str, folders))
+        yield Finding(
+            "home", False, "other users of this machine can look into it", f"chmod -R go= {names}", needed=False
+        )
+    other = os.environ.get("DAGSTER_HOME")
+    if other and other != str(place / "dagster"):
+        yield Finding("DAGSTER_HOME", False, f"{other} is not used", f"nothing: {place / 'dagster'} is", needed=False)
     yield Finding("mlflow store", True, tracking_uri())
 
 

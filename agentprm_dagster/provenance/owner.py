@@ -65,6 +65,11 @@ class Owner:
         return f"process {self.pid} on {self.host}"
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process of this number runs here, whichever it is."""
+    return _started(pid) is not None
+
+
 @cache
 def _show_presence(folder: Path, name: str) -> str:
     """Locks the file of this boot and namespace, together with others of it, until this process has died."""

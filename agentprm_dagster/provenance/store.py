@@ -225,15 +225,14 @@ class ArtifactStore:
             return draft.adopt(made)
 
     def _publish(self, files: Path, manifest: Manifest) -> Artifact:
-        artifact: Artifact | None = self._artifact(manifest)
         while not self._storage.publish(files, manifest):
-            artifact = self._whole(manifest.version)
-            if artifact is not None:
+            if (made := self._whole(manifest.version)) is not None:
                 break
             self._storage.set_aside(manifest.version.place)
-            artifact = self._artifact(manifest)
-        self.select(artifact)
-        return artifact
+        else:
+            made = self._artifact(manifest)
+        self.select(made)
+        return made
 
     def _whole(self, version: Version) -> Artifact | None:
         """`get`; None where what is in its place is damaged, which is warned of."""
