@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from agentprm_dagster.catalog import ExperimentError, experiment_files
+from agentprm_dagster.catalog import ExperimentError, require_experiment
 
 app = typer.Typer(
     help="AgentPRM: process reward models for language-model agents, iteration by iteration.",
@@ -34,11 +34,9 @@ PICTURES = (".png", ".svg", ".pdf")
 
 def _known(name: str) -> str:
     try:
-        names = experiment_files()
+        require_experiment(name)
     except ExperimentError as error:
         raise typer.BadParameter(str(error)) from error
-    if name not in names:
-        raise typer.BadParameter(f"no experiment {_shown(name)!r}; there are: {', '.join(names)}")
     return name
 
 
@@ -185,7 +183,10 @@ def ui(
     dagster_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow UI.")] = 5000,
 ) -> None:
-    """Show everything in the browser: Dagster (with its daemon) and MLflow, on this machine only."""
+    """Show everything in the browser: Dagster (with its daemon) and MLflow, on this machine only.
+
+    Dagster's records are kept under the home folder (AGENTPRM_HOME); a DAGSTER_HOME that is set is not used.
+    """
     from agentprm_dagster.commands.ui import serve
 
     serve(dagster_port, mlflow_port)

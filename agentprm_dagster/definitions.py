@@ -1,16 +1,18 @@
 """Where everything meets: assets x experiments, resources, jobs, schedules, sensors. Dagster loads this module."""
 
+import logging
 from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
 from agentprm_dagster import assets
-from agentprm_dagster.catalog import load_experiments
+from agentprm_dagster.catalog import load_catalog
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.home import save_seconds
+from agentprm_dagster.databases import wait_for_locked_databases
+from agentprm_dagster.home import save_seconds, write_privately
 from agentprm_dagster.iterations import FIRST, ITERATION
 from agentprm_dagster.processor import chosen_type
-from agentprm_dagster.reconcile import UNDER_WAY
+from agentprm_dagster.reconcile import UNDER_WAY, OwnedExecutor
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
@@ -18,7 +20,20 @@ from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tracker import MlflowTracker
 
-EXECUTOR = dg.multiprocess_executor.configured(
+
+@dg.executor(
+    name="multiprocess",
+    config_schema=dg.multiprocess_executor.config_schema.as_field(),
+    requirements=dg.multiple_process_executor_requirements(),
+)
+def owned_multiprocess_executor(context: dg.InitExecutorContext) -> dg.Executor:
+    """Every step in a process of its own, in a run that names its process."""
+    create = dg.multiprocess_executor.executor_creation_fn
+    assert create is not None
+    return OwnedExecutor(create(context))
+
+
+EXECUTOR = owned_multiprocess_executor.configured(
     {
         # One stage at a time: each takes all cores.
         "max_concurrent": 1,
@@ -113,4 +128,14 @@ def build_definitions(
     )
 
 
-defs = build_definitions(load_experiments())
+def load() -> dg.Definitions:
+    """Those of every experiment that can be read; the others are named in the log."""
+    catalog = load_catalog()
+    for error in catalog.errors:
+        logging.getLogger(__name__).error("An experiment is left out: %s", error)
+    return build_definitions(catalog.experiments)
+
+
+write_privately()
+wait_for_locked_databases()
+defs = load()

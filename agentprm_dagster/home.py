@@ -1,7 +1,12 @@
-"""One home folder for everything that is made: AGENTPRM_HOME, else ~/.agentprm."""
+"""One home folder for everything that is made: AGENTPRM_HOME, else ~/.agentprm.
 
+What is made in it is for this user alone: folders 0700, files 0600. A folder that was there before keeps its
+permissions; `exposed` finds those.
+"""
+
+import stat
 from math import inf, nan
-from os import environ
+from os import environ, umask
 from pathlib import Path
 
 from agentprm_dagster.core.stage import SAVE_SECONDS
@@ -14,6 +19,9 @@ telemetry:
 concurrency:
   runs:
     max_concurrent_runs: 2
+run_monitoring:
+  enabled: true
+  start_timeout_seconds: 600
 """
 
 
@@ -80,11 +88,46 @@ def mlflow_folder() -> Path:
     return home() / "mlflow"
 
 
+def scratch_folder() -> Path:
+    """What is needed only while a stage runs, and copies of remote artifacts."""
+    return home() / "scratch"
+
+
+def games_scratch_folder() -> Path:
+    """What the processes that play games are told and tell."""
+    return scratch_folder() / "games"
+
+
+def presence_folder() -> Path:
+    """Files that running processes keep locked, so that other containers and machines know that they run."""
+    return home() / "presence"
+
+
 def dagster_folder() -> Path:
     """Dagster's own home, made with its settings where it is missing; a settings file once there is the user's."""
-    folder = home() / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_private(home() / "dagster")
     settings = folder / "dagster.yaml"
     if not settings.exists():
         settings.write_text(_DAGSTER_YAML, encoding="utf-8")
     return folder
+
+
+def write_privately() -> None:
+    """Makes what this process writes from now on, and what the libraries write that it uses, for this user alone."""
+    umask(0o077)
+
+
+def make_private(folder: Path) -> Path:
+    """Makes a folder, and those above it, for this user alone; one that is there keeps its permissions."""
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def exposed() -> list[Path]:
+    """The folders directly in the home that other users can look into."""
+    others = stat.S_IRWXG | stat.S_IRWXO
+    if not home().is_dir() or not home().stat().st_mode & others:
+        return []
+    return [path for path in sorted(home().iterdir()) if path.is_dir() and path.stat().st_mode & others]

@@ -1,42 +1,88 @@
 """Runs that Dagster believes are going on although their process is gone.
 
-A local Dagster never notices a killed run: it stays STARTED for ever. Here a run counts as dead when the process that
-its first engine event names no longer exists, or is another one that was given the same number later.
+A local Dagster never notices a killed run: it stays as it was for ever. So a run is tagged with the process that
+executes it: by `agentprm run` when it creates the run, else by the executor. Of a run that has no such tag yet its
+first engine event names the process, by number alone; it is believed to live while any process here has that number.
+No time of day is compared: clocks are set. A run of another machine or container is left alone while that runs.
 """
 
-from time import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
-import psutil
+
+from agentprm_dagster.home import presence_folder
+from agentprm_dagster.provenance.owner import Owner, is_running
+
+if TYPE_CHECKING:  # what `dg.Executor` names and Dagster does not export
+    from dagster._core.execution.context.system import PlanOrchestrationContext
+    from dagster._core.execution.plan.plan import ExecutionPlan
+    from dagster._core.execution.retries import RetryMode
+    from dagster._core.execution.step_dependency_config import StepDependencyConfig
+
+OWNER_TAG = "agentprm/owner"
 
 UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
-STARTING_SECONDS = 120.0
-"""A run that has named no process by then never will."""
+UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED, *UNDER_WAY]
+
+
+def owner_tag(run_id: str) -> dict[str, str]:
+    """The tag that makes this process a run's owner. It names the run: re-executions copy their parent's tags."""
+    return {OWNER_TAG: f"{run_id} {Owner.this_process(presence_folder()).to_json()}"}
+
+
+class OwnedExecutor(dg.Executor):
+    """An executor that first makes the process it runs in the run's owner."""
+
+    def __init__(self, executor: dg.Executor) -> None:
+        self._executor = executor
+
+    def execute(
+        self, plan_context: "PlanOrchestrationContext", execution_plan: "ExecutionPlan"
+    ) -> Iterator[dg.DagsterEvent]:
+        """See `dg.Executor`."""
+        plan_context.instance.add_run_tags(plan_context.run_id, owner_tag(plan_context.run_id))
+        yield from self._executor.execute(plan_context, execution_plan)
+
+    @property
+    def retries(self) -> "RetryMode":
+        """See `dg.Executor`."""
+        return self._executor.retries
+
+    @property
+    def step_dependency_config(self) -> "StepDependencyConfig":
+        """See `dg.Executor`."""
+        return self._executor.step_dependency_config
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Marks every dead run as failed; their ids."""
-    records = instance.get_run_records(dg.RunsFilter(statuses=UNDER_WAY))
-    dead = [record.dagster_run for record in records if not _alive(instance, record)]
+    dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)) if _is_dead(instance, run)]
     for run in dead:
         instance.report_run_failed(run, "The process of this run is gone; launch it again to go on where it stopped.")
     return [run.run_id for run in dead]
 
 
-def _alive(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
-    events = instance.all_logs(record.dagster_run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
-    for entry in events:
+def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    owner = _owner(run)
+    if owner is not None:
+        return owner.state() == "dead"
+    pid = _first_process(instance, run.run_id)
+    return pid is not None and not is_running(pid)
+
+
+def _owner(run: dg.DagsterRun) -> Owner | None:
+    run_id, _, text = run.tags.get(OWNER_TAG, "").partition(" ")
+    try:
+        return Owner.from_json(text) if run_id == run.run_id else None
+    except ValueError:  # a tag can be edited
+        return None
+
+
+def _first_process(instance: dg.DagsterInstance, run_id: str) -> int | None:
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
         pid = entry.get_dagster_event().engine_event_data.metadata.get("pid")
         if isinstance(pid, dg.TextMetadataValue) and pid.text:
-            return _was_running(int(pid.text), entry.timestamp)
-    return time() - record.create_timestamp.timestamp() < STARTING_SECONDS
-
-
-def _was_running(pid: int, moment: float) -> bool:
-    """Whether the process of that number, alive now, was already there at a moment (seconds since 1970)."""
-    try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= moment
-    except psutil.NoSuchProcess:
-        return False
+            return int(pid.text)
+    return None

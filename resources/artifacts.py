@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from agentprm_dagster.home import artifacts_folder, home
+from agentprm_dagster.home import artifacts_folder, scratch_folder
 from agentprm_dagster.provenance.store import ArtifactStore
 
 
@@ -16,4 +16,4 @@ class ArtifactsResource(dg.ConfigurableResource[Any]):
 
     def store(self) -> ArtifactStore:
         """The store, opened; drafts, locks and copies of a remote one lie under the home folder."""
-        return ArtifactStore(self.root or artifacts_folder(), scratch=home() / "scratch")
+        return ArtifactStore(self.root or artifacts_folder(), scratch=scratch_folder())

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import dagster as dg
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.stage import Monitor, Resume
 from agentprm_dagster.envs.games import GameRef
+from agentprm_dagster.home import games_scratch_folder
 from agentprm_dagster.inference.pool import Played, Task, cores, play_in_processes
 from agentprm_dagster.inference.worker import Player
+from agentprm_dagster.provenance.lock import held_folder
 
 
 class InferenceResource(dg.ConfigurableResource):
@@ -47,11 +48,11 @@ class InferenceResource(dg.ConfigurableResource):
         With `resume` the shards that an earlier attempt has played are not played again.
         """
         there, embedded = cores(), experiment.model.name == "embedded"
-        with nullcontext(resume.folder) if resume else TemporaryDirectory() as scratch:
+        with nullcontext(resume.folder) if resume else held_folder(games_scratch_folder()) as scratch:
             return play_in_processes(
                 tasks,
                 processes=self.processes or (there if embedded else 1),
                 threads=1 if embedded else there,
-                scratch=Path(scratch),
+                scratch=scratch,
                 monitor=monitor,
             )

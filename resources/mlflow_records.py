@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from posixpath import normpath
 from typing import TYPE_CHECKING
 
-from agentprm_dagster.home import home, mlflow_folder
+from agentprm_dagster.home import home, mlflow_folder, presence_folder
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.manifest import Input, Manifest, Recipe
 from agentprm_dagster.provenance.owner import Owner
@@ -47,7 +47,7 @@ def run_tags(recipe: Recipe, dagster_run_id: str) -> dict[str, str]:
         "iteration": str(recipe.iteration),
         "dagster_run_id": dagster_run_id,
         "key": recipe.key,
-        "owner": Owner.this_process().to_json(),
+        "owner": Owner.this_process(presence_folder()).to_json(),
         "home": str(home()),
         "mlflow.source.git.commit": recipe.code.git_commit or "",
     }

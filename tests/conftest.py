@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from os import environ
+from os import environ, umask
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,11 +35,14 @@ settings.load_profile("no_deadline")
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty AGENTPRM_HOME."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An AGENTPRM_HOME that is not there yet. A test may change what the process writes for whom."""
     monkeypatch.setenv("AGENTPRM_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path / "home"
+    for inherited in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME"):
+        monkeypatch.delenv(inherited, raising=False)
+    before = umask(0o022)
+    yield tmp_path / "home"
+    umask(before)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "config": {"config"},
     "home": {"core"},
     "processor": set(),
+    "databases": set(),
     "chart": {"core"},
     "envs": {"core", "config", "envs"},
     "models": {"core", "config", "models", "processor"},

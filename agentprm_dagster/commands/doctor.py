@@ -10,14 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
-from agentprm_dagster.catalog import ExperimentError, load_experiments
+from agentprm_dagster.catalog import load_catalog
 from agentprm_dagster.commands.ui import listening
-from agentprm_dagster.config import Experiment
 from agentprm_dagster.core.types import SPLITS
 from agentprm_dagster.envs.errors import GameFileError, GamesNotFoundError
 from agentprm_dagster.envs.games import data_root, find_games
 from agentprm_dagster.envs.unplayable import refuse_unplayable
-from agentprm_dagster.home import HomeError, home
+from agentprm_dagster.home import HomeError, exposed, home
 from agentprm_dagster.inference.served_model import LlmError, ServedModel
 from agentprm_dagster.resources.mlflow_uri import masked, tracking_uri
 
@@ -70,18 +69,10 @@ def _packages() -> Iterator[Finding]:
 
 
 def _experiments() -> Iterator[Finding]:
-    try:
-        yield Finding("experiments", True, ", ".join(load_experiments()))
-    except ExperimentError as error:
-        yield Finding("experiments", False, str(error), "correct that file")
-
-
-def _loadable() -> dict[str, Experiment]:
-    """The experiments, none where one of them cannot be loaded; `_experiments` says why."""
-    try:
-        return load_experiments()
-    except ExperimentError:
-        return {}
+    catalog = load_catalog()
+    yield Finding("experiments", True, ", ".join(catalog.experiments))
+    for error in catalog.errors:
+        yield Finding("experiments", False, str(error), "correct it; until then it is left out and the others run")
 
 
 def _games() -> Iterator[Finding]:
@@ -105,7 +96,9 @@ def _devices() -> Finding:
 
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     found = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} torch threads, GPUs: {', '.join(names) or 'none'}"
-    large = [name for name, each in _loadable().items() if each.model.name not in ("embedded", "smollm2")]
+    large = [
+        name for name, each in load_catalog().experiments.items() if each.model.name not in ("embedded", "smollm2")
+    ]
     remedy = f"only {', '.join(large)} would train faster on a GPU; to play, nothing uses one" if large else ""
     return Finding("devices", bool(names) or not large, found, "" if names else remedy, needed=False)
 
@@ -136,6 +129,14 @@ def _home() -> Iterator[Finding]:
     free = shutil.disk_usage(above).free / GIBIBYTE
     remedy = "name a larger disk in AGENTPRM_HOME" if free < ENOUGH_DISK else ""
     yield Finding("home", os.access(above, os.W_OK) and free >= ENOUGH_DISK, f"{place}, {free:.0f} GiB free", remedy)
+    if folders := exposed():
+        names = " ".join(map(str, folders))
+        yield Finding(
+            "home", False, "other users of this machine can look into it", f"chmod -R go= {names}", needed=False
+        )
+    other = os.environ.get("DAGSTER_HOME")
+    if other and other != str(place / "dagster"):
+        yield Finding("DAGSTER_HOME", False, f"{other} is not used", f"nothing: {place / 'dagster'} is", needed=False)
     yield Finding("mlflow store", True, masked(tracking_uri()))
 
 

@@ -1,14 +1,18 @@
 """The persistent Dagster instance under the home folder, ready to be used."""
 
 from os import environ
+from pathlib import Path
 
 import dagster as dg
+import typer
 from dagster_shared.check import CheckError
 from sqlalchemy.exc import SQLAlchemyError
 from yaml import YAMLError
 
-from agentprm_dagster.home import dagster_folder
+from agentprm_dagster.databases import wait_for_locked_databases
+from agentprm_dagster.home import dagster_folder, exposed, games_scratch_folder, write_privately
 from agentprm_dagster.iterations import FIRST, ITERATION
+from agentprm_dagster.provenance.lock import sweep_folders
 from agentprm_dagster.provenance.verify import sweep
 from agentprm_dagster.reconcile import fail_dead_runs
 from agentprm_dagster.resources.artifacts import ArtifactsResource
@@ -22,10 +26,16 @@ class InstanceError(RuntimeError):
 def open_instance() -> dg.DagsterInstance:
     """The instance, with the first iteration there and what killed processes left put in order.
 
+    What this process, and those that it starts, write from now on is for this user alone. A DAGSTER_HOME of the user's
+    is not used, which is said: what belongs together stays under one home folder.
+
     Raises:
         InstanceError: Dagster cannot read its own folder.
     """
-    environ["DAGSTER_HOME"] = str(dagster_folder())
+    write_privately()
+    wait_for_locked_databases()
+    _warn_of_exposure()
+    _use(dagster_folder())
     try:
         instance = dg.DagsterInstance.get()
     except (dg.DagsterError, CheckError, SQLAlchemyError, YAMLError) as error:
@@ -37,5 +47,21 @@ def open_instance() -> dg.DagsterInstance:
     fail_dead_runs(instance)
     store = ArtifactsResource().store()
     sweep(store)
+    sweep_folders(games_scratch_folder())
     MlflowTracker().reconcile(store)
     return instance
+
+
+def _use(folder: Path) -> None:
+    other = Path(environ.get("DAGSTER_HOME") or folder)
+    if other != folder:
+        typer.secho(
+            f"DAGSTER_HOME, {other}, is not used: Dagster's records are kept in {folder}", fg="yellow", err=True
+        )
+    environ["DAGSTER_HOME"] = str(folder)
+
+
+def _warn_of_exposure() -> None:
+    if folders := exposed():
+        names = " ".join(map(str, folders))
+        typer.secho(f"Other users of this machine can look into {names}: chmod -R go= {names}", fg="yellow", err=True)

@@ -1,6 +1,7 @@
 """`agentprm run`: the assets of an experiment, iteration after iteration, in this process."""
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import dagster as dg
 import typer
@@ -12,6 +13,7 @@ from agentprm_dagster.commands.instance import open_instance
 from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.iterations import FIRST, ITERATION, announce
+from agentprm_dagster.reconcile import owner_tag
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.base_models import require_exact_base
 from agentprm_dagster.resources.monitor import progress_bars
@@ -53,9 +55,12 @@ def run_iteration(
         _announce(instance, name, iteration)
     job = definitions.resolve_job_def(name)
     keys = [key for key in job.asset_layer.executable_asset_keys if iteration == FIRST or key.path[-1] not in ONCE]
+    run_id = str(uuid4())
     with progress_bars():
         return job.execute_in_process(
             instance=instance,
+            run_id=run_id,
+            tags=owner_tag(run_id),
             partition_key=str(iteration),
             asset_selection=keys,
             run_config=SILENT,

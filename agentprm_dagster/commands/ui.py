@@ -1,18 +1,22 @@
 """`agentprm ui`: Dagster's webserver and daemon and MLflow's UI, on this machine only, until Ctrl-C."""
 
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from types import FrameType
 
+import psutil
+
+from agentprm_dagster.catalog import load_catalog
 from agentprm_dagster.commands.instance import open_instance
-from agentprm_dagster.home import home
+from agentprm_dagster.home import home, make_private
 from agentprm_dagster.resources.mlflow_uri import is_server, tracking_uri
 
 HOST = "127.0.0.1"
@@ -29,7 +33,7 @@ def serve(dagster_port: int, mlflow_port: int) -> None:
     """Starts everything, prints the addresses, stops everything when interrupted or when a part ends.
 
     Raises:
-        UiError: a port is taken, or a part ended by itself.
+        UiError: a port is taken or asked for twice, or a part ended by itself.
     """
     commands = {
         "dagster-webserver": ["dagster-webserver", *CODE_LOCATION, "--host", HOST, "--port", str(dagster_port)],
@@ -41,9 +45,10 @@ def serve(dagster_port: int, mlflow_port: int) -> None:
         os.environ["MLFLOW_BACKEND_STORE_URI"] = tracking_uri()
         commands["mlflow"] = ["mlflow", "server", "--workers", "1", "--host", HOST, "--port", str(mlflow_port)]
         ports["MLflow"] = mlflow_port
-    for port in ports.values():
-        refuse_taken(port)
+    _refuse_ports(ports)
     print("Starting; the first time this takes a minute.", flush=True)
+    for error in load_catalog().errors:
+        print(f"An experiment is left out: {error}", flush=True)
     open_instance().dispose()
     with _interruptible(), running(commands) as processes:
         _await(ports, processes)
@@ -55,10 +60,35 @@ def serve(dagster_port: int, mlflow_port: int) -> None:
             sleep(1)
 
 
+def _refuse_ports(ports: Mapping[str, int]) -> None:
+    """UiError for a port that two are to have, that something listens on, or that this user may not have."""
+    for name, port in ports.items():
+        others = [other for other in ports if other != name and ports[other] == port]
+        if others:
+            raise UiError(f"{name} and {others[0]} cannot both have port {port}: choose another for one of them")
+        refuse_taken(port)
+
+
 def refuse_taken(port: int) -> None:
-    """UiError if something listens on a port already."""
-    if listening(port):
-        raise UiError(f"port {port} is taken: stop what listens there, or choose another (see `agentprm ui --help`)")
+    """UiError if a port of this machine cannot be had, with the process that has it where that can be seen."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, or a port just left is refused
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            other = "choose another (see `agentprm ui --help`)"
+            if error.errno != errno.EADDRINUSE:
+                raise UiError(f"port {port} cannot be had: {error.strerror}; {other}") from error
+            raise UiError(f"port {port} is taken{_by_whom(port)}: stop what listens there, or {other}") from error
+
+
+def _by_whom(port: int) -> str:
+    """` by process 12 (name)`; empty where the system does not tell."""
+    with suppress(psutil.Error):  # other users' connections may be hidden
+        for found in psutil.net_connections("tcp"):
+            if found.status == psutil.CONN_LISTEN and found.pid and found.laddr and found.laddr.port == port:
+                return f" by process {found.pid} ({psutil.Process(found.pid).name()})"
+    return ""
 
 
 def listening(port: int) -> bool:
@@ -70,16 +100,19 @@ def listening(port: int) -> bool:
 
 @contextmanager
 def running(commands: Mapping[str, list[str]]) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """Programs of this environment, each with a log under the home folder; stopped, children and all, at the end."""
-    logs = home() / "logs"
-    logs.mkdir(exist_ok=True)
+    """Programs of this environment, each with a log under the home folder; stopped, children and all, at the end.
+
+    They end, children and all, also when this process is killed.
+    """
+    logs = make_private(home() / "logs")
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name, (program, *arguments) in commands.items():
             path = Path(sys.executable).with_name(program)
             with (logs / f"{name}.log").open("ab") as log:
+                kept = [sys.executable, "-P", "-m", "agentprm_dagster.commands.kept", str(path), *arguments]
                 processes[name] = subprocess.Popen(
-                    [path, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                    kept, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
                 )
         yield processes
     except KeyboardInterrupt:
@@ -94,11 +127,11 @@ def _stop(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
             process.send_signal(signal.SIGINT)
     deadline = monotonic() + STOP_SECONDS
     for process in processes.values():
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.1, deadline - monotonic()))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        assert process.stdin is not None
+        process.stdin.close()  # whatever it started is killed
+        process.wait()
 
 
 def _await(ports: Mapping[str, int], processes: Mapping[str, subprocess.Popen[bytes]]) -> None:

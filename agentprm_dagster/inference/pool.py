@@ -6,6 +6,7 @@ of processes decides when a shard is played and not what comes of it.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -27,6 +28,9 @@ from agentprm_dagster.inference.worker import PLAYED, Player, Shard, read_usage
 
 SHARD_GAMES = 50
 """Most games of a shard: enough to keep the slots busy, few enough for several workers to share a split evenly."""
+
+_END_SECONDS = 10.0
+"""How long a worker that says nothing more may take to end."""
 
 
 class WorkerError(RuntimeError):
@@ -121,7 +125,7 @@ class _Worker:
     playing: tuple[str, Shard]
 
     def __init__(self, threads: int, log: Path, heard: "SimpleQueue[tuple[_Worker, Any]]") -> None:
-        self._log, self._heard, self._end = log, heard, "ended before its work was done"
+        self._log, self._heard, self._end = log, heard, ""
         with log.open("w") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "agentprm_dagster.inference.worker", str(threads)],
@@ -155,7 +159,18 @@ class _Worker:
     def last_words(self) -> str:
         """Why nothing more is heard of it, and the end of what it wrote to its standard error."""
         said = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
-        return f"a worker {self._end}; it said:\n{said}"
+        return f"a worker {self._end or self._how_it_ended()}; it said:\n{said}"
+
+    def _how_it_ended(self) -> str:
+        """With its exit code, where it has ended: its output may be closed before."""
+        try:
+            code = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "closed its standard output before its work was done"
+        if code >= 0:
+            return f"ended with exit code {code} before its work was done"
+        no_memory = " (there may have been no memory left)" if code == -signal.SIGKILL else ""
+        return f"was killed by {_signal_name(-code)}{no_memory} before its work was done"
 
     def stop(self) -> None:
         """Ends it, whatever it is doing."""
@@ -165,6 +180,14 @@ class _Worker:
         self._stdout.close()
         with suppress(BrokenPipeError):
             self._stdin.close()
+
+
+def _signal_name(number: int) -> str:
+    """`SIGKILL`; `signal 35` for one without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class _Sums:

@@ -17,7 +17,8 @@ EXECUTABLE_SUFFIXES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", 
 class Difference(NamedTuple):
     """A file that is not what the manifest says."""
 
-    kind: Literal["changed", "missing", "extra"]
+    kind: Literal["changed", "missing", "extra", "link", "unreadable"]
+    """A link names a file elsewhere, which can be changed there."""
     path: str
 
 
@@ -32,14 +33,35 @@ def describe(folder: Path) -> tuple[FileEntry, ...]:
 def differences(folder: UPath, entries: Iterable[FileEntry]) -> Iterator[Difference]:
     """How `folder` differs from its manifest's `entries`, byte for byte."""
     expected = {entry.path: entry for entry in entries}
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
-    for name in sorted((expected.keys() | found.keys()) - {MANIFEST}):
+    try:
+        found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if _is_content(path)}
+    except OSError as error:
+        yield Difference("unreadable", f"the folder ({error.strerror})")
+        return
+    for name in sorted(expected.keys() | found.keys()):
         if name not in found:
             yield Difference("missing", name)
+        elif found[name].is_symlink():
+            yield Difference("link", name)
+        elif name == MANIFEST:
+            continue
         elif name not in expected:
             yield Difference("extra", name)
-        elif found[name].stat().st_size != expected[name].bytes or sha256_of(found[name]) != expected[name].sha256:
-            yield Difference("changed", name)
+        else:
+            yield from _change(found[name], expected[name])
+
+
+def _is_content(path: UPath) -> bool:
+    return path.is_symlink() or not path.is_dir()
+
+
+def _change(path: UPath, entry: FileEntry) -> Iterator[Difference]:
+    try:
+        same = path.is_file() and path.stat().st_size == entry.bytes  # a pipe would keep its reader waiting
+        if not same or sha256_of(path) != entry.sha256:
+            yield Difference("changed", entry.path)
+    except OSError:
+        yield Difference("unreadable", entry.path)
 
 
 def sha256_of(path: Path | UPath) -> str:

@@ -1,8 +1,11 @@
 """What differs between a store on this machine's disk and one behind a URI."""
 
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
+from uuid import uuid4
 
 from upath import UPath
 
@@ -23,7 +26,10 @@ class Storage(Protocol):
         """Local folder for drafts, locks and copies."""
 
     def publish(self, files: Path, manifest: Manifest) -> bool:
-        """Makes the files a version; False, and nothing done, where that version is there already."""
+        """Makes the files a version; False, and the store as it was, where something is in its place already."""
+
+    def set_aside(self, place: str) -> None:
+        """Moves what is in a version's place out of the way."""
 
     def replace(self, place: str, text: str) -> None:
         """Writes a small file in one step."""
@@ -58,17 +64,25 @@ class LocalStorage:
         """Syncs everything, the manifest written last, and renames the folder into its place."""
         target = self._folder / manifest.version.place
         make_folder(target.parent)
-        (files / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        if not (files / MANIFEST).exists():
+            (files / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         sync_tree(files)
         _make_read_only(files)
         try:
             files.rename(target)
         except OSError:
-            if not (target / MANIFEST).exists():
+            if not os.path.lexists(target):
                 raise
             return False
         sync(target.parent)
         return True
+
+    def set_aside(self, place: str) -> None:
+        """Keeps it under `work`, for whoever wants to know what became of it."""
+        aside = self.work / "aside" / f"{place.replace('/', '.')}.{uuid4().hex[:8]}"
+        make_folder(aside.parent)
+        with suppress(FileNotFoundError):
+            (self._folder / place).rename(aside)
 
     def replace(self, place: str, text: str) -> None:
         """Writes beside it and renames over it."""
@@ -98,6 +112,13 @@ class RemoteStorage:
             _write(target / entry.path, (files / entry.path).read_bytes())
         _write(target / MANIFEST, manifest.to_json().encode())
         return True
+
+    def set_aside(self, place: str) -> None:
+        """Removes it: an object store renames nothing in one step."""
+        target = self.root / place
+        if target.exists():
+            target.fs.rm(target.path, recursive=True)
+        shutil.rmtree(self.local(place), ignore_errors=True)
 
     def replace(self, place: str, text: str) -> None:
         """One upload: object stores show the old or the new."""
@@ -129,6 +150,6 @@ def _write(path: UPath, content: bytes) -> None:
 
 
 def _make_read_only(folder: Path) -> None:
+    """For this user alone, too."""
     for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(0o444)
+        path.chmod(0o700 if path.is_dir() else 0o400)

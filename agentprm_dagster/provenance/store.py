@@ -4,20 +4,20 @@
     <root>/<experiment>/<asset>/<iteration>/HEAD                         the digest of the current version
     <root>/<experiment>/behaviour_policy/<iteration>/ANNOUNCED           the policies announced; the last one counts
     <work>/drafts, locks, copies                                         what is being made, by whom; remote files
+    <work>/aside                                                         what was in a new version's way, damaged
 
 A stage writes into a draft. Committing hashes and syncs the files, writes the manifest last, and renames the draft into
 its place; a kill at any moment leaves either no version or the whole of it. In a remote store (any URI that
 universal_pathlib knows) the files are uploaded first and the manifest last: a version without one does not exist.
 """
 
-import shutil
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from re import fullmatch
-from uuid import uuid4
 
 from pydantic import ValidationError
 from upath import UPath
@@ -26,12 +26,14 @@ from agentprm_dagster.provenance.announcements import ROLE, Announcement, Announ
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.contents import differences
 from agentprm_dagster.provenance.draft import Draft
-from agentprm_dagster.provenance.durable import make_folder, replace_text
+from agentprm_dagster.provenance.durable import make_folder
 from agentprm_dagster.provenance.errors import ArtifactError
-from agentprm_dagster.provenance.lock import guarded, locked
+from agentprm_dagster.provenance.filesystem import warn_once
+from agentprm_dagster.provenance.lock import guarded, held_folder, locked
 from agentprm_dagster.provenance.manifest import MANIFEST, NAME, Input, Manifest, Recipe, Slot, Version
-from agentprm_dagster.provenance.owner import Owner
 from agentprm_dagster.provenance.storage import open_storage
+
+_log = logging.getLogger(__name__)
 
 _RESTORE = "Bring it back from a copy, or remove the folder and materialize it again (`agentprm verify` lists the rest)"
 
@@ -77,20 +79,17 @@ class ArtifactStore:
     @contextmanager
     def draft(self, recipe: Recipe) -> Iterator[Draft]:
         """A draft to write into and to commit; whatever is not committed is dropped."""
-        folder = self.work / "drafts" / uuid4().hex
-        try:
-            with guarded(folder.parent):
-                make_folder(folder / "files")
-                replace_text(folder / "owner", Owner.this_process().to_json())
+        with held_folder(self.work / "drafts", f"{work_name(recipe.slot)}.") as folder:
+            make_folder(folder / "files")
             yield Draft(folder / "files", recipe, self._publish)
-        finally:
-            if folder.exists():
-                shutil.rmtree(folder)
 
     def lock(self, experiment: str, asset: str, iteration: int) -> AbstractContextManager[None]:
-        """Makes the caller the only one on this machine who makes this; LockedError if another process does."""
+        """Makes the caller the only one who makes this; LockedError if another does.
+
+        For a remote store, the only one on this machine.
+        """
         slot = Slot(experiment, asset, iteration)
-        return locked(self.work / "locks" / f"{experiment}.{asset}.{iteration}.lock", str(slot))
+        return locked(self.work / "locks" / f"{work_name(slot)}.lock", str(slot))
 
     # Reading
 
@@ -129,6 +128,12 @@ class ArtifactStore:
         """`get` for the current version."""
         return self.get(experiment, asset, iteration, self.head(experiment, asset, iteration).digest)
 
+    def settle(self, slot: Slot) -> None:
+        """Makes a slot's only version the current one if none is: a process was killed before it could."""
+        made = list(self.versions(slot))
+        if len(made) == 1 and self._head(slot) is None:
+            self.select(made[0])
+
     def select(self, artifact: Artifact) -> None:
         """Makes a committed version the current one."""
         slot = artifact.version.slot
@@ -137,8 +142,13 @@ class ArtifactStore:
                 self._storage.replace(f"{slot.place}/HEAD", artifact.digest + "\n")
 
     def versions(self, slot: Slot) -> Iterator[Artifact]:
-        """All committed versions of one asset and iteration, by digest."""
-        return (self.read(place) for place in _folders(self.root / slot.place) if (place / MANIFEST).exists())
+        """All committed versions of one asset and iteration, by digest; one that cannot be read is left out."""
+        for place in folders(self.root / slot.place):
+            try:
+                if (place / MANIFEST).exists():
+                    yield self.read(place)
+            except ArtifactError as error:
+                warn_once(f"{error}. It is left out.")
 
     def artifacts(self, experiment: str | None = None) -> Iterator[Artifact]:
         """Everything committed, or everything of one experiment, by place."""
@@ -146,12 +156,12 @@ class ArtifactStore:
 
     def places(self, experiment: str | None = None) -> Iterator[UPath]:
         """Every version's folder, also those without a manifest."""
-        return (place for slot in self.slot_folders(experiment) for place in _folders(slot))
+        return (place for slot in self.slot_folders(experiment) for place in folders(slot))
 
     def slot_folders(self, experiment: str | None = None) -> Iterator[UPath]:
         """Every folder that holds the versions of one asset and iteration."""
-        experiments = _folders(self.root) if experiment is None else [self.root / experiment]
-        return (slot for folder in experiments for asset in _folders(folder) for slot in _folders(asset))
+        experiments = folders(self.root) if experiment is None else [self.root / experiment]
+        return (slot for folder in experiments for asset in folders(folder) for slot in folders(asset))
 
     def read(self, place: UPath) -> Artifact:
         """What the manifest in a version's folder says, its digests checked, its files not; else ArtifactError."""
@@ -161,7 +171,7 @@ class ArtifactStore:
             raise ArtifactError(
                 f"no artifact in {place}: expected a {MANIFEST}. Materialize it again, or bring the folder back"
             ) from error
-        except (ArtifactError, UnicodeDecodeError) as error:
+        except (ArtifactError, UnicodeDecodeError, OSError) as error:
             raise ArtifactError(f"{place / MANIFEST}: {error}. {_RESTORE}") from error
         faults = manifest.faults()
         if str(place) != str(self.root / manifest.version.place):
@@ -205,7 +215,7 @@ class ArtifactStore:
     # Inside
 
     def _adopt(self, recipe: Recipe, dagster_run_id: str | None) -> Artifact | None:
-        for other in _folders(self.root):
+        for other in folders(self.root):
             if not fullmatch(NAME, other.name):
                 continue  # whatever else somebody keeps here
             with suppress(ArtifactError):  # another's damage is for its own runs, and for verify, to report
@@ -217,12 +227,22 @@ class ArtifactStore:
             return draft.adopt(made, dagster_run_id)
 
     def _publish(self, files: Path, manifest: Manifest) -> Artifact:
-        if self._storage.publish(files, manifest):
-            artifact = self._artifact(manifest)
+        while not self._storage.publish(files, manifest):
+            if (made := self._whole(manifest.version)) is not None:
+                break
+            self._storage.set_aside(manifest.version.place)
         else:
-            artifact = self.get(manifest.experiment, manifest.asset, manifest.iteration, manifest.digest)
-        self.select(artifact)
-        return artifact
+            made = self._artifact(manifest)
+        self.select(made)
+        return made
+
+    def _whole(self, version: Version) -> Artifact | None:
+        """`get`; None where what is in its place is damaged, which is warned of."""
+        try:
+            return self.get(version.experiment, version.asset, version.iteration, version.digest)
+        except ArtifactError as error:
+            _log.warning("%s. It is set aside: the same was made anew", error)
+            return None
 
     def _artifact(self, manifest: Manifest) -> Artifact:
         place = manifest.version.place
@@ -233,7 +253,7 @@ class ArtifactStore:
         return path.read_text(encoding="ascii", errors="replace").strip() if path.exists() else None
 
     def _remedy(self, slot: Slot) -> str:
-        others = [place.name for place in _folders((self.root / slot.place).parent) if (place / "HEAD").exists()]
+        others = [place.name for place in folders((self.root / slot.place).parent) if (place / "HEAD").exists()]
         if not others:
             return "materialize it first"
         return f"its iterations are: {', '.join(others)}. Choose one with -i, or materialize more"
@@ -248,9 +268,21 @@ class ArtifactStore:
             raise ArtifactError(f"{folder} is not as it was committed: {', '.join(damage[:5])}. {_RESTORE}")
 
 
-def _folders(folder: UPath) -> list[UPath]:
-    """The folders in a folder, iterations in their order; hidden ones (the store's own) left out."""
-    if not folder.is_dir():
-        return []
-    found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+def work_name(slot: Slot) -> str:
+    """What a slot is called among locks and drafts; no part of it holds a dot."""
+    return f"{slot.experiment}.{slot.asset}.{slot.iteration}"
+
+
+def folders(folder: UPath) -> list[UPath]:
+    """The folders in a folder, iterations in their order; hidden ones (the store's own) left out.
+
+    Raises:
+        ArtifactError: the folder cannot be looked into.
+    """
+    try:
+        if not folder.is_dir():
+            return []
+        found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    except OSError as error:
+        raise ArtifactError(f"{folder}: expected a folder that can be read, but: {error.strerror}") from error
     return sorted(found, key=lambda path: (int(path.name) if path.name.isdecimal() else 0, path.name))

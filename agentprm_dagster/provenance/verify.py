@@ -1,10 +1,14 @@
-"""Is everything still as it was committed? Re-hashes every file and names what was made from what is not."""
+"""Is everything still as it was committed? Re-hashes every file and names what was made from what is not.
 
-import shutil
+Others may commit, select, announce, adopt and sweep meanwhile: nothing is locked and nothing written. What seems wrong
+is looked at once more where it lies, after asking whether somebody is at work there, before it is called a problem.
+"""
+
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from re import fullmatch
 from typing import Any, Literal
 
 from upath import UPath
@@ -14,11 +18,12 @@ from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.contents import differences
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import LineageGraph
-from agentprm_dagster.provenance.lock import guarded, read_owner
-from agentprm_dagster.provenance.manifest import MANIFEST, Slot, Version
-from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.provenance.links import linked_outside
+from agentprm_dagster.provenance.lock import is_held, owner_file, sweep_file, sweep_folders
+from agentprm_dagster.provenance.manifest import Slot, Version
+from agentprm_dagster.provenance.store import ArtifactStore, folders
 
-ProblemKind = Literal["changed", "missing", "extra", "manifest", "incomplete", "input", "pointer"]
+ProblemKind = Literal["changed", "missing", "extra", "link", "unreadable", "manifest", "incomplete", "input", "pointer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +31,11 @@ class Problem:
     """Something in the store that is not as it was committed."""
 
     place: str
-    """The version, or the pointer, relative to the store's root."""
+    """The version, the pointer or the folder, relative to the store's root."""
     kind: ProblemKind
-    """A file changed, missing or extra; a manifest not as it was written; a version's folder without a manifest; a
-    version that others were made from and that is not there; a pointer that is gone, or names what is not there."""
+    """A file changed, missing, extra or, like a folder, a link to elsewhere; what cannot be read; a manifest not as it
+    was written; a version's folder without a manifest; a version that others were made from and that is not there; a
+    pointer that is gone, or names what is not there."""
     detail: str
     downstream: tuple[Version, ...]
     """Everything that was made from it, directly or not."""
@@ -56,61 +62,116 @@ class Verification:
 
 
 def verify(store: ArtifactStore) -> Verification:
-    """Reads and hashes everything in the store; changes nothing."""
-    readable: list[Artifact] = []
-    broken: list[Problem] = []
-    for place in store.places():
-        try:
-            readable.append(store.read(place))
-        except ArtifactError as error:
-            kind: ProblemKind = "manifest" if (place / MANIFEST).exists() else "incomplete"
-            broken.append(Problem(_relative(store, place), kind, str(error), ()))
+    """Reads and hashes everything in the store; changes nothing and needs no right but to read."""
+    tree = _Tree(store)
+    readable = tree.read()
     graph = LineageGraph(readable)
-    known = {artifact.version.place for artifact in readable}
-    found = [*broken, *_changed_files(store, readable), *_missing_inputs(graph, known | {p.place for p in broken})]
-    problems = [Problem(p.place, p.kind, p.detail, _made_from(graph, p.place)) for p in found]
-    problems.extend(_pointers(store, {artifact.version for artifact in readable}))
-    problems.extend(_unannounced(store, readable))
-    return Verification(
-        len(readable) + len(broken), tuple(problems), tuple(str(path) for path in leftovers(store.work))
-    )
+    known = {artifact.version for artifact in readable}
+    left, unreadable = _leftovers(store.work)
+    found = [
+        *tree.problems,
+        *_changed_files(store, readable),
+        *_linked_outside(store),
+        *_missing_inputs(store, graph, {version.place for version in known} | {p.place for p in tree.problems}),
+        *_pointers(store, tree.slots, {(version.slot.place, version.digest) for version in known}),
+        *_unannounced(store, readable),
+        *unreadable,
+    ]
+    problems = tuple(replace(problem, downstream=_made_from(graph, problem.place)) for problem in found)
+    return Verification(len(tree.places), problems, tuple(map(str, left)))
 
 
 def sweep(store: ArtifactStore) -> list[Path]:
-    """Removes the drafts and locks that killed processes left; answers what it removed."""
-    with _still(store.work):
-        found = _leftovers(store.work)
-        for path in found:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-    return found
+    """Removes the drafts and locks that killed processes left, and ends the commits that they had all but done.
+
+    Answers what it removed. What cannot be removed is warned of.
+    """
+    for folder in _leftovers(store.work)[0]:
+        if slot := _slot_of(folder):
+            with suppress(ArtifactError):  # damage there is for `verify` to tell
+                store.settle(slot)
+    drafts = sweep_folders(store.work / "drafts")
+    return [*drafts, *filter(sweep_file, _locks(store.work))]
 
 
-def leftovers(work: Path) -> list[Path]:
-    """The drafts and locks whose owners are dead."""
-    if not work.exists():
-        return []
-    with _still(work):
-        return _leftovers(work)
+class _Tree:
+    """The store's folders, with what is wrong with them."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self.problems: list[Problem] = []
+        self._store = store
+        assets = [asset for experiment in self._inside(store.root) for asset in self._inside(experiment)]
+        self.slots = [slot for asset in assets for slot in self._inside(asset)]
+        self.places = [place for slot in self.slots for place in self._inside(slot)]
+
+    def read(self) -> list[Artifact]:
+        """Every version that can be read."""
+        return [artifact for place in self.places if (artifact := self._read(place)) is not None]
+
+    def _inside(self, folder: UPath) -> list[UPath]:
+        try:
+            found = folders(folder)
+        except ArtifactError as error:
+            self._add(folder, "unreadable", str(error))
+            return []
+        for link in (path for path in found if path.is_symlink()):
+            self._add(link, "link", "is a link to elsewhere, where what it holds can be changed: move the files here")
+        return found
+
+    def _read(self, place: UPath) -> Artifact | None:
+        with suppress(ArtifactError):
+            return self._store.read(place)
+        being_made = _being_made(self._store, place.parent)  # a remote store's version while it is uploaded
+        try:
+            return self._store.read(place)
+        except ArtifactError as error:
+            kind = _kind(error)
+            if not (being_made and kind == "incomplete"):
+                self._add(place, kind, str(error))
+            return None
+
+    def _add(self, path: UPath, kind: ProblemKind, detail: str) -> None:
+        self.problems.append(Problem(_relative(self._store, path), kind, detail, ()))
 
 
-def _leftovers(work: Path) -> list[Path]:
-    drafts = [folder for folder in sorted((work / "drafts").iterdir()) if folder.is_dir() and _dead(folder / "owner")]
-    return [*drafts, *(path for path in sorted((work / "locks").glob("*.lock")) if _dead(path))]
+def _kind(error: ArtifactError) -> ProblemKind:
+    """What is wrong with a version whose manifest was not read."""
+    if isinstance(error.__cause__, FileNotFoundError):
+        return "incomplete"
+    return "unreadable" if isinstance(error.__cause__, OSError) else "manifest"
 
 
-@contextmanager
-def _still(work: Path) -> Iterator[None]:
-    """No process of this machine begins a draft or takes a lock meanwhile."""
-    with guarded(work / "drafts"), guarded(work / "locks"):
-        yield
+def _being_made(store: ArtifactStore, slot: UPath) -> bool:
+    """Whether a draft of a slot is there, of a living process or of a dead one that `sweep` comes after.
+
+    What a draft does to the store in several steps is done before the draft is gone.
+    """
+    name = _relative(store, slot).replace("/", ".")
+    return any(True for _ in (store.work / "drafts").glob(f"{name}.*"))
 
 
-def _dead(owner_file: Path) -> bool:
-    owner = read_owner(owner_file)
-    return owner is None or owner.state() == "dead"
+def _slot_of(draft: Path) -> Slot | None:
+    """The slot that a draft's name begins with."""
+    experiment, *rest = draft.name.split(".")
+    return Slot(experiment, rest[0], int(rest[1])) if len(rest) == 3 and rest[1].isdecimal() else None
+
+
+def _leftovers(work: Path) -> tuple[list[Path], list[Problem]]:
+    """The drafts and locks whose owners are dead, and those of which that cannot be said."""
+    left, problems = [], []
+    drafts = sorted(path for path in (work / "drafts").glob("*") if path.is_dir())
+    for path, lock in [*((draft, owner_file(draft)) for draft in drafts), *((lock, lock) for lock in _locks(work))]:
+        try:
+            if not is_held(lock) and path.exists():
+                left.append(path)
+        except OSError as error:
+            problems.append(Problem(path.relative_to(work.parent).as_posix(), "unreadable", str(error), ()))
+    return left, problems
+
+
+def _locks(work: Path) -> list[Path]:
+    """The lock files that name somebody; one without a word is being taken, and in nobody's way."""
+    return sorted(path for path in (work / "locks").glob("*.lock") if path.stat().st_size)
 
 
 def _changed_files(store: ArtifactStore, artifacts: list[Artifact]) -> Iterator[Problem]:
@@ -120,22 +181,51 @@ def _changed_files(store: ArtifactStore, artifacts: list[Artifact]) -> Iterator[
             yield Problem(place, kind, path, ())
 
 
-def _missing_inputs(graph: LineageGraph, there: set[str]) -> Iterator[Problem]:
+def _linked_outside(store: ArtifactStore) -> Iterator[Problem]:
+    """Files of versions that have a name outside the store."""
+    root = store.work.parent
+    if str(store.root) != str(root):
+        return  # remote
+    for path in linked_outside(root, store.work / "drafts"):
+        parts = path.relative_to(root).parts
+        if not parts[0].startswith("."):
+            name = "/".join(parts[4:])
+            yield Problem(
+                "/".join(parts[:4]), "link", f"{name} has another name outside, through which it can change", ()
+            )
+
+
+def _missing_inputs(store: ArtifactStore, graph: LineageGraph, known: set[str]) -> Iterator[Problem]:
     for version in graph.versions():
-        if version.place not in there:
+        if version.place not in known and not _holds(store, version.slot.place, version.digest):
             yield Problem(version.place, "input", f"{version} was read and is not in the store", ())
 
 
-def _pointers(store: ArtifactStore, known: set[Version]) -> Iterator[Problem]:
-    """HEAD and ANNOUNCED files that name what is not there, and HEADs that are gone."""
-    there = {(version.slot.place, version.digest) for version in known}
-    for folder in store.slot_folders():
+def _pointers(store: ArtifactStore, slots: list[UPath], known: set[tuple[str, str]]) -> Iterator[Problem]:
+    """HEAD and ANNOUNCED files that are links, name what is not there or cannot be read, and HEADs that are gone."""
+    with_versions = {place for place, _ in known}
+    for folder in slots:
         slot = _relative(store, folder)
-        for name, place, digest in _targets(store, folder):
-            if (place, digest) not in there:
-                yield Problem(f"{slot}/{name}", "pointer", f"names {place}/{digest[:16]}, which is not there", ())
-        if not (folder / "HEAD").exists() and any(place == slot for place, _ in there):
-            yield Problem(f"{slot}/HEAD", "pointer", "is gone: nothing says which version is the current one", ())
+        try:
+            for name, place, digest in _targets(store, folder):
+                if (folder / name).is_symlink():
+                    yield Problem(f"{slot}/{name}", "link", "is a link to elsewhere, where it can be changed", ())
+                if (place, digest) not in known and not _holds(store, place, digest):
+                    yield Problem(f"{slot}/{name}", "pointer", f"names {place}/{digest[:16]}, which is not there", ())
+            if slot in with_versions and not _being_made(store, folder) and not (folder / "HEAD").exists():
+                yield Problem(f"{slot}/HEAD", "pointer", "is gone: nothing says which version is the current one", ())
+        except OSError as error:
+            yield Problem(slot, "unreadable", f"its pointers cannot be read: {error}", ())
+
+
+def _holds(store: ArtifactStore, place: str, digest: str) -> bool:
+    """Whether a version can be read at this moment."""
+    if not fullmatch("[0-9a-f]{64}", digest):
+        return False
+    try:
+        return store.read(store.root / place / digest[:16]).digest == digest
+    except ArtifactError:
+        return False
 
 
 def _targets(store: ArtifactStore, folder: UPath) -> Iterator[tuple[str, str, str]]:

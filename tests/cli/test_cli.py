@@ -78,6 +78,7 @@ def test_run_makes_resumes_and_reports(toy_cli: None, home: Path) -> None:
     assert "eval_report[2]" in call("lineage", "toy", "prm", "-i", 2, "--down").output
 
     assert call("verify").exit_code == 0
+    assert [path for path in (home, *home.rglob("*")) if path.stat().st_mode & 0o077] == [], "for this user alone"
     page = next((home / "artifacts/toy/prm/1").glob("*/page.md"))
     page.chmod(0o644)
     page.write_text("tampered", encoding="utf-8")

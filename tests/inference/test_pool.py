@@ -165,6 +165,22 @@ def started_by(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys, "executable", str(path))
 
 
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo so it goes >&2; kill -9 $$", r"was killed by SIGKILL \(there may have been no memory left\)"),
+        ("echo so it goes >&2; kill -11 $$", "was killed by SIGSEGV"),
+        ("echo so it goes >&2; exit 7", "ended with exit code 7"),
+    ],
+)
+def test_how_a_worker_ended_is_told(
+    tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str
+) -> None:
+    started_by(script, tmp_path, monkeypatch)
+    with pytest.raises(WorkerError, match=rf"a worker {words} before its work was done; it said:\nso it goes"):
+        played(tasks[:1], 1, tmp_path / "scratch", Listening())
+
+
 def test_what_is_no_message_is_told(tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started_by("echo and this >&2; echo Welcome to the library; exec cat > /dev/null", tmp_path, monkeypatch)
     with pytest.raises(WorkerError, match=r"wrote 'Welcome to the library\\n' to its standard output(.|\n)*and this"):

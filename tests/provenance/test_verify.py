@@ -1,6 +1,10 @@
 """verify: whatever is not as it was committed is found, with everything that was made from it."""
 
+import os
+from ast import literal_eval
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -133,6 +137,129 @@ def test_leftovers_of_the_dead_are_swept_and_the_living_left_alone(store, make_r
             store.lock("smoke", "rollouts", 1).__enter__()
     assert verify(store) == Verification(checked=4, problems=(), leftovers=())
     assert sweep(store) == []
+
+
+def link_to_a_copy(path: Path, outside: Path) -> None:
+    """Puts a link to an equal file or folder elsewhere in the place of `path`."""
+    path.rename(outside / path.name)
+    path.symlink_to(outside / path.name)
+
+
+def one_more_name(path: Path, outside: Path) -> None:
+    os.link(path, outside / path.name)
+
+
+LINKS: dict[str, tuple[Callable[[Path, Path], None], str, str, str]] = {
+    "a file": (link_to_a_copy, "smoke/rollouts/1/{}/data.json", "smoke/rollouts/1/{}", "data.json"),
+    "a folder in a version": (link_to_a_copy, "smoke/rollouts/1/{}/sub", "smoke/rollouts/1/{}", "sub"),
+    "a manifest": (link_to_a_copy, "smoke/rollouts/1/{}/manifest.json", "smoke/rollouts/1/{}", "manifest.json"),
+    "a version": (link_to_a_copy, "smoke/rollouts/1/{}", "smoke/rollouts/1/{}", "is a link"),
+    "an iteration": (link_to_a_copy, "smoke/rollouts/1", "smoke/rollouts/1", "is a link"),
+    "an asset": (link_to_a_copy, "smoke/rollouts", "smoke/rollouts", "is a link"),
+    "an experiment": (link_to_a_copy, "smoke", "smoke", "is a link"),
+    "a pointer": (link_to_a_copy, "smoke/rollouts/1/HEAD", "smoke/rollouts/1/HEAD", "is a link"),
+    "a second name": (
+        one_more_name,
+        "smoke/rollouts/1/{}/sub/page.md",
+        "smoke/rollouts/1/{}",
+        "sub/page.md has another",
+    ),
+    "a manifest's": (one_more_name, "smoke/rollouts/1/{}/manifest.json", "smoke/rollouts/1/{}", "manifest.json has"),
+}
+
+
+@pytest.mark.parametrize("case", LINKS)
+def test_what_can_be_changed_from_outside_is_named(store, make_recipe, chain, tmp_path, case: str) -> None:
+    store.reuse(make_recipe("demonstrations", experiment="adopting"))
+    assert verify(store).sound, "an adopted file has two names, both in the store"
+    link, path, place, detail = LINKS[case]
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    version = chain[1].digest[:16]
+    link(Path(str(store.root)) / path.format(version), outside)
+    links = [p for p in verify(store).problems if p.kind == "link" and not p.place.startswith("adopting")]
+    assert [problem.place for problem in links] == [place.format(version)]
+    assert detail in links[0].detail
+
+
+def test_a_name_outside_is_found_among_those_that_adoption_gave(store, make_recipe, chain, tmp_path) -> None:
+    adopted = store.reuse(make_recipe("demonstrations", experiment="adopting"))
+    os.link(adopted.path / "data.json", tmp_path / "outside")
+    assert {(p.place, p.kind) for p in verify(store).problems} == {
+        (chain[0].version.place, "link"),
+        (adopted.version.place, "link"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_is_changed_and_is_not_waited_for(store, make_recipe, commit, kind: str) -> None:
+    made = commit(store, make_recipe(), {"empty.txt": b"", "data.json": b"{}"})
+    (made.path / "empty.txt").unlink()
+    os.mkfifo(made.path / "empty.txt") if kind == "pipe" else (made.path / "empty.txt").mkdir()
+    found = verify(store)
+    assert [(p.kind, p.detail) for p in found.problems] == [("changed" if kind == "pipe" else "missing", "empty.txt")]
+
+
+def by_somebody_else(work: Callable[[], object]) -> object:
+    """What `work` answers in a process without any rights but those that all users have."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+        os.write(writer, repr(work()).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        answered = answer.read()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    return literal_eval(answered)
+
+
+@pytest.fixture
+def shown(make_recipe, commit) -> Iterator[ArtifactStore]:
+    """A store that everybody may read and nobody may write to."""
+    with TemporaryDirectory() as folder:
+        store = ArtifactStore(Path(folder) / "store")
+        commit(store, make_recipe("demonstrations"))
+        store.announce("smoke", 1, commit(store, make_recipe()))
+        replace_text(store.work / "locks" / "smoke.prm.1.lock", "left")
+        for path in (Path(folder), *Path(folder).rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        yield store
+        for path in (Path(folder), *Path(folder).rglob("*")):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+
+
+def plain(found: Verification) -> tuple[list[tuple[str, str]], list[str]]:
+    return [(p.place, p.kind) for p in found.problems], [Path(path).name for path in found.leftovers]
+
+
+def test_who_may_only_read_may_verify(shown: ArtifactStore) -> None:
+    assert by_somebody_else(lambda: plain(verify(shown))) == ([], ["smoke.prm.1.lock"])
+
+
+UNREADABLE = {
+    "smoke/rollouts/1/{}/data.json": "smoke/rollouts/1/{}",
+    "smoke/rollouts/1/{}/manifest.json": "smoke/rollouts/1/{}",
+    "smoke/rollouts/1/HEAD": "smoke/rollouts/1",
+    "smoke/behaviour_policy/1/ANNOUNCED": "smoke/behaviour_policy/1",
+    "smoke/rollouts/1/{}": "smoke/rollouts/1/{}",
+    "smoke/rollouts/1": "smoke/rollouts/1",
+    "smoke/rollouts": "smoke/rollouts",
+    "smoke": "smoke",
+    ".work/locks/smoke.prm.1.lock": ".work/locks/smoke.prm.1.lock",
+}
+
+
+@pytest.mark.parametrize("path", UNREADABLE)
+def test_what_cannot_be_read_is_a_problem_among_the_others(shown: ArtifactStore, path: str) -> None:
+    version = shown.current("smoke", "rollouts", 1).digest[:16]
+    (Path(str(shown.root)) / path.format(version)).chmod(0)
+    problems, _ = by_somebody_else(lambda: plain(verify(shown)))  # type: ignore[misc]
+    assert (UNREADABLE[path].format(version), "unreadable") in problems
 
 
 def test_an_empty_store_is_sound(store) -> None:
