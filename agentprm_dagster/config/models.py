@@ -11,8 +11,7 @@ class Model(Section):
     """The language model that becomes the policy and, with a scalar head, the PRM."""
 
     name: str = "embedded"
-    """`embedded` builds a small Llama from the sizes below; `smollm2` is SmolLM2-135M; else a hub name or a path of one
-    of the architectures in docs/models.md."""
+    """`embedded` builds a small Llama from the sizes below; `smollm2` is SmolLM2-135M; else a hub name or a path."""
     revision: str | None = None
     """Commit, tag or branch of a hub model; null is what its main branch is when it is fetched."""
     hidden_size: Positive = 128
