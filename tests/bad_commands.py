@@ -143,7 +143,6 @@ EXPERIMENTS = {
     "not text": ("{here}/" + NOT_TEXT, "which is not a folder"),
     "nobody's": ("~nosuchuser/experiments", "which is not a folder"),
     "a taken name": ("{here}/taken", "two experiments are called smoke"),
-    "twice": ("{here}/mine:{here}/mine", "two experiments are called"),
 }
 """What AGENTPRM_EXPERIMENTS names, and what is said to it."""
 
@@ -233,6 +232,17 @@ COMMANDS = (
     *(
         BadInput(f"experiments {name}: {command}", (command, "smoke"), (word,), {}, _furnish, env)
         for name, env, word in ((n, {"AGENTPRM_EXPERIMENTS": place}, word) for n, (place, word) in EXPERIMENTS.items())
+        for command in ("run", "report")
+    ),
+    *(
+        BadInput(
+            f"an experiment of two files: {command}",
+            (command, "mine"),
+            ("two experiments are called mine",),
+            {},
+            _furnish,
+            {"AGENTPRM_EXPERIMENTS": "{here}/mine:{here}/mine"},
+        )
         for command in ("run", "report")
     ),
     *(

@@ -24,7 +24,6 @@ WRONG: dict[str, Callable[[Path], object]] = {
     "above.yaml": lambda path: path.write_text("extends: broken"),
     "latin.yaml": lambda path: path.write_bytes(b"description: \xe9"),
     "deep.yaml": lambda path: path.write_text("[" * 1000),
-    "date.yaml": lambda path: path.write_text("description: 2001-99-99"),
     "folder.yaml": lambda path: path.mkdir(),
     "nowhere.yaml": lambda path: path.symlink_to("missing"),
 }

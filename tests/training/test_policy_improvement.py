@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
 from agentprm_dagster.config import Dialogue, Experiment, Improvement
 from agentprm_dagster.core.dialogue import Format
@@ -48,7 +48,7 @@ class Taste(nn.Module):
     def __init__(self, liked: int) -> None:
         super().__init__()
         self.liked, self.score = liked, nn.Identity()
-        self.device = torch.device("cpu")
+        self.device, self.config = torch.device("cpu"), LlamaConfig()
 
     @property
     def base_model(self) -> Callable[..., SimpleNamespace]:
