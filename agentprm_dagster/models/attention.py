@@ -6,7 +6,6 @@ each other as more queries of the same keys: equal in value, no copy.
 """
 
 from dataclasses import fields
-from functools import cache
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -88,16 +87,11 @@ def layer_masks(
         near = sees if window is None else sees & (queries[:, :, None] - keys[:, None] < window)
         return torch.zeros(near.shape, device=near.device).masked_fill_(~near, -torch.inf)[:, None]
 
-    window = config.sliding_window if "sliding_window" in _settings(type(config)) else None
-    if "layer_types" not in _settings(type(config)):
+    settings = {field.name for field in fields(config)}  # what the architecture reads; a file may hold more
+    window = config.sliding_window if "sliding_window" in settings else None
+    if "layer_types" not in settings:
         return added(window)
     return {each: added(window if each == "sliding_attention" else None) for each in set(config.layer_types)}
-
-
-@cache
-def _settings(kind: type[PreTrainedConfig]) -> set[str]:
-    """What an architecture reads of its configuration; a file may hold more."""
-    return {field.name for field in fields(kind)}
 
 
 # Here and not there: a model that was sent to another process has been switched already.

@@ -128,7 +128,8 @@ class LineageGraph:
         links = {} if repeated else self._links(version, direction)
         children = tuple(self._node(other, tuple(links[other]), direction, seen) for other in sorted(links))
         made = self._known.get(version)
-        return Node(version, roles, found, repeated, children, made and made.code, made and made.adopted)
+        code, adopted = (made.code, made.adopted) if made else (None, None)
+        return Node(version, roles, found, repeated, children, code, adopted)
 
 
 def lineage(
