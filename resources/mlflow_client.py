@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # importing mlflow takes seconds, so it is imported where it 
 PATIENCE = 10.0
 """Seconds a call may take."""
 OPENING = 60.0
-"""Seconds for opening a database on this machine, where MLflow makes its tables."""
+"""Seconds for opening a database on this machine, where MLflow makes its tables, and for importing a client."""
 QUICK = 1.0
 """A call that failed within so many seconds costs too little to earn a rest."""
 REST = 30.0
@@ -107,16 +107,18 @@ class Mlflow:
 
     @property
     def _opening(self) -> float:
-        return OPENING if self.uri.startswith("sqlite") else self.patience
+        """Only another machine's database can be gone: a server is not asked for anything yet."""
+        return OPENING if self.is_server or self.uri.startswith("sqlite") else self.patience
 
     def _open(self) -> "MlflowClient":
         from mlflow import MlflowClient
-        from mlflow.store.db import utils
 
         # They warn of every try, and what came of it is told here.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
         if not self.is_server:
+            from mlflow.store.db import utils
+
             utils.MAX_RETRY_COUNT = 1  # ten tries take two minutes, and the reason would come after our patience
             mlflow_folder().mkdir(parents=True, exist_ok=True)
             return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
