@@ -39,9 +39,7 @@ def open_instance() -> dg.DagsterInstance:
 def _use(folder: Path) -> None:
     other = Path(environ.get("DAGSTER_HOME") or folder)
     if other != folder:
-        typer.secho(
-            f"DAGSTER_HOME, {other}, is not used: Dagster's records are kept in {folder}", fg="yellow", err=True
-        )
+        typer.secho(f"DAGSTER_HOME ({other}) is not used: Dagster's records are in {folder}", fg="yellow", err=True)
     environ["DAGSTER_HOME"] = str(folder)
 
 
