@@ -10,7 +10,7 @@ import random
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,8 @@ def _parameters(seed: int, counts: Mapping[Split, int], size: Size) -> dict[str,
 def _locked(root: Path) -> Iterator[None]:
     """Keeps a second process waiting; the operating system lets go of the lock when the first one dies."""
     with (root / ".generate.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(OSError):  # some network shares keep no locks: there it is for one process at a time
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -58,7 +58,10 @@ class Owner:
         dead if nobody holds its presence file.
         """
         if self.boot and self.namespace and (self.boot, self.namespace) == (_boot(), _namespace()):
-            return "alive" if _started(self.pid) == self.started else "dead"
+            try:
+                return "alive" if _started(self.pid) == self.started else "dead"
+            except PermissionError:  # another user's, and hidden
+                return "elsewhere"
         return "dead" if self.presence and _is_deserted(Path(self.presence)) else "elsewhere"
 
     def __str__(self) -> str:
@@ -67,7 +70,10 @@ class Owner:
 
 def is_running(pid: int) -> bool:
     """Whether a process of this number runs here, whichever it is."""
-    return _started(pid) is not None
+    try:
+        return _started(pid) is not None
+    except PermissionError:  # another user's, and hidden
+        return True
 
 
 @cache
@@ -144,3 +150,5 @@ else:
             return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
         except psutil.NoSuchProcess:
             return None
+        except psutil.AccessDenied as error:
+            raise PermissionError(str(error)) from error

@@ -171,7 +171,14 @@ def _leftovers(work: Path) -> tuple[list[Path], list[Problem]]:
 
 def _locks(work: Path) -> list[Path]:
     """The lock files that name somebody; one without a word is being taken, and in nobody's way."""
-    return sorted(path for path in (work / "locks").glob("*.lock") if path.stat().st_size)
+    return sorted(path for path in (work / "locks").glob("*.lock") if _has_content(path))
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:  # gone meanwhile, or a link to nowhere
+        return False
 
 
 def _changed_files(store: ArtifactStore, artifacts: list[Artifact]) -> Iterator[Problem]:

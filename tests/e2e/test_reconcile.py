@@ -112,14 +112,14 @@ def test_the_owner_decides_in_every_status(instance: dg.DagsterInstance, tmp_pat
     dead, unseen = replace(me, started="0"), replace(me, namespace="another")
     (tmp_path / "deserted").touch()
     restarted = replace(unseen, presence=str(tmp_path / "deserted"))
-    expected = set()
-    for status in set(UNFINISHED) - {dg.DagsterRunStatus.QUEUED}:  # only the daemon can make one that is queued
-        expected |= {created(instance, dead, status), created(instance, restarted, status)}
-        for owner in (me, unseen, None):
-            created(instance, owner, status)
-        created(instance, dead, status, run_id="that of the run that this one was made from")
-    created(instance, dead, dg.DagsterRunStatus.SUCCESS)
+    living = [created(instance, owner, dg.DagsterRunStatus.STARTED) for owner in (me, unseen, None)]
+    living.append(created(instance, dead, dg.DagsterRunStatus.STARTED, run_id="that of the run that this one repeats"))
+    living.append(created(instance, dead, dg.DagsterRunStatus.SUCCESS))
+    unfinished = [status for status in UNFINISHED if status != dg.DagsterRunStatus.QUEUED]  # the daemon's to make
+    expected = {created(instance, dead, status) for status in unfinished}
+    expected.add(created(instance, restarted, dg.DagsterRunStatus.STARTED))
     assert set(fail_dead_runs(instance)) == expected
+    assert not expected & set(living)
 
 
 def test_a_tag_that_was_edited_says_nothing(instance: dg.DagsterInstance) -> None:

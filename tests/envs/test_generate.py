@@ -1,5 +1,6 @@
 """Generated games: reproducible, whole, winnable on the stock engine, and never of a training room when unseen."""
 
+import errno
 import hashlib
 import json
 import random
@@ -77,6 +78,15 @@ def test_generating_again_is_free_and_other_parameters_are_refused(root: Path) -
     assert before == {path: path.stat().st_mtime_ns for path in before}
     with pytest.raises(GamesConflictError, match=r"asked for .*'seed': 8"):
         generate_games(root, seed=8, counts=COUNTS, size="small")
+
+
+def test_where_no_locks_are_kept_games_are_made_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    generate_games(tmp_path, seed=7, counts={"train": 6}, size="small")
+    assert len(find_games(tmp_path, "train")) == 6
 
 
 def test_other_peoples_games_are_never_mixed_with(tmp_path: Path) -> None:
