@@ -36,11 +36,11 @@ def _known(name: str) -> str:
     except ExperimentError as error:
         raise typer.BadParameter(str(error)) from error
     if name not in names:
-        raise typer.BadParameter(f"no experiment {_shown(name)!r}; there are: {', '.join(names)}")
+        raise typer.BadParameter(f"no experiment {_shortened(name)!r}; there are: {', '.join(names)}")
     return name
 
 
-def _shown(name: str) -> str:
+def _shortened(name: str) -> str:
     return name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}..."
 
 
@@ -228,23 +228,23 @@ def download(
 
 
 def main() -> None:
-    """Runs the command line; errors of our own and of files are told in a line, any other keeps its traceback."""
+    """Runs the command line; errors of our own and of files are printed in a line, any other keeps its traceback."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         app()
-    except Exception as error:  # told or raised again below
-        typer.secho(_told(error), fg="red", err=True)
+    except Exception as error:  # printed or raised again below
+        typer.secho(_message(error), fg="red", err=True)
         sys.exit(1)
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """An error in a line; raised again where it is a fault of the program."""
     if type(error).__module__.startswith("agentprm_dagster"):
         return f"{type(error).__name__}: {error}"
     if isinstance(error, OSError) and (error.filename is not None or error.errno in FULL):
-        place = _shown(str(error.filename or "what is printed"))
+        place = _shortened(str(error.filename or "what is printed"))
         return (
             f"{type(error).__name__}: {place}: {error.strerror}. Expected a place that can be "
             "read and written: name another, or see to its rights and the room on its disk"
