@@ -1,7 +1,6 @@
 """Which experiments there are: YAML files, read and refused where they are wrong."""
 
 import keyword
-from difflib import get_close_matches
 from importlib import resources
 from os import environ
 from os.path import expanduser
@@ -9,18 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from agentprm_dagster.config import Experiment
+from agentprm_dagster.problems import Places, in_lines, shortened
 from agentprm_dagster.strict_yaml import Place, read_yaml
-
-MOST_PROBLEMS = 8
-"""How many wrong settings an error names; the others come when these are mended."""
-
-
-Places = dict[Place, tuple[Path, int]]
-"""File and line of every setting."""
 
 RESERVED = frozenset(keyword.kwlist) | {
     "arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict", "int", "meta",
@@ -53,12 +45,12 @@ def require_experiment(name: str) -> Path:
     """
     if errors := _missing_folders():
         raise errors[0]
-    return _file(name, f"no experiment {_shortened(name)!r}; there are: {', '.join(_files())}")
+    return _file(name, f"no experiment {shortened(name)!r}; there are: {', '.join(_files())}")
 
 
 def load_experiment(name: str) -> Experiment:
     """Reads and checks one experiment; ExperimentError says which key of which file is wrong, and how."""
-    return read_experiment(_file(name, f"no experiment {_shortened(name)!r}; there are: {', '.join(_files())}"))
+    return read_experiment(_file(name, f"no experiment {shortened(name)!r}; there are: {', '.join(_files())}"))
 
 
 def load_experiments() -> dict[str, Experiment]:
@@ -118,56 +110,7 @@ def read_experiment(path: Path) -> Experiment:
     try:
         return Experiment.model_validate({"name": path.stem, **values})
     except ValidationError as error:
-        problems = [f"{_problem(each)}{_place(each['loc'], places)}" for each in error.errors()]
-        more = [f"and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
-        told = "\n".join(f"  {each}" for each in (*problems[:MOST_PROBLEMS], *more))
-        raise ExperimentError(f"{path} is not a valid experiment:\n{told}") from error
-
-
-def _problem(error: ErrorDetails) -> str:
-    """One wrong setting in a line: its name, what was expected, what came, and what to write."""
-    where, value = ".".join(map(str, error["loc"])), error["input"]
-    if error["type"] == "extra_forbidden":
-        return f"{where}: no such setting; {_alternatives(error['loc'])}"
-    if error["type"] == "value_error":  # one of ours, which says it all
-        return ": ".join(filter(None, (where, error["msg"].removeprefix("Value error, "))))
-    if isinstance(value, dict | list):
-        return f"{where}: {error['msg']}"
-    return f"{where}: {error['msg']}, got {_shortened(repr(value))}{_advice(error['type'], value)}"
-
-
-def _place(where: Place, places: Places) -> str:
-    """In which line of which file a setting stands, if it stands in any."""
-    known = next((where[:n] for n in range(len(where), 0, -1) if where[:n] in places), None)
-    return f" ({places[known][0].name}, line {places[known][1]})" if known else ""
-
-
-def _alternatives(place: tuple[int | str, ...]) -> str:
-    """The settings of the section that an unknown one stands in."""
-    section: type[BaseModel] = Experiment
-    for name in place[:-1]:
-        section = section.model_fields[str(name)].annotation  # type: ignore[assignment]  # sections hold sections
-    close = get_close_matches(str(place[-1]), section.model_fields, 1)
-    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(section.model_fields)}"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def _advice(kind: str, value: object) -> str:
-    """What to write instead of a value that YAML reads as another kind than it looks like."""
-    return f": {_WRITTEN[kind]}" if kind in _WRITTEN and isinstance(value, str | int | float | None) else ""
-
-
-_WRITTEN = {
-    "string_type": "put it in quotes",
-    "int_type": "write a whole number such as 10: no quotes, no 0 before it, nothing between its digits",
-    "float_type": "write a number such as 0.5 or 1e-3, without quotes",
-    "bool_type": "write true or false, without quotes",
-    "model_type": "write its settings below it, or leave it out",
-}
-"""By the kind of value that was expected."""
+        raise ExperimentError(f"{path} is not a valid experiment:\n{in_lines(error, places)}") from error
 
 
 def _of_yaml(path: Path) -> tuple[Any, dict[Place, int]]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from agentprm_dagster.catalog import ExperimentError, require_experiment
+from agentprm_dagster.problems import shortened
 
 app = typer.Typer(
     help="AgentPRM: process reward models for language-model agents, iteration by iteration.",
@@ -21,9 +22,6 @@ games_app = typer.Typer(help="List, generate or download games.", no_args_is_hel
 app.add_typer(games_app, name="games")
 mlflow_app = typer.Typer(help="What MLflow knows of the artifacts.", no_args_is_help=True)
 app.add_typer(mlflow_app, name="mlflow")
-
-MOST_SHOWN = 300
-"""How much of a file's name an error repeats."""
 
 FULL = (ENOSPC, EDQUOT, EFBIG)
 """What the system says where there is no room left."""
@@ -38,10 +36,6 @@ def _known(name: str) -> str:
     except ExperimentError as error:
         raise typer.BadParameter(str(error)) from error
     return name
-
-
-def _shown(name: str) -> str:
-    return name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}..."
 
 
 def _known_or_none(name: str | None) -> str | None:
@@ -239,23 +233,23 @@ def sync_mlflow() -> None:
 
 
 def main() -> None:
-    """Runs the command line; errors of our own and of files are told in a line, any other keeps its traceback."""
+    """Runs the command line; errors of our own and of files are printed in a line, any other keeps its traceback."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         app()
-    except Exception as error:  # told or raised again below
-        typer.secho(_told(error), fg="red", err=True)
+    except Exception as error:  # printed or raised again below
+        typer.secho(_message(error), fg="red", err=True)
         sys.exit(1)
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """An error in a line; raised again where it is a fault of the program."""
     if type(error).__module__.startswith("agentprm_dagster"):
         return f"{type(error).__name__}: {error}"
     if isinstance(error, OSError) and (error.filename is not None or error.errno in FULL):
-        place = _shown(str(error.filename or "what is printed"))
+        place = shortened(str(error.filename or "what is printed"))
         return (
             f"{type(error).__name__}: {place}: {error.strerror}. Expected a place that can be "
             "read and written: name another, or see to its rights and the room on its disk"

@@ -80,8 +80,8 @@ def answer(bad: BadInput, folder: Path) -> Answer:
         code = _exit_code(printed)
     after = dict(contents(folder))
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    told = printed.getvalue().replace(str(folder), "").translate(_FRAME)
-    return Answer(code, " ".join(told.split()), len(told.splitlines()), tuple(changed))
+    text = printed.getvalue().replace(str(folder), "").translate(_FRAME)
+    return Answer(code, " ".join(text.split()), len(text.splitlines()), tuple(changed))
 
 
 _FRAME = str.maketrans(dict.fromkeys("│╭╮╰╯─", " "))

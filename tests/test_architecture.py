@@ -14,7 +14,8 @@ PACKAGE = ROOT / "agentprm_dagster"
 
 MAY_IMPORT = {
     "core": {"core"},
-    "catalog": {"config", "strict_yaml"},
+    "catalog": {"config", "problems", "strict_yaml"},
+    "problems": {"config", "strict_yaml"},
     "strict_yaml": set(),
     "config": {"config"},
     "home": {"core"},

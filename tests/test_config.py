@@ -259,9 +259,9 @@ def test_a_wrong_setting_is_told_with_its_file_and_line(tmp_path: Path, monkeypa
     (tmp_path / "below.yaml").write_text("seed: 1\nevaluation:\n  best_of: [4, 1]\n", encoding="utf-8")
     with pytest.raises(ExperimentError) as error:
         read(tmp_path, "extends: below\n# a comment\nsft:\n  epochs: 0\n")
-    told = str(error.value).splitlines()
-    assert told[1].startswith("  sft.epochs: ") and told[1].endswith("greater than 0, got 0 (tried.yaml, line 4)")
-    assert told[2].startswith("  evaluation.best_of.1: ") and told[2].endswith("got 1 (below.yaml, line 3)")
+    lines = str(error.value).splitlines()
+    assert lines[1].startswith("  sft.epochs: ") and lines[1].endswith("greater than 0, got 0 (tried.yaml, line 4)")
+    assert lines[2].startswith("  evaluation.best_of.1: ") and lines[2].endswith("got 1 (below.yaml, line 3)")
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ AGENTPRM = Path(sys.executable).with_name("agentprm")
 
 @pytest.mark.parametrize("bad", BAD_INPUTS, ids=lambda bad: bad.name[:80])
 def test_bad_input_is_told_and_nothing_changes(bad: BadInput, tmp_path: Path) -> None:
-    told = answer(bad, tmp_path)
-    assert not told.faults(bad), told.text[-2000:]
+    answered = answer(bad, tmp_path)
+    assert not answered.faults(bad), answered.text[-2000:]
 
 
 def test_they_are_many_and_each_is_another() -> None:
