@@ -15,7 +15,7 @@ from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
-from agentprm_dagster.home import mlflow_folder
+from agentprm_dagster.home import make_private, mlflow_folder
 from agentprm_dagster.resources.mlflow_uri import credentials, hidden, is_server, masked, without_credentials
 
 if TYPE_CHECKING:  # importing mlflow takes seconds, so it is imported where it is used
@@ -120,7 +120,7 @@ class Mlflow:
             from mlflow.store.db import utils
 
             utils.MAX_RETRY_COUNT = 1  # ten tries take two minutes, and the reason would come after our patience
-            mlflow_folder().mkdir(parents=True, exist_ok=True)
+            make_private(mlflow_folder())
             return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         user, password = credentials(self.uri)
         if user and password:  # an address with a password would stand in its errors

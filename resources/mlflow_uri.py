@@ -4,9 +4,9 @@ from base64 import b64encode
 from os import environ
 from urllib.parse import parse_qsl, unquote
 
+from agentprm_dagster.core.masking import MASK
+from agentprm_dagster.core.masking import masked as mask
 from agentprm_dagster.home import mlflow_folder
-
-HIDDEN = "***"
 
 
 def tracking_uri(chosen: str = "") -> str:
@@ -35,7 +35,7 @@ def masked(uri: str) -> str:
     """The address with `***` for user and password, and for what a query says."""
     scheme, userinfo, host = _split(uri)
     place, mark, _ = host.partition("?")
-    return f"{scheme}{HIDDEN + '@' if userinfo else ''}{place}{mark and '?' + HIDDEN}"
+    return f"{scheme}{MASK + '@' if userinfo else ''}{place}{mark and '?' + MASK}"
 
 
 def hidden(text: str, uri: str) -> str:
@@ -45,9 +45,7 @@ def hidden(text: str, uri: str) -> str:
     secrets = {userinfo, userinfo.partition(":")[2], password, environ.get("MLFLOW_TRACKING_PASSWORD", "")}
     secrets |= {environ.get("MLFLOW_TRACKING_TOKEN", ""), b64encode(f"{user}:{password}".encode()).decode()}
     secrets |= {value for _, value in parse_qsl(query)}
-    for secret in sorted(secrets - {""}, key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    return text
+    return mask(text, secrets)
 
 
 def _default() -> str:

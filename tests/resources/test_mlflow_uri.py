@@ -110,7 +110,7 @@ def test_programs_are_given_no_password_among_their_arguments(home: Path, monkey
     monkeypatch.setattr(MlflowTracker, "reconcile", lambda self, store: [])
     monkeypatch.setattr(ui, "running", running)
     with pytest.raises(ui.UiError, match="enough"):
-        ui.serve(0, 0)
+        ui.serve(1, 2)
     assert started.pop("environment") == [SECRET]
     assert "mlflow" in started
     assert "hunter2" not in str(started)

@@ -18,12 +18,12 @@ from agentprm_dagster.training.process_reward_model import train_prm
 from agentprm_dagster.training.sft import train_initial_policy
 
 HIGH = 1e30
-"""A learning rate after which no number is left."""
+"""A learning rate after which no number is left; an experiment's file could not ask for it."""
 EXPERIMENT = Experiment(
     name="diverging",
     model=Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512),
-    sft=Sft(epochs=2, batch_episodes=4, learning_rate=HIGH),
-    prm=Prm(epochs=2, learning_rate=HIGH, batch_tokens=2000),
+    sft=Sft(epochs=2, batch_episodes=4).model_copy(update={"learning_rate": HIGH}),
+    prm=Prm(epochs=2, batch_tokens=2000).model_copy(update={"learning_rate": HIGH}),
 )
 
 Diverge = Callable[[Path, list[Episode], list[Episode], Path], StageReport]
