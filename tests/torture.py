@@ -35,6 +35,8 @@ from bad_inputs import answer  # noqa: E402
 from histories import StoreHistory  # noqa: E402
 from kills import RUN  # noqa: E402
 from loop_histories import LoopHistory  # noqa: E402
+from odd_servers import odd_answers  # noqa: E402
+from races import race  # noqa: E402
 from toy import write_toy  # noqa: E402
 
 Attempt = Callable[[int], int]
@@ -42,6 +44,9 @@ Attempt = Callable[[int], int]
 
 FAILURES_SHOWN = 5
 """Of each ordeal, in the JSON."""
+
+RACES = 10
+"""At each try."""
 
 SEED = "AGENTPRM_TORTURE_SEED"
 """Tells tests that draw at random which seed to draw with."""
@@ -134,6 +139,14 @@ def killed_runs(seed: int) -> int:
     return kills + 1
 
 
+def races(seed: int) -> int:
+    """Writers, sweeps and verifications at one time, in stores of their own."""
+    for number in range(RACES):
+        with TemporaryDirectory() as folder:
+            race(Path(folder) / "store", seed * RACES + number, steps=25)
+    return RACES
+
+
 def tests(*names: str) -> Attempt:
     """Tests that draw at random, or try many things each."""
 
@@ -156,7 +169,10 @@ ORDEALS: dict[str, Attempt] = {
     "runs killed at any moment": killed_runs,
     "trainings killed at any step": tests("training/test_resume.py"),
     "commits killed at every disk event, full disks": tests("provenance/test_crash.py"),
+    "writers, sweeps and verifications at one time": races,
+    "filesystems without locks or syncs": tests("provenance/test_filesystem.py"),
     "bad inputs": bad_inputs,
+    "odd servers": lambda seed: odd_answers(seed, 200),
 }
 
 

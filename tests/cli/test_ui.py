@@ -27,8 +27,9 @@ with open(sys.argv[1], "w") as file:
 time.sleep(600)
 """
 UI = """
-import os, sys, time
+import os, signal, sys, time
 from agentprm_dagster.commands.ui import running
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 with running({"program": ["python", "-c", sys.argv[2], sys.argv[1]]}) as processes:
     with open(sys.argv[1]) as pids:
         print(pids.read(), flush=True)

@@ -19,6 +19,7 @@ from agentprm_dagster.inference.replies import (
     tokens_kept,
 )
 from chat_servers import LOOK, completion
+from odd_servers import odd_answers
 
 PARTS = [
     {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]},
@@ -183,3 +184,7 @@ def test_a_record_with_anything_else_is_refused(change: dict[str, Any], field: s
         read_record({"question": "q", "text": "look", "tokens_read": 3, "tokens_drawn": 2, **change})
     assert str(failed.value).startswith(field)
     assert "look" not in str(failed.value), "no more is repeated of a value than its type"
+
+
+def test_answers_damaged_at_random_are_borne_out_or_refused() -> None:
+    odd_answers(seed=0, count=100)
