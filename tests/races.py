@@ -1,4 +1,4 @@
-"""Processes that commit, reuse, announce, select and sweep in one store, some of them killed, while another verifies."""
+"""Processes that commit, reuse, announce, select and sweep in one store, some killed, while another verifies."""
 
 import os
 import random

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from odd_servers import odd_answers
 
 from agentprm_dagster.core.usage import Usage
 from agentprm_dagster.inference.replies import (
@@ -19,7 +20,6 @@ from agentprm_dagster.inference.replies import (
     tokens_kept,
 )
 from chat_servers import LOOK, completion
-from odd_servers import odd_answers
 
 PARTS = [
     {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]},
