@@ -45,7 +45,7 @@ def _fault(path: Path, changed: int) -> GameFileError | None:
         sentence = read_task(path, read_game_data(path)["grammar"])
         read_task_file(path.with_name(TASK_FILE))
     except GameFileError as error:
-        return error
+        return type(error)(*error.args)  # without the frames that it was raised in, which hold the file
     try:
         parse_task(f"{MARK}{sentence}")
     except TaskError as error:

@@ -95,6 +95,7 @@ def _load(kind: Any, path: Path, **settings: Any) -> tuple[PreTrainedModel, dict
             trust_remote_code=False,
             dtype=torch.float32,
             output_loading_info=True,
+            return_dict=True,
             **settings,
         )
     require_exact(model.config)

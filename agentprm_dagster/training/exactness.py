@@ -63,8 +63,15 @@ def require_exact_model(folder: Path, dialogue: Format) -> None:
     """
     chat = Chat(checkpoints.load_tokenizer(folder))
     chat.require(dialogue)
-    differences, drawn = policy_differences(folder, chat, dialogue)
-    differences |= value_differences(folder, drawn)
+    try:
+        differences, drawn = policy_differences(folder, chat, dialogue)
+        differences |= value_differences(folder, drawn)
+    except (ArchitectureError, CheckpointError):
+        raise
+    except Exception as error:  # a foreign model can fail in any way where it is run as it is here
+        raise ArchitectureError(
+            f"{folder} cannot be computed here ({type(error).__name__}: {error}): use another model (docs/models.md)"
+        ) from error
     if off := {name: each for name, each in differences.items() if not (isfinite(each) and each <= TOLERANCE)}:
         raise ArchitectureError(
             f"{folder}: what is computed here differs from transformers' own forward, in nats a token and in a PRM's "

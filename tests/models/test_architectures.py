@@ -188,10 +188,16 @@ def test_learnt_positions_end_with_the_context(tmp_path: Path) -> None:
         architectures.require_relative_positions(model.config)
 
 
+def test_a_model_that_fails_is_refused_in_our_words(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path, "qwen2", sliding_window=0)
+    with pytest.raises(ArchitectureError, match=r"qwen2 cannot be computed here \(RuntimeError: .*use another model"):
+        require_exact_model(folder, "append")
+
+
 def test_settings_that_an_architecture_does_not_read(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path)
     content = json.loads((folder / "config.json").read_text())
-    stray = {"sliding_window": 4096, "layer_types": ["sliding_attention"] * 2, "attn_logit_softcapping": 1.0}
+    stray = {"sliding_window": 4096, "layer_types": ["sliding_attention"] * 2, "return_dict": False}
     (folder / "config.json").write_text(json.dumps(content | stray))
     assert checkpoints.load_policy(folder).config.sliding_window == 4096
     require_exact_model(folder, "append")
