@@ -161,8 +161,13 @@ def test_the_prm_learns_from_pairs_alone_where_that_is_wanted(home: Path) -> Non
     run(home, "run", "relative", "--iterations", "1")
     store = ArtifactStore(home / "home/artifacts")
     assert store.head("relative", "mc_value_targets", 1).digest == store.head("inverse", "mc_value_targets", 1).digest
+    targets = pd.read_parquet(store.current("relative", "mc_value_targets", 1).path / "targets.parquet")
+    of_state = targets.groupby(["held_out", "state"])["q"]
+    apart = of_state.max() - of_state.min() >= 0.015
+    assert apart[False].any(), "there are pairs to learn from"
     numbers = store.current("relative", "prm", 1).manifest.metrics
-    assert 0 < numbers["held_out_states_with_pair"] < numbers["held_out_states"]
+    assert numbers["held_out_states_with_pair"] == apart[True].sum()
+    assert numbers["held_out_states"] == len(apart[True])
     assert store.current("relative", "improved_policy", 1).manifest.metrics["steps"] == 2
 
 

@@ -46,7 +46,7 @@ def test_answers_drawn_along_an_episode_are_those_of_transformers(model_type: st
     drawn = sampler.draw(trunks, temperature=0.0, generator=torch.Generator())
     assert [candidate.state for candidate in drawn] == [(0, 0), (0, 1), (0, 2), (1, 0)]
     assert {candidate.draws for candidate in drawn} == {2}
-    banned = [token for token in chat.tokenizer.all_special_ids if token != chat.end]
+    banned = chat.never_drawn(model.config.vocab_size)
     for candidate in drawn:
         trunk, state = candidate.state
         row = trunks[trunk].ids[: trunks[trunk].states[state]]
