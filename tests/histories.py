@@ -120,17 +120,16 @@ class StoreHistory(RuleBasedStateMachine):
         if made is None:
             with self.store.draft(recipe) as draft:
                 (draft.path / "data.json").write_text(json.dumps({"x": content}))
-                try:
-                    made = draft.commit(metrics={})
-                except ArtifactError:
-                    return None  # a damaged version of the same content is in the way
+                made = draft.commit(metrics={})
             assert made.manifest.adopted is None or made.version in self.read
         elif made.version not in self.read or made.version in self.gone:
             event("adopted")
             assert made.manifest.adopted is not None, "it was made by somebody"
             assert made.manifest.adopted.origin.digest == made.digest
             assert made.manifest.adopted.dagster_run_id == "run"
-        assert made.version not in self.damaged, "what is damaged is never made use of"
+        self.store.resolve(made.as_input("any"))  # what is damaged is never made use of, but set aside for the same anew
+        self.damaged.discard(made.version)
+        self.unreadable.discard(made.version)
         reading = frozenset(artifact.version for artifact in inputs.values())
         assert self.read.setdefault(made.version, reading) == reading, "the same version, made from something else"
         self.gone.discard(made.version)
