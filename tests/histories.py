@@ -127,7 +127,7 @@ class StoreHistory(RuleBasedStateMachine):
             assert made.manifest.adopted is not None, "it was made by somebody"
             assert made.manifest.adopted.origin.digest == made.digest
             assert made.manifest.adopted.dagster_run_id == "run"
-        self.store.resolve(made.as_input("any"))  # what is damaged is never made use of, but set aside for the same anew
+        self.store.resolve(made.as_input("any"))  # what is damaged is set aside where the same is made anew
         self.damaged.discard(made.version)
         self.unreadable.discard(made.version)
         reading = frozenset(artifact.version for artifact in inputs.values())
