@@ -115,7 +115,7 @@ def asks_for_another_tokenizer(folder: Path) -> None:
 
 
 class Touch:
-    """Unpickled, it leaves a mark."""
+    """Unpickled, it leaves a mark, as an attack would; that no mark is left shows that nothing was unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
