@@ -7,20 +7,25 @@ import dagster as dg
 
 from agentprm_dagster.chart import draw, draw_scaling
 from agentprm_dagster.core.results import in_order, results_report
+from agentprm_dagster.core.seeds import seeds_page
 from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.iterations import FIRST, WHEN_UPDATED
+from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.resources.evaluations import evaluated, rows_of
-from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.seeds import of_other_seeds, processors, seed_rows
+from agentprm_dagster.resources.stages import Stage, StagesResource
 
 
 @dg.asset(deps=["eval_report", "react_report"], automation_condition=WHEN_UPDATED, kinds={"table"})
 def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
-    """Every evaluated iteration in one table and a picture, beside the paper's Table 1."""
+    """Every evaluated iteration in one table and a picture, over all seeds that were run, beside the paper's Table 1."""
     stage = stages.stage(context)
     found = evaluated(stage.store, stage.experiment.name)
     for sentence in found.left_out:
         context.log.warning(sentence)
     reports = [stage.read("eval_report", i, role=f"eval_report_{i}") for i in found.iterations or [FIRST]]
+    with_seeds = [*reports, *(_of_other_seed(stage, each) for each in of_other_seeds(stage.store, stage.experiment.name, reports))]
+    trained_on = processors(stage.store, with_seeds)
     if stage.experiment.llm.evaluate:
         reports.append(stage.read("react_report"))
 
@@ -32,6 +37,11 @@ def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Mat
         if len(stage.experiment.evaluation.best_of) > 1:
             pictures["success over N"] = "scaling.png"
             draw_scaling(rows, out / "scaling.png")
-        return results_report(rows, pictures)
+        return results_report(rows, pictures, seeds_page(seed_rows(with_seeds), stage.experiment.seed, trained_on))
 
     return stage.make(compare)
+
+
+def _of_other_seed(stage: Stage, report: Artifact) -> Artifact:
+    made = report.manifest
+    return stage.read(made.asset, made.iteration, f"{made.experiment}_{made.asset}_{made.iteration}", made.experiment)

@@ -87,14 +87,16 @@ class Stage:
         name = f"{self.experiment.seed}/{self.asset}/{self.iteration}"
         return int(sha256(name.encode()).hexdigest()[:8], 16) >> 1
 
-    def read(self, asset: str, iteration: int | None = None, role: str | None = None) -> Artifact:
-        """The current version of another asset, read once and recorded as an input.
+    def read(
+        self, asset: str, iteration: int | None = None, role: str | None = None, experiment: str | None = None
+    ) -> Artifact:
+        """The current version of another asset, of this experiment or another, read once and recorded as an input.
 
         Raises:
             ArtifactError: it was not made, is damaged, or did not pass its gates.
         """
         where = self.iteration if iteration is None else iteration
-        return self._record(role or asset, self.store.current(self.experiment.name, asset, where))
+        return self._record(role or asset, self.store.current(experiment or self.experiment.name, asset, where))
 
     def behaviour_policy(self) -> Artifact:
         """The policy announced for this iteration; the version that the announcement names and no other.

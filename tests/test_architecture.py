@@ -36,7 +36,7 @@ MAY_IMPORT = {
 }  # fmt: skip
 """By part of the house. Only `definitions`, `reconcile`, `cli` and its `commands` know all."""
 
-CORE_LIBRARIES = {"numpy", "pandas", "pyarrow"}
+CORE_LIBRARIES = {"numpy", "pandas", "pyarrow", "scipy"}
 HEAVY = {"alfworld", "datasets", "gguf", "matplotlib", "mlflow", "openai", "textworld", "torch", "transformers", "trl"}
 
 

@@ -1,16 +1,18 @@
 """`agentprm report`: the table of an experiment's evaluations, from the store alone."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from agentprm_dagster.core.results import COLUMNS, Row, cells
+from agentprm_dagster.core.seeds import SEED_COLUMNS, seed_cells, seeds_in_words
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.evaluations import current_rows, evaluated
+from agentprm_dagster.resources.evaluations import current_reports, current_rows, evaluated
+from agentprm_dagster.resources.seeds import of_other_seeds, processors, seed_of, seed_rows
 
 TABLE_WIDTH = 140
 """Columns of text that the table needs; where no terminal says otherwise it gets them."""
@@ -19,8 +21,23 @@ TABLE_WIDTH = 140
 def print_report(experiment: str, *, as_json: bool = False) -> None:
     """Prints all current evaluations of an experiment."""
     store = ArtifactsResource().store()
-    print_rows(current_rows(store, experiment), as_json=as_json)
+    rows = current_rows(store, experiment)
+    print_rows(rows, as_json=as_json)
+    if rows and not as_json:
+        _print_seeds(store, experiment)
     tell_left_out(store, experiment)
+
+
+def _print_seeds(store: ArtifactStore, experiment: str) -> None:
+    """What other seeds gave, and which processor trained the policies."""
+    reports = current_reports(store, experiment)
+    if not reports:
+        return
+    every = [*reports, *of_other_seeds(store, experiment, reports)]
+    lines = seed_rows(every)
+    print(seeds_in_words(lines, seed_of(reports[0]), processors(store, every)))
+    if lines:
+        _print_table(SEED_COLUMNS, map(seed_cells, lines))
 
 
 def tell_left_out(store: ArtifactStore, experiment: str) -> None:
@@ -37,9 +54,13 @@ def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:
     if not rows:
         print("Nothing has been evaluated yet: `agentprm run EXPERIMENT` does it.")
         return
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*cells(row))
+    _print_table(COLUMNS, map(cells, rows))
+
+
+def _print_table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+    table = Table(*columns)
+    for line in lines:
+        table.add_row(*line)
     console = Console()
     console.width = console.width if console.is_terminal else TABLE_WIDTH
     console.print(table)

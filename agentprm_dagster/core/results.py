@@ -96,10 +96,12 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def results_report(rows: Sequence[Row], pictures: Mapping[str, str]) -> StageReport:
-    """Success of every evaluation, our table, pictures (file names by what they show), the paper's table."""
-    ours = _table(COLUMNS, (cells(row) for row in in_order(rows)))
-    paper = _table(
+def results_report(rows: Sequence[Row], pictures: Mapping[str, str], seeds: str = "") -> StageReport:
+    """Success of every evaluation, our table, what other seeds gave (`core.seeds`), pictures (file names by what they
+    show), the paper's table.
+    """
+    ours = in_markdown(COLUMNS, (cells(row) for row in in_order(rows)))
+    paper = in_markdown(
         ("the paper's", "success", "actions", *(SHORT_NAMES[kind] for kind in TASK_TYPES)),
         (
             (row.policy, f"{row.success}%", str(row.actions), *(f"{rate:.0f}%" for rate in row.by_task_type))
@@ -107,9 +109,10 @@ def results_report(rows: Sequence[Row], pictures: Mapping[str, str]) -> StageRep
         ),
     )
     shown = "".join(f"![{what}]({name})\n\n" for what, name in pictures.items())
-    page = f"{ours}\n\n{shown}Table 1 of the paper (pi: Llama-3.2-3B, valid_unseen, 134 games, N = 16):\n\n{paper}\n"
+    page = f"{ours}\n\n{seeds}\n\n{shown}Table 1 of the paper (pi: Llama-3.2-3B, valid_unseen, 134 games, N = 16):\n\n{paper}\n"
     return StageReport({evaluation_name(row): row["success_rate"] for row in in_order(rows)}, (), page)
 
 
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def in_markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table."""
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))

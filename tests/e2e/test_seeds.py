@@ -1,0 +1,61 @@
+"""Several seeds of one experiment: what stands beside the interval of the games, on the page and in the report."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from agentprm_dagster.commands.report import print_report
+from agentprm_dagster.commands.run import failures, run_iteration
+from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.provenance.manifest import Manifest
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.evaluations import current_rows
+from toy import toy_definitions
+
+
+@pytest.fixture
+def instance() -> dg.DagsterInstance:
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions(ITERATION, ["1"])
+    return instance
+
+
+def run(instance: dg.DagsterInstance, *names: str) -> None:
+    for name in names:
+        result = run_iteration(toy_definitions(name), instance, name, 1)
+        assert result.success, list(failures(result))
+
+
+def results_of(name: str) -> tuple[Manifest, str]:
+    made = ArtifactsResource().store().current(name, "results", 0)
+    return made.manifest, (made.path / "page.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("toy")
+def test_seeds_stand_beside_the_interval_of_the_games(
+    instance: dg.DagsterInstance, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "experiments"
+    (folder / "second.yaml").write_text("extends: toy\nseed: 1\n")
+    (folder / "third.yaml").write_text("extends: toy\nseed: 2\n")
+    (folder / "again.yaml").write_text("extends: toy\nseed: 1\niterations: 9\n")
+    (folder / "other.yaml").write_text("extends: toy\nseed: 3\ntargets: {gamma: 0.5}\n")
+    run(instance, "toy")
+    made, page = results_of("toy")
+    assert {read.role for read in made.inputs} == {"eval_report_1"}
+    assert "Seed 0 alone" in page
+    run(instance, "second", "again", "other", "third", "toy")
+    made, page = results_of("toy")
+    # One of the two that have seed 1; not what was made with other settings.
+    assert {read.role for read in made.inputs} == {"eval_report_1", "again_eval_report_1", "third_eval_report_1"}
+    store = ArtifactsResource().store()
+    won = [row["success_rate"] for name in ("toy", "again", "third") for row in current_rows(store, name)[:1]]
+    assert f"| valid_seen | pi_0 | 0, 1, 2 | {sum(won) / 3:.1%} |" in page
+    capsys.readouterr()
+    print_report("toy", as_json=False)
+    said = capsys.readouterr().out
+    assert "0, 1, 2" in said
+    assert made.environment["processor"] in " ".join(said.split())
+    print_report("other", as_json=False)
+    assert "Seed 3 alone" in capsys.readouterr().out
