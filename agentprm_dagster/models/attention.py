@@ -16,6 +16,9 @@ from agentprm_dagster.models.architectures import ArchitectureError
 
 GROUPED = "agentprm_grouped"
 
+_BLOCK = 128
+"""Queries attended at a time, where that spares something."""
+
 _NOT_FOR_SCORES = {"cache_position", "position_ids", "sliding_window", "use_cache"}
 """What layers pass on that does not change their scores, or is in the mask already."""
 
@@ -46,6 +49,9 @@ def grouped_attention(
     batch, heads, length, width = query.shape
     kv_heads = key.shape[1]
     group = heads // kv_heads
+    if length == key.shape[2] and attention_mask is not None and query.device.type == "cpu":
+        mixed = _in_blocks(query, key, value, attention_mask, dropout, scaling)
+        return mixed.transpose(1, 2).contiguous(), None
     if length == key.shape[2]:
         # Without a cache there is little to copy, and one mask serves all heads.
         mixed = scaled_dot_product_attention(
@@ -59,6 +65,33 @@ def grouped_attention(
     mask = attention_mask.repeat(1, 1, group, 1) if group > 1 else attention_mask
     mixed = scaled_dot_product_attention(folded, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling)
     return mixed.reshape(batch, heads, length, width).transpose(1, 2).contiguous(), None
+
+
+def _in_blocks(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor,
+    dropout: float,
+    scaling: float | None,
+) -> torch.Tensor:
+    """Attention (B, heads, T, d) some queries at a time, each with the keys up to the last one that it may see.
+
+    A CPU's attention computes what the mask forbids as well; of a causal mask or a tree's that is about half.
+    """
+    length, gqa = key.shape[2], query.shape[1] > key.shape[1]
+    sees = mask if mask.dtype == torch.bool else mask > -torch.inf
+    reach = (sees.flatten(0, 1).any(0) * torch.arange(1, length + 1)).amax(-1)
+    mixed = []
+    for first in range(0, query.shape[2], _BLOCK):
+        rows, stop = slice(first, first + _BLOCK), max(int(reach[first : first + _BLOCK].max()), 1)
+        keys, values, seen = key[:, :, :stop], value[:, :, :stop], mask[:, :, rows, :stop]
+        mixed.append(
+            scaled_dot_product_attention(
+                query[:, :, rows], keys, values, seen, dropout, scale=scaling, enable_gqa=gqa
+            )
+        )
+    return torch.cat(mixed, 2)
 
 
 def use_grouped_attention(model: PreTrainedModel) -> None:

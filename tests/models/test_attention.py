@@ -1,11 +1,14 @@
 """Grouped attention is attention."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from agentprm_dagster.models import attention
 from agentprm_dagster.models.attention import grouped_attention, use_grouped_attention
 
 HEADS = [pytest.param(4, id="MHA"), pytest.param(2, id="GQA"), pytest.param(1, id="MQA")]
@@ -28,19 +31,21 @@ def by_hand(
     length=st.integers(1, 5),
     past=st.integers(0, 5),
     masked=st.booleans(),
+    block=st.sampled_from([1, 2, 128]),
     seed=st.integers(0, 100),
 )
 def test_it_is_attention_with_copied_heads(
-    heads: tuple[int, int], batch: int, length: int, past: int, masked: bool, seed: int
+    heads: tuple[int, int], batch: int, length: int, past: int, masked: bool, block: int, seed: int
 ) -> None:
     torch.manual_seed(seed)
     query = torch.randn(batch, heads[0], length, 8)
     key, value = torch.randn(2, batch, heads[1], past + length, 8)
     causal = torch.ones(length, past + length, dtype=torch.bool).tril(past)
-    mask = causal & (torch.rand(batch, 1, length, past + length) < 0.7) | torch.eye(
+    mask = (torch.rand(batch, 1, length, past + length) < 0.7) | torch.eye(
         length, past + length, dtype=torch.bool
     ).roll(past, dims=1)
-    mixed, _ = grouped_attention(torch.nn.Module(), query, key, value, mask if masked else None, scaling=0.3)
+    with patch.object(attention, "_BLOCK", block):
+        mixed, _ = grouped_attention(torch.nn.Module(), query, key, value, mask if masked else None, scaling=0.3)
     expected = by_hand(query, key, value, mask if masked else causal[None, None], 0.3)
     torch.testing.assert_close(mixed, expected, atol=1e-5, rtol=1e-5)
 
