@@ -1,7 +1,6 @@
 """Ours against a baseline: both do the same work in the same process, in turns, several times."""
 
 import json
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from time import perf_counter
 
 from rich.console import Console
 from rich.table import Table
+
+from agentprm_dagster.processor import processor, product_type
 
 RUNS = 5
 OUT = Path(__file__).parent / "out"
@@ -95,8 +96,10 @@ def summarise(
 
 
 def report(name: str, rows: Sequence[Row]) -> None:
-    """Prints the table and writes benchmarks/out/NAME.json."""
-    table = Table("", "unit", "ours", "baseline", "ratio", "limit", "share", "runs", title=f"{name}, {platform.node()}")
+    """Prints the table and writes benchmarks/out/NAME-PRODUCTS.json, both with what it was measured on."""
+    products, cpu = product_type(), processor()
+    title = f"{name}: {cpu}, products in {products}"
+    table = Table("", "unit", "ours", "baseline", "ratio", "limit", "share", "runs", title=title)
     for line in rows:
         table.add_row(
             line.name,
@@ -112,7 +115,8 @@ def report(name: str, rows: Sequence[Row]) -> None:
     console.width = console.width if console.is_terminal else 170
     console.print(table)
     OUT.mkdir(exist_ok=True)
-    (OUT / f"{name}.json").write_text(json.dumps([asdict(line) for line in rows], indent=1) + "\n", encoding="utf-8")
+    told = {"processor": cpu, "products": products, "rows": [asdict(line) for line in rows]}
+    (OUT / f"{name}-{products}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def _with_range(value: float | None, ends: Range | None) -> str:
