@@ -18,13 +18,14 @@ from agentprm_dagster.resources.stages import Stage, StagesResource
 
 @dg.asset(deps=["eval_report", "react_report"], automation_condition=WHEN_UPDATED, kinds={"table"})
 def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
-    """Every evaluated iteration in one table and a picture, over all seeds that were run, beside the paper's Table 1."""
+    """Every evaluated iteration in one table and a picture, also over seeds, beside the paper's Table 1."""
     stage = stages.stage(context)
     found = evaluated(stage.store, stage.experiment.name)
     for sentence in found.left_out:
         context.log.warning(sentence)
     reports = [stage.read("eval_report", i, role=f"eval_report_{i}") for i in found.iterations or [FIRST]]
-    with_seeds = [*reports, *(_of_other_seed(stage, each) for each in of_other_seeds(stage.store, stage.experiment.name, reports))]
+    others = of_other_seeds(stage.store, stage.experiment.name, reports)
+    with_seeds = [*reports, *(_of_other_seed(stage, other) for other in others)]
     trained_on = processors(stage.store, with_seeds)
     if stage.experiment.llm.evaluate:
         reports.append(stage.read("react_report"))

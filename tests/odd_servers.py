@@ -2,6 +2,7 @@
 
 import json
 import random
+from copy import deepcopy
 from typing import Any
 
 from agentprm_dagster.config import Llm
@@ -71,13 +72,13 @@ def _damaged(rng: random.Random) -> Sent:
 def _changed(value: Any, rng: random.Random) -> Any:
     """`value` with something odd in the place of something in it, or without it, or with more."""
     if not isinstance(value, dict | list) or not value or rng.random() < 0.1:
-        return rng.choice(ODD)
+        return deepcopy(rng.choice(ODD))
     place = rng.choice(list(value) if isinstance(value, dict) else range(len(value)))
     kind = rng.random()
     if kind < 0.15:
         del value[place]
     elif kind < 0.25 and isinstance(value, dict):
-        value[rng.choice(("error", "usage", "content", "choices", "refusal"))] = rng.choice(ODD)
+        value[rng.choice(("error", "usage", "content", "choices", "refusal"))] = deepcopy(rng.choice(ODD))
     else:
         value[place] = _changed(value[place], rng)
     return value

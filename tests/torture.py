@@ -153,7 +153,7 @@ def tests(*names: str) -> Attempt:
     """Tests that draw at random, or try many things each."""
 
     def attempt(seed: int) -> int:
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", *(str(TESTS / name) for name in names)]
+        command = [sys.executable, "-m", "pytest", "-x", "--no-header", *(str(TESTS / name) for name in names)]
         ran = subprocess.run(
             command, env={**os.environ, SEED: str(seed)}, cwd=TESTS.parent, capture_output=True, text=True, check=False
         )

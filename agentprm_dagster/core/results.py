@@ -109,7 +109,8 @@ def results_report(rows: Sequence[Row], pictures: Mapping[str, str], seeds: str 
         ),
     )
     shown = "".join(f"![{what}]({name})\n\n" for what, name in pictures.items())
-    page = f"{ours}\n\n{seeds}\n\n{shown}Table 1 of the paper (pi: Llama-3.2-3B, valid_unseen, 134 games, N = 16):\n\n{paper}\n"
+    theirs = f"Table 1 of the paper (pi: Llama-3.2-3B, valid_unseen, 134 games, N = 16):\n\n{paper}\n"
+    page = f"{ours}\n\n{seeds}\n\n{shown}{theirs}"
     return StageReport({evaluation_name(row): row["success_rate"] for row in in_order(rows)}, (), page)
 
 

@@ -87,9 +87,7 @@ def _in_blocks(
         rows, stop = slice(first, first + _BLOCK), max(int(reach[first : first + _BLOCK].max()), 1)
         keys, values, seen = key[:, :, :stop], value[:, :, :stop], mask[:, :, rows, :stop]
         mixed.append(
-            scaled_dot_product_attention(
-                query[:, :, rows], keys, values, seen, dropout, scale=scaling, enable_gqa=gqa
-            )
+            scaled_dot_product_attention(query[:, :, rows], keys, values, seen, dropout, scale=scaling, enable_gqa=gqa)
         )
     return torch.cat(mixed, 2)
 
