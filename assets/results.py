@@ -1,6 +1,7 @@
 """All iterations beside the paper."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -11,6 +12,7 @@ from agentprm_dagster.core.seeds import seeds_page
 from agentprm_dagster.core.stage import Monitor, Resume, StageReport
 from agentprm_dagster.iterations import FIRST, WHEN_UPDATED
 from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.resources.evaluations import evaluated, rows_of
 from agentprm_dagster.resources.seeds import of_other_seeds, processors, seed_rows
 from agentprm_dagster.resources.stages import Stage, StagesResource
@@ -24,8 +26,7 @@ def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Mat
     for sentence in found.left_out:
         context.log.warning(sentence)
     reports = [stage.read("eval_report", i, role=f"eval_report_{i}") for i in found.iterations or [FIRST]]
-    others = of_other_seeds(stage.store, stage.experiment.name, reports)
-    with_seeds = [*reports, *(_of_other_seed(stage, other) for other in others)]
+    with_seeds = [*reports, *_of_other_seeds(stage, reports)]
     trained_on = processors(stage.store, with_seeds)
     if stage.experiment.llm.evaluate:
         reports.append(stage.read("react_report"))
@@ -43,6 +44,11 @@ def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Mat
     return stage.make(compare)
 
 
-def _of_other_seed(stage: Stage, report: Artifact) -> Artifact:
-    made = report.manifest
-    return stage.read(made.asset, made.iteration, f"{made.experiment}_{made.asset}_{made.iteration}", made.experiment)
+def _of_other_seeds(stage: Stage, reports: Sequence[Artifact]) -> Iterator[Artifact]:
+    """What is damaged, or did not pass its gates, is left out: it is for its own experiment to fail by it."""
+    for version in of_other_seeds(stage.store, stage.experiment.name, reports):
+        name, asset, i = version.experiment, version.asset, version.iteration
+        try:
+            yield stage.read(asset, i, f"{name}_{asset}_{i}", name)
+        except ArtifactError as error:
+            stage.context.log.warning(f"left out of the table over seeds: {error}")

@@ -9,27 +9,31 @@ from agentprm_dagster.core.seeds import SeedRow, over_seeds
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import with_ancestors
+from agentprm_dagster.provenance.manifest import Version
 from agentprm_dagster.provenance.store import ArtifactStore, folders
-from agentprm_dagster.resources.evaluations import current_reports, rows_of
+from agentprm_dagster.resources.evaluations import evaluated, rows_of
 from agentprm_dagster.resources.stages import GAMES_DIGEST
 
 _TRAINED = ("initial_policy", "prm", "inverse_prm", "improved_policy")
 
 
-def of_other_seeds(store: ArtifactStore, experiment: str, reports: Sequence[Artifact]) -> list[Artifact]:
+def of_other_seeds(store: ArtifactStore, experiment: str, reports: Sequence[Artifact]) -> list[Version]:
     """The current evaluations of all other experiments that were made as `reports` were, but for the seed.
 
     Everything that they were made from had the same settings and the same code. Of several experiments with one seed
-    the first by name counts; what cannot be read does not.
+    the first by name counts. Only manifests are read; what has none that can be read does not count.
     """
-    wanted = {report.manifest.iteration: _way(store, report) for report in reports}
+    wanted = {report.manifest.iteration: _way(store, report.version) for report in reports}
     seeds = {seed_of(report) for report in reports}
-    found: list[Artifact] = []
+    found: list[Version] = []
     for other in sorted(folder.name for folder in folders(store.root) if folder.name != experiment):
-        alike = [report for report in _current(store, other) if wanted.get(report.manifest.iteration)]
-        alike = [report for report in alike if _way(store, report) == wanted[report.manifest.iteration]]
-        if alike and seed_of(alike[0]) not in seeds:
-            seeds.add(seed_of(alike[0]))
+        alike = [
+            version
+            for version in _current(store, other)
+            if version.iteration in wanted and _way(store, version) == wanted[version.iteration]
+        ]
+        if alike and (seed := seed_of(store.read(store.root / alike[0].place))) not in seeds:
+            seeds.add(seed)
             found.extend(alike)
     return found
 
@@ -54,14 +58,14 @@ def processors(store: ArtifactStore, reports: Iterable[Artifact]) -> list[str]:
     return sorted({f"{where['processor']} (products in {where['products']})" for where in trained})
 
 
-def _current(store: ArtifactStore, experiment: str) -> list[Artifact]:
+def _current(store: ArtifactStore, experiment: str) -> list[Version]:
     try:
-        return current_reports(store, experiment)
+        return [store.head(experiment, "eval_report", i) for i in evaluated(store, experiment).iterations]
     except ArtifactError:  # its own report says what is wrong with it
         return []
 
 
-def _way(store: ArtifactStore, report: Artifact) -> dict[tuple[str, int], tuple[Any, ...]]:
+def _way(store: ArtifactStore, report: Version) -> dict[tuple[str, int], tuple[Any, ...]]:
     """How it and all that it was made from were made: settings and code by asset and iteration, seeds left out."""
     return {
         (made.version.asset, made.version.iteration): (
@@ -69,7 +73,7 @@ def _way(store: ArtifactStore, report: Artifact) -> dict[tuple[str, int], tuple[
             made.manifest.code.version,
             made.manifest.code.source,
         )
-        for made in with_ancestors(store, report.version)
+        for made in with_ancestors(store, report)
     }
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import typer
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.table import Table
 
 from agentprm_dagster.core.results import COLUMNS, Row, cells
 from agentprm_dagster.core.seeds import SEED_COLUMNS, seed_cells, seeds_in_words
+from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.evaluations import current_reports, current_rows, evaluated
@@ -33,7 +35,10 @@ def _print_seeds(store: ArtifactStore, experiment: str) -> None:
     reports = current_reports(store, experiment)
     if not reports:
         return
-    every = [*reports, *of_other_seeds(store, experiment, reports)]
+    every = list(reports)
+    for version in of_other_seeds(store, experiment, reports):
+        with suppress(ArtifactError):  # its own report says what is wrong with it
+            every.append(store.current(version.experiment, version.asset, version.iteration))
     lines = seed_rows(every)
     print(seeds_in_words(lines, seed_of(reports[0]), processors(store, every)))
     if lines:
