@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +29,7 @@ from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.lineage import lineage
 from agentprm_dagster.provenance.manifest import MANIFEST, Recipe, Slot, Version
+from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.evaluations import current_reports, current_rows
@@ -61,6 +62,7 @@ class LoopHistory(RuleBasedStateMachine):
             ),
             patch.object(StagesResource, "stage", self.begun(StagesResource.stage)),
             patch.object(Stage, "_make", self.watched(Stage._make)),
+            patch.object(ArtifactStore, "reuse", self.reused(ArtifactStore.reuse)),
         ]
         for each in self.patches:
             each.start()
@@ -216,6 +218,7 @@ class LoopHistory(RuleBasedStateMachine):
             versions = {"/".join(parts[:4]) for parts in places if len(parts) > 4 and not parts[0].startswith(".")}
             assert versions == {version.place for version in inputs}
             self.read[made.version] = inputs
+            self.gone.discard(made.version)
             slots: dict[Slot, set[str]] = defaultdict(set)
             for version in self.everything(made.version):
                 slots[version.slot].add(version.digest)
@@ -223,6 +226,20 @@ class LoopHistory(RuleBasedStateMachine):
             return made
 
         return making
+
+    def reused(self, reuse: Callable[..., Artifact | None]) -> Callable[..., Artifact | None]:
+        """What was made before, under this name or another, was made of the same things."""
+
+        def reusing(store: ArtifactStore, recipe: Recipe, *rest: Any) -> Artifact | None:
+            if (found := reuse(store, recipe, *rest)) is not None:
+                inputs = frozenset(read.version for read in found.manifest.inputs)
+                opened_then = [reads for made, reads in self.read.items() if made.digest == found.version.digest]
+                assert {digests(reads) for reads in opened_then} == {digests(inputs)}
+                self.read[found.version] = inputs
+                self.gone.discard(found.version)
+            return found
+
+        return reusing
 
     def everything(self, version: Version) -> set[Version]:
         """All versions that one was made from."""
@@ -263,6 +280,11 @@ class LoopHistory(RuleBasedStateMachine):
     def write(self, name: str, settings: str) -> None:
         """An experiment's file; the twin is the toy under another name."""
         (self.root / "experiments" / f"{name}.yaml").write_text(TOY + settings, encoding="utf-8")
+
+
+def digests(versions: Iterable[Version]) -> frozenset[str]:
+    """Their digests."""
+    return frozenset(version.digest for version in versions)
 
 
 def closure(version: Version, reads: dict[Version, frozenset[Version]]) -> set[str]:
