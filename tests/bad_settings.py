@@ -169,7 +169,7 @@ ODD_YAML: dict[str, tuple[str | bytes, str]] = {
     "extends itself": ("extends: tried", "expected an experiment to begin with"),
     "extends two": ("extends: [smoke, quickstart]", "extends: expected one of"),
     "extends a number": ("extends: 3", "extends: expected one of"),
-    "wrong below what it extends": ("extends: quickstart\ngames: {train: 400}", "rollouts.games: 1600 asks for more"),
+    "wrong below what it extends": ("extends: quickstart\ngames: {train: 400}", "rollouts.games: 1200 asks for more"),
     "a hundred wrong settings": ("\n".join(f"k{i}: 1" for i in range(100)), "and 92 more"),
 }
 

@@ -32,6 +32,7 @@ def race(root: Path, seed: int, steps: int) -> int:
         if victims and rng.random() < 0.2:
             os.kill(victims.pop(), signal.SIGKILL)
         writers = [writer for writer in writers if not _ended(writer)]
+        victims = [victim for victim in victims if victim in writers]
     sweep(store)
     found = verify(store)
     _require_sound(found)
