@@ -10,7 +10,7 @@ from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.provenance.manifest import Version
-from agentprm_dagster.provenance.store import ArtifactStore, folders
+from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.evaluations import evaluated, rows_of
 from agentprm_dagster.resources.stages import GAMES_DIGEST
 
@@ -26,7 +26,7 @@ def of_other_seeds(store: ArtifactStore, experiment: str, reports: Sequence[Arti
     wanted = {report.manifest.iteration: _way(store, report.version) for report in reports}
     seeds = {seed_of(report) for report in reports}
     found: list[Version] = []
-    for other in sorted(folder.name for folder in folders(store.root) if folder.name != experiment):
+    for other in (name for name in sorted(store.experiments()) if name != experiment):
         alike = [
             version
             for version in _current(store, other)

@@ -118,6 +118,10 @@ class ArtifactStore:
         except ValidationError as error:
             raise ArtifactError(f"{self.root / slot.place / 'HEAD'}: expected a digest, found {digest!r}") from error
 
+    def experiments(self) -> list[str]:
+        """The names under which something was made; folders with other names are somebody else's."""
+        return [folder.name for folder in folders(self.root) if fullmatch(NAME, folder.name)]
+
     def heads(self, experiment: str) -> Iterator[Version]:
         """The current version of every asset and iteration of an experiment that has one."""
         for slot in self.slot_folders(experiment):
