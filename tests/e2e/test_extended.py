@@ -37,15 +37,10 @@ prm: {loss: relative, margin: 0.015}
 WATCHED = """
 extends: smoke
 improvement: {panel: {every: 1, games: 2, states: 4, committee: 2}}
-"""
-
-FORESEEING = """
-extends: smoke
 world_model: {epochs: 6, learning_rate: 1.0e-2, batch_tokens: 1024}
 gates: {min_world_exact: 0}
 evaluation: {splits: [valid_seen], foresight: {worlds: [learned, oracle], turns: [1, 2], best_of: 2}}
 """
-
 
 EXPLORING = """
 extends: smoke
@@ -79,9 +74,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "experiments/relative.yaml").write_text(RELATIVE, encoding="utf-8")
     (folder / "experiments/watched.yaml").write_text(WATCHED, encoding="utf-8")
     (folder / "experiments/exploring.yaml").write_text(EXPLORING, encoding="utf-8")
-    (folder / "experiments/foreseeing.yaml").write_text(FORESEEING, encoding="utf-8")
     run(folder, "run", "inverse")
     return folder
+
+
+@pytest.fixture(scope="module")
+def watched(home: Path) -> ArtifactStore:
+    """The same home's store, after an iteration that is watched, and judged by what its answers may lead to."""
+    run(home, "run", "watched", "--iterations", "1")
+    return ArtifactStore(home / "home/artifacts")
 
 
 def test_policies_are_improved_and_judged_by_the_inverse_prm(home: Path) -> None:
@@ -130,17 +131,15 @@ def test_several_n_and_judges_are_compared(home: Path) -> None:
     assert (results.path / "scaling.png").exists()
 
 
-def test_improvement_is_watched_by_a_panel_with_a_committee(home: Path) -> None:
-    run(home, "run", "watched", "--iterations", "1")
-    store = ArtifactStore(home / "home/artifacts")
-    assert store.head("watched", "rollouts", 1).digest == store.head("inverse", "rollouts", 1).digest
-    improved = store.current("watched", "improved_policy", 1)
+def test_improvement_is_watched_by_a_panel_with_a_committee(watched: ArtifactStore) -> None:
+    assert watched.head("watched", "rollouts", 1).digest == watched.head("inverse", "rollouts", 1).digest
+    improved = watched.current("watched", "improved_policy", 1)
     measured = json.loads((improved.path / "panel.json").read_text(encoding="utf-8"))
     assert [each["step"] for each in measured] == [0, 1, 2]
     assert all(each["disagreement"] > 0 for each in measured)
     assert (improved.path / "panel.png").exists()
     assert improved.manifest.metrics["panel_success_last"] == measured[-1]["success"]
-    committee = store.current("watched", "prm_committee", 1)
+    committee = watched.current("watched", "prm_committee", 1)
     assert sorted(path.name for path in committee.path.glob("member_*")) == ["member_0", "member_1"]
     assert {read.asset for read in improved.manifest.inputs} >= {"prm", "prm_committee", "mc_value_targets"}
 
@@ -192,10 +191,8 @@ def test_exploration_begins_at_the_experts_states_and_branches_where_the_last_pr
     assert {read.asset for read in improved.inputs} >= {"rollouts", "mc_value_targets", "prm"}
 
 
-def test_answers_are_ranked_by_what_they_are_imagined_to_lead_to(home: Path) -> None:
-    run(home, "run", "foreseeing", "--iterations", "1")
-    store = ArtifactStore(home / "home/artifacts")
-    rows = json.loads(run(home, "report", "foreseeing", "--json"))
+def test_answers_are_ranked_by_what_they_are_imagined_to_lead_to(home: Path, watched: ArtifactStore) -> None:
+    rows = json.loads(run(home, "report", "watched", "--json"))
     tokens = {
         (row["imagined"], row["imagined_turns"]): row["tokens_per_decision"]
         for row in rows
@@ -203,10 +200,10 @@ def test_answers_are_ranked_by_what_they_are_imagined_to_lead_to(home: Path) -> 
     }
     assert tokens.keys() == {(None, 0), *((world, turns) for world in ("learned", "oracle") for turns in (1, 2))}
     assert tokens[None, 0] < tokens["oracle", 1] < tokens["learned", 1] < tokens["learned", 2]
-    assert "MPR2(pi_1, prm[1], h=2, oracle)" in run(home, "report", "foreseeing")
-    learnt = store.current("foreseeing", "world_model", 1)
+    assert "MPR2(pi_1, prm[1], h=2, oracle)" in run(home, "report", "watched")
+    learnt = watched.current("watched", "world_model", 1)
     assert {read.asset for read in learnt.manifest.inputs} >= {"demonstrations", "rollouts"}
-    report = store.current("foreseeing", "eval_report", 1).manifest
+    report = watched.current("watched", "eval_report", 1).manifest
     assert learnt.digest in {read.digest for read in report.inputs}
     assert "world_model.max_reply_tokens" in report.config
-    assert verify(store).sound
+    assert verify(watched).sound
