@@ -15,6 +15,7 @@ from benchmarks.measure import report
 
 NAMES = ("environment", "rollouts", "sft", "prm", "improvement", "shards", "targets", "startup")
 TRAINING = {"sft", "prm", "improvement", "shards", "prm_loss"}
+"""Those whose speed depends on the type of products."""
 LONG = ("prm_loss",)
 """Those that take too long to be run with the others."""
 

@@ -115,5 +115,5 @@ def results_report(rows: Sequence[Row], pictures: Mapping[str, str], seeds: str 
 
 
 def in_markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table."""
+    """A table in Markdown; every line has as many cells as `head`."""
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))

@@ -75,9 +75,10 @@ def _in_blocks(
     dropout: float,
     scaling: float | None,
 ) -> torch.Tensor:
-    """Attention (B, heads, T, d) some queries at a time, each with the keys up to the last one that it may see.
+    """Attention some queries at a time, each with the keys up to the last one that it may see.
 
-    A CPU's attention computes what the mask forbids as well; of a causal mask or a tree's that is about half.
+    Shapes are those of `grouped_attention`, with L = T; the result is (B, heads, T, d). A CPU's attention computes what
+    the mask forbids as well; of a causal mask or a tree's that is about half.
     """
     length, gqa = key.shape[2], query.shape[1] > key.shape[1]
     sees = mask if mask.dtype == torch.bool else mask > -torch.inf
