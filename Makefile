@@ -3,12 +3,14 @@
 #
 #   TORCH_INDEX   where torch comes from, if not from pip's own index. On Linux that index gives a CUDA build of
 #                 several GB; the CPU build is at https://download.pytorch.org/whl/cpu
+#   WORKERS       how many processes `make test` has
 #   MINUTES       how long `make torture` goes on
 #   AGENTPRM_HOME where everything that is made is kept (default: ~/.agentprm, as without make)
 
 PYTHON ?= python3.11
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
+WORKERS ?= 2
 MINUTES ?= 20
 
 BIN := .venv/bin
@@ -39,7 +41,7 @@ ui: $(READY)
 	$(BIN)/agentprm ui
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 torture: $(READY)
 	$(BIN)/python tests/torture.py --minutes $(MINUTES)
