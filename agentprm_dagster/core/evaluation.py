@@ -15,6 +15,10 @@ Z = 1.959964
 EVALUATION = "evaluation.json"
 """The file of an artifact that holds rows."""
 
+GAMES_ALONE = (
+    "The intervals of one seed are those of the games alone: another seed, or another processor, trains another policy."
+)
+
 
 def wilson_interval(successes: float, n: float) -> tuple[float, float]:
     """The 95% interval of a success rate (Wilson 1927); unlike the normal one it stays within [0, 1].
@@ -145,6 +149,8 @@ def evaluation_report(
     )
     head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
     shown = [f"\n![success over N]({picture})\n"] if picture else []
+    if any(row["iteration"] is not None for row in rows):  # what no iteration made was not trained here
+        shown.append(f"\n{GAMES_ALONE} The page of `results` shows what several seeds gave.\n")
     decisions = round(sum(row["n"] * row["mean_actions"] for row in rows))
     return StageReport(
         {**metrics, "decisions": decisions, **usage.metrics()}, (gate,), "\n".join([head, *lines, *shown])

@@ -11,6 +11,7 @@ from statistics import mean, stdev
 
 from scipy.special import stdtrit
 
+from agentprm_dagster.core.evaluation import GAMES_ALONE
 from agentprm_dagster.core.results import Row, in_markdown, in_order, policy_name
 
 SEED_COLUMNS = ("split", "policy", "seeds", "success", "95% over seeds", "lowest to highest", "more than pi_0", "95%")
@@ -96,10 +97,7 @@ def seeds_in_words(lines: Sequence[SeedRow], seed: int, processors: Sequence[str
 
     `seed` is that of the experiment, `processors` are those that its models were trained on.
     """
-    limits = (
-        f"Trained on {' and '.join(processors)}. The intervals of one seed are those of the games alone: another seed, "
-        "or another processor, trains another policy."
-    )
+    limits = f"Trained on {' and '.join(processors)}. {GAMES_ALONE}"
     if lines:
         return f"{limits} The same settings and code with several seeds, each in the games that it draws:"
     return (

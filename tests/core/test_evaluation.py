@@ -74,3 +74,9 @@ def test_every_game_must_be_accounted_for(games: int, passed: bool) -> None:
     (gate,) = evaluation_report([row()], {"valid_seen": games}, Usage()).gates
     assert gate.passed is passed
     assert ("3 of 4 of valid_seen" in gate.message) is not passed
+
+
+@pytest.mark.parametrize(("iteration", "said"), [(1, True), (None, False)])
+def test_the_page_says_that_the_seed_counts_too_where_a_policy_was_trained(iteration: int | None, said: bool) -> None:
+    report = evaluation_report([row() | {"iteration": iteration}], {"valid_seen": 3}, Usage())
+    assert ("The page of `results` shows what several seeds gave." in report.preview) is said
