@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from agentprm_dagster.catalog import ExperimentError, require_experiment
-from agentprm_dagster.problems import shortened
+from agentprm_dagster.config.catalog import ExperimentError, require_experiment
+from agentprm_dagster.config.problems import shortened
 
 app = typer.Typer(
     help="AgentPRM: process reward models for language-model agents, iteration by iteration.",

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 
 from agentprm_dagster import assets
-from agentprm_dagster.catalog import load_catalog
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.databases import wait_for_locked_databases
+from agentprm_dagster.config.catalog import load_catalog
 from agentprm_dagster.home import save_seconds, write_privately
 from agentprm_dagster.iterations import FIRST, ITERATION
 from agentprm_dagster.processor import chosen_type
-from agentprm_dagster.reconcile import UNDER_WAY, OwnedExecutor
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tracker import MlflowTracker
+from agentprm_dagster.stages.databases import wait_for_locked_databases
+from agentprm_dagster.stages.reconcile import UNDER_WAY, OwnedExecutor
 
 
 @dg.executor(

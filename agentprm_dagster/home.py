@@ -9,7 +9,7 @@ from math import inf, nan
 from os import environ, umask
 from pathlib import Path
 
-from agentprm_dagster.core.stage import SAVE_SECONDS
+from agentprm_dagster.episodes.stage import SAVE_SECONDS
 
 _DAGSTER_YAML = """\
 nux:

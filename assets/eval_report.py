@@ -6,16 +6,16 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.chart import draw_scaling
-from agentprm_dagster.core.evaluation import EVALUATION, evaluation_report
-from agentprm_dagster.core.stage import Monitor, Resume, StageReport
-from agentprm_dagster.core.tables import write_episodes
-from agentprm_dagster.core.usage import Usage
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.tables import write_episodes
+from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
-from agentprm_dagster.resources.evaluations import Imagined, Judge, Trial
+from agentprm_dagster.reports.chart import draw_scaling
+from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report
 from agentprm_dagster.resources.inference import InferenceResource
-from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import Stage, StagesResource
+from agentprm_dagster.stages.evaluations import Imagined, Judge, Trial
+from agentprm_dagster.stages.materialization import gates
 
 SCALING = "scaling.png"
 """The picture of success over N, where there are several."""

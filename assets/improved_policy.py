@@ -6,15 +6,15 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
-from agentprm_dagster.chart import draw_panel
-from agentprm_dagster.core.overoptimization import MEASUREMENTS, PICTURE, Watched
-from agentprm_dagster.core.rationalisation import rationalise
-from agentprm_dagster.core.stage import Monitor, Resume, StageReport
-from agentprm_dagster.core.tables import read_episodes
-from agentprm_dagster.core.targets import of_held_out_games
+from agentprm_dagster.algorithm.targets import of_held_out_games
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
-from agentprm_dagster.resources.materialization import gates
+from agentprm_dagster.reports.chart import draw_panel
+from agentprm_dagster.reports.overoptimization import MEASUREMENTS, PICTURE, Watched
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.stages.materialization import gates
+from agentprm_dagster.training.rationalisation import rationalise
 
 
 @dg.asset(

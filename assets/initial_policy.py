@@ -5,15 +5,15 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.core.stage import Monitor, Resume, StageReport
-from agentprm_dagster.core.tables import read_episodes
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.core.wandering import wander
+from agentprm_dagster.engine.base_model import base_identity
+from agentprm_dagster.envs.alfworld.wandering import wander
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import FIRST, WHEN_READY
-from agentprm_dagster.models.base_model import base_identity
-from agentprm_dagster.resources.base_models import require_exact_base
-from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.stages.base_models import require_exact_base
+from agentprm_dagster.stages.materialization import gates
 
 
 @dg.asset(

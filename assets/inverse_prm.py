@@ -5,14 +5,14 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
-from agentprm_dagster.core.inverse_report import inverse_report
-from agentprm_dagster.core.stage import Monitor, Resume, StageReport
-from agentprm_dagster.core.tables import read_episodes
-from agentprm_dagster.core.targets import hold_out
-from agentprm_dagster.core.unrewarded import without_outcomes
+from agentprm_dagster.algorithm.targets import hold_out
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.tables import read_episodes
+from agentprm_dagster.episodes.unrewarded import without_outcomes
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
-from agentprm_dagster.resources.materialization import gates
+from agentprm_dagster.reports.inverse_report import inverse_report
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.stages.materialization import gates
 
 
 @dg.asset(

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.core.shaping import shaped_targets
-from agentprm_dagster.core.stage import Monitor, Resume, StageReport
-from agentprm_dagster.core.tables import iter_episodes, read_episodes
-from agentprm_dagster.core.targets import mc_value_targets as targets_of
-from agentprm_dagster.core.targets import targets_report
+from agentprm_dagster.algorithm.shaping import shaped_targets
+from agentprm_dagster.algorithm.targets import mc_value_targets as targets_of
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.tables import iter_episodes, read_episodes
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
-from agentprm_dagster.resources.materialization import gates
+from agentprm_dagster.reports.targets_report import targets_report
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.stages.materialization import gates
 
 
 @dg.asset(

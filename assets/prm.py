@@ -5,12 +5,12 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
-from agentprm_dagster.core.stage import Monitor, Resume, StageReport
-from agentprm_dagster.core.tables import read_episodes
+from agentprm_dagster.engine.base_model import base_identity
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
-from agentprm_dagster.models.base_model import base_identity
-from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.stages.materialization import gates
 
 
 @dg.asset(

@@ -5,12 +5,12 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
-from agentprm_dagster.core.stage import Monitor, PartMonitor, Resume, StageReport
-from agentprm_dagster.core.tables import read_episodes
-from agentprm_dagster.core.targets import part_of_game
+from agentprm_dagster.algorithm.targets import part_of_game
+from agentprm_dagster.episodes.stage import Monitor, PartMonitor, Resume, StageReport
+from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
-from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.stages.materialization import gates
 
 
 @dg.asset(

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.core.answers import with_answers_gate
-from agentprm_dagster.core.evaluation import EVALUATION, evaluation_report, evaluation_row
-from agentprm_dagster.core.rollout import whole_episodes
-from agentprm_dagster.core.stage import Monitor, PartMonitor, Resume, StageReport
-from agentprm_dagster.core.tables import write_episodes
-from agentprm_dagster.core.usage import Asked
+from agentprm_dagster.episodes.stage import Monitor, PartMonitor, Resume, StageReport
+from agentprm_dagster.episodes.tables import write_episodes
+from agentprm_dagster.episodes.usage import Asked
 from agentprm_dagster.iterations import WHEN_READY
+from agentprm_dagster.reports.answers import with_answers_gate
+from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report, evaluation_row
 from agentprm_dagster.resources.llm import LlmResource
-from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.rollouts.rollout import whole_episodes
+from agentprm_dagster.stages.materialization import gates
 
 
 @dg.asset(

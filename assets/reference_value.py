@@ -4,12 +4,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.core.stage import Monitor, Resume, StageReport
-from agentprm_dagster.core.tables import read_episodes
-from agentprm_dagster.core.targets import hold_out
+from agentprm_dagster.algorithm.targets import hold_out
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import WHEN_READY
-from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.stages.materialization import gates
 
 
 @dg.asset(

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.chart import draw, draw_scaling
-from agentprm_dagster.core.results import in_order, results_report
-from agentprm_dagster.core.seeds import seeds_page
-from agentprm_dagster.core.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.iterations import FIRST, WHEN_UPDATED
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
-from agentprm_dagster.resources.evaluations import evaluated, rows_of
-from agentprm_dagster.resources.seeds import of_other_seeds, processors, seed_rows
+from agentprm_dagster.reports.chart import draw, draw_scaling
+from agentprm_dagster.reports.results import in_order, results_report
+from agentprm_dagster.reports.seeds import seeds_page
 from agentprm_dagster.resources.stages import Stage, StagesResource
+from agentprm_dagster.stages.evaluations import evaluated, rows_of
+from agentprm_dagster.stages.seeds import of_other_seeds, processors, seed_rows
 
 
 @dg.asset(deps=["eval_report", "react_report"], automation_condition=WHEN_UPDATED, kinds={"table"})

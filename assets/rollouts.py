@@ -4,17 +4,17 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.chart import draw_coverage
-from agentprm_dagster.core.coverage import PICTURE, coverage
-from agentprm_dagster.core.rollouts_report import rollouts_report
-from agentprm_dagster.core.stage import Monitor, Resume, StageReport
-from agentprm_dagster.core.tables import read_episodes, write_episodes
-from agentprm_dagster.envs.games import GameRef
+from agentprm_dagster.envs.alfworld.games import GameRef
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
 from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.reports.chart import draw_coverage
+from agentprm_dagster.reports.rollouts_report import rollouts_report
 from agentprm_dagster.resources.inference import InferenceResource
-from agentprm_dagster.resources.materialization import gates
 from agentprm_dagster.resources.stages import Stage, StagesResource
+from agentprm_dagster.rollouts.coverage import PICTURE, coverage
+from agentprm_dagster.stages.materialization import gates
 
 
 @dg.asset(

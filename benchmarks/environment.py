@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentprm_dagster.core.types import Observation
-from agentprm_dagster.envs.alfworld import StockEngine
-from agentprm_dagster.envs.game_file import Game
-from agentprm_dagster.envs.household import Household
+from agentprm_dagster.envs.alfworld.game_file import Game
+from agentprm_dagster.envs.alfworld.household import Household
+from agentprm_dagster.envs.alfworld.stock import StockEngine
+from agentprm_dagster.episodes.records import Observation
 from benchmarks.measure import RUNS, Row, compare, rate, seconds, summarise
 from benchmarks.workload import games
 

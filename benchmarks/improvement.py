@@ -5,11 +5,11 @@ import copy
 import torch
 
 from agentprm_dagster.config import Improvement
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.models.lean_layers import use_lean_layers
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
+from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.training.candidates import Trunk, trunks_of
 from agentprm_dagster.training.contested_states import contested_states
 from agentprm_dagster.training.judging import Judge

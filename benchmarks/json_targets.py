@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 
-from agentprm_dagster.core.types import Episode
+from agentprm_dagster.episodes.records import Episode
 
 
 def write_json(episodes: Iterable[Episode], folder: Path) -> None:

@@ -8,12 +8,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from agentprm_dagster.core.demonstrations import ExpertGaveUp
-from agentprm_dagster.core.dialogue import write_answer
-from agentprm_dagster.core.reasons import explain
-from agentprm_dagster.core.types import Observation, Response, Turn
-from agentprm_dagster.core.usage import Usage
-from agentprm_dagster.envs.playable import PlayableGame
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.envs.alfworld.reasons import explain
+from agentprm_dagster.envs.base import ExpertGaveUp
+from agentprm_dagster.episodes.dialogue import write_answer
+from agentprm_dagster.episodes.records import Observation, Response, Turn
+from agentprm_dagster.episodes.usage import Usage
 
 ERRS = 0.2
 
@@ -29,7 +29,7 @@ class _Conversation:
 
 @dataclass
 class NoisyExpert:
-    """Plays some games (`core.rollout.Agent`)."""
+    """Plays some games (`rollouts.rollout.Agent`)."""
 
     games: Sequence[PlayableGame]
     slots: int = 64

@@ -1,8 +1,8 @@
 """Parity of the household engine with the stock one: `python -m benchmarks.parity --games 210 --episodes 5 --steps 50`.
 
 Plays the same commands on both engines and compares text, admissible commands, won and done at every step, over games
-of all six task types. The stock engine runs in its memoised form (`agentprm_dagster/envs/memoised.py`: the same
-planner, grammar and wrappers, with each string parsed once); the episodes of the first `--plain-games` games are
+of all six task types. The stock engine runs in its memoised form (`envs/alfworld/memoised.py`: the same planner,
+grammar and wrappers, with each string parsed once); the episodes of the first `--plain-games` games are
 played once more on the stock engine exactly as it ships. Exits with 1 where anything differs.
 """
 
@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from agentprm_dagster.core.types import SPLITS, TASK_TYPES, Split
-from agentprm_dagster.envs.errors import GamesNotFoundError
-from agentprm_dagster.envs.games import GameRef, data_root, find_games
-from agentprm_dagster.envs.parity import Comparison, compare_games
+from agentprm_dagster.envs.alfworld.errors import GamesNotFoundError
+from agentprm_dagster.envs.alfworld.games import GameRef, data_root, find_games
+from agentprm_dagster.envs.alfworld.parity import Comparison, compare_games
+from agentprm_dagster.episodes.records import SPLITS, TASK_TYPES, Split
 
 COLUMNS = ("stock engine", "task type", "games", "episodes", "steps", "won", "mismatches")
 _SHARE = 4

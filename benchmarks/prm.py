@@ -15,17 +15,17 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer, TrainingArguments
 
+from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.config import Prm
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.targets import mc_value_targets
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.models.lean_layers import product_dtype, use_lean_layers
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.lean_layers import product_dtype, use_lean_layers
+from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.launch.shards import shards_of
 from agentprm_dagster.training.optimizers import build_optimizer
 from agentprm_dagster.training.prm_loss import Example
 from agentprm_dagster.training.process_reward_model import predict, prm_examples, prm_work
-from agentprm_dagster.training.shards import shards_of
 from agentprm_dagster.training.tree_training import fit, token_budget_batches
 from benchmarks.limits import matmul_flops, token_flops
 from benchmarks.measure import RUNS, Row, summarise

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from agentprm_dagster.core.dialogue import conversation
-from agentprm_dagster.core.parsing import parse_answer
-from agentprm_dagster.core.types import Episode, Playable, Turn
+from agentprm_dagster.envs.base import Playable
+from agentprm_dagster.episodes.dialogue import conversation
+from agentprm_dagster.episodes.parsing import parse_answer
+from agentprm_dagster.episodes.records import Episode, Turn
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from agentprm_dagster.agents.best_of_n import BestOfN
+from agentprm_dagster.agents.policy import Policy
 from agentprm_dagster.config import Model
-from agentprm_dagster.core.rollout import play, whole_episodes
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.envs.playable import PlayableGame
-from agentprm_dagster.inference.best_of_n import BestOfN
-from agentprm_dagster.inference.policy import Policy
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.models.embedded import build_model
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.model import build_model
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.rollouts.rollout import play, whole_episodes
 from benchmarks.limits import matmul_flops, token_flops
 from benchmarks.measure import Row, compare
 from benchmarks.reference_loop import ReferenceLoop

@@ -7,10 +7,10 @@ import torch
 from trl import SFTConfig, SFTTrainer
 
 from agentprm_dagster.config import Sft
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.models.lean_layers import product_dtype, use_lean_layers
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.lean_layers import product_dtype, use_lean_layers
+from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.training import sft
 from agentprm_dagster.training.optimizers import build_optimizer
 from benchmarks.limits import matmul_flops, token_flops

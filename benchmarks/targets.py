@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentprm_dagster.core.tables import iter_episodes, write_episodes
-from agentprm_dagster.core.targets import mc_value_targets
-from agentprm_dagster.core.types import Episode, Turn
-from agentprm_dagster.envs.household import Household
-from agentprm_dagster.envs.playable import PlayableGame
+from agentprm_dagster.algorithm.targets import mc_value_targets
+from agentprm_dagster.envs.alfworld.household import Household
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.records import Episode, Turn
+from agentprm_dagster.episodes.tables import iter_episodes, write_episodes
 from benchmarks.json_targets import targets_of_json, write_json
 from benchmarks.limits import copy_bytes
 from benchmarks.measure import Row, compare, summarise

@@ -11,14 +11,14 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.demonstrations import collect_demonstrations
-from agentprm_dagster.core.rollout import collect_rollouts
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode, Split
-from agentprm_dagster.envs.errors import GamesNotFoundError
-from agentprm_dagster.envs.games import GameRef, data_root, find_games
-from agentprm_dagster.envs.generate import generate_games
-from agentprm_dagster.envs.playable import PlayableGame
+from agentprm_dagster.envs.alfworld.errors import GamesNotFoundError
+from agentprm_dagster.envs.alfworld.games import GameRef, data_root, find_games
+from agentprm_dagster.envs.alfworld.generate import generate_games
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.records import Episode, Split
+from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
+from agentprm_dagster.rollouts.rollout import collect_rollouts
 from benchmarks.noisy_expert import NoisyExpert
 
 DEMONSTRATIONS = 600

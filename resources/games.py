@@ -7,15 +7,14 @@ from typing import Literal
 import dagster as dg
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.types import Split
-from agentprm_dagster.envs.errors import GamesCountError
-from agentprm_dagster.envs.games import GameRef, data_root, find_games, hold_out_rooms, sample_games
-from agentprm_dagster.envs.generate import generate_games
-from agentprm_dagster.envs.playable import PlayableGame
-from agentprm_dagster.envs.unplayable import refuse_unplayable
+from agentprm_dagster.config.data import EvaluationSplit
+from agentprm_dagster.envs.alfworld.errors import GamesCountError
+from agentprm_dagster.envs.alfworld.games import GameRef, data_root, find_games, hold_out_rooms, sample_games
+from agentprm_dagster.envs.alfworld.generate import generate_games
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.envs.alfworld.unplayable import refuse_unplayable
+from agentprm_dagster.episodes.records import Split
 from agentprm_dagster.home import games_folder
-
-EvaluationSplit = Literal["valid_seen", "valid_unseen", "train_held_out"]
 
 
 class GamesResource(dg.ConfigurableResource):

@@ -7,11 +7,11 @@ from pathlib import Path
 import dagster as dg
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.stage import Monitor, Resume
-from agentprm_dagster.envs.games import GameRef
+from agentprm_dagster.envs.alfworld.games import GameRef
+from agentprm_dagster.episodes.stage import Monitor, Resume
 from agentprm_dagster.home import games_scratch_folder
-from agentprm_dagster.inference.pool import Played, Task, cores, play_in_processes
-from agentprm_dagster.inference.worker import Player
+from agentprm_dagster.launch.pool import Played, Task, cores, play_in_processes
+from agentprm_dagster.launch.worker import Player
 from agentprm_dagster.provenance.lock import held_folder
 
 

@@ -8,23 +8,23 @@ from pathlib import Path
 
 import dagster as dg
 
+from agentprm_dagster.agents.react import Ask, ReAct
+from agentprm_dagster.agents.side_by_side import play_side_by_side
 from agentprm_dagster.config import Llm
-from agentprm_dagster.core.dialogue import Message
-from agentprm_dagster.core.rollout import Start
-from agentprm_dagster.core.stage import Monitor
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.core.usage import Asked, Usage
-from agentprm_dagster.envs.games import GameRef, games_digest
+from agentprm_dagster.engine.served.budget import Budget, price
+from agentprm_dagster.engine.served.chat_server import ChatServer
+from agentprm_dagster.engine.served.replies import Refusal, Refused, Reply, read_record, tokens_kept
+from agentprm_dagster.engine.served.served_model import LlmError, ServedModel
+from agentprm_dagster.envs.alfworld.games import GameRef, games_digest
+from agentprm_dagster.episodes.dialogue import Message
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import Monitor
+from agentprm_dagster.episodes.usage import Asked, Usage
 from agentprm_dagster.home import journals_folder
-from agentprm_dagster.inference.budget import Budget, price
-from agentprm_dagster.inference.chat_server import ChatServer
-from agentprm_dagster.inference.react import Ask, ReAct
-from agentprm_dagster.inference.replies import Refusal, Refused, Reply, read_record, tokens_kept
-from agentprm_dagster.inference.served_model import LlmError, ServedModel
-from agentprm_dagster.inference.side_by_side import play_side_by_side
 from agentprm_dagster.provenance.canonical import digest_of
 from agentprm_dagster.provenance.journal import Journal, open_journal
 from agentprm_dagster.resources.stages import Stage, Work
+from agentprm_dagster.rollouts.rollout import Start
 
 LLM_SETTINGS = ("llm.temperature", "llm.max_new_tokens", "llm.request")
 """The settings that decide what a model answers. Waits, prices and budgets do not."""

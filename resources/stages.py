@@ -9,10 +9,10 @@ from typing import Any
 
 import dagster as dg
 
-from agentprm_dagster.catalog import load_experiment
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.stage import SAVE_SECONDS, Monitor, Resume, StageReport
-from agentprm_dagster.envs.games import GameRef, games_digest
+from agentprm_dagster.config.catalog import load_experiment
+from agentprm_dagster.envs.alfworld.games import GameRef, games_digest
+from agentprm_dagster.episodes.stage import SAVE_SECONDS, Monitor, Resume, StageReport
 from agentprm_dagster.iterations import FIRST, announce, iteration_of
 from agentprm_dagster.provenance.agreement import MixedInputsError, find_conflict
 from agentprm_dagster.provenance.artifact import Artifact
@@ -20,19 +20,17 @@ from agentprm_dagster.provenance.code import current_code, edited_sources
 from agentprm_dagster.provenance.costs import costs
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import with_ancestors
-from agentprm_dagster.provenance.manifest import Recipe
+from agentprm_dagster.provenance.manifest import GAMES_DIGEST, Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.unfinished import forget_unfinished, unfinished_folder
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
-from agentprm_dagster.resources.materialization import PAGE, in_words, materialization
-from agentprm_dagster.resources.monitor import StageMonitor, conclude
 from agentprm_dagster.resources.tracker import TrackerResource
+from agentprm_dagster.stages.materialization import PAGE, in_words, materialization
+from agentprm_dagster.stages.monitor import StageMonitor, conclude
 
 NUMBERS_TOLD = 4
 
-GAMES_DIGEST = "games_digest"
-"""What stands in a recipe for the games that are played."""
 
 Work = Callable[[Path, Monitor, Resume], StageReport]
 """Writes a stage's files into a folder and reports on them; long work is saved, and gone on from after a kill."""

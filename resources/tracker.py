@@ -15,8 +15,8 @@ import dagster as dg
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.manifest import Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources.mlflow_client import Mlflow, mlflow_at
-from agentprm_dagster.resources.mlflow_records import (
+from agentprm_dagster.tracking.client import Mlflow, mlflow_at
+from agentprm_dagster.tracking.records import (
     checkpoint_folder,
     create_run,
     link,
@@ -27,8 +27,8 @@ from agentprm_dagster.resources.mlflow_records import (
     sending_seconds,
     write_params,
 )
-from agentprm_dagster.resources.mlflow_sync import reconcile
-from agentprm_dagster.resources.mlflow_uri import is_server, tracking_uri, without_credentials
+from agentprm_dagster.tracking.sync import reconcile
+from agentprm_dagster.tracking.uri import is_server, tracking_uri, without_credentials
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric

@@ -7,9 +7,9 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from agentprm_dagster.core.types import Response
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.episodes.records import Response
 
 RESERVED = "<|reserved|>"
 """A special token that the tokenizer has no use for."""

@@ -13,9 +13,9 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from agentprm_dagster.config import Model, Sft
-from agentprm_dagster.core.dialogue import restated_prompt
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode
+from agentprm_dagster.episodes.dialogue import restated_prompt
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
 
 KEY = "sk-never-to-be-seen"
 LOOK = "REASON: I look around.\nACTION: look"
@@ -47,10 +47,10 @@ def completion(content: object, finish: str | None = "stop", usage: object = (10
 
 def teach(episodes: Sequence[Episode], folder: Path) -> None:
     """The checkpoint of a tiny model that knows these episodes by heart, asked with the paper's prompt."""
-    from agentprm_dagster.models import checkpoints
-    from agentprm_dagster.models.chat import Chat
-    from agentprm_dagster.models.embedded import build_model
-    from agentprm_dagster.models.tokenizer import build_tokenizer
+    from agentprm_dagster.engine import checkpoints
+    from agentprm_dagster.engine.chat import Chat
+    from agentprm_dagster.engine.embedded.model import build_model
+    from agentprm_dagster.engine.tokenizer import build_tokenizer
     from agentprm_dagster.training.sft import fit, sft_rows
 
     said = [turn.response for episode in episodes for turn in episode.turns]

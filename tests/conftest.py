@@ -10,14 +10,14 @@ import dagster as dg
 import pytest
 from hypothesis import settings
 
-from agentprm_dagster.core.demonstrations import collect_demonstrations
-from agentprm_dagster.core.dialogue import conversation
-from agentprm_dagster.core.rollout import collect_rollouts
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.envs.games import find_games
-from agentprm_dagster.envs.generate import generate_games
-from agentprm_dagster.envs.playable import PlayableGame
+from agentprm_dagster.envs.alfworld.games import find_games
+from agentprm_dagster.envs.alfworld.generate import generate_games
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.dialogue import conversation
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
+from agentprm_dagster.rollouts.rollout import collect_rollouts
 from chat_servers import KEY, Proxy, proxy_before, serving, teach
 from scripted import Scripted, knowing
 from toy import toy_definitions, toy_trainers, write_toy
@@ -137,7 +137,7 @@ def corpus(demonstrations: list[Episode], rollouts: list[Episode]) -> list[str]:
 @pytest.fixture(scope="session")
 def tokenizer(corpus: list[str]) -> "PreTrainedTokenizerFast":
     """The embedded tokenizer for the corpus."""
-    from agentprm_dagster.models.tokenizer import build_tokenizer
+    from agentprm_dagster.engine.tokenizer import build_tokenizer
 
     return build_tokenizer(corpus)
 
@@ -146,8 +146,8 @@ def tokenizer(corpus: list[str]) -> "PreTrainedTokenizerFast":
 def policy_folder(tokenizer: "PreTrainedTokenizerFast", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of a tiny policy with random weights. Not to be written to."""
     from agentprm_dagster.config import Model
-    from agentprm_dagster.models import checkpoints
-    from agentprm_dagster.models.embedded import build_model
+    from agentprm_dagster.engine import checkpoints
+    from agentprm_dagster.engine.embedded.model import build_model
 
     folder = tmp_path_factory.mktemp("policy")
     sizes = Model(hidden_size=32, layers=2, heads=4, kv_heads=1, intermediate_size=64)
@@ -167,8 +167,8 @@ def taught_folder(
     Not to be written to.
     """
     from agentprm_dagster.config import Sft
-    from agentprm_dagster.models import checkpoints
-    from agentprm_dagster.models.chat import Chat
+    from agentprm_dagster.engine import checkpoints
+    from agentprm_dagster.engine.chat import Chat
     from agentprm_dagster.training.sft import fit, sft_rows
 
     folder = tmp_path_factory.mktemp("taught")

@@ -21,10 +21,10 @@ from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.commands.run import SILENT, failures, run_iteration
-from agentprm_dagster.core.stage import StageReport
-from agentprm_dagster.core.targets import mc_value_targets
-from agentprm_dagster.core.types import Episode
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.lineage import lineage
@@ -32,8 +32,8 @@ from agentprm_dagster.provenance.manifest import MANIFEST, Recipe, Slot, Version
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.evaluations import current_reports, current_rows
 from agentprm_dagster.resources.stages import Stage, StagesResource, Work
+from agentprm_dagster.stages.evaluations import current_reports, current_rows
 from opened import opened
 from toy import TOY, toy_definitions, toy_trainers
 

@@ -6,9 +6,9 @@ from copy import deepcopy
 from typing import Any
 
 from agentprm_dagster.config import Llm
-from agentprm_dagster.inference.chat_server import ChatServer
-from agentprm_dagster.inference.replies import Reply
-from agentprm_dagster.inference.served_model import LlmError, ServedModel
+from agentprm_dagster.engine.served.chat_server import ChatServer
+from agentprm_dagster.engine.served.replies import Reply
+from agentprm_dagster.engine.served.served_model import LlmError, ServedModel
 from chat_servers import KEY, LOOK, Sent, completion, proxy_before
 
 ASKED = [{"role": "user", "content": "You are in the middle of a room."}]

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from agentprm_dagster.core.dialogue import write_answer
-from agentprm_dagster.core.types import Observation, Response, Turn
-from agentprm_dagster.core.usage import Usage
-from agentprm_dagster.envs.game_file import Game
-from agentprm_dagster.envs.playable import PlayableGame
+from agentprm_dagster.envs.alfworld.game_file import Game
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.dialogue import write_answer
+from agentprm_dagster.episodes.records import Observation, Response, Turn
+from agentprm_dagster.episodes.usage import Usage
 
 Decide = Callable[[str, Sequence[Turn], Observation], str]
 """From a conversation so far to an answer."""

@@ -8,19 +8,19 @@ from types import ModuleType
 
 import dagster as dg
 
-from agentprm_dagster.catalog import load_experiment
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.dialogue import write_answer
-from agentprm_dagster.core.stage import Gate, Monitor, Resume, StageReport
-from agentprm_dagster.core.types import Episode, Observation, Response, Turn
-from agentprm_dagster.core.usage import Usage
+from agentprm_dagster.config.catalog import load_experiment
 from agentprm_dagster.definitions import build_definitions
-from agentprm_dagster.envs.game_file import Game
-from agentprm_dagster.envs.household import Household
-from agentprm_dagster.envs.playable import PlayableGame
+from agentprm_dagster.envs.alfworld.game_file import Game
+from agentprm_dagster.envs.alfworld.household import Household
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.dialogue import write_answer
+from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
+from agentprm_dagster.episodes.stage import Gate, Monitor, Resume, StageReport
+from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.home import games_folder
-from agentprm_dagster.inference.pool import Played, Task
-from agentprm_dagster.inference.worker import play_shard
+from agentprm_dagster.launch.pool import Played, Task
+from agentprm_dagster.launch.worker import play_shard
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
+from agentprm_dagster.algorithm.statistics import ComparisonError, Difference, paired_difference
 from agentprm_dagster.commands.report import tell_left_out
-from agentprm_dagster.core.comparison import ComparisonError, Difference, paired_difference
-from agentprm_dagster.core.results import Row, policy_name
 from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.reports.results import Row, policy_name
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.evaluations import Outcomes, current_outcomes
+from agentprm_dagster.stages.evaluations import Outcomes, current_outcomes
 
 ALL = "all"
 """In a line's place for a split: all splits together."""

@@ -10,15 +10,15 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
-from agentprm_dagster.catalog import load_catalog
 from agentprm_dagster.commands.ui import listening
-from agentprm_dagster.core.types import SPLITS
-from agentprm_dagster.envs.errors import GameFileError, GamesNotFoundError
-from agentprm_dagster.envs.games import data_root, find_games
-from agentprm_dagster.envs.unplayable import refuse_unplayable
+from agentprm_dagster.config.catalog import load_catalog
+from agentprm_dagster.engine.served.served_model import LlmError, ServedModel
+from agentprm_dagster.envs.alfworld.errors import GameFileError, GamesNotFoundError
+from agentprm_dagster.envs.alfworld.games import data_root, find_games
+from agentprm_dagster.envs.alfworld.unplayable import refuse_unplayable
+from agentprm_dagster.episodes.records import SPLITS
 from agentprm_dagster.home import HomeError, exposed, home
-from agentprm_dagster.inference.served_model import LlmError, ServedModel
-from agentprm_dagster.resources.mlflow_uri import masked, tracking_uri
+from agentprm_dagster.tracking.uri import masked, tracking_uri
 
 PACKAGES = (
     "agentprm_dagster",

@@ -5,17 +5,18 @@ from pathlib import Path
 
 import typer
 
-from agentprm_dagster.catalog import load_experiment
 from agentprm_dagster.commands.report import print_rows
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.envs.games import GameRef, find_games, root_of
-from agentprm_dagster.envs.unplayable import refuse_unplayable
+from agentprm_dagster.config.catalog import load_experiment
+from agentprm_dagster.config.data import EvaluationSplit
+from agentprm_dagster.envs.alfworld.games import GameRef, find_games, root_of
+from agentprm_dagster.envs.alfworld.unplayable import refuse_unplayable
+from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.iterations import FIRST
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.evaluations import Judge, Trial
-from agentprm_dagster.resources.games import EvaluationSplit, GamesResource
+from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
-from agentprm_dagster.resources.monitor import StageMonitor, progress_bars
+from agentprm_dagster.stages.evaluations import Judge, Trial
+from agentprm_dagster.stages.monitor import StageMonitor, progress_bars
 
 _log = logging.getLogger(__name__)
 

@@ -8,14 +8,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from agentprm_dagster.core.results import SHORT_NAMES
-from agentprm_dagster.core.types import SPLITS, TASK_TYPES, Split
-from agentprm_dagster.envs.download import download
-from agentprm_dagster.envs.errors import GamesNotFoundError
-from agentprm_dagster.envs.games import GameRef, data_root, find_games, named_root, root_of
-from agentprm_dagster.envs.generate import generate_games
-from agentprm_dagster.envs.generate_tables import Size
-from agentprm_dagster.envs.unplayable import sort_out
+from agentprm_dagster.envs.alfworld.download import download
+from agentprm_dagster.envs.alfworld.errors import GamesNotFoundError
+from agentprm_dagster.envs.alfworld.games import GameRef, data_root, find_games, named_root, root_of
+from agentprm_dagster.envs.alfworld.generate import generate_games
+from agentprm_dagster.envs.alfworld.generate_tables import Size
+from agentprm_dagster.envs.alfworld.unplayable import sort_out
+from agentprm_dagster.episodes.records import SPLITS, TASK_TYPES, Split
+from agentprm_dagster.reports.results import SHORT_NAMES
 
 
 def print_games(folder: Path | None, *, as_json: bool) -> None:

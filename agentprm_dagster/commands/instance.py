@@ -9,14 +9,14 @@ from dagster_shared.check import CheckError
 from sqlalchemy.exc import SQLAlchemyError
 from yaml import YAMLError
 
-from agentprm_dagster.databases import wait_for_locked_databases
 from agentprm_dagster.home import dagster_folder, exposed, games_scratch_folder, write_privately
 from agentprm_dagster.iterations import FIRST, ITERATION
 from agentprm_dagster.provenance.lock import sweep_folders
 from agentprm_dagster.provenance.verify import sweep
-from agentprm_dagster.reconcile import fail_dead_runs
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.tracker import MlflowTracker
+from agentprm_dagster.stages.databases import wait_for_locked_databases
+from agentprm_dagster.stages.reconcile import fail_dead_runs
 
 
 class InstanceError(RuntimeError):

@@ -1,9 +1,9 @@
 """`agentprm mlflow`: brings MLflow up to what the manifests say."""
 
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.mlflow_client import mlflow_at
-from agentprm_dagster.resources.mlflow_sync import in_words, sync
-from agentprm_dagster.resources.mlflow_uri import tracking_uri
+from agentprm_dagster.tracking.client import mlflow_at
+from agentprm_dagster.tracking.sync import in_words, sync
+from agentprm_dagster.tracking.uri import tracking_uri
 
 
 def print_sync() -> bool:

@@ -9,9 +9,10 @@ from typing import Literal
 
 import typer
 
-from agentprm_dagster.core.types import Environment, Observation
-from agentprm_dagster.envs.errors import GamesNotFoundError
-from agentprm_dagster.envs.games import GAME_FILE, GAMES_FOLDER, data_root
+from agentprm_dagster.envs.alfworld.errors import GamesNotFoundError
+from agentprm_dagster.envs.alfworld.games import GAME_FILE, GAMES_FOLDER, data_root
+from agentprm_dagster.envs.base import Environment
+from agentprm_dagster.episodes.records import Observation
 
 Engine = Literal["household", "alfworld"]
 
@@ -55,11 +56,11 @@ def _root_for(name: str) -> Path:
 def open_game(path: Path, engine: Engine) -> AbstractContextManager[Environment]:
     """The game on an engine; leaving the context ends the stock engine's process."""
     if engine == "alfworld":
-        from agentprm_dagster.envs.alfworld import StockEngine
+        from agentprm_dagster.envs.alfworld.stock import StockEngine
 
         return StockEngine(path)
-    from agentprm_dagster.envs.game_file import Game
-    from agentprm_dagster.envs.household import Household
+    from agentprm_dagster.envs.alfworld.game_file import Game
+    from agentprm_dagster.envs.alfworld.household import Household
 
     return nullcontext(Household(Game.load(path)))
 

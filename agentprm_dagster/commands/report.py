@@ -8,13 +8,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from agentprm_dagster.core.results import COLUMNS, Row, cells
-from agentprm_dagster.core.seeds import SEED_COLUMNS, seed_cells, seeds_in_words
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.reports.results import COLUMNS, Row, cells
+from agentprm_dagster.reports.seeds import SEED_COLUMNS, seed_cells, seeds_in_words
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.evaluations import current_reports, current_rows, evaluated
-from agentprm_dagster.resources.seeds import of_other_seeds, processors, seed_of, seed_rows
+from agentprm_dagster.stages.evaluations import current_reports, current_rows, evaluated
+from agentprm_dagster.stages.seeds import of_other_seeds, processors, seed_of, seed_rows
 
 TABLE_WIDTH = 140
 """Columns of text that the table needs; where no terminal says otherwise it gets them."""

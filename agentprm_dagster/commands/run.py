@@ -8,15 +8,15 @@ import typer
 from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
 
-from agentprm_dagster.catalog import load_experiment
 from agentprm_dagster.commands.instance import open_instance
 from agentprm_dagster.commands.report import print_report
+from agentprm_dagster.config.catalog import load_experiment
 from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.iterations import FIRST, ITERATION, announce
-from agentprm_dagster.reconcile import owner_tag
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.base_models import require_exact_base
-from agentprm_dagster.resources.monitor import progress_bars
+from agentprm_dagster.stages.base_models import require_exact_base
+from agentprm_dagster.stages.monitor import progress_bars
+from agentprm_dagster.stages.reconcile import owner_tag
 
 ONCE = ("demonstrations", "initial_policy", "react_report")
 """Stages that later iterations do not need made again."""

@@ -14,10 +14,10 @@ from types import FrameType
 
 import psutil
 
-from agentprm_dagster.catalog import load_catalog
 from agentprm_dagster.commands.instance import open_instance
+from agentprm_dagster.config.catalog import load_catalog
 from agentprm_dagster.home import home, make_private
-from agentprm_dagster.resources.mlflow_uri import is_server, tracking_uri
+from agentprm_dagster.tracking.uri import is_server, tracking_uri
 
 HOST = "127.0.0.1"
 START_SECONDS = 180.0

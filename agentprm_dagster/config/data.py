@@ -28,6 +28,8 @@ from agentprm_dagster.config.section import (
 TASK_TYPES = 6
 """How many kinds of task games set."""
 
+EvaluationSplit = Literal["valid_seen", "valid_unseen", "train_held_out"]
+
 GameCount = Annotated[int, Field(gt=0, le=MOST_GAMES)]
 
 
@@ -123,9 +125,9 @@ class Rollouts(Section):
     branch_states: Annotated[int, Field(ge=0, le=MOST_AT_ONCE)] = 2
     """States drawn along each whole episode, on average; from each, other actions are tried."""
     branch_placement: Literal["uniform", "spread", "disagreement", "uncertainty"] = "uniform"
-    """Where they are (`core.placement`): drawn uniformly, or rather where the policy's answers spread, where the last
-    iteration's reward model tells the actions apart, or where it holds their outcome for uncertain. The last two take
-    `spread` in iteration 1, which has no reward model yet."""
+    """Where they are (`rollouts.placement`): drawn uniformly, or rather where the policy's answers spread, where the
+    last iteration's reward model tells the actions apart, or where it holds their outcome for uncertain. The last two
+    take `spread` in iteration 1, which has no reward model yet."""
     branch_screening: AtOnce = 3
     """States looked at for each that is branched from, where placement is not uniform."""
     branch_actions: Annotated[int, Field(ge=0, le=MOST_AT_ONCE)] = 3
@@ -186,7 +188,7 @@ class Foresight(Section):
 class Evaluation(Section):
     """How policies are judged."""
 
-    splits: OneOrSeveral[Literal["valid_seen", "valid_unseen", "train_held_out"]] = ("valid_seen", "valid_unseen")
+    splits: OneOrSeveral[EvaluationSplit] = ("valid_seen", "valid_unseen")
     games: Positive | None = None
     """Games of each split; null takes all."""
     max_steps: Actions = 30

@@ -14,7 +14,7 @@ Price = Annotated[float, Field(ge=0, le=1e6)]
 class Llm(Section):
     """A language model behind an OpenAI-compatible server, which demonstrates or is judged beside the policies.
 
-    Which model it is, and where, stands in the environment (`inference/chat_server.py`).
+    Which model it is, and where, stands in the environment (`engine/served/chat_server.py`).
     """
 
     evaluate: bool = False

@@ -160,11 +160,11 @@ class Panel(Section):
     """PRMs trained on disjoint games, to see whether they agree (asset `prm_committee`); 0 or at least 2."""
     tripwire: Literal["none", "success", "kl", "disagreement", "calibration"] = "none"
     """What stops the improvement and takes the policy back to the last measurement that was in order. All but
-    `success` need no success rate (`core.overoptimization`)."""
+    `success` need no success rate (`reports.overoptimization`)."""
     limit: PositiveFloat | None = None
     """Where it does: `success` fallen by so much from its best, `kl` above so many nats an answer, `disagreement` above
     so many times what it began with, `calibration` (predicted minus observed return) risen by so much; null is the
-    signal's own, `core.overoptimization.LIMITS`."""
+    signal's own, `reports.overoptimization.LIMITS`."""
 
     @model_validator(mode="after")
     def somebody_disagrees(self) -> Self:

@@ -25,16 +25,15 @@ from agentprm_dagster.provenance.manifest import Code
 
 PACKAGE = "agentprm_dagster"
 PLUMBING = (
-    f"{PACKAGE}.catalog",
     f"{PACKAGE}.config",
     f"{PACKAGE}.home",
     f"{PACKAGE}.iterations",
     f"{PACKAGE}.provenance",
     f"{PACKAGE}.resources.artifacts",
-    f"{PACKAGE}.resources.base_models",
-    f"{PACKAGE}.resources.materialization",
-    f"{PACKAGE}.resources.monitor",
     f"{PACKAGE}.resources.tracker",
+    f"{PACKAGE}.stages.base_models",
+    f"{PACKAGE}.stages.materialization",
+    f"{PACKAGE}.stages.monitor",
 )
 
 

@@ -9,7 +9,7 @@ from os import link
 from pathlib import Path
 from time import monotonic
 
-from agentprm_dagster.core.stage import Gate
+from agentprm_dagster.episodes.stage import Gate
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.canonical import digest_of
 from agentprm_dagster.provenance.contents import describe

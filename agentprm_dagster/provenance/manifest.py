@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from agentprm_dagster.core.stage import Gate
+from agentprm_dagster.episodes.stage import Gate
 from agentprm_dagster.provenance.canonical import canonical, digest_of, seal, unseal
 from agentprm_dagster.provenance.errors import ArtifactError
 
@@ -34,6 +34,9 @@ def _confined(path: str) -> str:
         raise ValueError(f"expected a plain relative path inside the artifact, got {path!r}")
     return path
 
+
+GAMES_DIGEST = "games_digest"
+"""What stands in a recipe's settings for the games that are played."""
 
 NOT_FINITE = "not a finite number"
 """In the words of a page or a line, a metric that is None."""

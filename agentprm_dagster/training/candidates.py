@@ -9,13 +9,14 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from agentprm_dagster.core.dialogue import Format
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.inference.sampling import Sampler
-from agentprm_dagster.inference.slots import SlotModel
-from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.models.heads import language_head
-from agentprm_dagster.models.token_tree import TokenTree, alike, read_trees
+from agentprm_dagster.algorithm.drawn_answers import DrawnAnswers
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.sampling import Sampler
+from agentprm_dagster.engine.embedded.slots import SlotModel
+from agentprm_dagster.engine.embedded.token_tree import TokenTree, alike, read_trees
+from agentprm_dagster.engine.heads import language_head
+from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.records import Episode
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +138,14 @@ class CandidateTrees:
             tokens += drawn
             lengths.append(len(drawn))
             ends.append(tree.index(segment, len(candidate.ids) - 1))
-        self.rows, self.before, self.tokens = map(torch.tensor, (rows, before, tokens))
+        self.rows, self.before = map(torch.tensor, (rows, before))
         numbers = {state: i for i, state in enumerate(dict.fromkeys(candidate.state for candidate in candidates))}
-        self.state = torch.tensor([numbers[candidate.state] for candidate in candidates])
-        """Which of their states each candidate is of (C,)."""
-        self.lengths = lengths
-        """How many tokens of each candidate were drawn."""
-        self.owner = torch.arange(len(candidates)).repeat_interleave(torch.tensor(lengths))
+        self.answers = DrawnAnswers(
+            torch.tensor(tokens),
+            lengths,
+            states=torch.tensor([numbers[candidate.state] for candidate in candidates]),
+            draws=torch.tensor([float(candidate.draws) for candidate in candidates]),
+        )
         self.last = torch.tensor(lengths).cumsum(0) - 1
         self.ends = torch.tensor(ends)
 
@@ -157,17 +159,9 @@ class CandidateTrees:
         hidden = read_trees(model, self.trees)[self.rows, self.before]
         return language_head(model)(hidden).float().log_softmax(-1)
 
-    def drawn(self, log_p: torch.Tensor) -> torch.Tensor:
-        """The log-probabilities of the tokens that were drawn (N,)."""
-        return log_p.gather(-1, self.tokens[:, None]).squeeze(-1)
-
-    def answer_sums(self, per_token: torch.Tensor) -> torch.Tensor:
-        """Sums of a quantity per token (N,) over each candidate's tokens (C,)."""
-        return per_token.new_zeros(len(self.last)).index_add(0, self.owner, per_token)
-
     def log_probabilities(self, model: PreTrainedModel) -> torch.Tensor:
         """log pi(answer | state) of every candidate (C,)."""
-        return self.answer_sums(self.drawn(self.token_log_probabilities(model)))
+        return self.answers.sums(self.answers.log_probabilities(self.token_log_probabilities(model)))
 
     def values(self, prm: PreTrainedModel) -> torch.Tensor:
         """The PRM's logit of every candidate (C,), read at its end token."""

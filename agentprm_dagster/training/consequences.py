@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agentprm_dagster.core.parsing import parse_answer
-from agentprm_dagster.core.replay import Replay
-from agentprm_dagster.core.types import Observation, Playable, SnapshotEnvironment
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.envs.base import Playable, SnapshotEnvironment
+from agentprm_dagster.episodes.parsing import parse_answer
+from agentprm_dagster.episodes.records import Observation
+from agentprm_dagster.rollouts.replay import Replay
 from agentprm_dagster.training.candidates import Candidate, Trunk
 
 

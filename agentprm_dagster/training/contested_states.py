@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.training.candidates import Trunk, trunks_of
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from agentprm_dagster.core.dialogue import Format
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.models.token_tree import TokenTree
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.token_tree import TokenTree
+from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.records import Episode
 
 
 @dataclass(frozen=True, slots=True)

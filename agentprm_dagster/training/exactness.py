@@ -14,16 +14,16 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from agentprm_dagster.core.dialogue import Format
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.inference.sampling import Sampler
-from agentprm_dagster.inference.slots import SlotModel
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.architectures import ArchitectureError, context_of
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import TRIAL_START, TRIAL_TURNS, Chat
-from agentprm_dagster.models.checkpoint_files import CheckpointError
-from agentprm_dagster.models.heads import language_head
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.architectures import ArchitectureError, context_of
+from agentprm_dagster.engine.chat import TRIAL_START, TRIAL_TURNS, Chat
+from agentprm_dagster.engine.checkpoint_files import CheckpointError
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.sampling import Sampler
+from agentprm_dagster.engine.embedded.slots import SlotModel
+from agentprm_dagster.engine.heads import language_head
+from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk, trunks_of
 from agentprm_dagster.training.sft import Row, answers_work
 

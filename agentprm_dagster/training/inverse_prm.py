@@ -20,24 +20,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import PreTrainedModel
 
+from agentprm_dagster.algorithm.inverse_prm import discrimination_term, transition_rewards
+from agentprm_dagster.algorithm.terms import Term, Terms
 from agentprm_dagster.config import Experiment, InversePrm
-from agentprm_dagster.core.dialogue import Format
-from agentprm_dagster.core.inverse_report import Discrimination
-from agentprm_dagster.core.stage import Monitor, Resume
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.models.lean_layers import use_lean_layers
-from agentprm_dagster.models.token_tree import TokenTree
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
+from agentprm_dagster.engine.embedded.token_tree import TokenTree
+from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import Monitor, Resume
+from agentprm_dagster.launch.shards import Numbers, Work, shards_of
+from agentprm_dagster.reports.inverse_report import Discrimination
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, trunks_of
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.process_reward_model import predict, prm_examples
-from agentprm_dagster.training.shards import Numbers, Work, shards_of
-from agentprm_dagster.training.terms import Term, Terms
 from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, token_budget_batches, tokens_in
 
 _TRUNKS_TOGETHER = 32
@@ -171,7 +171,8 @@ def transitions(
 ) -> list[Transitions]:
     """An episode's own transitions: one tree in the `append` format, one a turn where each restates the history.
 
-    A demonstrator's mistakes (`core.slips`) are what it recovers from and not what it does: they are no transitions.
+    A demonstrator's mistakes (`envs.alfworld.slips`) are what it recovers from and not what it does: they are no
+    transitions.
     """
     last = len(episode.turns) - 1
     own = [t for t in _followed(episode) if episode.turns[t].admissible or not expert]
@@ -253,14 +254,14 @@ def rewards_of(model: PreTrainedModel, examples: Sequence[Transitions], gamma: f
         offset += len(example.ends)
     shares = torch.tensor([share for example in examples for share in example.shares], device=q.device)
     index = torch.tensor(owners, dtype=torch.long, device=q.device)
-    return q - gamma * torch.zeros_like(q).index_add(0, index, shares * next_q)
+    return transition_rewards(q, next_q, index, shares, gamma)
 
 
 def inverse_prm_term(rewards: torch.Tensor, examples: Sequence[Transitions]) -> Term:
-    """Weighted binary cross-entropy of rewards (D,) as logits of "the expert did this", a mean over the transitions."""
+    """`discrimination_term` of the rewards (D,) of some examples' transitions."""
     labels = rewards.new_tensor([float(example.expert) for example in examples for _ in example.ends])
     weights = rewards.new_tensor([example.weight for example in examples for _ in example.ends])
-    return Term(binary_cross_entropy_with_logits(rewards, labels, weights, reduction="sum"), len(rewards))
+    return discrimination_term(rewards, labels, weights)
 
 
 def inverse_prm_work(model: PreTrainedModel, shard: int, settings: InversePrm) -> Work:

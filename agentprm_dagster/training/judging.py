@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from agentprm_dagster.core.parsing import may_be_chosen
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.episodes.parsing import may_be_chosen
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk
 from agentprm_dagster.training.consequences import Consequences
 

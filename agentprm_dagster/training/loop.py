@@ -13,9 +13,9 @@ from typing import Any, Generic, TypeVar
 import torch
 from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
-from agentprm_dagster.core.stage import Monitor, Resume
+from agentprm_dagster.episodes.stage import Monitor, Resume
+from agentprm_dagster.launch.shards import Shards, Step
 from agentprm_dagster.training.optimizers import OptimizerName, build_optimizer
-from agentprm_dagster.training.shards import Shards, Step
 from agentprm_dagster.training.snapshots import Snapshots, Stateful, Weights
 
 MAX_GRADIENT = 1.0

@@ -2,7 +2,7 @@
 
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from agentprm_dagster.core.stage import Monitor
+from agentprm_dagster.episodes.stage import Monitor
 
 
 class MonitorCallback(TrainerCallback):

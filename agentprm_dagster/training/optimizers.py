@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from agentprm_dagster.models.lean_layers import product_dtype
+from agentprm_dagster.engine.embedded.lean_layers import product_dtype
 
 OptimizerName = Literal["adamw", "muon"]
 

@@ -11,8 +11,16 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from agentprm_dagster.agents.policy import Policy
+from agentprm_dagster.algorithm.answer_kl import answer_kl
+from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.overoptimization import (
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.envs.base import Playable
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import Monitor, SilentMonitor, StageReport
+from agentprm_dagster.reports.overoptimization import (
     LIMITS,
     MEASUREMENTS,
     PICTURE,
@@ -23,14 +31,7 @@ from agentprm_dagster.core.overoptimization import (
     to_go_back_to,
     tripped,
 )
-from agentprm_dagster.core.rollout import play, whole_episodes
-from agentprm_dagster.core.stage import Monitor, SilentMonitor, StageReport
-from agentprm_dagster.core.targets import mc_value_targets
-from agentprm_dagster.core.types import Episode, Playable
-from agentprm_dagster.inference.policy import Policy
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.training.answer_kl import answer_kl
+from agentprm_dagster.rollouts.rollout import play, whole_episodes
 from agentprm_dagster.training.candidates import CandidateSampler, CandidateTrees, Trunk
 from agentprm_dagster.training.contested_states import policy_trunks
 from agentprm_dagster.training.judging import Judge, advantages
@@ -177,9 +178,9 @@ class Panel:
             trunks = self.trunks[first : first + _TRUNKS_TOGETHER]
             candidates = sampler.draw(trunks, temperature=settings.temperature, generator=generator)
             trees = CandidateTrees(trunks, candidates)
-            draws = torch.tensor([float(candidate.draws) for candidate in candidates])
+            draws = trees.answers.draws
             tokens, before = (trees.token_log_probabilities(model) for model in (self.model, self.reference))
-            kl = answer_kl(trees, tokens, before, draws, temperature=settings.temperature, banned=banned)
+            kl = answer_kl(trees.answers, tokens, before, temperature=settings.temperature, banned=banned)
             spread = torch.zeros_like(draws)
             if self.committee:
                 said = [advantages(trees.values(member), candidates) for member in self.committee]

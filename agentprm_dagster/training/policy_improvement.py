@@ -14,30 +14,31 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from agentprm_dagster.algorithm.improvement_loss import improvement_terms
+from agentprm_dagster.algorithm.terms import Terms
 from agentprm_dagster.config import Experiment, Improvement
-from agentprm_dagster.core.dialogue import Format
-from agentprm_dagster.core.improvement_report import improvement_report, together
-from agentprm_dagster.core.overoptimization import Watched
-from agentprm_dagster.core.rationalisation import Rationalised
-from agentprm_dagster.core.stage import Monitor, Resume, StageReport
-from agentprm_dagster.core.types import Episode, Playable
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.models.lean_layers import use_lean_layers
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
+from agentprm_dagster.envs.base import Playable
+from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.launch.shards import Numbers, Shards, Work
+from agentprm_dagster.launch.threads import training_threads
+from agentprm_dagster.reports.improvement_report import improvement_report, together
+from agentprm_dagster.reports.overoptimization import Watched
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk
 from agentprm_dagster.training.consequences import Consequences
 from agentprm_dagster.training.contested_states import policy_trunks
-from agentprm_dagster.training.improvement_loss import improvement_terms
 from agentprm_dagster.training.judging import Judge
 from agentprm_dagster.training.loop import LOG_EVERY, Epochs, Plan, Training, step_seed
 from agentprm_dagster.training.panel import Panel, build_panel
+from agentprm_dagster.training.rationalisation import Rationalised
 from agentprm_dagster.training.rationalised_answers import with_rationalised
-from agentprm_dagster.training.shards import Numbers, Shards, Work
 from agentprm_dagster.training.snapshots import Stateful
 from agentprm_dagster.training.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler
-from agentprm_dagster.training.terms import Terms
-from agentprm_dagster.training.threads import training_threads
 
 
 def improve_policy(
@@ -195,7 +196,7 @@ def improvement_work(
         candidates, read = draw(trunks, step)
         trees = CandidateTrees(trunks, candidates)
         values, judged = judge.values(trunks, candidates, trees)
-        terms, numbers = improvement_terms(model, reference, trees, candidates, values, settings, banned=banned)
+        terms, numbers = terms_of(model, reference, trees, values, settings, banned=banned)
         # Policy and reference read the trees, the PRM what it judges by.
         tokens = _tokens_sampled(read, candidates) + 2 * trees.tokens_read + judged
         return terms, {**numbers, "tokens": float(tokens)}
@@ -203,6 +204,24 @@ def improvement_work(
     if rationalised is None:
         return work
     return with_rationalised(work, model, chat, rationalised, settings.rationalised_weight)
+
+
+def terms_of(
+    model: PreTrainedModel,
+    reference: PreTrainedModel,
+    trees: CandidateTrees,
+    values: torch.Tensor,
+    settings: Improvement,
+    *,
+    banned: Sequence[int] = (),
+) -> tuple[Terms, Numbers]:
+    """`improvement_terms` of candidates that were drawn as the settings say, with their values (C,)."""
+    with torch.no_grad():
+        log_reference = trees.token_log_probabilities(reference)
+    how = settings.model_dump(include={"labels", "beta", "kl_weight", "sft_weight", "min_gap", "temperature"})
+    return improvement_terms(
+        trees.answers, trees.token_log_probabilities(model), log_reference, values, **how, banned=banned
+    )
 
 
 def _batch_size(settings: Improvement, dialogue: Format) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The process reward model Q(s, a), trained on Monte-Carlo targets (`prm_loss`).
+"""The process reward model Q(s, a), trained on Monte-Carlo targets (`algorithm.prm_loss`).
 
 A standard sequence-classification checkpoint with one label, its head read at the end token of every answer, and again
 where the environment's reply ends: one pass over an episode and its branches scores all their decisions.
@@ -14,21 +14,22 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel
 
+from agentprm_dagster.algorithm.prm_loss import Reading
+from agentprm_dagster.algorithm.targets import learnt_targets
+from agentprm_dagster.algorithm.terms import Terms
 from agentprm_dagster.config import Experiment, Prm
-from agentprm_dagster.core.dialogue import Format
-from agentprm_dagster.core.prm_report import prm_report
-from agentprm_dagster.core.stage import Monitor, Resume, StageReport
-from agentprm_dagster.core.targets import learnt_targets
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.base_model import base_folder
-from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.models.lean_layers import use_lean_layers
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.base_model import base_folder
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
+from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.launch.shards import Numbers, Work, shards_of
+from agentprm_dagster.reports.prm_report import prm_report
 from agentprm_dagster.training.episode_trees import by_game, families, family_trees
-from agentprm_dagster.training.prm_loss import Example, Reading, prm_terms
-from agentprm_dagster.training.shards import Numbers, Work, shards_of
-from agentprm_dagster.training.terms import Terms
+from agentprm_dagster.training.prm_examples import Example, terms_of
 from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, token_budget_batches, tokens_in
 
 
@@ -133,7 +134,7 @@ def prm_work(model: PreTrainedModel, shard: int, settings: Prm) -> Work:
 
     def work(part: tuple[list[Example], float]) -> tuple[Terms, Numbers]:
         examples, progress = part
-        return prm_terms(read_decisions(model, examples), examples, settings, progress), {}
+        return terms_of(read_decisions(model, examples), examples, settings, progress), {}
 
     return work
 

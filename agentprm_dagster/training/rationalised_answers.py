@@ -1,14 +1,14 @@
-"""Answers that worked, learnt beside what policy improvement draws (`core.rationalisation`)."""
+"""Answers that worked, learnt beside what policy improvement draws (`training.rationalisation`)."""
 
 from collections.abc import Sequence
 
 from transformers import PreTrainedModel
 
-from agentprm_dagster.core.rationalisation import Rationalised
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.algorithm.terms import Term, Terms
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.launch.shards import Numbers, Work
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk
-from agentprm_dagster.training.shards import Numbers, Work
-from agentprm_dagster.training.terms import Term, Terms
+from agentprm_dagster.training.rationalisation import Rationalised
 
 
 def with_rationalised(work: Work, model: PreTrainedModel, chat: Chat, answers: Rationalised, weight: float) -> Work:

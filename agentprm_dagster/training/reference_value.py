@@ -14,19 +14,20 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import PreTrainedModel
 
+from agentprm_dagster.algorithm.shaping import advantage
+from agentprm_dagster.algorithm.targets import discounted_outcome
+from agentprm_dagster.algorithm.terms import Term, Terms
 from agentprm_dagster.config import Experiment, Shaping
-from agentprm_dagster.core.shaping import advantage, reference_value_report
-from agentprm_dagster.core.stage import Monitor, Resume, StageReport
-from agentprm_dagster.core.targets import discounted_outcome
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.models.lean_layers import use_lean_layers
-from agentprm_dagster.models.token_tree import TokenTree
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
+from agentprm_dagster.engine.embedded.token_tree import TokenTree
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.launch.shards import Numbers, Work, shards_of
+from agentprm_dagster.reports.reference_value_report import reference_value_report
 from agentprm_dagster.training.episode_trees import families, family_trees
-from agentprm_dagster.training.shards import Numbers, Work, shards_of
-from agentprm_dagster.training.terms import Term, Terms
 from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, token_budget_batches, tokens_in
 
 

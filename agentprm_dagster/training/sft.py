@@ -13,22 +13,22 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from agentprm_dagster.algorithm.terms import Term, Terms
 from agentprm_dagster.config import Experiment, Sft
-from agentprm_dagster.core.dialogue import Format, Message, conversation, restated_prompt
-from agentprm_dagster.core.stage import Gate, Monitor, Resume, StageReport
-from agentprm_dagster.core.types import Episode, Turn
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.architectures import require_length
-from agentprm_dagster.models.base_model import base_folder
-from agentprm_dagster.models.chat import Chat, EncodedEpisode
-from agentprm_dagster.models.embedded import build_model
-from agentprm_dagster.models.heads import language_head
-from agentprm_dagster.models.lean_layers import SHAPE_STEP, use_lean_layers
-from agentprm_dagster.models.tokenizer import build_tokenizer
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.architectures import require_length
+from agentprm_dagster.engine.base_model import base_folder
+from agentprm_dagster.engine.chat import Chat, EncodedEpisode
+from agentprm_dagster.engine.embedded.lean_layers import SHAPE_STEP, use_lean_layers
+from agentprm_dagster.engine.embedded.model import build_model
+from agentprm_dagster.engine.heads import language_head
+from agentprm_dagster.engine.tokenizer import build_tokenizer
+from agentprm_dagster.episodes.dialogue import Format, Message, conversation, restated_prompt
+from agentprm_dagster.episodes.records import Episode, Turn
+from agentprm_dagster.episodes.stage import Gate, Monitor, Resume, StageReport
+from agentprm_dagster.launch.shards import Numbers, Shards, Work
+from agentprm_dagster.launch.threads import place, training_threads
 from agentprm_dagster.training.loop import Epochs, Plan, Training
-from agentprm_dagster.training.shards import Numbers, Shards, Work
-from agentprm_dagster.training.terms import Term, Terms
-from agentprm_dagster.training.threads import place, training_threads
 
 _BATCHES_SORTED = 50
 """Rows of so many batches are drawn before they are sorted by length: few tokens are padding, and batches differ."""

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from agentprm_dagster.core.stage import Resume
+from agentprm_dagster.episodes.stage import Resume
 
 _log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Steered exploration (section 4 of the paper): in some states answers are drawn under a second prompt.
 
-The second prompt holds a hypothesis (`core.hypotheses`) that the policy may act on. It is for drawing alone:
+The second prompt holds a hypothesis (`envs.alfworld.hypotheses`) that the policy may act on. It is for drawing alone:
 log-probabilities and the PRM's values are those of the answers behind the nominal prompt, so that what a hypothesis
 led to is learnt without it.
 """
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from agentprm_dagster.core.dialogue import Format
-from agentprm_dagster.core.hypotheses import with_hypothesis
+from agentprm_dagster.envs.alfworld.hypotheses import with_hypothesis
+from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, Trunk, trunks_of
 
 HYPOTHESIS_ROOM = 32

@@ -8,11 +8,11 @@ import torch
 from transformers import PreTrainedModel
 
 from agentprm_dagster.config import HeadTraining
-from agentprm_dagster.core.stage import Monitor, Resume
-from agentprm_dagster.models.token_tree import TokenTree, read_trees
+from agentprm_dagster.engine.embedded.token_tree import TokenTree, read_trees
+from agentprm_dagster.episodes.stage import Monitor, Resume
+from agentprm_dagster.launch.shards import Shards, Work, shards_of
+from agentprm_dagster.launch.threads import place, training_threads
 from agentprm_dagster.training.loop import Epochs, Plan, Training
-from agentprm_dagster.training.shards import Shards, Work, shards_of
-from agentprm_dagster.training.threads import place, training_threads
 
 
 class HasTree(Protocol):

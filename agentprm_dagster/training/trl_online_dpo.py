@@ -17,11 +17,11 @@ from transformers import PreTrainedModel
 from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
 
 from agentprm_dagster.config import Improvement
-from agentprm_dagster.core.dialogue import Format, Message, conversation, restated_prompt
-from agentprm_dagster.core.parsing import may_be_chosen
-from agentprm_dagster.core.stage import Monitor
-from agentprm_dagster.models.architectures import context_of, require_relative_positions
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.engine.architectures import context_of, require_relative_positions
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.episodes.dialogue import Format, Message, conversation, restated_prompt
+from agentprm_dagster.episodes.parsing import may_be_chosen
+from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.training.candidates import Trunk
 from agentprm_dagster.training.monitoring import watch
 from agentprm_dagster.training.optimizers import build_optimizer

@@ -14,19 +14,19 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel
 
+from agentprm_dagster.algorithm.terms import Term, Terms
 from agentprm_dagster.config import Experiment, WorldModel
-from agentprm_dagster.core.stage import Monitor, Resume, StageReport
-from agentprm_dagster.core.types import Episode, Turn
-from agentprm_dagster.core.world_report import NOTHING, Habits, world_report
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.models.heads import language_head
-from agentprm_dagster.models.lean_layers import use_lean_layers
-from agentprm_dagster.models.token_tree import TokenTree, read_trees
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
+from agentprm_dagster.engine.embedded.token_tree import TokenTree, read_trees
+from agentprm_dagster.engine.heads import language_head
+from agentprm_dagster.episodes.records import Episode, Turn
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.launch.shards import Numbers, Work, shards_of
+from agentprm_dagster.reports.world_report import NOTHING, Habits, world_report
 from agentprm_dagster.training.episode_trees import families, family_trees
-from agentprm_dagster.training.shards import Numbers, Work, shards_of
-from agentprm_dagster.training.terms import Term, Terms
 from agentprm_dagster.training.tree_training import batches_in_order, fit, token_budget_batches, tokens_in
 
 
@@ -148,7 +148,7 @@ def _log_probabilities(
 
 @torch.no_grad()
 def score_replies(model: PreTrainedModel, chat: Chat, examples: Sequence[Example], budget: int) -> pd.DataFrame:
-    """What the model foresees of every reply, as `core.world_report.world_report` reads it.
+    """What the model foresees of every reply, as `reports.world_report.world_report` reads it.
 
     A reply is foreseen exactly where each of its tokens is the likeliest behind those before it: then, and only then,
     the greedy one is this reply.

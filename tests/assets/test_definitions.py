@@ -10,9 +10,9 @@ import pytest
 import yaml
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
-from agentprm_dagster.catalog import load_experiments
 from agentprm_dagster.commands.lineage import asset_names
 from agentprm_dagster.config import Experiment
+from agentprm_dagster.config.catalog import load_experiments
 from agentprm_dagster.definitions import build_definitions, defs
 
 ASSETS = {

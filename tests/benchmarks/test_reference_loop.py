@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from agentprm_dagster.core.rollout import play, whole_episodes
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.envs.playable import PlayableGame
-from agentprm_dagster.inference.policy import Policy
-from agentprm_dagster.inference.sampling import Sampled
-from agentprm_dagster.models import checkpoints
+from agentprm_dagster.agents.policy import Policy
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.embedded.sampling import Sampled
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.rollouts.rollout import play, whole_episodes
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, trunk_of
 from benchmarks.json_targets import targets_of_json, write_json
 from benchmarks.reference_loop import ReferenceLoop
@@ -96,7 +96,7 @@ def test_what_the_engine_drew_is_as_likely_to_the_trainer(
 
 
 def test_targets_are_those_of_a_dictionary(rollouts: list[Episode], tmp_path: Path) -> None:
-    from agentprm_dagster.core.targets import mc_value_targets
+    from agentprm_dagster.algorithm.targets import mc_value_targets
 
     whole = [episode for episode in rollouts if episode.parent is None]
     write_json(whole, tmp_path / "json")

@@ -142,6 +142,6 @@ def test_a_folder_of_games_runs_no_code(tmp_path: Path) -> None:
 @pytest.mark.parametrize("where", CODE_IN_A_GRAMMAR)
 def test_the_table_of_foreign_code_would_run(where: str) -> None:
     """Each is Python that ALFWorld's grammar has not: what a test of refusals is worth depends on it."""
-    from agentprm_dagster.envs.expressions import foreign_code
+    from agentprm_dagster.envs.alfworld.expressions import foreign_code
 
     assert foreign_code(with_code(where)["grammar"]) is not None

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from agentprm_dagster import cli
-from agentprm_dagster.core.comparison import ComparisonError
+from agentprm_dagster.algorithm.statistics import ComparisonError
 from agentprm_dagster.resources.tracker import MlflowTracker
 from toy import ToyInference
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from agentprm_dagster.algorithm.statistics import ComparisonError
 from agentprm_dagster.commands import compare
-from agentprm_dagster.core.comparison import ComparisonError
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.provenance import code
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.evaluations import current_rows, evaluated
+from agentprm_dagster.stages.evaluations import current_rows, evaluated
 from toy import TOY
 
 
@@ -99,7 +99,7 @@ def test_what_is_edited_while_a_stage_runs_is_not_committed(
 
     monkeypatch.setattr(mc_value_targets, "targets_report", meanwhile)
     result = run_iteration(toy, instance, "toy", 1)
-    assert "agentprm_dagster.core.targets was edited since this run began" in "".join(failures(result))
+    assert "agentprm_dagster.algorithm.targets was edited since this run began" in "".join(failures(result))
     assert not list((ArtifactsResource().store().root / "toy").glob("mc_value_targets/1/*"))
 
 

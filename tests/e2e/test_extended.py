@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from agentprm_dagster.core.tables import read_episodes
+from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.provenance.lineage import lineage
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify

@@ -13,7 +13,7 @@ import pytest
 
 from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.commands.run import failures, run_iteration
-from agentprm_dagster.core.tables import read_episodes
+from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.store import ArtifactStore

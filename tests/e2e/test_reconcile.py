@@ -18,7 +18,7 @@ import pytest
 from agentprm_dagster.commands.run import run_iteration
 from agentprm_dagster.iterations import ITERATION, ITERATIONS
 from agentprm_dagster.provenance.owner import Owner
-from agentprm_dagster.reconcile import OWNER_TAG, UNFINISHED, OwnedExecutor, fail_dead_runs, owner_tag
+from agentprm_dagster.stages.reconcile import OWNER_TAG, UNFINISHED, OwnedExecutor, fail_dead_runs, owner_tag
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.provenance.manifest import Manifest
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.evaluations import current_rows
+from agentprm_dagster.stages.evaluations import current_rows
 from toy import toy_definitions
 
 

@@ -13,11 +13,11 @@ from agentprm_dagster.provenance import code
 from agentprm_dagster.provenance.code import current_code, edited_sources, reached_sources, read_stages, source_digest
 from agentprm_dagster.provenance.environment import environment
 
-REASONS = "agentprm_dagster.core.reasons"
+REASONS = "agentprm_dagster.envs.alfworld.reasons"
 
 
 def test_what_a_module_reaches_counts_and_plumbing_does_not() -> None:
-    assert {REASONS, "agentprm_dagster.core.types"} <= reached_sources(REASONS).keys()
+    assert {REASONS, "agentprm_dagster.episodes.records"} <= reached_sources(REASONS).keys()
     assert reached_sources("agentprm_dagster.provenance.store") == {}
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from agentprm_dagster.core.stage import Gate
+from agentprm_dagster.episodes.stage import Gate
 from agentprm_dagster.provenance.canonical import digest_of, seal, unseal
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.manifest import Code, FileEntry, Input, Manifest, Recipe, Slot, Version

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from agentprm_dagster.core.stage import Gate
+from agentprm_dagster.episodes.stage import Gate
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.manifest import Slot
 from agentprm_dagster.provenance.store import ArtifactStore

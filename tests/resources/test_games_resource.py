@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agentprm_dagster.config import Evaluation, Experiment, Games
-from agentprm_dagster.envs.errors import GamesNotFoundError
+from agentprm_dagster.envs.alfworld.errors import GamesNotFoundError
 from agentprm_dagster.resources.games import GamesResource
 
 SMALL = Experiment(name="small", games=Games(train=24, valid_seen=12, valid_unseen=12))

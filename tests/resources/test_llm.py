@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from agentprm_dagster.config import Llm
-from agentprm_dagster.core.rollout import whole_episodes
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.tables import read_episodes, write_episodes
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.core.usage import Asked
-from agentprm_dagster.envs.playable import PlayableGame
-from agentprm_dagster.inference.budget import BudgetExceeded
-from agentprm_dagster.inference.served_model import LlmError, ServedModel
+from agentprm_dagster.engine.served.budget import BudgetExceeded
+from agentprm_dagster.engine.served.served_model import LlmError, ServedModel
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.episodes.tables import read_episodes, write_episodes
+from agentprm_dagster.episodes.usage import Asked
 from agentprm_dagster.resources.llm import LlmPlayer
+from agentprm_dagster.rollouts.rollout import whole_episodes
 from chat_servers import KEY, LOOK, Fault, Proxy, Rule, Sent, completion, proxy_before
 
 SETTINGS = Llm(concurrency=1, retries=0)

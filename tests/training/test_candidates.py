@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunk_of
 
 NEW = 20

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from agentprm_dagster.core.dialogue import write_answer
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.envs.playable import PlayableGame
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.dialogue import write_answer
+from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk, trunk_of
 from agentprm_dagster.training.consequences import Consequences
 from agentprm_dagster.training.judging import Judge

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from agentprm_dagster.core.types import Episode
+from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.training.contested_states import contested_states
 
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.config import Improvement, Prm, Sft
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.targets import mc_value_targets
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.envs.playable import PlayableGame
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.models.lean_layers import use_lean_layers
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.training import process_reward_model, sft, shards, tree_training
 from agentprm_dagster.training.candidates import trunks_of
 from agentprm_dagster.training.consequences import Consequences

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.targets import mc_value_targets
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.training.contested_states import contested_states
 from agentprm_dagster.training.inverse_prm import next_answers, own_transitions, transitions
 from agentprm_dagster.training.process_reward_model import prm_examples

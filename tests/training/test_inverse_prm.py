@@ -10,14 +10,15 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from agentprm_dagster.algorithm.targets import mc_value_targets
+from agentprm_dagster.algorithm.terms import loss_of
 from agentprm_dagster.config import Experiment, InversePrm
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.targets import mc_value_targets
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.core.unrewarded import without_outcomes
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.episodes.unrewarded import without_outcomes
 from agentprm_dagster.training.candidates import Candidate
 from agentprm_dagster.training.episode_trees import families
 from agentprm_dagster.training.inverse_prm import (
@@ -32,7 +33,6 @@ from agentprm_dagster.training.inverse_prm import (
     train_inverse_prm,
     transitions,
 )
-from agentprm_dagster.training.terms import loss_of
 
 GAMMA = 0.9
 EXPERIMENT = Experiment(

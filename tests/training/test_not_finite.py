@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.config import Experiment, Model, Prm, Sft
-from agentprm_dagster.core.stage import SilentMonitor, StageReport
-from agentprm_dagster.core.targets import mc_value_targets
-from agentprm_dagster.core.types import Episode
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor, StageReport
 from agentprm_dagster.provenance.costs import Cost
 from agentprm_dagster.provenance.manifest import Code, Manifest, Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources.materialization import PAGE, materialization
+from agentprm_dagster.stages.materialization import PAGE, materialization
 from agentprm_dagster.training.process_reward_model import train_prm
 from agentprm_dagster.training.sft import train_initial_policy
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from agentprm_dagster.models import checkpoints
+from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.training import optimizers
 from agentprm_dagster.training.optimizers import BatchedMuon, MuonAdamW, OptimizerName, build_optimizer
 

@@ -9,17 +9,17 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from agentprm_dagster.agents.policy import Policy
 from agentprm_dagster.config import Experiment, Improvement, Rollouts
 from agentprm_dagster.config import Panel as PanelSettings
-from agentprm_dagster.core.overoptimization import MEASUREMENTS, Watched
-from agentprm_dagster.core.rollout import play, whole_episodes
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.envs.playable import PlayableGame
-from agentprm_dagster.inference.policy import Policy
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.reports.overoptimization import MEASUREMENTS, Watched
+from agentprm_dagster.rollouts.rollout import play, whole_episodes
 from agentprm_dagster.training.contested_states import policy_trunks
 from agentprm_dagster.training.judging import Judge
 from agentprm_dagster.training.panel import Panel

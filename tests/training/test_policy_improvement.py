@@ -13,13 +13,13 @@ from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
 from agentprm_dagster.config import Dialogue, Experiment, Improvement
-from agentprm_dagster.core.dialogue import Format
-from agentprm_dagster.core.stage import SilentMonitor, StageReport
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.envs.playable import PlayableGame
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor, StageReport
 from agentprm_dagster.training import policy_improvement
 from agentprm_dagster.training.candidates import CandidateSampler, Trunk, trunk_of, trunks_of
 from agentprm_dagster.training.policy_improvement import improve_policy

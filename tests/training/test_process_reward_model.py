@@ -9,17 +9,19 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
+from agentprm_dagster.algorithm.prm_loss import Reading
+from agentprm_dagster.algorithm.targets import mc_value_targets
+from agentprm_dagster.algorithm.terms import Terms
 from agentprm_dagster.config import Experiment, Prm
-from agentprm_dagster.core.dialogue import restated_prompt
-from agentprm_dagster.core.prm_report import action_ordering
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.targets import mc_value_targets
-from agentprm_dagster.core.types import Episode, Turn
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.episodes.dialogue import restated_prompt
+from agentprm_dagster.episodes.records import Episode, Turn
+from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.reports.prm_report import action_ordering
 from agentprm_dagster.training.episode_trees import families
-from agentprm_dagster.training.prm_loss import Example, Reading, prm_terms
+from agentprm_dagster.training.prm_examples import Example, terms_of
 from agentprm_dagster.training.process_reward_model import (
     predict,
     prm_examples,
@@ -28,7 +30,6 @@ from agentprm_dagster.training.process_reward_model import (
     train_prm,
     tried_pairs,
 )
-from agentprm_dagster.training.terms import Terms
 from agentprm_dagster.training.tree_training import fit, token_budget_batches
 
 
@@ -244,9 +245,9 @@ def test_bootstrapping_grows_with_the_steps_taken(
 
     def note(reading: Reading, examples: list[Example], settings: Prm, now: float) -> Terms:
         progress.append(now)
-        return prm_terms(reading, examples, settings, now)
+        return terms_of(reading, examples, settings, now)
 
-    monkeypatch.setattr("agentprm_dagster.training.process_reward_model.prm_terms", note)
+    monkeypatch.setattr("agentprm_dagster.training.process_reward_model.terms_of", note)
     model = checkpoints.prm_from_policy(policy_folder, seed=0)
     use_grouped_attention(model)
     some = examples(chat, rollouts, targets)[:4]

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from agentprm_dagster.core.dialogue import write_answer
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.algorithm.terms import Term, Terms, loss_of
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.episodes.dialogue import write_answer
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.launch.shards import Numbers
 from agentprm_dagster.training.candidates import Trunk, trunk_of
 from agentprm_dagster.training.rationalised_answers import with_rationalised
-from agentprm_dagster.training.shards import Numbers
-from agentprm_dagster.training.terms import Term, Terms, loss_of
 
 WEIGHT = 0.5
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from agentprm_dagster.algorithm.shaping import shaped_targets
+from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.config import Experiment, Rollouts, Shaping, Targets
-from agentprm_dagster.core.shaping import shaped_targets
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.targets import mc_value_targets
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.training.reference_value import reference_advantages, states_of, train_reference_value
 
 GAMMA = 0.9

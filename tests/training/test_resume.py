@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.config import (
     Experiment,
     Improvement,
@@ -23,12 +24,11 @@ from agentprm_dagster.config import (
     Shaping,
     WorldModel,
 )
-from agentprm_dagster.core.overoptimization import Watched
-from agentprm_dagster.core.stage import Resume, SilentMonitor, StageReport
-from agentprm_dagster.core.targets import mc_value_targets
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.envs.playable import PlayableGame
-from agentprm_dagster.models import checkpoints
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import Resume, SilentMonitor, StageReport
+from agentprm_dagster.reports.overoptimization import Watched
 from agentprm_dagster.training import snapshots
 from agentprm_dagster.training.inverse_prm import train_inverse_prm
 from agentprm_dagster.training.policy_improvement import improve_policy

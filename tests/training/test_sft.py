@@ -12,18 +12,18 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
+from agentprm_dagster.algorithm.terms import loss_of
 from agentprm_dagster.config import Experiment, Model, Pretraining, Sft
-from agentprm_dagster.core.demonstrations import demonstrate
-from agentprm_dagster.core.dialogue import conversation
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.envs.playable import PlayableGame
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.models.tokenizer import build_tokenizer
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.tokenizer import build_tokenizer
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.dialogue import conversation
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.rollouts.demonstrations import demonstrate
 from agentprm_dagster.training.optimizers import OptimizerName
 from agentprm_dagster.training.sft import Row, answers_work, fit, reading_rows, sft_rows, train_initial_policy
-from agentprm_dagster.training.terms import loss_of
 
 
 class Notes:

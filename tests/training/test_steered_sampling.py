@@ -10,13 +10,13 @@ import torch
 from transformers import PreTrainedModel
 
 from agentprm_dagster.config import Improvement
-from agentprm_dagster.core.hypotheses import with_hypothesis
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.tasks import parse_task
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.envs.alfworld.hypotheses import with_hypothesis
+from agentprm_dagster.envs.alfworld.tasks import parse_task
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, Trunk, trunk_of, trunks_of
 from agentprm_dagster.training.judging import Judge
 from agentprm_dagster.training.policy_improvement import improve

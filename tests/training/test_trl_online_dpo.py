@@ -7,18 +7,17 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from agentprm_dagster.catalog import ExperimentError, read_experiment
+from agentprm_dagster.algorithm.terms import loss_of
 from agentprm_dagster.config import Dialogue, Experiment, Improvement
-from agentprm_dagster.core.dialogue import Format
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.chat import Chat
+from agentprm_dagster.config.catalog import ExperimentError, read_experiment
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk, trunks_of
-from agentprm_dagster.training.improvement_loss import improvement_terms
 from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.policy_improvement import improve_policy
-from agentprm_dagster.training.terms import loss_of
+from agentprm_dagster.training.policy_improvement import improve_policy, terms_of
 from agentprm_dagster.training.trl_online_dpo import build_trainer, prm_reward, prompts
 
 ONLY = {"candidates": 2, "labels": "hard", "min_gap": 0, "kl_weight": 0}
@@ -76,7 +75,7 @@ def test_the_same_answers_give_the_same_loss_and_gradients(
     values, _ = Judge(critic, chat).values(trunks, candidates, trees)
     pairs = values.view(-1, 2)
     assert (pairs[:, 0] != pairs[:, 1]).all(), "no ties, on which TRL trains and we do not"
-    terms, ours = improvement_terms(policy, reference, trees, candidates, values, PLAN)
+    terms, ours = terms_of(policy, reference, trees, values, PLAN)
     mine = loss_of(terms)
     mine.backward()
     gradients = {name: parameter.grad.clone() for name, parameter in policy.named_parameters()}

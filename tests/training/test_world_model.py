@@ -6,14 +6,14 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from agentprm_dagster.algorithm.terms import loss_of
 from agentprm_dagster.config import Experiment, WorldModel
-from agentprm_dagster.core.dialogue import conversation
-from agentprm_dagster.core.stage import SilentMonitor
-from agentprm_dagster.core.types import Episode
-from agentprm_dagster.models import checkpoints
-from agentprm_dagster.models.attention import use_grouped_attention
-from agentprm_dagster.models.chat import Chat
-from agentprm_dagster.training.terms import loss_of
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.episodes.dialogue import conversation
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.training.world_model import _places, score_replies, train_world_model, world_examples, world_work
 
 SETTINGS = WorldModel(epochs=60, learning_rate=2e-2, batch_tokens=1024)

@@ -1,0 +1,93 @@
+"""Model-predictive reasoning (section 4.3 of the paper): the agent imagines what its answers lead to before it acts.
+
+At every turn the policy samples N answers. A world is asked what the environment would reply to each; for h > 1 the
+policy's likeliest next answer follows, and a reply to that, until h turns are imagined or the game is won. The PRM is
+read behind the last reply, where it knows the consequence, and the first answer of the path with the highest
+prior * log pi(answer) + logit(gamma^(turns - 1) Q) is taken: gamma is the discount of Eq. 1.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from agentprm_dagster.agents.best_of_n import BestOfN, Future
+from agentprm_dagster.agents.worlds import Path, World
+from agentprm_dagster.episodes.records import Observation, Response, Turn
+
+
+class ModelPredictive(BestOfN):
+    """Best-of-N that reads its PRM behind the imagined end of each answer."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        prm: PreTrainedModel,
+        world: World,
+        *,
+        turns: int,
+        gamma: float,
+        lanes: int,
+        **settings: Any,
+    ) -> None:
+        """At most `lanes` paths of `turns` turns are imagined at a time."""
+        super().__init__(model, tokenizer, prm, lanes=lanes, **settings)
+        self.world, self.turns, self.gamma, self.lanes = world, turns, gamma, lanes
+        self.usage = world.usage
+
+    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+        """Opens a conversation in a slot."""
+        super().begin(slot, first_observation, turns, observation)
+        self.world.begin(slot, first_observation, turns, observation)
+
+    def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
+        """Tells a slot what its answer led to."""
+        super().observe(slot, turn, observation)
+        self.world.observe(slot, turn, observation)
+
+    def _futures(self, slots: Sequence[int], answers: Sequence[Sequence[Response]]) -> list[list[Future]]:
+        """What is imagined behind each answer; nothing where all answers of a slot agree."""
+        paths: dict[tuple[int, Response], Path] = {}
+        for slot, each in zip(slots, answers, strict=True):
+            for answer in dict.fromkeys(each) if len(set(each)) > 1 else ():
+                paths[slot, answer] = Path(slot, [])
+                paths[slot, answer].answer(answer)
+        waiting = list(paths.values())
+        for first in range(0, len(waiting), self.lanes):
+            self._imagine(waiting[first : first + self.lanes])
+        futures = {key: self._future(path) for key, path in paths.items()}
+        return [
+            [futures.get((slot, answer), Future()) for answer in each]
+            for slot, each in zip(slots, answers, strict=True)
+        ]
+
+    def _imagine(self, paths: Sequence[Path]) -> None:
+        """Leads each path on to its end."""
+        for turn in range(self.turns):
+            if turn:
+                over = self.world.over(paths)
+                paths = [path for path, is_over in zip(paths, over, strict=True) if not is_over]
+                if not paths:
+                    return
+                self._answer(paths)
+            for path, text in zip(paths, self.world.replies(paths), strict=True):
+                path.reply(text)
+
+    def _answer(self, paths: Sequence[Path]) -> None:
+        """The policy's likeliest next answer on each path, each in a lane of its own."""
+        lanes = range(self.slots, self.slots + len(paths))
+        for lane, path in zip(lanes, paths, strict=True):
+            here = self.conversations.by_slot[path.slot]
+            seen = Observation(path.turns[-1].observation, (), won=False, done=False)
+            self.conversations.begin(lane, here.first_observation, [*here.turns, *path.turns], seen)
+        sampled = self._draw(lanes, 1, 0.0)
+        for path, (answer,) in zip(paths, self._answers(sampled), strict=True):
+            path.answer(answer)
+
+    def _future(self, path: Path) -> Future:
+        first, *later = path.turns
+        ids = self.chat.follow_up(first.observation)
+        for turn in later:
+            ids += self.chat.answer(turn.response, turn.tokens) + self.chat.follow_up(turn.observation)
+        return Future(tuple(ids), self.gamma ** len(later))

@@ -1,0 +1,96 @@
+"""Monte-Carlo targets of the process reward model: the paper's Eq. 1.
+
+    Q(s, a) = mean over the rollouts through (s, a) of gamma^(T-1-t) * outcome
+
+t is the turn of (s, a), T the number of turns, so a win counts for less the more turns it still took. A state is what
+the paper says: the game, the observations and the actions so far, no reasons. Pairs are grouped over the whole rollout
+set; a branch counts from its first own turn on, because only there was its action drawn for the state it is in.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+
+from agentprm_dagster.episodes.records import Episode
+
+Weighting = Literal["return_to_go", "reference"]
+
+
+def mc_value_targets(
+    episodes: Iterable[Episode], *, gamma: float, weighting: Weighting, held_out_games: float, seed: int
+) -> pd.DataFrame:
+    """One row for every decision: what its (state, action) is worth on average over the rollout set.
+
+    Columns: episode_id, turn, game, state (16 hex digits), action, outcome (this rollout's own return), q in [0, 1]
+    (the target), visits (rollouts through the pair), held_out (the game only measures the PRM).
+    """
+    columns = ("episode_id", "turn", "game", "state", "action", "outcome")
+    cells: tuple[list[Any], ...] = tuple([] for _ in columns)
+    for episode in episodes:  # read once and let go: only what the table needs is kept
+        for decision in _decisions(episode, gamma, weighting):
+            for column, value in zip(cells, decision, strict=True):
+                column.append(value)
+    rows = pd.DataFrame(dict(zip(columns, cells, strict=True)))
+    groups = rows.groupby(["state", "action"], sort=False)["outcome"]
+    rows["q"] = groups.transform("mean")
+    rows["visits"] = groups.transform("size")
+    rows["held_out"] = rows["game"].isin(hold_out(rows["game"].unique(), held_out_games, seed))
+    return rows
+
+
+def _decisions(episode: Episode, gamma: float, weighting: Weighting) -> Iterator[tuple[object, ...]]:
+    """The episode's own decisions with the return of each."""
+    state = hashlib.blake2b(f"{episode.game}\0{episode.first_observation}".encode(), digest_size=8)
+    last = len(episode.turns) - 1
+    for t, turn in enumerate(episode.turns):
+        if t >= episode.start:
+            outcome = discounted_outcome(episode.won, t, last, gamma, weighting)
+            yield episode.episode_id, t, episode.game, state.hexdigest(), turn.action, outcome
+        state.update(f"\0{turn.action}\0{turn.observation}".encode())
+
+
+def discounted_outcome(won: bool, turn: int, last: int, gamma: float, weighting: Weighting) -> float:
+    """The return of one rollout at a turn, in [0, 1].
+
+    `return_to_go`: gamma^(T-1-t) * outcome, the paper's. `reference`: what the authors' code computes, gamma^t from the
+    episode's start on outcomes of +-1, mapped to [0, 1]; it prefers no shorter win and fades with depth.
+    """
+    if weighting == "reference":
+        return float(0.5 + 0.5 * gamma**turn * (1 if won else -1))
+    return float(gamma ** (last - turn) * won)
+
+
+def of_held_out_games(episodes: Sequence[Episode], targets: pd.DataFrame) -> list[Episode]:
+    """The episodes of games that `targets` (of the same rollouts) holds out."""
+    games = set(targets.loc[targets["held_out"], "game"])
+    return [episode for episode in episodes if episode.game in games]
+
+
+def hold_out(games: Iterable[str], share: float, seed: int) -> set[str]:
+    """About a share of the games, at least one where any is asked for.
+
+    Whether a game is among them depends on its id and the seed, and not on the other games: what one iteration holds
+    out, no other learns from.
+    """
+    places = {game: _place(game, seed) for game in games}
+    if not share or not places:
+        return set()
+    return {game for game in places if places[game] < share} or {min(places, key=lambda game: places[game])}
+
+
+def part_of_game(game: str, parts: int, seed: int) -> int:
+    """Which of some parts of about the same size a game belongs to, whatever other games there are."""
+    return int(_place(f"part {game}", seed) * parts)
+
+
+def _place(game: str, seed: int) -> float:
+    """A number in [0, 1) that looks random."""
+    digest = hashlib.blake2b(f"{seed}\0{game}".encode(), digest_size=7).digest()
+    return int.from_bytes(digest, "big") / 2**56
+
+
+def learnt_targets(targets: pd.DataFrame) -> pd.Series:
+    """What a PRM learns: the shaped targets where there are such, else Eq. 1's."""
+    return targets["shaped"] if "shaped" in targets else targets["q"]

@@ -1,0 +1,71 @@
+"""What is wrong with an experiment's settings, a line each: its name, what was expected, what came, where it stands."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from agentprm_dagster.config import Experiment
+from agentprm_dagster.config.strict_yaml import Place
+
+MOST_PROBLEMS = 8
+"""How many wrong settings are named at once; the others come when these are mended."""
+
+MOST_LETTERS = 60
+"""How much of a wrong value is repeated."""
+
+_WRITTEN = {
+    "string_type": "put it in quotes",
+    "int_type": "write a whole number such as 10: no quotes, no 0 before it, nothing between its digits",
+    "float_type": "write a number such as 0.5 or 1e-3, without quotes",
+    "bool_type": "write true or false, without quotes",
+    "model_type": "write its settings below it, or leave it out",
+}
+"""By the kind of value that was expected."""
+
+Places = dict[Place, tuple[Path, int]]
+"""File and line of every setting."""
+
+
+def in_lines(error: ValidationError, places: Places) -> str:
+    """The wrong settings as indented lines, as many as fit."""
+    problems = [f"{_problem(each)}{_place(each['loc'], places)}" for each in error.errors()]
+    more = [f"and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
+    return "\n".join(f"  {each}" for each in (*problems[:MOST_PROBLEMS], *more))
+
+
+def _problem(error: ErrorDetails) -> str:
+    where, value = ".".join(map(str, error["loc"])), error["input"]
+    if error["type"] == "extra_forbidden":
+        return f"{where}: no such setting; {_alternatives(error['loc'])}"
+    if error["type"] == "value_error":  # one of ours, which says it all
+        return ": ".join(filter(None, (where, error["msg"].removeprefix("Value error, "))))
+    if isinstance(value, dict | list):
+        return f"{where}: {error['msg']}"
+    return f"{where}: {error['msg']}, got {shortened(repr(value))}{_advice(error['type'], value)}"
+
+
+def _place(where: Place, places: Places) -> str:
+    """In which line of which file a setting stands, if it stands in any."""
+    known = next((where[:n] for n in range(len(where), 0, -1) if where[:n] in places), None)
+    return f" ({places[known][0].name}, line {places[known][1]})" if known else ""
+
+
+def _alternatives(place: tuple[int | str, ...]) -> str:
+    """The settings of the section that an unknown one stands in."""
+    section: type[BaseModel] = Experiment
+    for name in place[:-1]:
+        section = section.model_fields[str(name)].annotation  # type: ignore[assignment]  # sections hold sections
+    close = get_close_matches(str(place[-1]), section.model_fields, 1)
+    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(section.model_fields)}"
+
+
+def shortened(text: str) -> str:
+    """What was given, cut where it is too long to be repeated in an error."""
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}..."
+
+
+def _advice(kind: str, value: object) -> str:
+    """What to write instead of a value that YAML reads as another kind than it looks like."""
+    return f": {_WRITTEN[kind]}" if kind in _WRITTEN and isinstance(value, str | int | float | None) else ""

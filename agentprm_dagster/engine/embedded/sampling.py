@@ -1,0 +1,175 @@
+"""Sampling whole answers from a model over slots: several from one conversation, which is read once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from agentprm_dagster.engine.embedded.slots import SlotModel
+from agentprm_dagster.engine.embedded.trunks import Group, Reading
+from agentprm_dagster.engine.heads import Head
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Candidate answers of B conversations, n each."""
+
+    tokens: list[list[list[int]]]
+    """[B][n] token ids without the end token."""
+    finished: list[list[bool]]
+    """[B][n] whether the answer ended by itself; else it was cut at the token limit."""
+    log_probabilities: torch.Tensor
+    """(B, n) log pi(answer | conversation) at temperature 1, in nats: the model's own, of all its vocabulary, tokens
+    that are never drawn included. Of an answer that was cut, without an end token."""
+    scratch: torch.Tensor
+    """(B, n, T) where in the cache each candidate's tokens lie."""
+
+    def count(self) -> int:
+        """How many tokens were drawn, end tokens included."""
+        answers = (len(ids) for row in self.tokens for ids in row)
+        return sum(answers) + sum(map(sum, self.finished))
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Conversations of like length whose answers are drawn together."""
+
+    members: torch.Tensor
+    """(b,) which of the draw's conversations."""
+    group: Group
+    first: int
+    """The first column of the answers."""
+    mask: torch.Tensor
+    """What the lanes see of all columns, as the trunk's mask of (b, n, columns)."""
+
+
+class Sampler:
+    """Draws answers from the hidden states behind each slot's last token."""
+
+    def __init__(self, slots: SlotModel, head: Head, *, end: int, banned: Sequence[int]) -> None:
+        self.slots, self.head, self.end = slots, head, end
+        self.banned = torch.tensor([token for token in banned if token != end], dtype=torch.long)
+
+    def draw(
+        self,
+        rows: Sequence[int],
+        hidden: torch.Tensor,
+        prefix: torch.Tensor,
+        *,
+        temperature: float,
+        max_new_tokens: int,
+        generator: torch.Generator,
+        idle: torch.Tensor | None = None,
+    ) -> Sampled:
+        """Samples an answer in every lane. Temperature 0 is greedy.
+
+        hidden (B, n, H) is the state behind the conversation's first `prefix` (B, n) tokens, which a lane continues;
+        lanes marked `idle` (B, n) give empty answers.
+        """
+        slots, order = torch.tensor(rows), torch.arange(len(rows))
+        done = torch.zeros(prefix.shape, dtype=torch.bool) if idle is None else idle.clone()
+        drawn = torch.full((*prefix.shape, max_new_tokens), self.end)
+        log_probabilities = torch.zeros(prefix.shape)
+        batches: list[_Batch] = []
+        for step in range(max_new_tokens):
+            token, log_probability = self._pick(hidden, temperature, generator)
+            drawn[order, :, step] = token.where(~done[order], self.end)
+            log_probabilities[order] += log_probability.where(~done[order], 0.0)
+            done |= drawn[..., step] == self.end
+            if bool(done.all()) or step == max_new_tokens - 1:
+                break
+            if step == 0:
+                batches = self._batches(slots, prefix, max_new_tokens)
+            batches = self._thin(slots, batches, done, drawn)
+            order = torch.cat([batch.members for batch in batches])
+            hidden = self._advance(slots, batches, prefix + step, drawn[..., step])
+        for batch in batches:
+            self._settle(slots, batch, drawn)
+        return self._collect(drawn[..., : step + 1], log_probabilities, self.slots.lengths[slots])
+
+    def _pick(
+        self, state: torch.Tensor, temperature: float, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids (B, n) drawn from the softmax of the logits behind states (B, n, H), and their log-probabilities.
+
+        The latter are the model's own, of all its vocabulary, banned tokens included, and whatever the temperature.
+        """
+        logits = self.head(state).float()
+        whole = logits.logsumexp(-1)
+        logits[..., self.banned] = -torch.inf
+        token = logits.argmax(-1) if temperature == 0 else self._sample(logits / temperature, generator)
+        return token.cpu(), (logits.gather(-1, token[..., None]).squeeze(-1) - whole).cpu()
+
+    def _sample(self, logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        # Below a uniform share of the whole: one random number a draw, and no logarithms over the vocabulary.
+        below = logits.softmax(-1).cumsum(-1)
+        share = torch.rand(logits.shape[:-1], generator=generator)[..., None].to(below) * below[..., -1:]
+        # Rounding must not reach the whole: behind it there is no token.
+        share = share.minimum(below[..., -1:].nextafter(torch.zeros(1, device=below.device)))
+        return torch.searchsorted(below, share, right=True).squeeze(-1)
+
+    def _batches(self, slots: torch.Tensor, prefix: torch.Tensor, max_new_tokens: int) -> list[_Batch]:
+        """Copies the conversations, those of like length together; lane c's step j is column filled + j * n + c."""
+        steps, lanes = max_new_tokens - 1, prefix.shape[1]
+        own = torch.eye(lanes, dtype=torch.bool).repeat(1, steps)
+        batches = []
+        for members in (
+            self.slots.lengths[slots].argsort(descending=True, stable=True).split(self.slots.trunk.rows_together)
+        ):
+            group = self.slots.gather(slots[members], room=steps * lanes)
+            before = torch.arange(group.filled) < prefix[members][..., None]
+            sees = torch.cat([before, own.expand(len(members), -1, -1)], dim=-1)
+            batches.append(_Batch(members, group, group.filled, self.slots.trunk.mask(sees)))
+        return batches
+
+    def _thin(
+        self, slots: torch.Tensor, batches: Sequence[_Batch], done: torch.Tensor, drawn: torch.Tensor
+    ) -> list[_Batch]:
+        """Without conversations that are done, as soon as they are half of a batch: leaving them out takes a copy."""
+        if 4 * int((~done).any(-1).sum()) > 3 * sum(len(batch.members) for batch in batches):
+            return list(batches)
+        thinned = []
+        for batch in batches:
+            alive = (~done[batch.members].all(-1)).nonzero().squeeze(-1)
+            if 2 * len(alive) > len(batch.members):
+                thinned.append(batch)
+                continue
+            self._settle(slots, batch, drawn)
+            if len(alive):
+                there = alive.to(batch.mask.device)
+                group = Group(batch.group.memory[there], batch.group.filled, batch.group.positions[alive])
+                thinned.append(_Batch(batch.members[alive], group, batch.first, batch.mask[there]))
+        return thinned
+
+    def _settle(self, slots: torch.Tensor, batch: _Batch, drawn: torch.Tensor) -> None:
+        """Writes what a batch has read so far to the slots' scratch room."""
+        tokens = drawn[batch.members].transpose(1, 2).flatten(1)[:, : batch.group.filled - batch.first]
+        self.slots.scatter(slots[batch.members], batch.group.memory[:, :, batch.first :], tokens)
+
+    def _advance(
+        self, slots: torch.Tensor, batches: Sequence[_Batch], positions: torch.Tensor, tokens: torch.Tensor
+    ) -> torch.Tensor:
+        """Feeds one token (B, n) to every lane of the batches; their hidden states (B', n, H), batch after batch."""
+        lanes = tokens.shape[1]
+        readings = []
+        for batch in batches:
+            stop = batch.group.filled + lanes
+            self.slots.require(int(self.slots.lengths[slots[batch.members]].max()) + stop - batch.first)
+            mask = batch.mask[..., :stop]
+            readings.append(Reading(batch.group, tokens[batch.members], positions[batch.members], mask))
+        hidden = torch.cat(self.slots.trunk.read(readings))
+        for batch in batches:
+            batch.group.filled += lanes
+        return hidden
+
+    def _collect(self, drawn: torch.Tensor, log_probabilities: torch.Tensor, base: torch.Tensor) -> Sampled:
+        ended = drawn == self.end
+        finished = ended.any(-1)
+        counts = torch.where(finished, ended.int().argmax(-1), drawn.shape[-1])
+        tokens = [
+            [ids[:count] for ids, count in zip(row, row_counts, strict=True)]
+            for row, row_counts in zip(drawn.tolist(), counts.tolist(), strict=True)
+        ]
+        lanes = drawn.shape[1]
+        scratch = base[:, None, None] + torch.arange(drawn.shape[-1]) * lanes + torch.arange(lanes)[:, None]
+        return Sampled(tokens, finished.tolist(), log_probabilities, scratch)

@@ -1,0 +1,42 @@
+"""A game that agents and experts can open: its file is read once, when first needed, and shared by all episodes."""
+
+from functools import cached_property
+
+from agentprm_dagster.envs.alfworld.game_file import Game
+from agentprm_dagster.envs.alfworld.games import GameRef
+from agentprm_dagster.envs.alfworld.household import Household
+from agentprm_dagster.envs.base import Expert
+from agentprm_dagster.episodes.records import TaskType
+
+
+class PlayableGame:
+    """One game on the fast engine (`episodes.records.Playable`, `rollouts.demonstrations.Demonstrable`)."""
+
+    def __init__(self, ref: GameRef) -> None:
+        self.ref = ref
+
+    @property
+    def id(self) -> str:
+        """The game's id."""
+        return self.ref.id
+
+    @property
+    def task_type(self) -> TaskType:
+        """What kind of task it sets."""
+        return self.ref.task_type
+
+    @cached_property
+    def _game(self) -> Game:
+        return Game.load(self.ref.path)
+
+    def environment(self) -> Household:
+        """A fresh environment."""
+        return Household(self._game)
+
+    def expert(self, kind: str, seed: int) -> Expert:
+        """A new demonstrator: `handcoded`, `handcoded_corrected` or `walkthrough`."""
+        from agentprm_dagster.envs.alfworld.experts import HandcodedExpert, WalkthroughExpert  # loads alfworld
+
+        if kind == "walkthrough":
+            return WalkthroughExpert(self._game)
+        return HandcodedExpert(self._game, seed, corrected=kind == "handcoded_corrected")

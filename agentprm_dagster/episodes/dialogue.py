@@ -1,0 +1,81 @@
+"""How an episode is written for a language model.
+
+Two formats. `append` is one growing conversation: rules, first observation with the task, then answer, observation,
+answer, ... Nothing already said is rewritten, so a key-value cache lasts for the whole episode and one forward pass
+scores every turn. `restated` is the paper's prompt: one user message that restates the whole history and lists the
+candidate actions, written anew at every turn.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Literal
+
+from agentprm_dagster.envs.alfworld.tasks import task_sentence
+from agentprm_dagster.episodes.records import Turn
+
+Message = dict[str, str]
+"""{"role": "system" | "user" | "assistant", "content": text}, as chat templates read it."""
+
+Format = Literal["append", "restated"]
+
+RULES = (
+    "You act in a household to fulfil a task. Each turn, give your reason and then one command, as\n"
+    "REASON: why\n"
+    "ACTION: command"
+)
+
+RESTATED_RULES = """\
+You solve household tasks by giving one command at a time.
+
+Task: {task}
+
+What happened so far, as a list of observations and the actions taken on them:
+{history}
+
+Current observation:
+{observation}
+
+Choose your next action from this list, and from nothing else:
+{candidates}
+
+Remember the task: {task}
+Do not repeat an action that has just led to nothing. Answer in exactly this form:
+REASON:
+why this action is the best next one
+ACTION:
+the action, copied from the list"""
+
+
+def write_answer(reason: str, action: str) -> str:
+    """An assistant message in the agreed form."""
+    return f"REASON: {reason}\nACTION: {action}"
+
+
+def opening(first_observation: str) -> list[Message]:
+    """The messages before the first answer, in the `append` format."""
+    return [{"role": "system", "content": RULES}, {"role": "user", "content": first_observation}]
+
+
+def conversation(first_observation: str, turns: Sequence[Turn], *, last_observation: bool = False) -> list[Message]:
+    """The episode as one growing conversation; the observation after the last answer only on request."""
+    messages = opening(first_observation)
+    for turn in turns:
+        messages.append({"role": "assistant", "content": turn.response})
+        messages.append({"role": "user", "content": turn.observation})
+    return messages if last_observation or not turns else messages[:-1]
+
+
+def restated_prompt(first_observation: str, turns: Sequence[Turn], admissible_commands: Sequence[str]) -> list[Message]:
+    """The paper's prompt for the state after `turns`: actions in the history are actions (fault A1 of its code)."""
+    observations = [first_observation, *(turn.observation for turn in turns)]
+    history = [
+        {"observation": observation, "action": turn.action}
+        for observation, turn in zip(observations[:-1], turns, strict=True)
+    ]
+    prompt = RESTATED_RULES.format(
+        task=task_sentence(first_observation),
+        history=json.dumps(history),
+        observation=observations[-1],
+        candidates=json.dumps(list(admissible_commands)),
+    )
+    return [{"role": "user", "content": prompt}]

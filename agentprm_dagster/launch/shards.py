@@ -1,0 +1,247 @@
+"""Gradients computed in two processes: a small model gains nothing from a second thread and all from a second process.
+
+A step's batch is cut into shards, and its gradient is the sum of theirs, each term of the loss divided by its items in
+the whole batch (`terms`). Where there are cores for it the shards are computed at the same time, the first here and the
+others in processes of their own that share the parameters; elsewhere one after the other. The numbers are the same to
+the last bit: cores decide when a model is trained, not which.
+"""
+
+import random
+import signal
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import multiprocessing
+from transformers import PreTrainedModel
+
+from agentprm_dagster.algorithm.terms import Terms, add_items, loss_of
+from agentprm_dagster.launch.pool import cores
+from agentprm_dagster.launch.threads import is_small
+
+_WORTH_A_PROCESS = 500_000
+"""Tokens; to train on fewer takes hardly longer than starting a process."""
+
+Numbers = dict[str, float]
+Work = Callable[[Any], tuple[Terms, Numbers]]
+"""From a shard of a batch to the terms of its loss, and numbers to watch."""
+Build = Callable[..., Work]
+"""Called with the model, the shard's number and further arguments, in the process that is to do the work."""
+
+
+class ShardError(RuntimeError):
+    """A process that computed gradients failed or died, or a batch was cut into more parts than there are shards."""
+
+
+def shards_of(model: PreTrainedModel) -> int:
+    """Into how many shards a model's batches are cut: two where it is small and on a CPU."""
+    return 2 if is_small(model) else 1
+
+
+class Step(NamedTuple):
+    """What a batch's gradients were computed from."""
+
+    loss: float | None
+    """Of the whole batch; None where nothing was to be learnt, and the parameters have no gradients."""
+    numbers: list[Numbers]
+    """What each shard says."""
+
+
+class Shards:
+    """The gradients of a model, shard by shard; a context manager, within which its parameters stay where they are."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        build: Build,
+        *arguments: Any,
+        tokens: float = 0.0,
+        apart: bool | None = None,
+    ) -> None:
+        """
+        Args:
+            build: makes the work of a shard; like `arguments`, something that can be sent to another process.
+            tokens: how many will be trained on in all.
+            apart: whether the other shards have processes of their own; None: if there are cores for it, and enough
+                tokens to be worth starting them.
+        """
+        self.count = shards_of(model)
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._here = _Shard(self._parameters, build(model, 0, *arguments))
+        self._others: list[_Elsewhere | _Shard] = []
+        together = (cores() >= self.count and tokens >= _WORTH_A_PROCESS) if apart is None else apart
+        for shard in range(1, self.count):
+            if together:
+                self._others.append(_Elsewhere(model, build, shard, arguments))
+            else:
+                self._others.append(_Shard(self._parameters, build(model, shard, *arguments)))
+
+    def backward(self, parts: Sequence[Any], *, seed: int = 0) -> Step:
+        """Leaves the gradients of the whole batch in the parameters, none where nothing is to be learnt from it.
+
+        Args:
+            parts: at most as many as there are shards.
+            seed: decides all that a shard draws from torch's own random numbers.
+
+        Raises:
+            ShardError: there are more parts than shards, or a shard's process failed or died.
+        """
+        if len(parts) > self.count:
+            raise ShardError(f"expected at most {self.count} parts of a batch, got {len(parts)}: none may be left out")
+        shards: list[_Elsewhere | _Shard] = [self._here, *self._others[: len(parts) - 1]]
+        # The last first: those elsewhere are at work while the one here is.
+        for i, (shard, part) in reversed(list(enumerate(zip(shards, parts, strict=True)))):
+            shard.start(part, random.Random(f"{seed} {i}").getrandbits(63))
+        said = [shard.items() for shard in shards]
+        items = add_items([each for each, _ in said])
+        teaches = any(items[name] for _, names in said for name in names)
+        for shard in reversed(shards):
+            shard.go_on(items if teaches else None)
+        gradients: Gradients = [None] * len(self._parameters)
+        done = [shard.finish(gradients) for shard in shards]
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient if teaches else None
+        return Step(sum(loss for loss, _ in done) if teaches else None, [numbers for _, numbers in done])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for other in self._others:
+            other.close()
+
+
+Said = tuple[dict[str, float], list[str]]
+"""The items of each term of a shard, and the names of those that teach."""
+
+Gradients = list[torch.Tensor | None]
+"""Of every parameter; None where it has none."""
+
+
+def _add(gradients: Gradients, more: Sequence[torch.Tensor | None]) -> None:
+    for i, own in enumerate(more):
+        if (so_far := gradients[i]) is None:
+            gradients[i] = own
+        elif own is not None:
+            so_far.add_(own)
+
+
+class _Shard:
+    """A shard that is computed in this process."""
+
+    def __init__(self, parameters: Sequence[torch.nn.Parameter], work: Work) -> None:
+        self._parameters, self._work = parameters, work
+
+    def start(self, part: Any, seed: int) -> None:
+        """Computes the terms of the loss."""
+        torch.manual_seed(seed)
+        self._terms, self._numbers = self._work(part)
+
+    def items(self) -> Said:
+        """Over how many items each term goes."""
+        terms = self._terms.items()
+        return {name: term.items for name, term in terms}, [name for name, term in terms if term.teaches]
+
+    def go_on(self, items: Mapping[str, float] | None) -> None:
+        """Computes the gradients, given the items of the whole batch; None: nothing is learnt from it."""
+        self._loss = 0.0
+        for parameter in self._parameters:
+            parameter.grad = None
+        if items is not None and (loss := loss_of(self._terms, items)).requires_grad:
+            loss.backward()
+            self._loss = float(loss.detach())
+        self._own = [parameter.grad for parameter in self._parameters]
+        self._terms = {}
+
+    def finish(self, gradients: Gradients) -> tuple[float, Numbers]:
+        """Adds its gradients to those of the shards before; its part of the loss, and its numbers."""
+        _add(gradients, self._own)
+        return self._loss, self._numbers
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+class _Elsewhere:
+    """A shard with a process of its own."""
+
+    def __init__(self, model: PreTrainedModel, build: Build, shard: int, arguments: Sequence[Any]) -> None:
+        model.share_memory()
+        self._gradients = [torch.zeros_like(p).share_memory_() for p in model.parameters() if p.requires_grad]
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, theirs = spawn.Pipe()
+        self._process = spawn.Process(
+            target=_serve, args=(theirs, self._gradients, model, build, shard, arguments), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def start(self, part: Any, seed: int) -> None:
+        self._send((part, seed))
+
+    def items(self) -> Said:
+        said: Said = self._receive()
+        return said
+
+    def go_on(self, items: Mapping[str, float] | None) -> None:
+        self._send(items)
+
+    def finish(self, gradients: Gradients) -> tuple[float, Numbers]:
+        """Adds its gradients to those of the shards before."""
+        loss, numbers = self._receive()
+        _add(gradients, self._gradients)
+        return loss, numbers
+
+    def _send(self, message: object) -> None:
+        with suppress(ConnectionError):  # its end is heard of when it is to answer
+            self._pipe.send(message)
+
+    def _receive(self) -> Any:
+        try:
+            answer = self._pipe.recv()
+        except (EOFError, ConnectionError) as error:
+            self._process.join()
+            raise ShardError(
+                f"a process that computed gradients ended with exit code {self._process.exitcode} before its work was "
+                "done; one that was killed (-9) may have found no memory"
+            ) from error
+        if isinstance(answer, str):
+            raise ShardError(f"a process that computed gradients failed:\n{answer}")
+        return answer
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._pipe.close()
+        self._process.join()
+
+
+def _serve(
+    pipe: Any, gradients: list[torch.Tensor], model: PreTrainedModel, build: Build, shard: int, arguments: Sequence[Any]
+) -> None:
+    """Computes shard after shard, until nobody asks any more."""
+    import agentprm_dagster.engine.embedded.attention  # noqa: F401, registers what the model may have been switched to
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever asks
+    torch.set_num_threads(1)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        here = _Shard(parameters, build(model, shard, *arguments))
+        while True:
+            here.start(*pipe.recv())
+            pipe.send(here.items())
+            here.go_on(pipe.recv())
+            own: Gradients = [None] * len(parameters)
+            done = here.finish(own)
+            for shared, gradient in zip(gradients, own, strict=True):
+                shared.zero_() if gradient is None else shared.copy_(gradient)
+            pipe.send(done)
+    except EOFError:
+        return
+    except Exception:  # whatever it is, whoever asked is told, and raises it there
+        with suppress(ConnectionError):  # nobody is there any more
+            pipe.send(traceback.format_exc())

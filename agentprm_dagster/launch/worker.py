@@ -1,0 +1,301 @@
+"""A process that plays shards of games, one after the other; several of them use several cores.
+
+A small model gains nothing from a second thread and everything from a second process. `python -m` this module with the
+number of threads; every line of its standard input is the path of a shard, and what it tells goes to its standard
+output as JSON lines; what else is printed there, by whatever library, goes to standard error. It ends when its standard
+input closes: no orphan survives whoever started it.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TextIO
+
+from pydantic import TypeAdapter
+
+from agentprm_dagster.agents.oracle_world import OracleWorld, Transparent
+from agentprm_dagster.config import Rollouts
+from agentprm_dagster.envs.alfworld.games import GameRef
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.envs.base import Playable
+from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import Monitor
+from agentprm_dagster.episodes.tables import iter_episodes, write_episodes
+from agentprm_dagster.episodes.usage import Usage
+from agentprm_dagster.rollouts.placement import Placer, SpreadPlacer, disagreement, uncertainty
+from agentprm_dagster.rollouts.rollout import Agent, collect_rollouts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from agentprm_dagster.agents.worlds import World
+
+
+@dataclass(frozen=True)
+class Lookahead:
+    """How a player imagines what its answers lead to, before a PRM chooses."""
+
+    world: Path | None
+    """The world model; None: the game itself, the oracle."""
+    turns: int
+    """How many turns are imagined, the first answer's included."""
+    gamma: float
+    """Discount of the PRM's targets."""
+    max_reply_tokens: int
+
+
+@dataclass(frozen=True)
+class Player:
+    """Who plays, and how."""
+
+    policy: Path
+    dialogue: Format
+    how: Rollouts
+    """Episodes, branches, temperature and limits; `games` is not read here."""
+    judge: Path | None = None
+    """What chooses among `best_of` sampled answers; None: the policy answers alone."""
+    judge_is_policy: bool = False
+    """Whether the judge is the policy that this one was improved from, and no PRM."""
+    best_of: int = 1
+    prior: float = 0.0
+    """Weight of the policy's log-probability beside what the judge says."""
+    shown: Path | None = None
+    """Tables of demonstrations, at whose states `how.expert_starts` of the episodes begin."""
+    placed_by: Path | None = None
+    """The PRM that says where branches are worth while; None: what the policy answers says it."""
+    lookahead: Lookahead | None = None
+    """None: the judge reads the answers, and nothing is imagined."""
+
+    def opened(self, games: Sequence[GameRef]) -> list[Playable]:
+        """The games as this player may see them."""
+        playable = [PlayableGame(game) for game in games]
+        shown = self.lookahead is not None and self.lookahead.world is None
+        return [Transparent(game) for game in playable] if shown else [*playable]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Games that are played together, their seed, and the folder for their episodes."""
+
+    player: Player
+    games: tuple[GameRef, ...]
+    seed: int
+    out: Path
+
+    @property
+    def path(self) -> Path:
+        """The file that describes it to a worker."""
+        return self.out.with_suffix(".json")
+
+    def write(self) -> None:
+        """Writes that file."""
+        self.path.write_bytes(_SHARD.dump_json(self))
+
+    def keep(self, episodes: Sequence[Episode], usage: Usage) -> None:
+        """Puts what was played into the shard's folder, in one step: it is there whole or not at all."""
+        unfinished = self.out.with_suffix(".part")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        write_episodes(episodes, unfinished)
+        (unfinished / USAGE).write_bytes(_USAGE.dump_json(usage))
+        unfinished.rename(self.out)
+
+    @staticmethod
+    def read(path: Path) -> "Shard":
+        """What `write` wrote."""
+        return _SHARD.validate_json(path.read_bytes())
+
+
+_SHARD = TypeAdapter(Shard)
+
+_USAGE = TypeAdapter(Usage)
+USAGE = "usage.json"
+"""The file beside a shard's episodes that says what they took."""
+
+
+def read_usage(folder: Path) -> Usage:
+    """What playing a shard took."""
+    return _USAGE.validate_json((folder / USAGE).read_bytes())
+
+
+PLAYED = "played"
+"""What a worker says when the episodes of a shard are in their folder."""
+
+
+def play_shard(
+    agent: Agent, games: Sequence[Playable], player: Player, *, seed: int, monitor: Monitor
+) -> list[Episode]:
+    """The episodes of one shard; `agent` is the player, ready to answer."""
+    how = player.how
+    return collect_rollouts(
+        agent,
+        games,
+        per_game=how.per_game,
+        max_steps=how.max_steps,
+        branch_states=how.branch_states,
+        branch_actions=how.branch_actions,
+        branch_draws=how.branch_draws,
+        branch_continuations=how.branch_continuations,
+        branch_temperature=how.branch_temperature,
+        seed=seed,
+        monitor=monitor,
+        patience=how.patience,
+        keep_candidates=player.dialogue == "restated",
+        expert_starts=how.expert_starts,
+        shown=_won_by_game(player.shown) if player.shown else {},
+        placer=_placer(player, agent.usage),
+    )
+
+
+def _placer(player: Player, usage: Usage) -> Placer | None:
+    """What places branches, None where they are uniform; what it reads goes to `usage`."""
+    how = player.how
+    if how.branch_placement == "uniform":
+        return None
+    if how.branch_placement == "spread" or player.placed_by is None:
+        return SpreadPlacer(how.branch_screening)
+    from agentprm_dagster.agents.value_placer import ValuePlacer  # loads torch
+
+    return ValuePlacer(
+        _judge(player.placed_by, is_policy=False),
+        _policy(player.policy)[1],
+        disagreement if how.branch_placement == "disagreement" else uncertainty,
+        screening=how.branch_screening,
+        dialogue=player.dialogue,
+        slots=how.slots,
+        usage=usage,
+    )
+
+
+@lru_cache(maxsize=1)
+def _won_by_game(folder: Path) -> dict[str, list[Episode]]:
+    """The won episodes of a folder's tables."""
+    games: dict[str, list[Episode]] = defaultdict(list)
+    for episode in iter_episodes(folder):
+        if episode.won:
+            games[episode.game].append(episode)
+    return games
+
+
+def ready(player: Player, seed: int) -> Agent:
+    """The player as an agent; the models of the player before are kept where they are the same."""
+    from agentprm_dagster.agents.best_of_n import BestOfN  # loads torch
+    from agentprm_dagster.agents.lookahead import ModelPredictive
+    from agentprm_dagster.agents.policy import Policy
+
+    model, tokenizer = _policy(player.policy)
+    settings: dict[str, Any] = {
+        "dialogue": player.dialogue,
+        "slots": player.how.slots,
+        "temperature": player.how.temperature,
+        "max_new_tokens": player.how.max_new_tokens,
+        "seed": seed,
+    }
+    if player.judge is None:
+        return Policy(model, tokenizer, **settings)
+    judge = _judge(player.judge, is_policy=player.judge_is_policy)
+    settings |= {"n": player.best_of, "prior": player.prior}
+    if player.lookahead is None:
+        return BestOfN(model, tokenizer, judge, **settings)
+    lookahead, lanes = player.lookahead, max(player.how.slots, player.best_of)
+    return ModelPredictive(
+        model,
+        tokenizer,
+        judge,
+        _world(lookahead, slots=player.how.slots, lanes=lanes),
+        turns=lookahead.turns,
+        gamma=lookahead.gamma,
+        lanes=lanes,
+        **settings,
+    )
+
+
+@lru_cache(maxsize=1)
+def _policy(path: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    from agentprm_dagster.engine import checkpoints
+
+    return checkpoints.load_policy(path), checkpoints.load_tokenizer(path)
+
+
+@lru_cache(maxsize=1)
+def _judge(path: Path, *, is_policy: bool) -> "PreTrainedModel":
+    from agentprm_dagster.engine import checkpoints
+
+    return checkpoints.load_policy(path) if is_policy else checkpoints.load_prm(path)
+
+
+def _world(lookahead: Lookahead, *, slots: int, lanes: int) -> "World":
+    from agentprm_dagster.agents.learned_world import LearnedWorld
+
+    if lookahead.world is None:
+        return OracleWorld()
+    model, tokenizer = _world_model(lookahead.world)
+    return LearnedWorld(model, tokenizer, slots=slots, lanes=lanes, max_reply_tokens=lookahead.max_reply_tokens)
+
+
+@lru_cache(maxsize=1)
+def _world_model(path: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    from agentprm_dagster.engine import checkpoints
+
+    return checkpoints.load_policy(path), checkpoints.load_tokenizer(path)
+
+
+def _own_stdout() -> TextIO:
+    """The standard output that this process was given, for messages alone: all else now goes to standard error."""
+    own = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever writes there, Python or not
+    return own
+
+
+@dataclass(frozen=True)
+class _Messages:
+    """A monitor that tells what it hears, and other things, as JSON lines."""
+
+    out: TextIO
+
+    def tell(self, words: object) -> None:
+        """One line."""
+        print(json.dumps(words), file=self.out, flush=True)
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """Told."""
+        self.tell({"done": done, "total": total, "what": what})
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Playing has none."""
+
+
+def _receive(paths: "SimpleQueue[Path]") -> None:
+    """Hears of shards while others are played; leaves when nobody is there to send any."""
+    for line in sys.stdin:
+        paths.put(Path(line.rstrip("\n")))
+    os._exit(1)
+
+
+def main(threads: int) -> None:
+    """Plays every shard that it is told of."""
+    messages, paths = _Messages(_own_stdout()), SimpleQueue[Path]()
+    Thread(target=_receive, args=(paths,), daemon=True).start()
+    import torch
+
+    torch.set_num_threads(threads)
+    while True:
+        shard = Shard.read(paths.get())
+        games = shard.player.opened(shard.games)
+        agent = ready(shard.player, shard.seed)
+        episodes = play_shard(agent, games, shard.player, seed=shard.seed, monitor=messages)
+        shard.keep(episodes, agent.usage)
+        messages.tell(PLAYED)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

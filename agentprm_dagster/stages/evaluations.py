@@ -1,0 +1,215 @@
+"""Judging policies, and the evaluations that are in the store."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+
+from agentprm_dagster.config import Experiment
+from agentprm_dagster.config.data import EvaluationSplit
+from agentprm_dagster.envs.alfworld.games import GameRef
+from agentprm_dagster.episodes.tables import EPISODES
+from agentprm_dagster.iterations import FIRST
+from agentprm_dagster.launch.pool import Played, Task
+from agentprm_dagster.launch.worker import Lookahead, Player
+from agentprm_dagster.provenance.agreement import find_conflict
+from agentprm_dagster.provenance.announcements import ROLE
+from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.manifest import Manifest, Version
+from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_row, folder_name
+from agentprm_dagster.reports.results import Row, in_order
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The evaluations of one run of the loop: each policy goes on from the one before, all judged alike."""
+
+    iterations: tuple[int, ...]
+    left_out: tuple[str, ...]
+    """Evaluations that are there and do not belong to it, and why not, each in a sentence."""
+
+
+def evaluated(store: ArtifactStore, experiment: str) -> Evaluated:
+    """Which current evaluations belong together: after a change of settings, later iterations are of the old ones
+    until they are made again.
+    """
+    policies = _loop(store, experiment)
+    kept: dict[str, Artifact] = {}
+    left_out = []
+    for report in (_made(store, head) for head in store.heads(experiment) if head.asset == "eval_report"):
+        made, first = report.manifest, next(iter(kept.values()), report).manifest
+        with_others = {**kept, f"iteration {made.iteration}": report}
+        if _read_as("improved_policy", made) != policies.get(made.iteration):
+            why = f"whose policy does not go on from the current pi_{made.iteration - 1}, or is not the current one"
+        elif made.config["evaluation"] != first.config["evaluation"]:
+            why = f"which was judged under other settings than iteration {first.iteration}"
+        elif conflict := find_conflict(store, with_others):
+            why = f"which was made from another version of {conflict}"
+        else:
+            kept = with_others
+            continue
+        left_out.append(f"left out: iteration {made.iteration}, {why}; `agentprm run {experiment}` makes it again")
+    if (react := _react_report(store, experiment)) and react.failed:
+        left_out.append(f"left out: react_report, which did not pass its gates: {react.failed}")
+    return Evaluated(tuple(report.manifest.iteration for report in kept.values()), tuple(left_out))
+
+
+def _loop(store: ArtifactStore, experiment: str) -> dict[int, Version]:
+    """The current policy of every iteration, as far as each was improved from the current one before it."""
+    heads = {head.iteration: head for head in store.heads(experiment) if head.asset == "improved_policy"}
+    policies: dict[int, Version] = {}
+    for iteration, head in heads.items():
+        if iteration > FIRST and _read_as(ROLE, _made(store, head).manifest) != policies.get(iteration - 1):
+            break
+        policies[iteration] = head
+    return policies
+
+
+def _made(store: ArtifactStore, version: Version) -> Artifact:
+    return store.read(store.root / version.place)
+
+
+def _react_report(store: ArtifactStore, experiment: str) -> Manifest | None:
+    heads = (head for head in store.heads(experiment) if head.asset == "react_report")
+    return next((_made(store, head).manifest for head in heads), None)
+
+
+def _read_as(role: str, made: Manifest) -> Version | None:
+    return next((read.version for read in made.inputs if read.role == role), None)
+
+
+def current_reports(store: ArtifactStore, experiment: str) -> list[Artifact]:
+    """The `eval_report` of every iteration that belongs to the current run of the loop."""
+    return [store.current(experiment, "eval_report", i) for i in evaluated(store, experiment).iterations]
+
+
+def rows_of(report: Artifact) -> list[Row]:
+    """The rows of one `eval_report`, or of the `react_report`."""
+    rows: list[Row] = json.loads((report.path / EVALUATION).read_text(encoding="utf-8"))
+    return rows
+
+
+def current_rows(store: ArtifactStore, experiment: str) -> list[Row]:
+    """The rows of all current evaluations of an experiment, in the order of the table."""
+    reports = current_reports(store, experiment)
+    if (react := _react_report(store, experiment)) and not react.failed:
+        reports.append(store.current(experiment, "react_report", 0))
+    return in_order(row for report in reports for row in rows_of(report))
+
+
+Outcomes = Mapping[tuple[str, ...], bool]
+"""Whether each game was won; a game is known by its id and what it says at its start."""
+
+
+def current_outcomes(store: ArtifactStore, experiment: str) -> Iterator[tuple[Row, Outcomes]]:
+    """The rows of what iterations have made, in the order of the table, each with how its games ended."""
+    reports = current_reports(store, experiment)
+    places = [(row, report.path / folder_name(row)) for report in reports for row in rows_of(report)]
+    folders = {id(row): folder for row, folder in places}
+    for row in in_order(row for row, _ in places):
+        heads = pq.read_table(folders[id(row)] / EPISODES, columns=["game", "first_observation", "won"])
+        game, said, won = (column.to_pylist() for column in heads.columns)
+        yield row, dict(zip(zip(game, said, strict=True), won, strict=True))
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What chooses among sampled answers."""
+
+    ranked_by: str
+    """`prm`, `inverse_prm`, or `log_ratio`."""
+    path: Path
+    """The reward model, or the policy before the one that is judged."""
+
+
+@dataclass(frozen=True)
+class Imagined:
+    """What is imagined before a reward model chooses."""
+
+    world: Literal["learned", "oracle"]
+    model: Path | None
+    """The world model; None: the oracle has none."""
+    turns: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One policy to be judged in one way."""
+
+    experiment: Experiment
+    iteration: int
+    """Which pi_i."""
+    policy: Path
+    judge: Judge | None
+    """None: the policy answers alone, as `best_of` 1 says."""
+    split: EvaluationSplit
+    games: tuple[GameRef, ...]
+    """Those of the split that are played, once each."""
+    max_steps: int
+    best_of: int
+    seed: int
+    imagined: Imagined | None = None
+
+    @property
+    def name(self) -> str:
+        """Names the trial among others of its experiment; fit for a folder."""
+        return folder_name(self._how)
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """What tells the trial from others, as the table's rows have it."""
+        return {
+            "ranked_by": self.judge.ranked_by if self.judge else None,
+            "policy": f"pi_{self.iteration}",
+            "split": self.split,
+            "best_of": self.best_of,
+            "imagined": self.imagined.world if self.imagined else None,
+            "imagined_turns": self.imagined.turns if self.imagined else 0,
+        }
+
+    @property
+    def task(self) -> Task:
+        """What is to be played."""
+        settings = self.experiment.evaluation
+        once = {
+            "per_game": 1,
+            "branch_states": 0,
+            "max_steps": self.max_steps,
+            "patience": None,
+            "temperature": settings.temperature if self.judge is None else settings.best_of_temperature,
+        }
+        how = self.experiment.rollouts.model_copy(update=once)
+        player = Player(self.policy, self.experiment.dialogue.format, how)
+        if self.judge is not None:
+            player = replace(
+                player,
+                judge=self.judge.path,
+                judge_is_policy=self.judge.ranked_by == "log_ratio",
+                best_of=self.best_of,
+                prior=settings.best_of_prior,
+            )
+        if self.imagined is not None:
+            lookahead = Lookahead(
+                self.imagined.model,
+                self.imagined.turns,
+                self.experiment.targets.gamma,
+                self.experiment.world_model.max_reply_tokens,
+            )
+            player = replace(player, prior=settings.foresight.prior, lookahead=lookahead)
+        return Task(self.name, player, self.games, self.seed)
+
+    def row(self, played: Played) -> Row:
+        """The row of the table for what was played."""
+        return evaluation_row(
+            played.episodes,
+            experiment=self.experiment.name,
+            iteration=self.iteration,
+            max_steps=self.max_steps,
+            seed=self.seed,
+            tokens=played.usage.tokens,
+            **self._how,
+        )
