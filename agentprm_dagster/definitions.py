@@ -51,9 +51,8 @@ def resources() -> dict[str, object]:
     """
     chosen_type()  # refused now, and not when the first stage is done
     return {
-        "stages": StagesResource(
-            artifacts=ArtifactsResource(), tracker=MlflowTracker(), games=GamesResource(), save_seconds=save_seconds()
-        ),
+        "stages": StagesResource(artifacts=ArtifactsResource(), tracker=MlflowTracker(), save_seconds=save_seconds()),
+        "tasks": GamesResource(),
         "inference": InferenceResource(),
         "llm": LlmResource(),
     }

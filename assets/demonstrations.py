@@ -11,6 +11,7 @@ from agentprm_dagster.episodes.usage import Asked
 from agentprm_dagster.iterations import WHEN_READY
 from agentprm_dagster.reports.answers import with_answers_gate
 from agentprm_dagster.reports.demonstrations_report import demonstrations_report
+from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations, in_turn
@@ -23,18 +24,20 @@ from agentprm_dagster.stages.materialization import gates
     automation_condition=WHEN_READY,
     kinds={"episodes"},
 )
-def demonstrations(context: dg.AssetExecutionContext, stages: StagesResource, llm: LlmResource) -> dg.MaterializeResult:
+def demonstrations(
+    context: dg.AssetExecutionContext, stages: StagesResource, tasks: GamesResource, llm: LlmResource
+) -> dg.MaterializeResult:
     """Episodes in which an expert plays training games, won and lost ones: made once, for all iterations.
 
     pi_0 learns from the won ones.
     """
     stage = stages.stage(context)
     settings = stage.experiment.demonstrations
-    games = stage.games.demonstrated(stage.experiment, settings.episodes, stage.seed)
+    games = tasks.demonstrated(stage.experiment, settings.episodes, stage.seed)
     player = llm.player(stage, games) if settings.expert == "llm" else None
 
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        there, took, asked = stage.games.play(games), {}, Asked()
+        there, took, asked = tasks.play(games), {}, Asked()
         if player:
             starts = [Start(*each) for each in in_turn(there, settings.episodes)]
             episodes, asked = player.play(starts, max_steps=settings.max_steps, monitor=monitor)

@@ -12,10 +12,11 @@ from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
 from agentprm_dagster.reports.chart import draw_scaling
 from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report
+from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.stages import Stage, StagesResource
-from agentprm_dagster.stages.evaluations import Imagined, Judge, Trial
 from agentprm_dagster.stages.materialization import gates
+from agentprm_dagster.stages.trials import Imagined, Judge, Trial
 
 SCALING = "scaling.png"
 """The picture of success over N, where there are several."""
@@ -29,7 +30,7 @@ SCALING = "scaling.png"
     kinds={"table"},
 )
 def eval_report(
-    context: dg.AssetExecutionContext, stages: StagesResource, inference: InferenceResource
+    context: dg.AssetExecutionContext, stages: StagesResource, tasks: GamesResource, inference: InferenceResource
 ) -> dg.MaterializeResult:
     """pi_i and BoN(pi_i, prm[i]) on games that nothing was learnt from; in iteration 1 also pi_0."""
     stage = stages.stage(context)
@@ -51,7 +52,7 @@ def eval_report(
     worlds = [(world, world_model if world == "learned" else None) for world in foresight.worlds]
     ahead = [(reward, foresight.best_of, Imagined(*world, h)) for world, h in product(worlds, foresight.turns)]
 
-    games = {split: stage.games.split(stage.experiment, split) for split in settings.splits}
+    games = {split: tasks.split(stage.experiment, split) for split in settings.splits}
     trials = [
         Trial(stage.experiment, i, policies[i], judge, split, refs, settings.max_steps, n, stage.seed, imagined)
         for split, refs in games.items()

@@ -12,6 +12,7 @@ from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
 from agentprm_dagster.reports.chart import draw_panel
 from agentprm_dagster.reports.overoptimization import MEASUREMENTS, PICTURE, Watched
+from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
 from agentprm_dagster.training.rationalisation import rationalise
@@ -24,7 +25,9 @@ from agentprm_dagster.training.rationalisation import rationalise
     automation_condition=WHEN_READY,
     kinds={"policy", "huggingface"},
 )
-def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
+def improved_policy(
+    context: dg.AssetExecutionContext, stages: StagesResource, tasks: GamesResource
+) -> dg.MaterializeResult:
     """pi_i: pi_(i-1) improved by Online DPO against the PRM. Announces the behaviour policy of iteration i + 1."""
     stage = stages.stage(context)
     settings = stage.experiment.improvement
@@ -34,7 +37,7 @@ def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -
     committee = stage.read("prm_committee") if settings.panel.committee else None
     last = stage.iteration >= stage.experiment.iterations
     seed = rollouts.manifest.seeds["stage"]
-    games = stage.games.explored(stage.experiment, stage.experiment.rollouts.games, seed)
+    games = tasks.explored(stage.experiment, stage.experiment.rollouts.games, seed)
     stage.refuse_other_games("rollouts", games)
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
@@ -56,7 +59,7 @@ def improved_policy(context: dg.AssetExecutionContext, stages: StagesResource) -
             policy.path,
             prm.path,
             episodes,
-            {game.id: game for game in stage.games.play(games)},
+            {game.id: game for game in tasks.play(games)},
             stage.experiment,
             out,
             watched=watched,

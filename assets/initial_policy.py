@@ -11,6 +11,7 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import FIRST, WHEN_READY
+from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.base_models import require_exact_base
 from agentprm_dagster.stages.materialization import gates
@@ -22,11 +23,13 @@ from agentprm_dagster.stages.materialization import gates
     automation_condition=WHEN_READY,
     kinds={"policy", "huggingface"},
 )
-def initial_policy(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
+def initial_policy(
+    context: dg.AssetExecutionContext, stages: StagesResource, tasks: GamesResource
+) -> dg.MaterializeResult:
     """pi_0: the experiment's model, fine-tuned on the won demonstrations; from scratch, it reads random play first."""
     stage = stages.stage(context)
     demonstrations, pretraining = stage.read("demonstrations"), stage.experiment.pretraining
-    games = stage.games.demonstrated(stage.experiment, pretraining.episodes, stage.seed) if pretraining.episodes else ()
+    games = tasks.demonstrated(stage.experiment, pretraining.episodes, stage.seed) if pretraining.episodes else ()
 
     def wandering() -> list[Episode]:
         return [
@@ -38,7 +41,7 @@ def initial_policy(context: dg.AssetExecutionContext, stages: StagesResource) ->
                 hindsight=pretraining.hindsight,
                 seed=stage.seed + i,
             )
-            for i, game in enumerate(islice(cycle(stage.games.play(games)), pretraining.episodes))
+            for i, game in enumerate(islice(cycle(tasks.play(games)), pretraining.episodes))
         ]
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:

@@ -12,6 +12,7 @@ from agentprm_dagster.episodes.usage import Asked
 from agentprm_dagster.iterations import WHEN_READY
 from agentprm_dagster.reports.answers import with_answers_gate
 from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report, evaluation_row
+from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.rollouts.rollout import whole_episodes
@@ -23,18 +24,20 @@ from agentprm_dagster.stages.materialization import gates
     automation_condition=WHEN_READY,
     kinds={"table"},
 )
-def react_report(context: dg.AssetExecutionContext, stages: StagesResource, llm: LlmResource) -> dg.MaterializeResult:
+def react_report(
+    context: dg.AssetExecutionContext, stages: StagesResource, tasks: GamesResource, llm: LlmResource
+) -> dg.MaterializeResult:
     """ReAct with the paper's prompt by a language model behind a server, on the games that policies are judged on."""
     stage = stages.stage(context)
     settings = stage.experiment.evaluation
-    games = {split: stage.games.split(stage.experiment, split) for split in settings.splits}
+    games = {split: tasks.split(stage.experiment, split) for split in settings.splits}
     played = [game for refs in games.values() for game in refs]
     player = llm.player(stage, played)
 
     def evaluate(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         rows, everything, total = [], [], Asked()
         for split, refs in games.items():
-            starts = whole_episodes(stage.games.play(refs), per_game=1)
+            starts = whole_episodes(tasks.play(refs), per_game=1)
             episodes, usage = player.play(starts, max_steps=settings.max_steps, monitor=PartMonitor(split, monitor))
             (out / split).mkdir()
             write_episodes(episodes, out / split)

@@ -11,6 +11,7 @@ from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.reports.chart import draw_coverage
 from agentprm_dagster.reports.rollouts_report import rollouts_report
+from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.rollouts.coverage import PICTURE, coverage
@@ -26,7 +27,7 @@ from agentprm_dagster.stages.materialization import gates
     kinds={"episodes"},
 )
 def rollouts(
-    context: dg.AssetExecutionContext, stages: StagesResource, inference: InferenceResource
+    context: dg.AssetExecutionContext, stages: StagesResource, tasks: GamesResource, inference: InferenceResource
 ) -> dg.MaterializeResult:
     """Episodes of the behaviour policy on training games: whole ones, and branches from states along them.
 
@@ -39,8 +40,8 @@ def rollouts(
     by_value = settings.branch_placement in ("disagreement", "uncertainty") and stage.iteration > FIRST
     reward = stage.experiment.improvement.reward
     last_prm = stage.read(reward, stage.iteration - 1, role=f"previous_{reward}") if by_value else None
-    games = stage.games.explored(stage.experiment, settings.games, stage.seed)
-    stage.refuse_other_games("demonstrations", _demonstrated(stage, shown))
+    games = tasks.explored(stage.experiment, settings.games, stage.seed)
+    stage.refuse_other_games("demonstrations", _demonstrated(stage, tasks, shown))
 
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         played = inference.rollouts(
@@ -55,7 +56,7 @@ def rollouts(
         )
         write_episodes(played.episodes, out)
         expert = [episode for episode in read_episodes(shown.path) if episode.won]
-        seen = coverage(played.episodes, expert, {game.id: game for game in stage.games.play(games)})
+        seen = coverage(played.episodes, expert, {game.id: game for game in tasks.play(games)})
         draw_coverage(seen, out / PICTURE)
         return rollouts_report(
             played.episodes,
@@ -70,7 +71,7 @@ def rollouts(
     return stage.make(collect, settings=("dialogue", "rollouts", *judged), games=games)
 
 
-def _demonstrated(stage: Stage, demonstrations: Artifact) -> tuple[GameRef, ...]:
+def _demonstrated(stage: Stage, tasks: GamesResource, demonstrations: Artifact) -> tuple[GameRef, ...]:
     """The games that demonstrations were played in, whose states are gone back to."""
     episodes = stage.experiment.demonstrations.episodes
-    return stage.games.demonstrated(stage.experiment, episodes, demonstrations.manifest.seeds["stage"])
+    return tasks.demonstrated(stage.experiment, episodes, demonstrations.manifest.seeds["stage"])

@@ -11,7 +11,7 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
-from agentprm_dagster.launch.pool import cores
+from agentprm_dagster.launch.cores import cores
 from agentprm_dagster.launch.shards import Shards
 from agentprm_dagster.training.candidates import trunks_of
 from agentprm_dagster.training.contested_states import contested_states

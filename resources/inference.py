@@ -10,7 +10,8 @@ from agentprm_dagster.config import Experiment
 from agentprm_dagster.envs.alfworld.games import GameRef
 from agentprm_dagster.episodes.stage import Monitor, Resume
 from agentprm_dagster.home import games_scratch_folder
-from agentprm_dagster.launch.pool import Played, Task, cores, play_in_processes
+from agentprm_dagster.launch.cores import cores
+from agentprm_dagster.launch.pool import Played, Task, play_in_processes
 from agentprm_dagster.launch.worker import Player
 from agentprm_dagster.provenance.lock import held_folder
 

@@ -24,7 +24,6 @@ from agentprm_dagster.provenance.manifest import GAMES_DIGEST, Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.unfinished import forget_unfinished, unfinished_folder
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.tracker import TrackerResource
 from agentprm_dagster.stages.materialization import PAGE, in_words, materialization
 from agentprm_dagster.stages.monitor import StageMonitor, conclude
@@ -41,7 +40,6 @@ class StagesResource(dg.ConfigurableResource):
 
     artifacts: dg.ResourceDependency[ArtifactsResource]
     tracker: dg.ResourceDependency[TrackerResource]
-    games: dg.ResourceDependency[GamesResource]
     save_seconds: float = SAVE_SECONDS
     """How often long work is saved, so that an attempt that was killed is gone on from."""
 
@@ -68,11 +66,6 @@ class Stage:
     store: ArtifactStore
     inputs: dict[str, Artifact] = field(default_factory=dict)
     """What was read so far, by role."""
-
-    @property
-    def games(self) -> GamesResource:
-        """Where its games come from."""
-        return self.resources.games
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentprm_dagster.config.catalog import experiment_files, load_experiments
+from agentprm_dagster.provenance.code import asset_modules, reached_sources
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "agentprm_dagster"
@@ -98,6 +99,42 @@ def test_plain_rooms_need_only_the_standard_library_and_tables(room: str) -> Non
 def test_what_dagster_loads_imports_nothing_heavy(folder: str) -> None:
     for path in (ROOT / folder).glob("*.py"):
         assert not {imported.split(".")[0] for imported in imports(path, top_only=True)} & HEAVY, path
+
+
+TRAINS = {"algorithm", "engine", "envs.alfworld.tasks", "episodes", "launch", "processor", "reports", "training"}
+PLAYS = {"agents", "engine", "envs", "episodes", "reports", "resources", "rollouts"}
+IN_PROCESSES = PLAYS | {"launch"}
+ASKS = PLAYS | {"masking"}
+
+REACH = {
+    "behaviour_policy": set(),
+    "demonstrations": ASKS,
+    "eval_report": IN_PROCESSES | {"algorithm", "stages"},
+    "improved_policy": PLAYS | TRAINS,
+    "initial_policy": (TRAINS - {"reports"}) | {"envs", "resources"},
+    "inverse_prm": TRAINS,
+    "mc_value_targets": TRAINS,
+    "prm": TRAINS,
+    "prm_committee": TRAINS,
+    "react_report": ASKS | {"algorithm"},
+    "reference_value": TRAINS,
+    "results": {"algorithm", "episodes", "reports", "stages"},
+    "rollouts": IN_PROCESSES,
+    "world_model": TRAINS,
+}
+"""What an asset's digest covers, besides the asset itself: rooms or single modules, by import, plumbing left out."""
+
+
+@pytest.mark.parametrize("asset", sorted(REACH))
+def test_reach(asset: str) -> None:
+    reached = {name.removeprefix("agentprm_dagster.") for name in reached_sources(f"agentprm_dagster.assets.{asset}")}
+    allowed = {f"assets.{asset}", *REACH[asset]}
+    assert {name for name in reached if not {name, name.split(".")[0]} & allowed} == set()
+    assert {each for each in REACH[asset] if not any(f"{name}.".startswith(f"{each}.") for name in reached)} == set()
+
+
+def test_every_asset_has_its_reach() -> None:
+    assert set(asset_modules()) == REACH.keys()
 
 
 def test_packages_are_the_folders() -> None:

@@ -50,7 +50,8 @@ def toy_definitions(name: str = "toy") -> dg.Definitions:
     """The definitions of the toy alone, or of another experiment like it."""
     experiment = load_experiment(name)
     bound = {
-        "stages": StagesResource(artifacts=ArtifactsResource(), tracker=NullTracker(), games=GamesResource()),
+        "stages": StagesResource(artifacts=ArtifactsResource(), tracker=NullTracker()),
+        "tasks": GamesResource(),
         "inference": ToyInference(),
         "llm": LlmResource(),
     }

@@ -15,8 +15,8 @@ from agentprm_dagster.iterations import FIRST
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
-from agentprm_dagster.stages.evaluations import Judge, Trial
 from agentprm_dagster.stages.monitor import StageMonitor, progress_bars
+from agentprm_dagster.stages.trials import Judge, Trial
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ of processes decides when a shard is played and not what comes of it.
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -54,11 +53,6 @@ class Played:
 
     episodes: list[Episode]
     usage: Usage
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def play_in_processes(

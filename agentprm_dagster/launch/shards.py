@@ -19,7 +19,7 @@ from torch import multiprocessing
 from transformers import PreTrainedModel
 
 from agentprm_dagster.algorithm.terms import Terms, add_items, loss_of
-from agentprm_dagster.launch.pool import cores
+from agentprm_dagster.launch.cores import cores
 from agentprm_dagster.launch.threads import is_small
 
 _WORTH_A_PROCESS = 500_000

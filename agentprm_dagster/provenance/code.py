@@ -1,11 +1,12 @@
 """Which code made an artifact.
 
-What counts is the source of the asset's own module and of every module of this package that it reaches by import, byte
-for byte. Two runs of one commit agree, from a checkout or from a wheel; an edit, committed or not, makes exactly the
-stages that reach it be made again. Sources are read when this module is imported; a stage whose sources were edited
-while it ran is not committed, as its worker processes may have imported the edit. Plumbing does not count: it decides
-where things are kept, not what they say (and the settings that a stage reads are in the recipe themselves). The commit
-and whether the checkout was clean are recorded for people.
+What counts is what the asset's own module says to Python, and every module of this package that it reaches by import:
+comments, docstrings and layout do not count. Two runs of one commit agree, from a checkout or from a wheel; an edit,
+committed or not, makes exactly the stages that reach it be made again. Sources are read when this module is imported; a
+stage whose sources were edited while it ran is not committed, as its worker processes may have imported the edit.
+Plumbing does not count: it decides where things are kept and what they look like, not what they say (the settings that
+a stage reads, and the games that it plays, are in the recipe themselves). The commit and whether the checkout was clean
+are recorded for people.
 """
 
 import ast
@@ -29,12 +30,16 @@ PLUMBING = (
     f"{PACKAGE}.home",
     f"{PACKAGE}.iterations",
     f"{PACKAGE}.provenance",
+    f"{PACKAGE}.reports.chart",
     f"{PACKAGE}.resources.artifacts",
+    f"{PACKAGE}.resources.stages",
     f"{PACKAGE}.resources.tracker",
     f"{PACKAGE}.stages.base_models",
     f"{PACKAGE}.stages.materialization",
     f"{PACKAGE}.stages.monitor",
+    f"{PACKAGE}.tracking",
 )
+"""Modules, and all below them, that no artifact depends on."""
 
 
 def current_code(module: str) -> Code:
@@ -48,20 +53,21 @@ def source_digest(module: str) -> str:
     sources = reached_sources(module)
     if module not in sources:
         raise ValueError(f"expected a module of {PACKAGE} that makes artifacts, got {module!r}")
-    return digest_of({name: source.sha256 for name, source in sources.items()})
+    return digest_of({name: source.digest for name, source in sources.items()})
 
 
 def edited_sources(module: str) -> list[str]:
     """What `module` reaches and is no longer as it was when this process began."""
     reached = reached_sources(module).items()
-    return [name for name, source in reached if _sha256_now(source.path) != source.sha256]
+    return [name for name, source in reached if _digest_now(source.path) != source.digest]
 
 
 class Source(NamedTuple):
     """A module's source file as it was read."""
 
     path: Path
-    sha256: str
+    digest: str
+    """Of what it says to Python."""
     imports: tuple[str, ...]
     """Every name that might be an imported module, imports inside functions included."""
 
@@ -87,8 +93,8 @@ def _source(module: str) -> Source | None:
     if spec is None or spec.origin is None:
         return None
     path = Path(spec.origin)
-    content = path.read_bytes()
-    return Source(path, sha256(content).hexdigest(), tuple(_imports(content)))
+    tree = ast.parse(path.read_bytes())
+    return Source(path, _digest(tree), tuple(_imports(tree)))
 
 
 def read_stages() -> None:
@@ -103,8 +109,25 @@ def asset_modules() -> list[str]:
     return sorted(module.name for module in iter_modules(folder.submodule_search_locations if folder else []))
 
 
-def _sha256_now(path: Path) -> str | None:
-    return sha256(path.read_bytes()).hexdigest() if path.exists() else None
+def _digest(tree: ast.Module) -> str:
+    """Of a module without what Python does not act on."""
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [each for each in body if not _is_docstring(each)]  # type: ignore[attr-defined]
+    return sha256(ast.unparse(tree).encode()).hexdigest()
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    """Of a module, class or function, or of what was assigned before it."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _digest_now(path: Path) -> str | None:
+    """None where it is gone, or no Python at the moment."""
+    try:
+        return _digest(ast.parse(path.read_bytes()))
+    except (OSError, SyntaxError, ValueError):
+        return None
 
 
 def _find(module: str) -> ModuleSpec | None:
@@ -118,8 +141,8 @@ def _find(module: str) -> ModuleSpec | None:
     return PathFinder.find_spec(module, above.submodule_search_locations)
 
 
-def _imports(content: bytes) -> Iterator[str]:
-    for node in ast.walk(ast.parse(content)):
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -1,4 +1,4 @@
-"""Which code counts: what an asset's module reaches by import, byte for byte, and nothing else."""
+"""Which code counts: what an asset's module reaches by import, as Python reads it, and nothing else."""
 
 import subprocess
 import sys
@@ -66,6 +66,26 @@ def test_the_digest_follows_the_sources_reached_and_no_others(house: Path) -> No
     (house / "core/c.py").write_text("name = 2\n")
     new_process()
     assert source_digest("house.assets.a") != before
+
+
+WRITTEN_TWICE = (
+    'name = 1\n\n\ndef f(x):\n    return {"a": x}\n\n\nclass C:\n    y: int = 2\n',
+    '"""A module."""\n\nname = 1  # one\n"""What it is."""\n\ndef f(\n    x\n):\n    """A function."""\n'
+    "    return {'a': x}\n\nclass C:\n    '''A class.'''\n    y: int = 2\n    'its attribute'\n",
+)
+
+
+def test_comments_docstrings_and_layout_do_not_count(house: Path) -> None:
+    digests = []
+    for text in (*WRITTEN_TWICE, WRITTEN_TWICE[0].replace('"a"', '"b"')):
+        (house / "core/c.py").write_text(text)
+        new_process()
+        digests.append(source_digest("house.assets.a"))
+    assert digests[0] == digests[1] != digests[2]
+    (house / "core/c.py").write_text(WRITTEN_TWICE[0].replace('"a"', '"b"') + "# said aloud")
+    assert edited_sources("house.assets.a") == []
+    (house / "core/c.py").write_text("not Python")
+    assert edited_sources("house.assets.a") == ["house.core.c"]
 
 
 def test_an_edit_while_a_process_runs_is_not_what_it_runs_and_is_told(house: Path) -> None:
