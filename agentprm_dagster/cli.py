@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 games_app = typer.Typer(help="List, generate or download games.", no_args_is_help=True)
 app.add_typer(games_app, name="games")
+env_app = typer.Typer(help="Kinds of environment: list and check them.", no_args_is_help=True)
+app.add_typer(env_app, name="env")
 mlflow_app = typer.Typer(help="What MLflow knows of the artifacts.", no_args_is_help=True)
 app.add_typer(mlflow_app, name="mlflow")
 
@@ -55,7 +57,6 @@ Iteration = Annotated[int, typer.Option("--iteration", "-i", min=0, max=1000, he
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is drawn.")]
 GameCount = Annotated[int, typer.Option(min=0, max=100_000)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-SplitName = Literal["valid_seen", "valid_unseen", "train_held_out"]
 
 
 @app.command()
@@ -105,7 +106,7 @@ def costs(experiment: ExperimentName, as_json: AsJson = False) -> None:
 def evaluate(
     experiment: ExperimentName,
     iteration: Iteration,
-    split: Annotated[SplitName, typer.Option(help="Which games.")] = "valid_seen",
+    split: Annotated[str, typer.Option(help="Which games.")] = "valid_seen",
     max_steps: Annotated[int, typer.Option(min=1, max=10_000, help="Actions an episode may take.")] = 30,
     best_of: Annotated[
         int, typer.Option(min=1, max=4096, help="N of Best-of-N against the iteration's PRM; 1 is greedy.")
@@ -222,6 +223,26 @@ def download(
     from agentprm_dagster.commands.games import download_into
 
     download_into(folder)
+
+
+@env_app.command("list")
+def list_environments() -> None:
+    """Name the kinds of environment, their splits, kinds of task and experts."""
+    from agentprm_dagster.commands.env import print_kinds
+
+    print_kinds()
+
+
+@env_app.command("check")
+def check_environment(
+    name: Annotated[str, typer.Argument(help="A kind of environment, such as alfworld.")],
+    tasks: Annotated[int, typer.Option(min=1, max=1000, help="Tasks of every split to play.")] = 3,
+    seed: Seed = 0,
+) -> None:
+    """Play an environment and name every way in which it is wrong; exit code 1 if there is one."""
+    from agentprm_dagster.commands.env import check_kind
+
+    raise typer.Exit(0 if check_kind(name, tasks, seed) else 1)
 
 
 @mlflow_app.command("sync")

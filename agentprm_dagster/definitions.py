@@ -12,10 +12,10 @@ from agentprm_dagster.home import save_seconds, write_privately
 from agentprm_dagster.iterations import FIRST, ITERATION
 from agentprm_dagster.processor import chosen_type
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.stages.databases import wait_for_locked_databases
 from agentprm_dagster.stages.reconcile import UNDER_WAY, OwnedExecutor
@@ -52,7 +52,7 @@ def resources() -> dict[str, object]:
     chosen_type()  # refused now, and not when the first stage is done
     return {
         "stages": StagesResource(artifacts=ArtifactsResource(), tracker=MlflowTracker(), save_seconds=save_seconds()),
-        "tasks": GamesResource(),
+        "tasks": TasksResource(),
         "inference": InferenceResource(),
         "llm": LlmResource(),
     }

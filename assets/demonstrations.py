@@ -5,15 +5,16 @@ from pathlib import Path
 
 import dagster as dg
 
+from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Asked
 from agentprm_dagster.iterations import WHEN_READY
 from agentprm_dagster.reports.answers import with_answers_gate
 from agentprm_dagster.reports.demonstrations_report import demonstrations_report
-from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations, in_turn
 from agentprm_dagster.rollouts.rollout import Start
 from agentprm_dagster.stages.materialization import gates
@@ -25,19 +26,19 @@ from agentprm_dagster.stages.materialization import gates
     kinds={"episodes"},
 )
 def demonstrations(
-    context: dg.AssetExecutionContext, stages: StagesResource, tasks: GamesResource, llm: LlmResource
+    context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource, llm: LlmResource
 ) -> dg.MaterializeResult:
     """Episodes in which an expert plays training games, won and lost ones: made once, for all iterations.
 
     pi_0 learns from the won ones.
     """
     stage = stages.stage(context)
-    settings = stage.experiment.demonstrations
+    settings, kind = stage.experiment.demonstrations, kind_of(stage.experiment.environment.kind)
     games = tasks.demonstrated(stage.experiment, settings.episodes, stage.seed)
     player = llm.player(stage, games) if settings.expert == "llm" else None
 
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        there, took, asked = tasks.play(games), {}, Asked()
+        there, took, asked = tasks.open(games), {}, Asked()
         if player:
             starts = [Start(*each) for each in in_turn(there, settings.episodes)]
             episodes, asked = player.play(starts, max_steps=settings.max_steps, monitor=monitor)
@@ -45,7 +46,8 @@ def demonstrations(
         else:
             episodes = collect_demonstrations(
                 there,
-                expert=settings.expert,
+                kind,
+                expert=settings.expert or kind.experts[0],
                 episodes=settings.episodes,
                 max_steps=settings.max_steps,
                 seed=stage.seed,

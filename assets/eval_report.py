@@ -12,9 +12,9 @@ from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
 from agentprm_dagster.reports.chart import draw_scaling
 from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report
-from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.stages import Stage, StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.stages.materialization import gates
 from agentprm_dagster.stages.trials import Imagined, Judge, Trial
 
@@ -30,7 +30,7 @@ SCALING = "scaling.png"
     kinds={"table"},
 )
 def eval_report(
-    context: dg.AssetExecutionContext, stages: StagesResource, tasks: GamesResource, inference: InferenceResource
+    context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource, inference: InferenceResource
 ) -> dg.MaterializeResult:
     """pi_i and BoN(pi_i, prm[i]) on games that nothing was learnt from; in iteration 1 also pi_0."""
     stage = stages.stage(context)

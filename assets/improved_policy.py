@@ -7,13 +7,15 @@ import dagster as dg
 import pandas as pd
 
 from agentprm_dagster.algorithm.targets import of_held_out_games
+from agentprm_dagster.envs.base import explain_in
+from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
 from agentprm_dagster.reports.chart import draw_panel
 from agentprm_dagster.reports.overoptimization import MEASUREMENTS, PICTURE, Watched
-from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.stages.materialization import gates
 from agentprm_dagster.training.rationalisation import rationalise
 
@@ -26,7 +28,7 @@ from agentprm_dagster.training.rationalisation import rationalise
     kinds={"policy", "huggingface"},
 )
 def improved_policy(
-    context: dg.AssetExecutionContext, stages: StagesResource, tasks: GamesResource
+    context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource
 ) -> dg.MaterializeResult:
     """pi_i: pi_(i-1) improved by Online DPO against the PRM. Announces the behaviour policy of iteration i + 1."""
     stage = stages.stage(context)
@@ -35,6 +37,7 @@ def improved_policy(
     partial = settings.games == "held_out" or settings.panel.every
     targets = stage.read("mc_value_targets") if partial or settings.rationalised_weight else None
     committee = stage.read("prm_committee") if settings.panel.committee else None
+    explain = explain_in(kind_of(stage.experiment.environment.kind))
     last = stage.iteration >= stage.experiment.iterations
     seed = rollouts.manifest.seeds["stage"]
     games = tasks.explored(stage.experiment, stage.experiment.rollouts.games, seed)
@@ -46,7 +49,7 @@ def improved_policy(
         episodes, watched, told = read_episodes(rollouts.path), None, None
         worth = pd.read_parquet(targets.path / "targets.parquet") if targets else pd.DataFrame()
         if settings.rationalised_weight:
-            told = rationalise(episodes, worth, margin=settings.rationalised_margin)
+            told = rationalise(episodes, worth, explain, margin=settings.rationalised_margin)
         if partial:
             held_out = of_held_out_games(episodes, worth)
             if settings.panel.every:
@@ -59,7 +62,7 @@ def improved_policy(
             policy.path,
             prm.path,
             episodes,
-            {game.id: game for game in tasks.play(games)},
+            {game.id: game for game in tasks.open(games)},
             stage.experiment,
             out,
             watched=watched,

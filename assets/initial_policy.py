@@ -1,18 +1,21 @@
 """The paper's pi_0."""
 
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
 import dagster as dg
 
 from agentprm_dagster.engine.base_model import base_identity
-from agentprm_dagster.envs.alfworld.wandering import wander
+from agentprm_dagster.envs.base import DrawsRandomEpisodes
+from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import FIRST, WHEN_READY
-from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
+from agentprm_dagster.rollouts.random_play import play_at_random
 from agentprm_dagster.stages.base_models import require_exact_base
 from agentprm_dagster.stages.materialization import gates
 
@@ -24,16 +27,19 @@ from agentprm_dagster.stages.materialization import gates
     kinds={"policy", "huggingface"},
 )
 def initial_policy(
-    context: dg.AssetExecutionContext, stages: StagesResource, tasks: GamesResource
+    context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource
 ) -> dg.MaterializeResult:
     """pi_0: the experiment's model, fine-tuned on the won demonstrations; from scratch, it reads random play first."""
     stage = stages.stage(context)
     demonstrations, pretraining = stage.read("demonstrations"), stage.experiment.pretraining
     games = tasks.demonstrated(stage.experiment, pretraining.episodes, stage.seed) if pretraining.episodes else ()
 
+    kind = kind_of(stage.experiment.environment.kind)
+    random_episode = kind.random_episode if isinstance(kind, DrawsRandomEpisodes) else partial(play_at_random, kind)
+
     def wandering() -> list[Episode]:
         return [
-            wander(
+            random_episode(
                 game,
                 episode_id=f"{game.id}#w{i}",
                 max_steps=pretraining.max_steps,
@@ -41,7 +47,7 @@ def initial_policy(
                 hindsight=pretraining.hindsight,
                 seed=stage.seed + i,
             )
-            for i, game in enumerate(islice(cycle(tasks.play(games)), pretraining.episodes))
+            for i, game in enumerate(islice(cycle(tasks.open(games)), pretraining.episodes))
         ]
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:

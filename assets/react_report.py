@@ -6,15 +6,16 @@ from pathlib import Path
 
 import dagster as dg
 
+from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.stage import Monitor, PartMonitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Asked
 from agentprm_dagster.iterations import WHEN_READY
 from agentprm_dagster.reports.answers import with_answers_gate
 from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report, evaluation_row
-from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.rollouts.rollout import whole_episodes
 from agentprm_dagster.stages.materialization import gates
 
@@ -25,7 +26,7 @@ from agentprm_dagster.stages.materialization import gates
     kinds={"table"},
 )
 def react_report(
-    context: dg.AssetExecutionContext, stages: StagesResource, tasks: GamesResource, llm: LlmResource
+    context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource, llm: LlmResource
 ) -> dg.MaterializeResult:
     """ReAct with the paper's prompt by a language model behind a server, on the games that policies are judged on."""
     stage = stages.stage(context)
@@ -37,7 +38,7 @@ def react_report(
     def evaluate(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         rows, everything, total = [], [], Asked()
         for split, refs in games.items():
-            starts = whole_episodes(tasks.play(refs), per_game=1)
+            starts = whole_episodes(tasks.open(refs), per_game=1)
             episodes, usage = player.play(starts, max_steps=settings.max_steps, monitor=PartMonitor(split, monitor))
             (out / split).mkdir()
             write_episodes(episodes, out / split)
@@ -54,6 +55,7 @@ def react_report(
                 imagined_turns=0,
                 seed=stage.seed,
                 tokens=usage.tokens,
+                kinds=kind_of(stage.experiment.environment.kind).task_kinds,
             )
             rows.append(row)
             everything += episodes

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from agentprm_dagster.envs.base import Published
+from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.iterations import FIRST, WHEN_UPDATED
 from agentprm_dagster.provenance.artifact import Artifact
@@ -28,6 +30,8 @@ def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Mat
     reports = [stage.read("eval_report", i, role=f"eval_report_{i}") for i in found.iterations or [FIRST]]
     with_seeds = [*reports, *_of_other_seeds(stage, reports)]
     trained_on = processors(stage.store, with_seeds)
+    kind = kind_of(stage.experiment.environment.kind)
+    published = kind.published() if isinstance(kind, Published) else ""
     if stage.experiment.llm.evaluate:
         reports.append(stage.read("react_report"))
 
@@ -39,7 +43,13 @@ def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Mat
         if len(stage.experiment.evaluation.best_of) > 1:
             pictures["success over N"] = "scaling.png"
             draw_scaling(rows, out / "scaling.png")
-        return results_report(rows, pictures, seeds_page(seed_rows(with_seeds), stage.experiment.seed, trained_on))
+        return results_report(
+            rows,
+            kind.task_kinds,
+            pictures,
+            seeds_page(seed_rows(with_seeds), stage.experiment.seed, trained_on),
+            published,
+        )
 
     return stage.make(compare)
 

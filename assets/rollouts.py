@@ -4,16 +4,16 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.envs.alfworld.games import GameRef
+from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.reports.chart import draw_coverage
 from agentprm_dagster.reports.rollouts_report import rollouts_report
-from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.stages import Stage, StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.rollouts.coverage import PICTURE, coverage
 from agentprm_dagster.stages.materialization import gates
 
@@ -27,7 +27,7 @@ from agentprm_dagster.stages.materialization import gates
     kinds={"episodes"},
 )
 def rollouts(
-    context: dg.AssetExecutionContext, stages: StagesResource, tasks: GamesResource, inference: InferenceResource
+    context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource, inference: InferenceResource
 ) -> dg.MaterializeResult:
     """Episodes of the behaviour policy on training games: whole ones, and branches from states along them.
 
@@ -56,7 +56,7 @@ def rollouts(
         )
         write_episodes(played.episodes, out)
         expert = [episode for episode in read_episodes(shown.path) if episode.won]
-        seen = coverage(played.episodes, expert, {game.id: game for game in tasks.play(games)})
+        seen = coverage(played.episodes, expert, {game.id: game for game in tasks.open(games)})
         draw_coverage(seen, out / PICTURE)
         return rollouts_report(
             played.episodes,
@@ -71,7 +71,7 @@ def rollouts(
     return stage.make(collect, settings=("dialogue", "rollouts", *judged), games=games)
 
 
-def _demonstrated(stage: Stage, tasks: GamesResource, demonstrations: Artifact) -> tuple[GameRef, ...]:
+def _demonstrated(stage: Stage, tasks: TasksResource, demonstrations: Artifact) -> tuple[TaskRef, ...]:
     """The games that demonstrations were played in, whose states are gone back to."""
     episodes = stage.experiment.demonstrations.episodes
     return tasks.demonstrated(stage.experiment, episodes, demonstrations.manifest.seeds["stage"])

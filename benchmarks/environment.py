@@ -113,7 +113,7 @@ class _Nothing:
     """An environment whose step costs what calling it costs."""
 
     def __init__(self) -> None:
-        self._observation = Observation("Nothing happens.", (), won=False, done=False)
+        self._observation = Observation("Nothing happens.", (), reward=0.0, done=False)
 
     def step(self, command: str) -> Observation:
         return self._observation

@@ -9,6 +9,7 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.training.candidates import Trunk, trunks_of
 from agentprm_dagster.training.contested_states import contested_states
@@ -32,7 +33,7 @@ DPO = {
 def run() -> list[Row]:
     """Answers a second that are drawn, judged and learnt from; the paper's loss, without the KL term in full."""
     torch.set_num_threads(1)
-    chat = Chat(checkpoints.load_tokenizer(policy()))
+    chat = Chat(checkpoints.load_tokenizer(policy()), WORDING)
     contested = contested_states(noisy_rollouts(40))
     trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, "append")]
     trl = Improvement(trainer="trl", candidates=2, **DPO)

@@ -24,7 +24,7 @@ from rich.table import Table
 from agentprm_dagster.envs.alfworld.errors import GamesNotFoundError
 from agentprm_dagster.envs.alfworld.games import GameRef, data_root, find_games
 from agentprm_dagster.envs.alfworld.parity import Comparison, compare_games
-from agentprm_dagster.episodes.records import SPLITS, TASK_TYPES, Split
+from agentprm_dagster.envs.alfworld.tasks import SPLITS, TASK_TYPES, Split
 
 COLUMNS = ("stock engine", "task type", "games", "episodes", "steps", "won", "mismatches")
 _SHARE = 4
@@ -57,7 +57,7 @@ def choose_games(root: Path, n: int, seed: int) -> list[Path]:
     if not found:
         raise GamesNotFoundError(f"expected games in a split of {root}, found none in {', '.join(SPLITS)}")
     random.Random(seed).shuffle(found)
-    by_type = [[game.path for game in found if game.task_type == task_type] for task_type in TASK_TYPES]
+    by_type = [[game.path for game in found if game.kind == task_type] for task_type in TASK_TYPES]
     turns = range(max(map(len, by_type)))
     return [paths[turn] for turn in turns for paths in by_type if turn < len(paths)][:n]
 

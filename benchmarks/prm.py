@@ -21,6 +21,7 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import product_dtype, use_lean_layers
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch.shards import shards_of
 from agentprm_dagster.training.optimizers import build_optimizer
@@ -60,7 +61,7 @@ def data(games: int) -> tuple[list[Example], list[Example]]:
 
 @cache
 def _chat() -> Chat:
-    return Chat(checkpoints.load_tokenizer(policy()))
+    return Chat(checkpoints.load_tokenizer(policy()), WORDING)
 
 
 def _prm(seed: int) -> PreTrainedModel:

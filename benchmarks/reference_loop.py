@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from agentprm_dagster.envs.base import Playable
-from agentprm_dagster.episodes.dialogue import conversation
+from agentprm_dagster.envs.alfworld.language import WORDING
+from agentprm_dagster.envs.base import Task
 from agentprm_dagster.episodes.parsing import parse_answer
 from agentprm_dagster.episodes.records import Episode, Turn
 
@@ -31,7 +31,7 @@ class ReferenceLoop:
     best_of: int = 1
 
     @torch.inference_mode()
-    def play(self, games: Sequence[Playable]) -> list[Episode]:
+    def play(self, games: Sequence[Task]) -> list[Episode]:
         """One episode of every game, in the order of their ids."""
         environments = [game.environment() for game in games]
         observed = [environment.reset() for environment in environments]
@@ -51,13 +51,13 @@ class ReferenceLoop:
                 break
         played = zip(games, first, turns, observed, strict=True)
         episodes = [
-            Episode(f"{g.id}#0", g.id, g.task_type, text, tuple(ts), won=o.won, truncated=not o.done)
+            Episode(f"{g.id}#0", g.id, g.kind, text, tuple(ts), reward=o.reward, truncated=not o.done)
             for g, text, ts, o in played
         ]
         return sorted(episodes, key=lambda episode: episode.episode_id)
 
     def _render(self, first: str, turns: Sequence[Turn]) -> str:
-        messages = conversation(first, turns, last_observation=True)
+        messages = WORDING.conversation(first, turns, last_observation=True)
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
     def _answer(self, prompts: Sequence[str]) -> list[str]:

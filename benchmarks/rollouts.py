@@ -11,6 +11,7 @@ from agentprm_dagster.config import Model
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.model import build_model
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
@@ -36,7 +37,7 @@ def against_reference(games: Sequence[PlayableGame]) -> list[Row]:
     """The same games, policy and temperature; the decisions of episodes that are over do not count for either."""
     model, tokenizer = checkpoints.load_policy(policy()), checkpoints.load_tokenizer(policy())
     prm = checkpoints.prm_from_policy(policy(), seed=0).eval()
-    limit = decisions_limit(model, Chat(tokenizer), rollouts(model, games))
+    limit = decisions_limit(model, Chat(tokenizer, WORDING), rollouts(model, games))
     rows = []
     for name, temperature, judge in (("greedy", 0.0, None), ("temperature 0.7", 0.7, None), ("Best of 4", 1.0, prm)):
         some = games[:BEST_OF_GAMES] if judge else games
@@ -98,7 +99,11 @@ def rollouts(
         "seed": 0,
     }
     tokenizer = checkpoints.load_tokenizer(policy())
-    agent = BestOfN(model, tokenizer, prm, n=BEST_OF, **settings) if prm else Policy(model, tokenizer, **settings)
+    agent = (
+        BestOfN(model, Chat(tokenizer, WORDING), prm, n=BEST_OF, **settings)
+        if prm
+        else Policy(model, Chat(tokenizer, WORDING), **settings)
+    )
     starts = whole_episodes(games, 1)
     return play(agent, starts, max_steps=turns, total=len(starts), monitor=SilentMonitor())
 

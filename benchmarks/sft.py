@@ -10,6 +10,7 @@ from agentprm_dagster.config import Sft
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.lean_layers import product_dtype, use_lean_layers
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.training import sft
 from agentprm_dagster.training.optimizers import build_optimizer
@@ -25,7 +26,7 @@ def run() -> list[Row]:
     torch.set_num_threads(1)
     tokenizer = checkpoints.load_tokenizer(policy())
     won = [episode for episode in noisy_rollouts(40) if episode.won]
-    rows = sft.sft_rows(won, Chat(tokenizer))
+    rows = sft.sft_rows(won, Chat(tokenizer, WORDING))
     tokens = sum(len(row.ids) for row in rows)
 
     given = datasets.Dataset.from_list([{"input_ids": row.ids, "labels": row.labels} for row in rows])

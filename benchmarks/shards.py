@@ -11,6 +11,7 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.launch.cores import cores
 from agentprm_dagster.launch.shards import Shards
 from agentprm_dagster.training.candidates import trunks_of
@@ -42,7 +43,7 @@ def _prm(apart: bool) -> Callable[[], float]:
     model = checkpoints.prm_from_policy(policy(), seed=0)
     use_grouped_attention(model)
     use_lean_layers(model)
-    episodes, chat = noisy_rollouts(GAMES), Chat(checkpoints.load_tokenizer(policy()))
+    episodes, chat = noisy_rollouts(GAMES), Chat(checkpoints.load_tokenizer(policy()), WORDING)
     targets = mc_value_targets(episodes, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
     examples = prm_examples(chat, episodes, targets, "append", branch_turns=1, read_replies=True)
     batches = token_budget_batches(examples, 4096, seed=0)[:2]
@@ -55,7 +56,7 @@ def _improvement(apart: bool) -> Callable[[], float]:
     for each in (model, prm):
         use_grouped_attention(each.eval())
         use_lean_layers(each)
-    chat = Chat(checkpoints.load_tokenizer(policy()))
+    chat = Chat(checkpoints.load_tokenizer(policy()), WORDING)
     contested = contested_states(noisy_rollouts(GAMES))
     trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, "append")][:ROWS]
     reference, longest = checkpoints.load_policy(policy()), max(len(trunk.ids) for trunk in trunks)

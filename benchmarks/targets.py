@@ -105,7 +105,7 @@ def random_episode(episode_id: str, game: PlayableGame, turns: int, rng: random.
         else:
             response = f"REASON: I try something.\nACTION: {command}"
             played.append(Turn("I try something.", command, observation.text, response))
-    return Episode(episode_id, game.id, game.task_type, first.text, tuple(played), won=rng.random() < 0.5)
+    return Episode(episode_id, game.id, game.kind, first.text, tuple(played), reward=float(rng.random() < 0.5))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,10 @@ from agentprm_dagster.config import Experiment
 from agentprm_dagster.envs.alfworld.errors import GamesNotFoundError
 from agentprm_dagster.envs.alfworld.games import GameRef, data_root, find_games
 from agentprm_dagster.envs.alfworld.generate import generate_games
+from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
-from agentprm_dagster.episodes.records import Episode, Split
+from agentprm_dagster.envs.alfworld.tasks import Split
+from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
 from agentprm_dagster.rollouts.rollout import collect_rollouts
@@ -71,6 +73,7 @@ def policy() -> Path:
     out = scratch() / "policy"
     shown = collect_demonstrations(
         playable("train", DEMONSTRATIONS),
+        KIND,
         expert="handcoded_corrected",
         episodes=DEMONSTRATIONS,
         max_steps=30,

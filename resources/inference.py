@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.envs.alfworld.games import GameRef
+from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.stage import Monitor, Resume
 from agentprm_dagster.home import games_scratch_folder
 from agentprm_dagster.launch.cores import cores
@@ -26,7 +26,7 @@ class InferenceResource(dg.ConfigurableResource):
         self,
         checkpoint: Path,
         experiment: Experiment,
-        games: Sequence[GameRef],
+        games: Sequence[TaskRef],
         *,
         shown: Path,
         placed_by: Path | None,
@@ -37,7 +37,9 @@ class InferenceResource(dg.ConfigurableResource):
         """Everything that one iteration rolls out; `shown` are the tables of demonstrations, `placed_by` is a PRM."""
         how = experiment.rollouts
         at = shown if how.expert_starts else None
-        player = Player(checkpoint, experiment.dialogue.format, how, shown=at, placed_by=placed_by)
+        player = Player(
+            checkpoint, experiment.environment.kind, experiment.dialogue.format, how, shown=at, placed_by=placed_by
+        )
         (played,) = self.play(experiment, [Task("", player, tuple(games), seed)], monitor, resume)
         return played
 

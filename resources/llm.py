@@ -15,8 +15,9 @@ from agentprm_dagster.engine.served.budget import Budget, price
 from agentprm_dagster.engine.served.chat_server import ChatServer
 from agentprm_dagster.engine.served.replies import Refusal, Refused, Reply, read_record, tokens_kept
 from agentprm_dagster.engine.served.served_model import LlmError, ServedModel
-from agentprm_dagster.envs.alfworld.games import GameRef, games_digest
-from agentprm_dagster.episodes.dialogue import Message
+from agentprm_dagster.envs.base import TaskRef
+from agentprm_dagster.envs.kinds import kind_of
+from agentprm_dagster.episodes.dialogue import Message, Wording
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.episodes.usage import Asked, Usage
@@ -33,7 +34,7 @@ LLM_SETTINGS = ("llm.temperature", "llm.max_new_tokens", "llm.request")
 class LlmResource(dg.ConfigurableResource):
     """The model that the environment names. Dagster shows a resource's configuration, so the key is none of it."""
 
-    def player(self, stage: Stage, games: Sequence[GameRef]) -> "LlmPlayer":
+    def player(self, stage: Stage, games: Sequence[TaskRef]) -> "LlmPlayer":
         """The model as a player of these games in this stage.
 
         Raises:
@@ -41,8 +42,11 @@ class LlmResource(dg.ConfigurableResource):
         """
         model, settings = ServedModel.from_environment(), stage.experiment.llm
         decides = settings.model_dump(mode="json", include={name.split(".")[1] for name in LLM_SETTINGS})
-        key = digest_of([stage.asset, model.name, model.host, decides, games_digest(games), stage.seed])
-        return LlmPlayer(stage, model, settings, journals_folder() / f"{stage.asset}-{key[:16]}.jsonl")
+        digest = kind_of(stage.experiment.environment.kind).digest(games)
+        key = digest_of([stage.asset, model.name, model.host, decides, digest, stage.seed])
+        return LlmPlayer(
+            stage, stage.experiment.wording, model, settings, journals_folder() / f"{stage.asset}-{key[:16]}.jsonl"
+        )
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,13 @@ class LlmPlayer:
     """A language model that plays games as ReAct does."""
 
     stage: Stage
+    wording: Wording
     model: ServedModel
     settings: Llm
     journal: Path
     """Holds every answer from when it came: what was paid for is not asked again, by later code neither."""
 
-    def make(self, work: Work, *, settings: Sequence[str], games: Sequence[GameRef]) -> dg.MaterializeResult:
+    def make(self, work: Work, *, settings: Sequence[str], games: Sequence[TaskRef]) -> dg.MaterializeResult:
         """`Stage.make` of what this model decides as well."""
         who = {"llm_model": self.model.name, "llm_server": self.model.host}
         decides = (*settings, *LLM_SETTINGS, "gates.max_parse_failures")
@@ -80,7 +85,7 @@ class LlmPlayer:
             desk = _Desk(journal, budget, server)
             try:
                 played = play_side_by_side(
-                    lambda start: ReAct(desk.asked_by(start.episode_id), self.settings.temperature),
+                    lambda start: ReAct(desk.asked_by(start.episode_id), self.wording, self.settings.temperature),
                     starts,
                     at_once=self.settings.concurrency,
                     max_steps=max_steps,

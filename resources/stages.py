@@ -11,12 +11,13 @@ import dagster as dg
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import load_experiment
-from agentprm_dagster.envs.alfworld.games import GameRef, games_digest
+from agentprm_dagster.envs.base import TaskRef
+from agentprm_dagster.envs.kinds import KINDS, kind_of
 from agentprm_dagster.episodes.stage import SAVE_SECONDS, Monitor, Resume, StageReport
 from agentprm_dagster.iterations import FIRST, announce, iteration_of
 from agentprm_dagster.provenance.agreement import MixedInputsError, find_conflict
 from agentprm_dagster.provenance.artifact import Artifact
-from agentprm_dagster.provenance.code import current_code, edited_sources
+from agentprm_dagster.provenance.code import current_code, edited_sources, reached_sources
 from agentprm_dagster.provenance.costs import costs
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import with_ancestors
@@ -98,7 +99,7 @@ class Stage:
         announced = self.store.announced(self.experiment.name, self.iteration)
         return self._record(announced.role, self.store.resolve(announced))
 
-    def refuse_other_games(self, role: str, games: Sequence[GameRef]) -> None:
+    def refuse_other_games(self, role: str, games: Sequence[TaskRef]) -> None:
         """Refuses to go on where an input was played in other games than those that are there now.
 
         `games` are those that the input of this role should have been played in.
@@ -107,7 +108,7 @@ class Stage:
             MixedInputsError: a game has been edited since, or other games are drawn by the settings as they are now.
         """
         made = self.inputs[role].manifest
-        if (played := made.config.get(GAMES_DIGEST)) != (now := games_digest(games)):
+        if (played := made.config.get(GAMES_DIGEST)) != (now := self._digest(games)):
             raise MixedInputsError(
                 f"{made.version} was played in the games of digest {str(played)[:16]}; the same games are now "
                 f"{now[:16]}: files were edited or the settings draw others, so that its episodes cannot be played "
@@ -119,7 +120,7 @@ class Stage:
         work: Work,
         *,
         settings: Sequence[str] = (),
-        games: Sequence[GameRef] = (),
+        games: Sequence[TaskRef] = (),
         identity: Mapping[str, str] | None = None,
         announces: int | None = None,
     ) -> dg.MaterializeResult:
@@ -133,11 +134,12 @@ class Stage:
             MixedInputsError: the inputs were made from different versions of the same thing.
         """
         self._refuse_mixed_inputs()
-        played = {GAMES_DIGEST: games_digest(games)} if games else {}
-        recipe = self._recipe({**_pick(self.experiment, settings), **played, **(identity or {})})
+        played = {GAMES_DIGEST: self._digest(games)} if games else {}
+        modules = self._modules(plays=bool(games))
+        recipe = self._recipe(modules, {**_pick(self.experiment, settings), **played, **(identity or {})})
         with self.store.lock(self.experiment.name, self.asset, self.iteration):
             found = self.store.reuse(recipe, self.context.run.run_id)
-            artifact = found or self._make(recipe, work)
+            artifact = found or self._make(modules, recipe, work)
         self._conclude(artifact, made_before=found is not None)
         if announces is not None and not artifact.manifest.failed:
             announce(
@@ -145,6 +147,9 @@ class Stage:
             )
         ledger = costs(with_ancestors(self.store, artifact.version))
         return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id), ledger)
+
+    def _digest(self, games: Sequence[TaskRef]) -> str:
+        return kind_of(self.experiment.environment.kind).digest(games)
 
     def _refuse_mixed_inputs(self) -> None:
         if conflict := find_conflict(self.store, self.inputs):
@@ -180,31 +185,39 @@ class Stage:
     def _module(self) -> str:
         return f"agentprm_dagster.assets.{self.asset}"
 
-    def _refuse_edits(self) -> None:
+    def _modules(self, *, plays: bool) -> tuple[str, ...]:
+        """The asset's module, and those of the environment that the settings have chosen: all of it where games are
+        played, its wording where dialogues are written.
+        """
+        package = KINDS[self.experiment.environment.kind]
+        writes = "agentprm_dagster.engine.chat" in reached_sources(self._module)
+        return (self._module, *([f"{package}.kind"] if plays else [f"{package}.language"] if writes else []))
+
+    def _refuse_edits(self, modules: Sequence[str]) -> None:
         """The processes that a stage starts import the code that is there then, which must be what the recipe says."""
-        if edited := edited_sources(self._module):
+        if edited := edited_sources(*modules):
             raise ArtifactError(
                 f"{', '.join(edited)} was edited since this run began, so that nobody can say which code made "
                 f"{self.name}: nothing was committed. Run again; what was made before is found"
             )
 
-    def _recipe(self, config: dict[str, Any]) -> Recipe:
+    def _recipe(self, modules: Sequence[str], config: dict[str, Any]) -> Recipe:
         return Recipe(
             experiment=self.experiment.name,
             asset=self.asset,
             iteration=self.iteration,
             inputs=tuple(artifact.as_input(role) for role, artifact in self.inputs.items()),
             config=config,
-            code=current_code(self._module),
+            code=current_code(*modules),
             seeds={"experiment": self.experiment.seed, "stage": self.seed},
         )
 
-    def _make(self, recipe: Recipe, work: Work) -> Artifact:
-        self._refuse_edits()
+    def _make(self, modules: Sequence[str], recipe: Recipe, work: Work) -> Artifact:
+        self._refuse_edits(modules)
         with self.store.draft(recipe) as draft, self.resources.tracker.run(recipe, self.context.run.run_id) as run:
             resume = Resume(unfinished_folder(self.store.work, recipe), self.resources.save_seconds)
             report = work(draft.path, StageMonitor(self.name, self.context.log.info, run), resume)
-            self._refuse_edits()
+            self._refuse_edits(modules)
             (draft.path / PAGE).write_text(report.preview, encoding="utf-8")
             run.metrics(report.metrics, step=self.iteration)
             artifact = draft.commit(

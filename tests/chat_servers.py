@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from agentprm_dagster.config import Model, Sft
-from agentprm_dagster.episodes.dialogue import restated_prompt
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 
@@ -56,11 +56,11 @@ def teach(episodes: Sequence[Episode], folder: Path) -> None:
     said = [turn.response for episode in episodes for turn in episode.turns]
     for episode in episodes:
         for t, turn in enumerate(episode.turns):
-            (asked,) = restated_prompt(episode.first_observation, episode.turns[:t], turn.candidates)
+            (asked,) = WORDING.prompt(episode.first_observation, episode.turns[:t], turn.candidates)
             said.append(asked["content"])
     tokenizer = build_tokenizer(said, frequent=2)
     sizes = Model(hidden_size=32, layers=2, heads=4, kv_heads=1, intermediate_size=64, context=4096)
-    model, lessons = build_model(sizes, tokenizer, seed=0), sft_rows(episodes, Chat(tokenizer), "restated")
+    model, lessons = build_model(sizes, tokenizer, seed=0), sft_rows(episodes, Chat(tokenizer, WORDING), "restated")
     settings = Sft(epochs=30, learning_rate=2e-2, batch_episodes=2)
     fit(model, lessons, settings, seed=0, monitor=SilentMonitor())
     checkpoints.save(model, tokenizer, folder)

@@ -12,8 +12,9 @@ from hypothesis import settings
 
 from agentprm_dagster.envs.alfworld.games import find_games
 from agentprm_dagster.envs.alfworld.generate import generate_games
+from agentprm_dagster.envs.alfworld.kind import KIND
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
-from agentprm_dagster.episodes.dialogue import conversation
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
@@ -71,6 +72,7 @@ def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str
     games = [PlayableGame(ref) for ref in find_games(root, "train")]
     shown = collect_demonstrations(
         games,
+        KIND,
         expert="walkthrough",
         episodes=6,
         max_steps=30,
@@ -101,7 +103,7 @@ def demonstrations(household_games: list[PlayableGame]) -> list[Episode]:
         episode
         for expert in ("walkthrough", "handcoded")
         for episode in collect_demonstrations(
-            household_games, expert=expert, episodes=12, max_steps=30, seed=0, monitor=SilentMonitor()
+            household_games, KIND, expert=expert, episodes=12, max_steps=30, seed=0, monitor=SilentMonitor()
         )
     ]
 
@@ -128,7 +130,7 @@ def rollouts(household_games: list[PlayableGame]) -> list[Episode]:
 def corpus(demonstrations: list[Episode], rollouts: list[Episode]) -> list[str]:
     """All that is said in these episodes."""
     dialogues = (
-        conversation(episode.first_observation, episode.turns, last_observation=True)
+        WORDING.conversation(episode.first_observation, episode.turns, last_observation=True)
         for episode in (*demonstrations, *rollouts)
     )
     return [message["content"] for dialogue in dialogues for message in dialogue]
@@ -173,7 +175,7 @@ def taught_folder(
 
     folder = tmp_path_factory.mktemp("taught")
     model = checkpoints.load_policy(policy_folder)
-    lessons = sft_rows(demonstrations[:12], Chat(tokenizer))
+    lessons = sft_rows(demonstrations[:12], Chat(tokenizer, WORDING))
     settings = Sft(epochs=20, learning_rate=2e-2, batch_episodes=2)
     fit(model, lessons, settings, seed=0, monitor=SilentMonitor())
     checkpoints.save(model, tokenizer, folder)

@@ -7,7 +7,7 @@ from typing import Any
 
 from alfworld.gen.goal_library import gdict
 
-from agentprm_dagster.episodes.records import TaskType
+from agentprm_dagster.envs.alfworld.tasks import TaskType
 
 RECEPTACLES = {
     "Fridge_bar_1": ("FridgeType", "loc_bar_1"),

@@ -9,20 +9,22 @@ from pathlib import Path
 import pytest
 
 from agentprm_dagster.config.catalog import experiment_files, load_experiments
+from agentprm_dagster.envs.kinds import KINDS
 from agentprm_dagster.provenance.code import asset_modules, reached_sources
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "agentprm_dagster"
 
-BELOW = {"processor", "masking"}
+BELOW = {"processor", "masking", "section"}
 """Small helpers that any room may use."""
 
 MAY_IMPORT = {
     "processor": set(),
     "masking": set(),
+    "section": set(),
     "episodes": set(),
     "algorithm": {"episodes"},
-    "config": {"config"},
+    "config": {"envs", "episodes"},
     "home": {"episodes"},
     "envs": {"episodes"},
     "rollouts": {"envs", "episodes"},
@@ -48,8 +50,8 @@ MAY_IMPORT = {
 }  # fmt: skip
 """By room, besides itself and what is BELOW. Only `definitions`, `cli` and its `commands` know all."""
 
-EXCEPT = {"episodes.dialogue": {"envs"}, "training.panel": {"agents"}}
-"""Single modules that may import more: the paper's prompt names the task, and the panel plays games."""
+EXCEPT = {"training.panel": {"agents"}}
+"""Single modules that may import more: the panel plays games."""
 
 PLAIN = ("algorithm", "episodes", "reports", "rollouts")
 """Rooms that need nothing but tables and numbers."""
@@ -101,7 +103,7 @@ def test_what_dagster_loads_imports_nothing_heavy(folder: str) -> None:
         assert not {imported.split(".")[0] for imported in imports(path, top_only=True)} & HEAVY, path
 
 
-TRAINS = {"algorithm", "engine", "envs.alfworld.tasks", "episodes", "launch", "processor", "reports", "training"}
+TRAINS = {"algorithm", "engine", "episodes", "launch", "processor", "reports", "training"}
 PLAYS = {"agents", "engine", "envs", "episodes", "reports", "resources", "rollouts"}
 IN_PROCESSES = PLAYS | {"launch"}
 ASKS = PLAYS | {"masking"}
@@ -111,14 +113,14 @@ REACH = {
     "demonstrations": ASKS,
     "eval_report": IN_PROCESSES | {"algorithm", "stages"},
     "improved_policy": PLAYS | TRAINS,
-    "initial_policy": (TRAINS - {"reports"}) | {"envs", "resources"},
+    "initial_policy": (TRAINS - {"reports"}) | {"envs", "resources", "rollouts"},
     "inverse_prm": TRAINS,
     "mc_value_targets": TRAINS,
     "prm": TRAINS,
     "prm_committee": TRAINS,
     "react_report": ASKS | {"algorithm"},
     "reference_value": TRAINS,
-    "results": {"algorithm", "episodes", "reports", "stages"},
+    "results": {"algorithm", "envs.base", "envs.kinds", "episodes", "reports", "stages"},
     "rollouts": IN_PROCESSES,
     "world_model": TRAINS,
 }
@@ -135,6 +137,17 @@ def test_reach(asset: str) -> None:
 
 def test_every_asset_has_its_reach() -> None:
     assert set(asset_modules()) == REACH.keys()
+
+
+KNOW_ALFWORLD = {"commands.doctor", "commands.evaluate", "commands.games", "commands.play"}
+"""What is for ALFWorld's games alone."""
+
+
+@pytest.mark.parametrize(("name", "path"), [pytest.param(*module, id=module[0]) for module in modules()])
+def test_no_room_knows_an_environment_by_name(name: str, path: Path) -> None:
+    of_one = {imported.split(".")[2] for imported in imports(path) if imported.startswith("agentprm_dagster.envs.")}
+    known = {kind for kind in KINDS if kind in of_one}
+    assert known <= {name.split(".")[1]} if name.startswith("envs.") else not known or name in KNOW_ALFWORLD
 
 
 def test_packages_are_the_folders() -> None:

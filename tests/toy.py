@@ -22,16 +22,16 @@ from agentprm_dagster.home import games_folder
 from agentprm_dagster.launch.pool import Played, Task
 from agentprm_dagster.launch.worker import play_shard
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.resources.tracker import NullTracker
 
 TOY = """
 description: A toy whose policies are numbers, how often they know the way.
 iterations: 3
-games: {train: 12, valid_seen: 12, valid_unseen: 12}
+environment: {train: 12, valid_seen: 12, valid_unseen: 12}
 demonstrations: {episodes: 12, expert: walkthrough}
 rollouts: {games: 12, per_game: 4, branch_states: 0, slots: 8}
 gates: {min_wins: 1, min_losses: 1}
@@ -51,7 +51,7 @@ def toy_definitions(name: str = "toy") -> dg.Definitions:
     experiment = load_experiment(name)
     bound = {
         "stages": StagesResource(artifacts=ArtifactsResource(), tracker=NullTracker()),
-        "tasks": GamesResource(),
+        "tasks": TasksResource(),
         "inference": ToyInference(),
         "llm": LlmResource(),
     }

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from torch.nn.functional import softplus
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from agentprm_dagster.agents.policy import Policy, read_pending
 from agentprm_dagster.engine.architectures import context_of
+from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.conversations import Conversations
 from agentprm_dagster.engine.embedded.sampling import Sampled
@@ -51,14 +52,14 @@ class BestOfN(Policy):
     def __init__(
         self,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        chat: Chat,
         judged_by: PreTrainedModel,
         *,
         n: int,
         prior: float = 0.0,
         **settings: Any,
     ) -> None:
-        super().__init__(model, tokenizer, **settings)
+        super().__init__(model, chat, **settings)
         use_grouped_attention(judged_by)
         self.n = n
         conversations = Conversations(self.chat, self.conversations.format)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from agentprm_dagster.agents.policy import read_pending
 from agentprm_dagster.agents.worlds import Path
@@ -24,7 +24,7 @@ class LearnedWorld:
     def __init__(
         self,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        chat: Chat,
         *,
         slots: int,
         lanes: int,
@@ -32,7 +32,7 @@ class LearnedWorld:
     ) -> None:
         """At most `lanes` paths are imagined at a time."""
         use_grouped_attention(model)
-        self.chat, self.usage = Chat(tokenizer), Usage()
+        self.chat, self.usage = chat, Usage()
         self.slots, self.max_reply_tokens = slots, max_reply_tokens
         self.conversations = Conversations(self.chat, "append")
         self.cache = SlotModel(model.eval(), slots=slots + lanes, capacity=context_of(model.config))

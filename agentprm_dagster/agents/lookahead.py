@@ -9,10 +9,11 @@ prior * log pi(answer) + logit(gamma^(turns - 1) Q) is taken: gamma is the disco
 from collections.abc import Sequence
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from agentprm_dagster.agents.best_of_n import BestOfN, Future
 from agentprm_dagster.agents.worlds import Path, World
+from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.records import Observation, Response, Turn
 
 
@@ -22,7 +23,7 @@ class ModelPredictive(BestOfN):
     def __init__(
         self,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        chat: Chat,
         prm: PreTrainedModel,
         world: World,
         *,
@@ -32,7 +33,7 @@ class ModelPredictive(BestOfN):
         **settings: Any,
     ) -> None:
         """At most `lanes` paths of `turns` turns are imagined at a time."""
-        super().__init__(model, tokenizer, prm, lanes=lanes, **settings)
+        super().__init__(model, chat, prm, lanes=lanes, **settings)
         self.world, self.turns, self.gamma, self.lanes = world, turns, gamma, lanes
         self.usage = world.usage
 
@@ -79,7 +80,7 @@ class ModelPredictive(BestOfN):
         lanes = range(self.slots, self.slots + len(paths))
         for lane, path in zip(lanes, paths, strict=True):
             here = self.conversations.by_slot[path.slot]
-            seen = Observation(path.turns[-1].observation, (), won=False, done=False)
+            seen = Observation(path.turns[-1].observation, (), reward=0.0, done=False)
             self.conversations.begin(lane, here.first_observation, [*here.turns, *path.turns], seen)
         sampled = self._draw(lanes, 1, 0.0)
         for path, (answer,) in zip(paths, self._answers(sampled), strict=True):

@@ -3,27 +3,28 @@
 It plays games that show their state to whoever plays them; no fair player is shown it.
 """
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 from agentprm_dagster.agents.worlds import Path
-from agentprm_dagster.envs.base import Playable, SnapshotEnvironment
-from agentprm_dagster.episodes.records import Observation, TaskType, Turn
+from agentprm_dagster.envs.base import Environment, SnapshotEnvironment, Task
+from agentprm_dagster.episodes.records import Observation, Turn
 from agentprm_dagster.episodes.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeenThrough(Observation):
     """An observation that carries the state it was made in."""
 
-    game: Playable
-    snapshot: object
+    game: Task
+    place: object
+    """A snapshot; where the environment takes none, the commands that led there."""
 
 
 class Transparent:
     """A game that shows its state."""
 
-    def __init__(self, game: Playable) -> None:
+    def __init__(self, game: Task) -> None:
         self.game = game
 
     @property
@@ -32,20 +33,39 @@ class Transparent:
         return self.game.id
 
     @property
-    def task_type(self) -> TaskType:
+    def kind(self) -> str:
         """What kind of task it sets."""
-        return self.game.task_type
+        return self.game.kind
 
-    def environment(self) -> SnapshotEnvironment:
+    def environment(self) -> Environment:
         """A fresh environment."""
-        return _TransparentEnvironment(self.game)
+        inner = self.game.environment()
+        if isinstance(inner, SnapshotEnvironment):
+            return _TransparentSnapshots(self.game, inner)
+        return _TransparentHistory(self.game, inner)
 
 
-class _TransparentEnvironment:
-    """The game's environment, whose observations carry its state."""
+class _TransparentHistory:
+    """The game's environment, whose observations carry the commands so far."""
 
-    def __init__(self, game: Playable) -> None:
-        self.game, self.inner = game, game.environment()
+    def __init__(self, game: Task, inner: Environment) -> None:
+        self.game, self.inner = game, inner
+        self._commands: tuple[str, ...] = ()
+
+    def reset(self) -> Observation:
+        self._commands = ()
+        return _seen(self.inner.reset(), self.game, self._commands)
+
+    def step(self, command: str) -> Observation:
+        self._commands = (*self._commands, command)
+        return _seen(self.inner.step(command), self.game, self._commands)
+
+
+class _TransparentSnapshots:
+    """The game's environment, whose observations carry snapshots."""
+
+    def __init__(self, game: Task, inner: SnapshotEnvironment) -> None:
+        self.game, self.inner = game, inner
 
     def reset(self) -> Observation:
         return self._seen(self.inner.reset())
@@ -59,12 +79,13 @@ class _TransparentEnvironment:
     def restore(self, snapshot: object) -> Observation:
         return self._seen(self.inner.restore(snapshot))
 
-    def state(self) -> Hashable:
-        return self.inner.state()
-
     def _seen(self, observation: Observation) -> SeenThrough:
-        seen = (observation.text, observation.admissible_commands, observation.won, observation.done)
-        return SeenThrough(*seen, self.game, self.inner.snapshot())
+        return _seen(observation, self.game, self.inner.snapshot())
+
+
+def _seen(observation: Observation, game: Task, place: object) -> SeenThrough:
+    plain = {field.name: getattr(observation, field.name) for field in fields(Observation)}
+    return SeenThrough(**plain, game=game, place=place)
 
 
 class OracleWorld:
@@ -72,7 +93,7 @@ class OracleWorld:
 
     def __init__(self) -> None:
         self.usage = Usage()
-        self._states: dict[int, tuple[SnapshotEnvironment, object]] = {}
+        self._states: dict[int, tuple[Environment, object]] = {}
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         """Opens a copy of the slot's game.
@@ -82,7 +103,7 @@ class OracleWorld:
         """
         if not isinstance(observation, SeenThrough):
             raise TypeError(f"the oracle needs games that show their state: wrap them in {Transparent.__name__}")
-        self._states[slot] = observation.game.environment(), observation.snapshot
+        self._states[slot] = observation.game.environment(), observation.place
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         """Goes to where the game is now; TypeError as for `begin`."""
@@ -93,13 +114,24 @@ class OracleWorld:
         return [self._played(path).text for path in paths]
 
     def over(self, paths: Sequence[Path]) -> list[bool]:
-        """Whether the game is won there."""
-        return [self._played(path).won for path in paths]
+        """Whether the game is over there."""
+        return [self._played(path).done for path in paths]
 
     def _played(self, path: Path) -> Observation:
         with self.usage.environment():
-            environment, snapshot = self._states[path.slot]
-            seen = environment.restore(snapshot)
+            environment, place = self._states[path.slot]
+            seen = _at(environment, place)
             for turn in path.turns:
                 seen = environment.step(turn.action)
         return seen
+
+
+def _at(environment: Environment, place: object) -> Observation:
+    """Brings an environment to a place (`SeenThrough.place`)."""
+    if isinstance(environment, SnapshotEnvironment):
+        return environment.restore(place)
+    assert isinstance(place, tuple)
+    seen = environment.reset()
+    for command in place:
+        seen = environment.step(command)
+    return seen

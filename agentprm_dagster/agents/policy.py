@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from agentprm_dagster.engine.architectures import context_of
 from agentprm_dagster.engine.chat import Chat
@@ -23,7 +23,7 @@ class Policy:
     def __init__(
         self,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        chat: Chat,
         *,
         dialogue: Format,
         slots: int,
@@ -37,7 +37,7 @@ class Policy:
         self.model = model.eval()
         self.slots, self.usage = slots, Usage()
         self.temperature, self.max_new_tokens = temperature, max_new_tokens
-        self.chat = Chat(tokenizer)
+        self.chat = chat
         self.conversations = Conversations(self.chat, dialogue)
         self.cache = SlotModel(model, slots=slots + lanes, capacity=context_of(model.config))
         banned = self.chat.never_drawn(model.config.vocab_size)

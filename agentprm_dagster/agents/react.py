@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from agentprm_dagster.engine.served.replies import Refused, Reply
-from agentprm_dagster.episodes.dialogue import Message, restated_prompt
+from agentprm_dagster.episodes.dialogue import Message, Wording
 from agentprm_dagster.episodes.records import Observation, Response, Turn
 from agentprm_dagster.episodes.usage import Asked
 
@@ -29,9 +29,9 @@ class ReAct:
 
     slots = 1
 
-    def __init__(self, ask: Ask, temperature: float | None) -> None:
+    def __init__(self, ask: Ask, wording: Wording, temperature: float | None) -> None:
         self.usage = Asked()
-        self._ask, self._temperature = ask, temperature
+        self._ask, self._wording, self._temperature = ask, wording, temperature
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         """Opens a conversation."""
@@ -55,7 +55,7 @@ class ReAct:
         return [[self._answer(temperature) for _ in range(candidates)] for _ in slots]
 
     def _answer(self, temperature: float | None) -> Response:
-        prompt = restated_prompt(self._first, self._turns, self._now.admissible_commands)
+        prompt = self._wording.prompt(self._first, self._turns, self._now.commands)
         reply = self._ask(prompt, temperature)
         answer = without_thinking(reply.text)
         self.usage.tokens_read += reply.tokens_read

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from agentprm_dagster.agents.best_of_n import PrmJudge
 from agentprm_dagster.engine.chat import Chat
@@ -20,7 +20,7 @@ class ValuePlacer:
     def __init__(
         self,
         prm: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        chat: Chat,
         score: Callable[[Sequence[float]], float],
         *,
         screening: int,
@@ -31,7 +31,7 @@ class ValuePlacer:
         """`score` makes one number of the values of a state's actions, each in [0, 1]; what is read goes to `usage`."""
         use_grouped_attention(prm)
         self.score, self.screening, self.usage = score, screening, usage
-        self.chat = Chat(tokenizer)
+        self.chat = chat
         self.judge = PrmJudge(prm.eval(), Conversations(self.chat, dialogue), slots=slots, prior=0.0)
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:

@@ -1,6 +1,6 @@
 """Process reward shaping: Monte-Carlo targets blended with what a reference policy mu says of every action.
 
-    A_mu(s, a) = gamma V_mu(s') - V_mu(s), and 1 - V_mu(s) where a wins
+    A_mu(s, a) = gamma V_mu(s') - V_mu(s), and R - V_mu(s) where a ends the episode with reward R
 
 A return of few rollouts says little about one action; whether it brought the demonstrator nearer to the goal is known
 at once. With the weight alpha for A_mu the target is (1 - alpha) Q + alpha A_mu, which lies in [-alpha, 1], and is
@@ -29,9 +29,10 @@ def shaped_targets(targets: pd.DataFrame, gained: np.ndarray, *, alpha: float) -
     return targets.assign(advantage=advantage, shaped=((blend + alpha) / (1 + alpha)).clip(0, 1))
 
 
-def advantage(before: np.ndarray, after: np.ndarray, wins: np.ndarray, gamma: float) -> np.ndarray:
-    """A_mu (D,) from the values of the states before and behind each action (D,), and whether it won (D,).
+def advantage(before: np.ndarray, after: np.ndarray, outcome: np.ndarray, gamma: float) -> np.ndarray:
+    """A_mu (D,) from the values of the states before and behind each action (D,).
 
-    An episode cut at the step cap ends nothing: the reference could have gone on.
+    `outcome` (D,) is the reward of the episodes that each action ended, nan where it ended none: one that was cut at
+    the step cap ended nothing, the reference could have gone on.
     """
-    return np.where(wins, 1.0, gamma * after) - before
+    return np.where(np.isnan(outcome), gamma * after, outcome) - before

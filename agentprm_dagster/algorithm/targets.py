@@ -46,20 +46,20 @@ def _decisions(episode: Episode, gamma: float, weighting: Weighting) -> Iterator
     last = len(episode.turns) - 1
     for t, turn in enumerate(episode.turns):
         if t >= episode.start:
-            outcome = discounted_outcome(episode.won, t, last, gamma, weighting)
+            outcome = discounted_outcome(episode.reward, t, last, gamma, weighting)
             yield episode.episode_id, t, episode.game, state.hexdigest(), turn.action, outcome
         state.update(f"\0{turn.action}\0{turn.observation}".encode())
 
 
-def discounted_outcome(won: bool, turn: int, last: int, gamma: float, weighting: Weighting) -> float:
+def discounted_outcome(reward: float, turn: int, last: int, gamma: float, weighting: Weighting) -> float:
     """The return of one rollout at a turn, in [0, 1].
 
     `return_to_go`: gamma^(T-1-t) * outcome, the paper's. `reference`: what the authors' code computes, gamma^t from the
     episode's start on outcomes of +-1, mapped to [0, 1]; it prefers no shorter win and fades with depth.
     """
     if weighting == "reference":
-        return float(0.5 + 0.5 * gamma**turn * (1 if won else -1))
-    return float(gamma ** (last - turn) * won)
+        return float(0.5 + 0.5 * gamma**turn * (2 * reward - 1))
+    return float(gamma ** (last - turn) * reward)
 
 
 def of_held_out_games(episodes: Sequence[Episode], targets: pd.DataFrame) -> list[Episode]:

@@ -15,8 +15,8 @@ from agentprm_dagster.config.catalog import load_catalog
 from agentprm_dagster.engine.served.served_model import LlmError, ServedModel
 from agentprm_dagster.envs.alfworld.errors import GameFileError, GamesNotFoundError
 from agentprm_dagster.envs.alfworld.games import data_root, find_games
+from agentprm_dagster.envs.alfworld.tasks import SPLITS
 from agentprm_dagster.envs.alfworld.unplayable import refuse_unplayable
-from agentprm_dagster.episodes.records import SPLITS
 from agentprm_dagster.home import HomeError, exposed, home
 from agentprm_dagster.tracking.uri import masked, tracking_uri
 

@@ -7,14 +7,15 @@ import typer
 
 from agentprm_dagster.commands.report import print_rows
 from agentprm_dagster.config.catalog import load_experiment
-from agentprm_dagster.config.data import EvaluationSplit
-from agentprm_dagster.envs.alfworld.games import GameRef, find_games, root_of
+from agentprm_dagster.envs.alfworld.games import find_games, root_of
+from agentprm_dagster.envs.alfworld.tasks import SPLITS
 from agentprm_dagster.envs.alfworld.unplayable import refuse_unplayable
+from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.iterations import FIRST
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.games import GamesResource
 from agentprm_dagster.resources.inference import InferenceResource
+from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.stages.monitor import StageMonitor, progress_bars
 from agentprm_dagster.stages.trials import Judge, Trial
 
@@ -24,7 +25,7 @@ _log = logging.getLogger(__name__)
 def evaluate_policy(
     name: str,
     iteration: int,
-    split: EvaluationSplit,
+    split: str,
     max_steps: int,
     best_of: int,
     seed: int,
@@ -39,23 +40,28 @@ def evaluate_policy(
         GamesNotFoundError: the split's games are not there.
         GameFileError: some of them cannot be played.
     """
-    experiment, store, source = load_experiment(name), ArtifactsResource().store(), GamesResource()
-    if split == "train_held_out" and not experiment.games.held_out_rooms:
-        raise typer.BadParameter(f"{name} holds out no rooms of train (games.held_out_rooms): choose another --split")
+    experiment, store, source = load_experiment(name), ArtifactsResource().store(), TasksResource()
+    counts = experiment.environment.counts
+    if counts.get(split, 0) == 0:
+        there = ", ".join(name for name, count in counts.items() if name != "train" and count != 0)
+        raise typer.BadParameter(f"{name} has no games of {split}: choose another --split, of {there}")
     policy = store.current(name, "improved_policy" if iteration else "initial_policy", iteration)
     reward = experiment.improvement.reward
     judge = None if best_of == 1 else Judge(reward, store.current(name, reward, max(iteration, FIRST)).path)
+    if root and experiment.environment.kind != "alfworld":
+        raise typer.BadParameter(f"--games names ALFWorld's games; {name} plays {experiment.environment.kind}")
     games = _games_in(root, split) if root else source.split(experiment, split)
     trial = Trial(experiment, iteration, policy.path, judge, split, games, max_steps, best_of, seed)
     monitor = StageMonitor("evaluate", _log.debug, SilentMonitor())
     with progress_bars():
         (played,) = InferenceResource().play(experiment, [trial.task], monitor)
-    print_rows([trial.row(played)], as_json=as_json)
+    print_rows([trial.row(played)], experiment.environment.kind, as_json=as_json)
 
 
-def _games_in(root: Path, split: EvaluationSplit) -> tuple[GameRef, ...]:
-    if split == "train_held_out":
-        raise typer.BadParameter("train_held_out is cut from the experiment's own games: leave --games out")
-    games = find_games(root_of(root), split)
-    refuse_unplayable(games, to_be_explained=False)
-    return games
+def _games_in(root: Path, split: str) -> tuple[TaskRef, ...]:
+    for known in SPLITS:
+        if known == split:
+            games = find_games(root_of(root), known)
+            refuse_unplayable(games, to_be_explained=False)
+            return games
+    raise typer.BadParameter(f"{split} is cut from the experiment's own games: leave --games out")

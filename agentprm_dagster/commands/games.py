@@ -13,9 +13,8 @@ from agentprm_dagster.envs.alfworld.errors import GamesNotFoundError
 from agentprm_dagster.envs.alfworld.games import GameRef, data_root, find_games, named_root, root_of
 from agentprm_dagster.envs.alfworld.generate import generate_games
 from agentprm_dagster.envs.alfworld.generate_tables import Size
+from agentprm_dagster.envs.alfworld.tasks import SHORT_NAMES, SPLITS, TASK_TYPES, Split
 from agentprm_dagster.envs.alfworld.unplayable import sort_out
-from agentprm_dagster.episodes.records import SPLITS, TASK_TYPES, Split
-from agentprm_dagster.reports.results import SHORT_NAMES
 
 
 def print_games(folder: Path | None, *, as_json: bool) -> None:
@@ -34,7 +33,7 @@ def print_games(folder: Path | None, *, as_json: bool) -> None:
         return
     table = Table("split", "games", "rooms", *(SHORT_NAMES[kind] for kind in TASK_TYPES), title=str(root))
     for split, playable in games.items():
-        kinds = Counter(game.task_type for game in playable)
+        kinds = Counter(game.kind for game in playable)
         rooms = len({game.room for game in playable})
         table.add_row(split, str(len(playable)), str(rooms), *(str(kinds[kind]) for kind in TASK_TYPES))
     Console().print(table)
@@ -74,7 +73,7 @@ def _entry(game: GameRef) -> dict[str, object]:
     return {
         "id": game.id,
         "split": game.split,
-        "task_type": game.task_type,
+        "task_type": game.kind,
         "room": game.room,
         "path": str(game.path),
     }

@@ -89,7 +89,7 @@ def _typed() -> Iterator[str]:
 def _show_json(observation: Observation) -> None:
     answer = {
         "observation": observation.text,
-        "admissible_commands": list(observation.admissible_commands),
+        "admissible_commands": list(observation.commands),
         "won": observation.won,
         "done": observation.done,
     }
@@ -98,6 +98,6 @@ def _show_json(observation: Observation) -> None:
 
 def _show_text(observation: Observation) -> None:
     print(observation.text)
-    typer.secho(", ".join(observation.admissible_commands), dim=True)
+    typer.secho(", ".join(observation.commands), dim=True)
     if observation.won:
         typer.secho("You have won.", fg="green")

@@ -8,9 +8,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from agentprm_dagster.config.catalog import load_experiment
+from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.reports.results import COLUMNS, Row, cells
+from agentprm_dagster.reports.results import Row, cells, columns
 from agentprm_dagster.reports.seeds import SEED_COLUMNS, seed_cells, seeds_in_words
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.evaluations import current_reports, current_rows, evaluated
@@ -24,7 +26,7 @@ def print_report(experiment: str, *, as_json: bool = False) -> None:
     """Prints all current evaluations of an experiment."""
     store = ArtifactsResource().store()
     rows = current_rows(store, experiment)
-    print_rows(rows, as_json=as_json)
+    print_rows(rows, load_experiment(experiment).environment.kind, as_json=as_json)
     if rows and not as_json:
         _print_seeds(store, experiment)
     tell_left_out(store, experiment)
@@ -51,15 +53,16 @@ def tell_left_out(store: ArtifactStore, experiment: str) -> None:
         typer.secho(f"{experiment}: {sentence}", fg="yellow", err=True)
 
 
-def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:
-    """Prints evaluations as JSON or as a table."""
+def print_rows(rows: Sequence[Row], environment: str, *, as_json: bool) -> None:
+    """Prints evaluations in a kind of environment as JSON or as a table."""
     if as_json:
         print(json.dumps(list(rows), indent=2))
         return
     if not rows:
         print("Nothing has been evaluated yet: `agentprm run EXPERIMENT` does it.")
         return
-    _print_table(COLUMNS, map(cells, rows))
+    kinds = kind_of(environment).task_kinds
+    _print_table(columns(kinds), (cells(row, kinds) for row in rows))
 
 
 def _print_table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:

@@ -4,10 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from agentprm_dagster.config.section import (
+from agentprm_dagster.section import (
     MOST,
     MOST_AT_ONCE,
-    MOST_GAMES,
     Actions,
     AtOnce,
     Distinct,
@@ -25,58 +24,17 @@ from agentprm_dagster.config.section import (
     Weight,
 )
 
-TASK_TYPES = 6
-"""How many kinds of task games set."""
-
-EvaluationSplit = Literal["valid_seen", "valid_unseen", "train_held_out"]
-
-GameCount = Annotated[int, Field(gt=0, le=MOST_GAMES)]
-
-
-class Games(Section):
-    """Which games are played, and which rooms are never trained on."""
-
-    source: Literal["generated", "alfworld"] = "generated"
-    """Generated from a seed, or the real ones under ALFWORLD_DATA."""
-    size: Literal["small", "medium", "full"] = "small"
-    """How large generated rooms are; `full` is like the real ones."""
-    train: GameCount | None = 1000
-    """Games to train on; null takes all there are (real games only, here as below)."""
-    demonstrated: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the training games for demonstrations and random play; rollouts play the others, or all where it is 1.
-    A small policy wins games that it was shown more often than others: their returns flatter it."""
-    valid_seen: GameCount | None = 200
-    """Games in rooms that training uses too."""
-    valid_unseen: Annotated[int, Field(ge=0, le=MOST_GAMES)] | None = 300
-    """Games in rooms that training never uses. Generated ones may be looked at; ALFWorld's own are the final exam."""
-    held_out_rooms: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the training rooms set apart as the out-of-distribution split `train_held_out` (real games)."""
-
-    @model_validator(mode="after")
-    def seen_rooms_are_trained_in(self) -> Self:
-        if self.source == "generated" and self.valid_seen and self.train and self.train < TASK_TYPES:
-            raise ValueError(
-                f"train: {self.train} is too few for valid_seen, which is played in rooms that a training game of its "
-                f"task type plays in: set train to at least {TASK_TYPES}, one of each type"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def only_real_rooms_are_held_out(self) -> Self:
-        if self.source == "generated" and self.held_out_rooms:
-            raise ValueError(
-                f"held_out_rooms: {self.held_out_rooms} parts the real games; generated rooms that are never trained "
-                "on are those of valid_unseen"
-            )
-        return self
+Split = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+"""A split of the environment's tasks."""
 
 
 class Demonstrations(Section):
     """What the expert shows."""
 
-    expert: Literal["handcoded", "handcoded_corrected", "walkthrough", "llm"] = "handcoded"
-    """ALFWorld's handcoded expert as shipped, with its put/move fault corrected, the game's own walkthrough, or a
-    language model behind a server (`llm`)."""
+    expert: Annotated[str, Field(max_length=40)] | None = None
+    """One of the environment's own (null: its first), or a language model behind a server (`llm`). ALFWorld has its
+    handcoded expert as shipped (`handcoded`), the same with its put/move fault corrected (`handcoded_corrected`), and
+    the game's own `walkthrough`."""
     episodes: Positive = 1000
     max_steps: Actions = 30
     """Demonstrations that have not won by then are counted and left out."""
@@ -188,7 +146,7 @@ class Foresight(Section):
 class Evaluation(Section):
     """How policies are judged."""
 
-    splits: OneOrSeveral[EvaluationSplit] = ("valid_seen", "valid_unseen")
+    splits: OneOrSeveral[Split] = ("valid_seen", "valid_unseen")
     games: Positive | None = None
     """Games of each split; null takes all."""
     max_steps: Actions = 30

@@ -1,7 +1,7 @@
 """All settings of an experiment together; what does not go together is refused."""
 
 from keyword import iskeyword
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, Union
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -9,7 +9,6 @@ from agentprm_dagster.config.data import (
     Demonstrations,
     Dialogue,
     Evaluation,
-    Games,
     Gates,
     Pretraining,
     Rollouts,
@@ -17,13 +16,24 @@ from agentprm_dagster.config.data import (
 )
 from agentprm_dagster.config.llm import Llm
 from agentprm_dagster.config.models import Improvement, InversePrm, Model, Prm, Sft, Shaping, WorldModel
-from agentprm_dagster.config.section import Section
+from agentprm_dagster.envs.base import DrawsHypotheses, DrawsMistakes, DrawsRandomEpisodes
+from agentprm_dagster.envs.kinds import KINDS, kind_of, settings_class
+from agentprm_dagster.envs.settings import EnvironmentSettings
+from agentprm_dagster.episodes.dialogue import Wording
+from agentprm_dagster.section import Section
 
 RESERVED = {
     "arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict", "int", "meta",
     "output", "output_arg_dict", "str", "type",
 }  # fmt: skip
 """Names that Dagster gives to no job, besides Python's own words."""
+
+
+if TYPE_CHECKING:
+    AnyEnvironment = EnvironmentSettings
+else:
+    AnyEnvironment = Union[tuple(settings_class(name) for name in KINDS)]  # noqa: UP007  # as many as there are
+"""The settings of every kind of environment; `kind` says whose they are."""
 
 
 def _free(name: str) -> str:
@@ -39,7 +49,7 @@ class Experiment(Section):
     description: Annotated[str, Field(max_length=1000)] = ""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     iterations: Annotated[int, Field(gt=0, le=1000)] = 2
-    games: Games = Games()
+    environment: AnyEnvironment = Field(default_factory=settings_class("alfworld"), discriminator="kind")
     demonstrations: Demonstrations = Demonstrations()
     dialogue: Dialogue = Dialogue()
     model: Model = Model()
@@ -55,6 +65,14 @@ class Experiment(Section):
     evaluation: Evaluation = Evaluation()
     llm: Llm = Llm()
     gates: Gates = Gates()
+
+    @model_validator(mode="before")
+    @classmethod
+    def environment_is_alfworld(cls, values: Any) -> Any:
+        """Unless it says otherwise."""
+        if isinstance(values, dict) and isinstance(chosen := values.get("environment"), dict):
+            return {**values, "environment": {"kind": "alfworld", **chosen}}
+        return values
 
     @model_validator(mode="after")
     def base_model_knows_something(self) -> Self:
@@ -99,10 +117,10 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def explored_games_are_demonstrated(self) -> Self:
-        if self.rollouts.expert_starts and self.games.demonstrated < 1:
+        if self.rollouts.expert_starts and self.environment.demonstrated < 1:
             raise ValueError(
-                "rollouts.expert_starts begins where an expert was in the same game; with games.demonstrated below 1 "
-                "rollouts play other games than were demonstrated: set it to 1"
+                "rollouts.expert_starts begins where an expert was in the same game; with environment.demonstrated "
+                "below 1 rollouts play other games than were demonstrated: set it to 1"
             )
         return self
 
@@ -146,24 +164,47 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def splits_exist(self) -> Self:
-        if "train_held_out" in self.evaluation.splits and not self.games.held_out_rooms:
-            raise ValueError("evaluation.splits names train_held_out: set games.held_out_rooms above 0 to make it")
+        there = kind_of(self.environment.kind).splits
+        if unknown := [split for split in self.evaluation.splits if split not in there]:
+            raise ValueError(
+                f"evaluation.splits: {self.environment.kind} has no {', '.join(unknown)}; there are: {', '.join(there)}"
+            )
         return self
 
     @model_validator(mode="after")
     def splits_have_games(self) -> Self:
-        counts = {"train": self.games.train, **self._evaluated()}
-        nothing = (0, None) if self.games.source == "generated" else (0,)
-        if empty := [f"games.{split}" for split, count in counts.items() if count in nothing]:
-            raise ValueError(f"training and evaluation.splits need {', '.join(empty)}: set how many games, above 0")
+        counts = self.environment.counts
+        if empty := [split for split in ("train", *self.evaluation.splits) if counts[split] == 0]:
+            where = ", ".join("held_out_rooms" if split == "train_held_out" else split for split in empty)
+            raise ValueError(f"training and evaluation.splits need tasks: set environment.{where} above 0")
         return self
 
     @model_validator(mode="after")
     def splits_have_enough_games(self) -> Self:
-        asked = self.evaluation.games or 0
-        few = [f"games.{split}: {n}" for split, n in self._evaluated().items() if n is not None and n < asked]
+        asked, counts = self.evaluation.games or 0, self.environment.counts
+        few = [f"environment.{split}: {n}" for split in self.evaluation.splits if (n := counts[split]) and n < asked]
         if few:
             raise ValueError(f"evaluation.games: {asked} asks for more of each split than there are: {', '.join(few)}")
+        return self
+
+    @model_validator(mode="after")
+    def somebody_can_show_it(self) -> Self:
+        expert, there = self.demonstrations.expert, (*kind_of(self.environment.kind).experts, "llm")
+        if expert is not None and expert not in there:
+            raise ValueError(
+                f"demonstrations.expert: {expert} does not know {self.environment.kind}; there are: {', '.join(there)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def environment_can_do_it(self) -> Self:
+        kind = kind_of(self.environment.kind)
+        if self.demonstrations.slips and not isinstance(kind, DrawsMistakes):
+            raise ValueError(f"demonstrations.slips: {kind.name} knows no mistakes to make: set it to 0")
+        if self.improvement.steered and not isinstance(kind, DrawsHypotheses):
+            raise ValueError(f"improvement.steered: {kind.name} draws no hypotheses: set it to 0")
+        if self.pretraining.hindsight and not isinstance(kind, DrawsRandomEpisodes):
+            raise ValueError(f"pretraining.hindsight: {kind.name} tells no episode under another task: set it to false")
         return self
 
     @model_validator(mode="after")
@@ -171,8 +212,9 @@ class Experiment(Section):
         asked, there = self.rollouts.games, self._explorable
         if asked and there is not None and asked > there and "games" in self.rollouts.model_fields_set:
             raise ValueError(
-                f"rollouts.games: {asked} asks for more than the {there} games that games.train: {self.games.train} "
-                f"and games.demonstrated: {self.games.demonstrated:g} leave to explore: lower it, or null for all"
+                f"rollouts.games: {asked} asks for more than the {there} games that environment.train: "
+                f"{self.environment.train} and environment.demonstrated: {self.environment.demonstrated:g} leave to "
+                "explore: lower it, or null for all"
             )
         return self
 
@@ -182,12 +224,13 @@ class Experiment(Section):
         if games is not None and (games < 2 or games * (1 - share) < 1):
             raise ValueError(
                 f"rollouts explore {games} games, of which targets.held_out_games: {share:g} keeps at least one to "
-                "measure with: raise games.train or rollouts.games, or lower the share, so that one is learnt from"
+                "measure with: raise environment.train or rollouts.games, or lower the share, so that one is learnt "
+                "from"
             )
         if games is not None and members >= games:
             raise ValueError(
                 f"improvement.panel.committee: {members} members each learn from their own games, and rollouts explore "
-                f"{games}, one of them held out: lower it, or raise games.train or rollouts.games"
+                f"{games}, one of them held out: lower it, or raise environment.train or rollouts.games"
             )
         return self
 
@@ -230,7 +273,7 @@ class Experiment(Section):
     @property
     def _explorable(self) -> int | None:
         """How many games rollouts could play; None where only the games on the disk tell."""
-        train, share = self.games.train, self.games.demonstrated
+        train, share = self.environment.train, self.environment.demonstrated
         if train is None or share == 1:
             return train
         return train - min(max(round(share * train), 1), train - 1) if train > 1 else 0
@@ -240,7 +283,7 @@ class Experiment(Section):
         """How many games rollouts play, as far as the settings tell."""
         return min((count for count in (self.rollouts.games, self._explorable) if count is not None), default=None)
 
-    def _evaluated(self) -> dict[str, int | None]:
-        """How many games there are of the splits with a number of their own that evaluation names; None: all."""
-        counts = {"valid_seen": self.games.valid_seen, "valid_unseen": self.games.valid_unseen}
-        return {split: count for split, count in counts.items() if split in self.evaluation.splits}
+    @property
+    def wording(self) -> Wording:
+        """How the environment is told to a language model."""
+        return kind_of(self.environment.kind).wording

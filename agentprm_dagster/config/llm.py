@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from agentprm_dagster.config.section import AtOnce, PositiveFloat, Section, Temperature, Tokens
+from agentprm_dagster.section import AtOnce, PositiveFloat, Section, Temperature, Tokens
 
 OWN_FIELDS = {"model", "messages", "temperature", "max_tokens", "n", "stream"}
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from agentprm_dagster.config.section import (
+from agentprm_dagster.section import (
     AtOnce,
     Drawn,
     Epochs,

@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.strict_yaml import Place
+from agentprm_dagster.envs.kinds import KINDS, settings_class
 
 MOST_PROBLEMS = 8
 """How many wrong settings are named at once; the others come when these are mended."""
@@ -30,20 +31,27 @@ Places = dict[Place, tuple[Path, int]]
 
 def in_lines(error: ValidationError, places: Places) -> str:
     """The wrong settings as indented lines, as many as fit."""
-    problems = [f"{_problem(each)}{_place(each['loc'], places)}" for each in error.errors()]
+    problems = [f"{_problem(each)}{_place(_untagged(each['loc']), places)}" for each in error.errors()]
     more = [f"and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
     return "\n".join(f"  {each}" for each in (*problems[:MOST_PROBLEMS], *more))
 
 
 def _problem(error: ErrorDetails) -> str:
-    where, value = ".".join(map(str, error["loc"])), error["input"]
+    where, value = ".".join(map(str, _untagged(error["loc"]))), error["input"]
     if error["type"] == "extra_forbidden":
         return f"{where}: no such setting; {_alternatives(error['loc'])}"
+    if error["type"] == "union_tag_invalid":
+        return f"{where}.kind: expected one of {', '.join(KINDS)}, got {shortened(repr(value['kind']))}"
     if error["type"] == "value_error":  # one of ours, which says it all
         return ": ".join(filter(None, (where, error["msg"].removeprefix("Value error, "))))
     if isinstance(value, dict | list):
         return f"{where}: {error['msg']}"
     return f"{where}: {error['msg']}, got {shortened(repr(value))}{_advice(error['type'], value)}"
+
+
+def _untagged(place: Place) -> Place:
+    """As the file has it: pydantic names the kind of a section behind its name."""
+    return (*place[:1], *place[2:]) if place[:1] == ("environment",) else place
 
 
 def _place(where: Place, places: Places) -> str:
@@ -55,8 +63,11 @@ def _place(where: Place, places: Places) -> str:
 def _alternatives(place: tuple[int | str, ...]) -> str:
     """The settings of the section that an unknown one stands in."""
     section: type[BaseModel] = Experiment
-    for name in place[:-1]:
-        section = section.model_fields[str(name)].annotation  # type: ignore[assignment]  # sections hold sections
+    if place[0] == "environment":
+        section, place = settings_class(str(place[1])), place[1:]
+    else:
+        for name in place[:-1]:
+            section = section.model_fields[str(name)].annotation  # type: ignore[assignment]  # sections hold sections
     close = get_close_matches(str(place[-1]), section.model_fields, 1)
     return f"did you mean {close[0]}?" if close else f"there are: {', '.join(section.model_fields)}"
 

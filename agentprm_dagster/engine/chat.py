@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from transformers import PreTrainedTokenizerBase
 
 from agentprm_dagster.engine.templates import ChatTemplateError, render
-from agentprm_dagster.episodes.dialogue import Format, Message, conversation, opening, restated_prompt
+from agentprm_dagster.episodes.dialogue import Format, Message, Wording
 from agentprm_dagster.episodes.records import Response, Turn
 
 TRIAL_START = (
@@ -41,25 +41,25 @@ class EncodedEpisode:
 
 
 class Chat:
-    """Encodes dialogues for one tokenizer."""
+    """Encodes the dialogues of one kind of environment for one tokenizer."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, wording: Wording) -> None:
         """
         Raises:
             ChatTemplateError: there is no template, or none that closes an answer with a token of its own.
         """
         if tokenizer.chat_template is None:
             raise ChatTemplateError(f"{tokenizer.name_or_path} has no chat template: use an instruction-tuned model")
-        self.tokenizer = tokenizer
+        self.tokenizer, self.wording = tokenizer, wording
         self.end, self._lead = self._around_answers()
         self._opening = lru_cache(maxsize=4096)(self._encode_opening)
         self._follow_up = lru_cache(maxsize=65536)(self._encode_follow_up)
         self._answer = lru_cache(maxsize=65536)(self._encode_answer)
         self._decode = lru_cache(maxsize=65536)(self._decode_answer)
 
-    def __reduce__(self) -> tuple[type["Chat"], tuple[PreTrainedTokenizerBase]]:
-        """Sent to another process as its tokenizer; what it remembers stays."""
-        return Chat, (self.tokenizer,)
+    def __reduce__(self) -> tuple[type["Chat"], tuple[PreTrainedTokenizerBase, Wording]]:
+        """Sent to another process as its tokenizer and wording; what it remembers stays."""
+        return Chat, (self.tokenizer, self.wording)
 
     def _around_answers(self) -> tuple[int, str]:
         """The token that ends an answer, and the template's text between an observation and the next answer."""
@@ -91,10 +91,10 @@ class Chat:
         for count in range(len(TRIAL_TURNS) + 1):
             turns = TRIAL_TURNS[:count]
             if dialogue == "append":
-                text = self._render(conversation(TRIAL_START, turns, last_observation=True))
+                text = self._render(self.wording.conversation(TRIAL_START, turns, last_observation=True))
                 self._require_whole(self.state(TRIAL_START, turns), text)
             else:
-                prompt = restated_prompt(TRIAL_START, turns, ["look"])
+                prompt = self.wording.prompt(TRIAL_START, turns, ["look"])
                 self._require_whole(self.prompt(prompt), self._render(prompt))
         answer = self._encode_answer(TRIAL_TURNS[0].response)
         if self.decode(answer) != TRIAL_TURNS[0].response:
@@ -118,7 +118,7 @@ class Chat:
         Raises:
             ChatTemplateError: what the template writes behind an answer depends on more than what stands there.
         """
-        messages = opening(TRIAL_START)
+        messages = self.wording.opening(TRIAL_START)
         answers: list[Message] = [{"role": "assistant", "content": turn.response} for turn in TRIAL_TURNS]
         observations: list[Message] = [{"role": "user", "content": turn.observation} for turn in TRIAL_TURNS]
         end = self.tokenizer.convert_ids_to_tokens(self.end)
@@ -187,12 +187,12 @@ class Chat:
         return start, stop
 
     def _encode_opening(self, first_observation: str) -> tuple[int, ...]:
-        return self._encode(self._render(opening(first_observation)))
+        return self._encode(self._render(self.wording.opening(first_observation)))
 
     def _follow_up_text(self, observation: str) -> str:
         """As the template writes it: some strip an observation's blanks."""
         answer: Message = {"role": "assistant", "content": TRIAL_TURNS[0].response}
-        whole = self._render([*opening(TRIAL_START), answer, {"role": "user", "content": observation}])
+        whole = self._render([*self.wording.opening(TRIAL_START), answer, {"role": "user", "content": observation}])
         return whole[len(self._answered) :]
 
     def _encode_follow_up(self, observation: str) -> tuple[int, ...]:
@@ -232,7 +232,7 @@ class Chat:
     def restated(self, first_observation: str, turns: Sequence[Turn]) -> EncodedEpisode:
         """The last of `turns` alone, asked for by the paper's prompt, which restates the turns before it."""
         *before, turn = turns
-        prompt = self.prompt(restated_prompt(first_observation, before, turn.candidates))
+        prompt = self.prompt(self.wording.prompt(first_observation, before, turn.candidates))
         answer = self.answer(turn.response, turn.tokens)
         return EncodedEpisode([*prompt, *answer], [(len(prompt), len(prompt) + len(answer))])
 

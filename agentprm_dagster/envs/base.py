@@ -1,23 +1,36 @@
-"""What an environment is to everything that plays it, and what a demonstrator is."""
+"""What an environment is to everything that plays it.
 
-from collections.abc import Hashable
-from typing import Protocol
+A folder under `envs` is one kind of environment. Its `kind.py` holds `KIND`, an `EnvironmentKind`; one line in
+`envs.kinds` makes it known. What an environment can do besides being played is found by the protocols here that it
+fulfils, and not by flags.
+"""
 
-from agentprm_dagster.episodes.records import Observation, TaskType
+import random
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from agentprm_dagster.episodes.dialogue import Wording
+from agentprm_dagster.episodes.records import Episode, Observation, Turn
 
 
 class Environment(Protocol):
-    """One game that can be played again and again."""
+    """One task that can be played again and again. The same commands lead to the same observations."""
 
     def reset(self) -> Observation:
-        """Starts the game anew."""
+        """Starts the task anew."""
 
     def step(self, command: str) -> Observation:
-        """Plays one command; a command that is not admissible answers "Nothing happens."."""
+        """Plays one command, whatever it says. Once the task is over, the last observation stays."""
 
 
+@runtime_checkable
 class SnapshotEnvironment(Environment, Protocol):
-    """An environment that can return to any state that it, or another of the same game, has been in."""
+    """An environment that can return to any state that it, or another of the same task, has been in.
+
+    Others are brought to a state by replaying the commands that led to it.
+    """
 
     def snapshot(self) -> object:
         """The present state, immutable and cheap."""
@@ -25,38 +38,171 @@ class SnapshotEnvironment(Environment, Protocol):
     def restore(self, snapshot: object) -> Observation:
         """Returns to a state; answers what was last observed there."""
 
+
+@runtime_checkable
+class StatefulEnvironment(Environment, Protocol):
+    """An environment that tells its state; of others the history is taken for it."""
+
     def state(self) -> Hashable:
-        """All that decides how the game can go on; equal states play on alike, whatever was said last."""
+        """All that decides how the task can go on; equal states play on alike, whatever was said last."""
 
 
-class Playable(Protocol):
-    """A game that can be opened for play."""
+@dataclass(frozen=True)
+class TaskRef:
+    """One task, before it is loaded: enough to open it in another process."""
+
+    environment: str
+    """The name of its environment's kind."""
+    id: str
+    """Unique among all tasks of its kind."""
+    kind: str
+    """What kind of task it is; one of the environment's `task_kinds`."""
+    path: Path
+    """The file that it is made from."""
+
+
+class Task(Protocol):
+    """A task that can be played."""
 
     @property
     def id(self) -> str:
-        """The game's id."""
+        """The task's id."""
 
     @property
-    def task_type(self) -> TaskType:
-        """What kind of task it sets."""
+    def kind(self) -> str:
+        """What kind of task it is."""
 
-    def environment(self) -> SnapshotEnvironment:
-        """A fresh environment; the game's file is read once and shared."""
+    def environment(self) -> Environment:
+        """A fresh environment; the task's file is read once and shared."""
 
 
 class ExpertGaveUp(RuntimeError):
-    """A demonstrator has no advice left for its game."""
+    """A demonstrator has no advice left for its task."""
 
 
 class Expert(Protocol):
-    """A demonstrator of one game."""
+    """A demonstrator of one task, in one episode."""
 
     def act(self, observation: Observation) -> str:
         """The next command after `observation`; ExpertGaveUp when there is none."""
 
 
-class Demonstrable(Playable, Protocol):
-    """A game that an expert can play."""
+@runtime_checkable
+class Demonstrable(Task, Protocol):
+    """A task that an expert can play."""
 
-    def expert(self, kind: str, seed: int) -> Expert:
-        """A new expert for a new episode."""
+    def expert(self, name: str, seed: int) -> Expert:
+        """A new expert for a new episode; `name` is one of the environment's `experts`."""
+
+
+class TaskSet(Protocol):
+    """The tasks of one experiment, by split."""
+
+    def tasks(self, split: str) -> tuple[TaskRef, ...]:
+        """The tasks of a split, sorted by id; made first where they are made and not there yet.
+
+        Raises:
+            TasksNotFoundError: they are not there.
+            TasksCountError: fewer are there than the settings ask for.
+            TaskFileError: some of them cannot be played.
+        """
+
+
+class EnvironmentKind(Protocol):
+    """All that is known of a kind of environment before a task of it is loaded."""
+
+    name: str
+    """As `environment.kind` names it."""
+    task_kinds: Mapping[str, str]
+    """The kinds of tasks, in the order of tables, each with the heading of its column."""
+    splits: tuple[str, ...]
+    """The splits that policies may be judged on; `train` is there besides."""
+    experts: tuple[str, ...]
+    """Who can demonstrate its tasks; the first is the default."""
+    wording: Wording
+    """How it is told to a language model."""
+
+    def task_set(self, settings: Any, *, seed: int, folder: Path) -> TaskSet:
+        """The tasks that the environment's own settings ask for.
+
+        Args:
+            settings: of the class `Settings` in the kind's `settings.py`.
+            seed: decides which tasks are made, or drawn where there are more.
+            folder: where tasks that are made are kept.
+        """
+
+    def open(self, ref: TaskRef) -> Task:
+        """A task as it can be played."""
+
+    def digest(self, tasks: Sequence[TaskRef]) -> str:
+        """sha256, in hex, over ids and files of some tasks, whatever their order."""
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """An environment whose demonstrator can say why, by rule, from what the episode has shown so far."""
+
+    def explain(self, first_observation: str, turns: Sequence[Turn], action: str) -> str:
+        """Why a demonstrator gives `action` after `turns`: one sentence without a line break."""
+
+
+@runtime_checkable
+class DrawsMistakes(Protocol):
+    """An environment that knows commands which cannot be done, for a demonstrator to recover from (DART)."""
+
+    def mistakes(self, first_observation: str, turns: Sequence[Turn], rng: random.Random) -> Iterator[tuple[str, str]]:
+        """Mistakes (reason, action) to make one after the other behind `turns`; none where there is none to make."""
+
+
+@runtime_checkable
+class DrawsHypotheses(Protocol):
+    """An environment that can name a hypothesis to act on (steered exploration)."""
+
+    def with_hypothesis(self, first_observation: str, rng: random.Random) -> str:
+        """The first observation with a hypothesis in it; as it is where there is none to name."""
+
+
+@runtime_checkable
+class DrawsRandomEpisodes(Protocol):
+    """An environment with a random play of its own, from which a model built from scratch learns the language."""
+
+    def random_episode(
+        self, task: Task, *, episode_id: str, max_steps: int, mistakes: float, seed: int, hindsight: bool
+    ) -> Episode:
+        """One episode of random commands; a share `mistakes` cannot be done.
+
+        `hindsight`: told as if the task had been about what the episode happened upon.
+        """
+
+
+@runtime_checkable
+class Published(Protocol):
+    """An environment on which others have reported results."""
+
+    def published(self) -> str:
+        """Their results, in Markdown."""
+
+
+Explain = Callable[[str, Sequence[Turn], str], str]
+"""`Explains.explain`."""
+
+
+def explain_in(kind: EnvironmentKind) -> Explain:
+    """How reasons are worded in a kind of environment; they are empty where it knows none."""
+    return kind.explain if isinstance(kind, Explains) else _no_reason
+
+
+def _no_reason(first_observation: str, turns: Sequence[Turn], action: str) -> str:
+    return ""
+
+
+class TasksNotFoundError(FileNotFoundError):
+    """No tasks where they were looked for."""
+
+
+class TasksCountError(ValueError):
+    """Fewer tasks than are needed, or numbers of tasks that cannot be made."""
+
+
+class TaskFileError(ValueError):
+    """A task's file that cannot be played as it is."""

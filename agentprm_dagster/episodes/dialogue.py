@@ -7,10 +7,10 @@ candidate actions, written anew at every turn.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from agentprm_dagster.envs.alfworld.tasks import task_sentence
 from agentprm_dagster.episodes.records import Turn
 
 Message = dict[str, str]
@@ -18,64 +18,53 @@ Message = dict[str, str]
 
 Format = Literal["append", "restated"]
 
-RULES = (
-    "You act in a household to fulfil a task. Each turn, give your reason and then one command, as\n"
-    "REASON: why\n"
-    "ACTION: command"
-)
-
-RESTATED_RULES = """\
-You solve household tasks by giving one command at a time.
-
-Task: {task}
-
-What happened so far, as a list of observations and the actions taken on them:
-{history}
-
-Current observation:
-{observation}
-
-Choose your next action from this list, and from nothing else:
-{candidates}
-
-Remember the task: {task}
-Do not repeat an action that has just led to nothing. Answer in exactly this form:
-REASON:
-why this action is the best next one
-ACTION:
-the action, copied from the list"""
-
 
 def write_answer(reason: str, action: str) -> str:
     """An assistant message in the agreed form."""
     return f"REASON: {reason}\nACTION: {action}"
 
 
-def opening(first_observation: str) -> list[Message]:
-    """The messages before the first answer, in the `append` format."""
-    return [{"role": "system", "content": RULES}, {"role": "user", "content": first_observation}]
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What a kind of environment says to a language model besides its observations."""
 
+    rules: str
+    """The system message of `append`: where one is, and the form of an answer (`write_answer`)."""
+    restated: str
+    """The prompt of `restated`, with {task}, {history}, {observation} and {candidates} to be filled in."""
+    task: Callable[[str], str]
+    """The task as the first observation states it, for {task}."""
+    refusal: str | None = None
+    """The reply to a command that cannot be done, where it is always the same."""
 
-def conversation(first_observation: str, turns: Sequence[Turn], *, last_observation: bool = False) -> list[Message]:
-    """The episode as one growing conversation; the observation after the last answer only on request."""
-    messages = opening(first_observation)
-    for turn in turns:
-        messages.append({"role": "assistant", "content": turn.response})
-        messages.append({"role": "user", "content": turn.observation})
-    return messages if last_observation or not turns else messages[:-1]
+    def opening(self, first_observation: str) -> list[Message]:
+        """The messages before the first answer, in the `append` format."""
+        return [{"role": "system", "content": self.rules}, {"role": "user", "content": first_observation}]
 
+    def conversation(
+        self, first_observation: str, turns: Sequence[Turn], *, last_observation: bool = False
+    ) -> list[Message]:
+        """The episode as one growing conversation; the observation after the last answer only on request."""
+        messages = self.opening(first_observation)
+        for turn in turns:
+            messages.append({"role": "assistant", "content": turn.response})
+            messages.append({"role": "user", "content": turn.observation})
+        return messages if last_observation or not turns else messages[:-1]
 
-def restated_prompt(first_observation: str, turns: Sequence[Turn], admissible_commands: Sequence[str]) -> list[Message]:
-    """The paper's prompt for the state after `turns`: actions in the history are actions (fault A1 of its code)."""
-    observations = [first_observation, *(turn.observation for turn in turns)]
-    history = [
-        {"observation": observation, "action": turn.action}
-        for observation, turn in zip(observations[:-1], turns, strict=True)
-    ]
-    prompt = RESTATED_RULES.format(
-        task=task_sentence(first_observation),
-        history=json.dumps(history),
-        observation=observations[-1],
-        candidates=json.dumps(list(admissible_commands)),
-    )
-    return [{"role": "user", "content": prompt}]
+    def prompt(self, first_observation: str, turns: Sequence[Turn], commands: Sequence[str]) -> list[Message]:
+        """The paper's prompt for the state after `turns`, in which `commands` are admissible.
+
+        Actions in the history are actions (fault A1 of the authors' code).
+        """
+        observations = [first_observation, *(turn.observation for turn in turns)]
+        history = [
+            {"observation": observation, "action": turn.action}
+            for observation, turn in zip(observations[:-1], turns, strict=True)
+        ]
+        prompt = self.restated.format(
+            task=self.task(first_observation),
+            history=json.dumps(history),
+            observation=observations[-1],
+            candidates=json.dumps(list(commands)),
+        )
+        return [{"role": "user", "content": prompt}]

@@ -5,20 +5,6 @@ far, an action is one whole answer (REASON and ACTION), and the outcome reward a
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-TaskType = Literal[
-    "pick_and_place_simple",
-    "look_at_obj_in_light",
-    "pick_clean_then_place_in_recep",
-    "pick_heat_then_place_in_recep",
-    "pick_cool_then_place_in_recep",
-    "pick_two_obj_and_place",
-]
-TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
-
-Split = Literal["train", "valid_seen", "valid_unseen"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +13,33 @@ class Observation:
 
     text: str
     """The feedback, byte for byte as the stock engine writes it."""
-    admissible_commands: tuple[str, ...]
-    """Every command the engine accepts in this state, sorted as strings."""
-    won: bool
-    """The task is fulfilled."""
+    admissible_commands: tuple[str, ...] | None
+    """Every command the engine accepts in this state, sorted as strings; None where it does not say."""
+    reward: float
+    """How far the task is fulfilled, in [0, 1]."""
     done: bool
     """The game accepts no further step (a step cap is the caller's, not the engine's)."""
+    truncated: bool = False
+    """Where it is done: whether the environment broke it off, by a limit of its own, and it did not end by itself."""
+
+    def __post_init__(self) -> None:
+        """ValueError: the reward is not in [0, 1]."""
+        if not 0 <= self.reward <= 1:
+            raise ValueError(f"expected a reward in [0, 1] from the environment, got {self.reward!r}")
+
+    @property
+    def won(self) -> bool:
+        """Whether the task is fulfilled."""
+        return self.reward == 1
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The admissible commands; none where the environment does not say."""
+        return self.admissible_commands or ()
+
+    def admits(self, command: str) -> bool:
+        """Whether a command is admissible; any is where the environment does not say."""
+        return self.admissible_commands is None or command in self.admissible_commands
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +88,30 @@ class Episode:
     """Unique within its rollout set."""
     game: str
     """The game's id (`GameRef.id`)."""
-    task_type: TaskType
+    task_type: str
+    """The kind of its task, as its environment names it."""
     first_observation: str
     """The room and the task, as the game shows them first."""
     turns: tuple[Turn, ...]
     """All decisions from the game's start, inherited ones included."""
-    won: bool
+    reward: float
+    """How far the task was fulfilled in the end, in [0, 1]."""
     start: int = 0
     """How many leading turns are inherited: `parent`'s or, where there is none, an expert's."""
     parent: str | None = None
     """The episode of the same rollout set that this one branches off."""
     truncated: bool = False
-    """Whether it was broken off, by a step cap, by patience or because nobody answered, and not ended by the game.
+    """Whether it was broken off, by a limit, by patience or because nobody answered, and not ended by the game.
 
     It is the environment's own signal that no state follows, and not the reward. ALFWorld's games end only when they
     are won, so that there it is the opposite of `won`: who reads it without an outcome, as InversePRM does, may use it
     to know which turns have a next one or end the game, and for nothing else.
     """
+
+    @property
+    def won(self) -> bool:
+        """Whether the task was fulfilled."""
+        return self.reward == 1
 
     @property
     def own_turns(self) -> tuple[Turn, ...]:

@@ -18,7 +18,7 @@ _HEADS = pa.schema(
         "episode_id": pa.string(),
         "game": pa.string(),
         "task_type": pa.string(),
-        "won": pa.bool_(),
+        "reward": pa.float64(),
         "start": pa.int64(),
         "parent": pa.string(),
         "truncated": pa.bool_(),

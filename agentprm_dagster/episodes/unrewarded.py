@@ -7,7 +7,7 @@ from agentprm_dagster.episodes.records import Episode
 
 
 class OutcomeRead(RuntimeError):
-    """Something asked whether an episode was won that must not know."""
+    """Something asked for the outcome of an episode that must not know it."""
 
 
 class UnrewardedEpisode(Episode):
@@ -16,16 +16,16 @@ class UnrewardedEpisode(Episode):
     __slots__ = ()
 
     @property
-    def won(self) -> bool:
+    def reward(self) -> float:
         """Nobody's business."""
         raise OutcomeRead(f"the outcome of {self.episode_id} was asked for; InversePRM learns from actions alone")
 
-    @won.setter
-    def won(self, outcome: bool) -> None:
+    @reward.setter
+    def reward(self, outcome: float) -> None:
         """Forgets it."""
 
 
 def without_outcomes(episodes: Iterable[Episode]) -> list[Episode]:
     """The same episodes as UnrewardedEpisode."""
-    names = [field.name for field in fields(Episode) if field.name != "won"]
-    return [UnrewardedEpisode(won=False, **{name: getattr(each, name) for name in names}) for each in episodes]
+    names = [field.name for field in fields(Episode) if field.name != "reward"]
+    return [UnrewardedEpisode(reward=0.0, **{name: getattr(each, name) for name in names}) for each in episodes]

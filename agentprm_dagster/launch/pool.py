@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from agentprm_dagster.envs.alfworld.games import GameRef
+from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.episodes.tables import read_episodes
@@ -43,7 +43,7 @@ class Task:
     name: str
     """Tells its progress from that of others; may be empty where there is no other."""
     player: Player
-    games: tuple[GameRef, ...]
+    games: tuple[TaskRef, ...]
     seed: int
 
 

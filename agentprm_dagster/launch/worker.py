@@ -23,9 +23,8 @@ from pydantic import TypeAdapter
 
 from agentprm_dagster.agents.oracle_world import OracleWorld, Transparent
 from agentprm_dagster.config import Rollouts
-from agentprm_dagster.envs.alfworld.games import GameRef
-from agentprm_dagster.envs.alfworld.playable import PlayableGame
-from agentprm_dagster.envs.base import Playable
+from agentprm_dagster.envs.base import Task, TaskRef
+from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor
@@ -35,9 +34,10 @@ from agentprm_dagster.rollouts.placement import Placer, SpreadPlacer, disagreeme
 from agentprm_dagster.rollouts.rollout import Agent, collect_rollouts
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from agentprm_dagster.agents.worlds import World
+    from agentprm_dagster.engine.chat import Chat
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ class Player:
     """Who plays, and how."""
 
     policy: Path
+    environment: str
+    """The kind of environment that the games are of."""
     dialogue: Format
     how: Rollouts
     """Episodes, branches, temperature and limits; `games` is not read here."""
@@ -75,9 +77,10 @@ class Player:
     lookahead: Lookahead | None = None
     """None: the judge reads the answers, and nothing is imagined."""
 
-    def opened(self, games: Sequence[GameRef]) -> list[Playable]:
+    def opened(self, games: Sequence[TaskRef]) -> list[Task]:
         """The games as this player may see them."""
-        playable = [PlayableGame(game) for game in games]
+        kind = kind_of(self.environment)
+        playable = [kind.open(game) for game in games]
         shown = self.lookahead is not None and self.lookahead.world is None
         return [Transparent(game) for game in playable] if shown else [*playable]
 
@@ -87,7 +90,7 @@ class Shard:
     """Games that are played together, their seed, and the folder for their episodes."""
 
     player: Player
-    games: tuple[GameRef, ...]
+    games: tuple[TaskRef, ...]
     seed: int
     out: Path
 
@@ -131,9 +134,7 @@ PLAYED = "played"
 """What a worker says when the episodes of a shard are in their folder."""
 
 
-def play_shard(
-    agent: Agent, games: Sequence[Playable], player: Player, *, seed: int, monitor: Monitor
-) -> list[Episode]:
+def play_shard(agent: Agent, games: Sequence[Task], player: Player, *, seed: int, monitor: Monitor) -> list[Episode]:
     """The episodes of one shard; `agent` is the player, ready to answer."""
     how = player.how
     return collect_rollouts(
@@ -167,7 +168,7 @@ def _placer(player: Player, usage: Usage) -> Placer | None:
 
     return ValuePlacer(
         _judge(player.placed_by, is_policy=False),
-        _policy(player.policy)[1],
+        _policy(player.policy, player.environment)[1],
         disagreement if how.branch_placement == "disagreement" else uncertainty,
         screening=how.branch_screening,
         dialogue=player.dialogue,
@@ -192,7 +193,7 @@ def ready(player: Player, seed: int) -> Agent:
     from agentprm_dagster.agents.lookahead import ModelPredictive
     from agentprm_dagster.agents.policy import Policy
 
-    model, tokenizer = _policy(player.policy)
+    model, chat = _policy(player.policy, player.environment)
     settings: dict[str, Any] = {
         "dialogue": player.dialogue,
         "slots": player.how.slots,
@@ -201,17 +202,17 @@ def ready(player: Player, seed: int) -> Agent:
         "seed": seed,
     }
     if player.judge is None:
-        return Policy(model, tokenizer, **settings)
+        return Policy(model, chat, **settings)
     judge = _judge(player.judge, is_policy=player.judge_is_policy)
     settings |= {"n": player.best_of, "prior": player.prior}
     if player.lookahead is None:
-        return BestOfN(model, tokenizer, judge, **settings)
+        return BestOfN(model, chat, judge, **settings)
     lookahead, lanes = player.lookahead, max(player.how.slots, player.best_of)
     return ModelPredictive(
         model,
-        tokenizer,
+        chat,
         judge,
-        _world(lookahead, slots=player.how.slots, lanes=lanes),
+        _world(lookahead, player.environment, slots=player.how.slots, lanes=lanes),
         turns=lookahead.turns,
         gamma=lookahead.gamma,
         lanes=lanes,
@@ -220,10 +221,8 @@ def ready(player: Player, seed: int) -> Agent:
 
 
 @lru_cache(maxsize=1)
-def _policy(path: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    from agentprm_dagster.engine import checkpoints
-
-    return checkpoints.load_policy(path), checkpoints.load_tokenizer(path)
+def _policy(path: Path, environment: str) -> "tuple[PreTrainedModel, Chat]":
+    return _language_model(path, environment)
 
 
 @lru_cache(maxsize=1)
@@ -233,20 +232,25 @@ def _judge(path: Path, *, is_policy: bool) -> "PreTrainedModel":
     return checkpoints.load_policy(path) if is_policy else checkpoints.load_prm(path)
 
 
-def _world(lookahead: Lookahead, *, slots: int, lanes: int) -> "World":
+def _world(lookahead: Lookahead, environment: str, *, slots: int, lanes: int) -> "World":
     from agentprm_dagster.agents.learned_world import LearnedWorld
 
     if lookahead.world is None:
         return OracleWorld()
-    model, tokenizer = _world_model(lookahead.world)
-    return LearnedWorld(model, tokenizer, slots=slots, lanes=lanes, max_reply_tokens=lookahead.max_reply_tokens)
+    model, chat = _world_model(lookahead.world, environment)
+    return LearnedWorld(model, chat, slots=slots, lanes=lanes, max_reply_tokens=lookahead.max_reply_tokens)
 
 
 @lru_cache(maxsize=1)
-def _world_model(path: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    from agentprm_dagster.engine import checkpoints
+def _world_model(path: Path, environment: str) -> "tuple[PreTrainedModel, Chat]":
+    return _language_model(path, environment)
 
-    return checkpoints.load_policy(path), checkpoints.load_tokenizer(path)
+
+def _language_model(path: Path, environment: str) -> "tuple[PreTrainedModel, Chat]":
+    from agentprm_dagster.engine import checkpoints
+    from agentprm_dagster.engine.chat import Chat
+
+    return checkpoints.load_policy(path), Chat(checkpoints.load_tokenizer(path), kind_of(environment).wording)
 
 
 def _own_stdout() -> TextIO:

@@ -42,23 +42,24 @@ PLUMBING = (
 """Modules, and all below them, that no artifact depends on."""
 
 
-def current_code(module: str) -> Code:
-    """The code of an asset's module (its `__name__`)."""
+def current_code(module: str, *chosen: str) -> Code:
+    """The code of an asset's module (its `__name__`), and of modules that the settings have chosen."""
     commit, dirty = _checkout()
-    return Code(version(PACKAGE), source_digest(module), commit, dirty)
+    return Code(version(PACKAGE), source_digest(module, *chosen), commit, dirty)
 
 
-def source_digest(module: str) -> str:
-    """Digest of the sources that `module` reaches; ValueError for a module that is not one of this package's stages."""
-    sources = reached_sources(module)
-    if module not in sources:
-        raise ValueError(f"expected a module of {PACKAGE} that makes artifacts, got {module!r}")
+def source_digest(*modules: str) -> str:
+    """Digest of the sources that some modules reach; ValueError for one that is not one of this package's stages."""
+    sources = reached_sources(*modules)
+    for module in modules:
+        if module not in sources:
+            raise ValueError(f"expected a module of {PACKAGE} that makes artifacts, got {module!r}")
     return digest_of({name: source.digest for name, source in sources.items()})
 
 
-def edited_sources(module: str) -> list[str]:
-    """What `module` reaches and is no longer as it was when this process began."""
-    reached = reached_sources(module).items()
+def edited_sources(*modules: str) -> list[str]:
+    """What some modules reach and is no longer as it was when this process began."""
+    reached = reached_sources(*modules).items()
     return [name for name, source in reached if _digest_now(source.path) != source.digest]
 
 
@@ -72,10 +73,10 @@ class Source(NamedTuple):
     """Every name that might be an imported module, imports inside functions included."""
 
 
-def reached_sources(module: str) -> dict[str, Source]:
-    """The modules of this package that `module` reaches by import, itself included."""
+def reached_sources(*modules: str) -> dict[str, Source]:
+    """The modules of this package that some of them reach by import, themselves included."""
     sources: dict[str, Source] = {}
-    waiting = [module]
+    waiting = [*modules]
     while waiting:
         name = waiting.pop()
         if name not in sources and (source := _source(name)) is not None:
@@ -98,14 +99,22 @@ def _source(module: str) -> Source | None:
 
 
 def read_stages() -> None:
-    """Reads what every asset's module reaches, so that what is written down is what this process has imported."""
+    """Reads what every asset's module reaches, and every kind of environment, so that what is written down is what
+    this process has imported.
+    """
     for name in asset_modules():
         reached_sources(f"{PACKAGE}.assets.{name}")
+    for name in _modules_in("envs"):
+        reached_sources(f"{PACKAGE}.envs.{name}.kind")
 
 
 def asset_modules() -> list[str]:
     """The names of the modules in the folder of assets, sorted."""
-    folder = find_spec(f"{PACKAGE}.assets")
+    return _modules_in("assets")
+
+
+def _modules_in(room: str) -> list[str]:
+    folder = find_spec(f"{PACKAGE}.{room}")
     return sorted(module.name for module in iter_modules(folder.submodule_search_locations if folder else []))
 
 

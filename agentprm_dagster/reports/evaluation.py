@@ -1,11 +1,12 @@
 """How good a policy is: success rates with the interval they are known to, overall and by task type."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from agentprm_dagster.algorithm.statistics import wilson_interval
-from agentprm_dagster.episodes.records import TASK_TYPES, Episode
+from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Gate, StageReport
 from agentprm_dagster.episodes.usage import Usage
 
@@ -18,7 +19,9 @@ GAMES_ALONE = (
 
 
 def success(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """n, successes, success_rate, ci_low, ci_high (95%), mean_actions, mean_actions_won (None without a win)."""
+    """n, successes, success_rate, ci_low, ci_high (95%), mean_reward, mean_actions, mean_actions_won (None without a
+    win).
+    """
     won = [len(episode.turns) for episode in episodes if episode.won]
     low, high = wilson_interval(len(won), len(episodes))
     return {
@@ -27,6 +30,7 @@ def success(episodes: Sequence[Episode]) -> dict[str, Any]:
         "success_rate": len(won) / len(episodes),
         "ci_low": low,
         "ci_high": high,
+        "mean_reward": fmean(episode.reward for episode in episodes),
         "mean_actions": sum(len(episode.turns) for episode in episodes) / len(episodes),
         "mean_actions_won": sum(won) / len(won) if won else None,
     }
@@ -46,14 +50,15 @@ def evaluation_row(
     tokens: int,
     imagined: str | None,
     imagined_turns: int,
+    kinds: Iterable[str],
 ) -> dict[str, Any]:
-    """One evaluation: who played which games how, and `success` overall and by task type.
+    """One evaluation: who played which games how, and `success` overall and by task type, in the order of `kinds`.
 
     `ranked_by` is what chose among `best_of` answers, None where the policy answered alone; `imagined` is the world
     (`learned`, `oracle`) in which `imagined_turns` turns were imagined before, None where nothing was; `iteration` is
     None for a policy that no iteration made; `tokens` are those that all models read and drew.
     """
-    kinds = {kind: [episode for episode in episodes if episode.task_type == kind] for kind in TASK_TYPES}
+    by_kind = {kind: [episode for episode in episodes if episode.task_type == kind] for kind in kinds}
     return {
         "experiment": experiment,
         "ranked_by": ranked_by,
@@ -67,7 +72,7 @@ def evaluation_row(
         "imagined_turns": imagined_turns,
         "seed": seed,
         "tokens_per_decision": tokens / sum(len(episode.turns) for episode in episodes),
-        "by_task_type": {kind: success(played) for kind, played in kinds.items() if played},
+        "by_task_type": {kind: success(played) for kind, played in by_kind.items() if played},
     }
 
 

@@ -12,9 +12,6 @@ import pandas as pd
 from agentprm_dagster.episodes.records import Turn
 from agentprm_dagster.episodes.stage import Gate, StageReport
 
-NOTHING = "Nothing happens."
-"""The reply to a command that cannot be done."""
-
 
 class Habits:
     """What the environment replies most often, whatever the state: guesses that need no model."""
@@ -36,17 +33,18 @@ class Habits:
 
 
 def world_report(
-    scored: pd.DataFrame, habits: Habits, *, train_loss: float, min_exact: float, tokens: float
+    scored: pd.DataFrame, habits: Habits, *, train_loss: float, min_exact: float, tokens: float, refusal: str | None
 ) -> StageReport:
     """Judges held-out replies, one a row, beside guesses that need no model.
 
-    Columns: action, previous (what was observed before), observation, won (the game, by this turn), tokens (learnt ones
-    of the reply), loss (their sum, nats), exact (all of them are the likeliest), fails ("Nothing happens." is
-    foreseen), ends (a win is foreseen). `min_exact` is a multiple of what the better of two constant guesses gets
-    right. What is usually replied to a command is told and gates nothing: where a reply
-    lists what nobody has seen yet, the likeliest words one by one are not the likeliest reply.
+    Columns: action, previous (what was observed before), observation, over (the game ended by this turn), tokens
+    (learnt ones of the reply), loss (their sum, nats), exact (all of them are the likeliest), fails (the refusal is
+    foreseen), ends (the end is foreseen). `min_exact` is a multiple of what the better of two constant guesses gets
+    right. What is usually replied to a command is told and gates nothing: where a reply lists what nobody has seen yet,
+    the likeliest words one by one are not the likeliest reply. `refusal` is the reply to a command that cannot be done,
+    None where it is not always the same.
     """
-    nothing = scored["observation"] == NOTHING
+    refused = scored["observation"] == refusal
     guessed = habits.exact(scored)
     least = min_exact * max(guessed["constant"], guessed["previous"])
     exact = float(scored["exact"].mean())
@@ -56,8 +54,8 @@ def world_report(
         "held_out_replies": float(len(scored)),
         "exact": exact,
         **{f"{name}_exact": share for name, share in guessed.items()},
-        **_detected("nothing_happens", nothing, scored["fails"]),
-        **_detected("win", scored["won"], scored["ends"]),
+        **(_detected("refusal", refused, scored["fails"]) if refusal else {}),
+        **_detected("end", scored["over"], scored["ends"]),
         "tokens": tokens,
     }
     gate = Gate(

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from agentprm_dagster.envs.base import Playable
+from agentprm_dagster.envs.base import Task
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.rollouts.replay import Replay
 
@@ -54,7 +54,7 @@ def kind_of(episode: Episode) -> Kind:
     return "reset" if episode.start else "whole"
 
 
-def coverage(episodes: Iterable[Episode], shown: Iterable[Episode], games: Mapping[str, Playable]) -> Coverage:
+def coverage(episodes: Iterable[Episode], shown: Iterable[Episode], games: Mapping[str, Task]) -> Coverage:
     """What the episodes have seen, parents standing before their branches; `shown` are an expert's.
 
     Both are played again, in `games` (by id); of what an expert shows only the games that the episodes play count.
@@ -81,7 +81,7 @@ def coverage(episodes: Iterable[Episode], shown: Iterable[Episode], games: Mappi
     return Coverage(seen, states, expert_states, expert_states_seen)
 
 
-def _visited(episodes: Sequence[Episode], game: Playable) -> list[list[Hashable]]:
+def _visited(episodes: Sequence[Episode], game: Task) -> list[list[Hashable]]:
     """The states in which each episode took its own decisions."""
     parents = {episode.parent for episode in episodes}
     replays: dict[str, Replay] = {}

@@ -1,7 +1,7 @@
 """Expert episodes: what pi_0 is fine-tuned on, and what InversePRM takes for good.
 
 The expert gives commands; the REASON beside each is a sentence made by rule from what the episode has shown so far.
-Mistakes may be mixed in (`envs.alfworld.slips`) for the expert to recover from; they alone are not admissible.
+Mistakes may be mixed in (`envs.base.DrawsMistakes`) for the expert to recover from; they alone are not admissible.
 """
 
 import random
@@ -10,21 +10,27 @@ from functools import partial
 from itertools import cycle, islice
 from typing import TypeVar
 
-from agentprm_dagster.envs.alfworld.reasons import explain
-from agentprm_dagster.envs.alfworld.slips import draw_slips
-from agentprm_dagster.envs.base import Demonstrable, ExpertGaveUp, Playable
+from agentprm_dagster.envs.base import (
+    Demonstrable,
+    DrawsMistakes,
+    EnvironmentKind,
+    ExpertGaveUp,
+    Task,
+    explain_in,
+)
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Turn
 from agentprm_dagster.episodes.stage import Monitor
 
-G = TypeVar("G", bound=Playable)
+G = TypeVar("G", bound=Task)
 
 
 def demonstrate(
-    game: Demonstrable,
+    game: Task,
+    kind: EnvironmentKind,
     *,
     episode_id: str,
-    kind: str,
+    expert: str,
     max_steps: int,
     seed: int,
     slips: float = 0.0,
@@ -32,10 +38,16 @@ def demonstrate(
 ) -> Episode:
     """One expert episode; lost where the expert gives up or has not won within `max_steps`, mistakes included.
 
-    Before a share `slips` of the expert's turns the player errs. Nothing happens then, and the expert is not told.
+    Before a share `slips` of the expert's turns the player errs, in environments that know how (`DrawsMistakes`).
+    Nothing happens then, and the expert is not told.
+
+    Raises:
+        TypeError: nobody can show the game.
     """
-    environment = game.environment()
-    expert = game.expert(kind, seed)
+    if not isinstance(game, Demonstrable):
+        raise TypeError(f"expected a game that an expert can play, got {game.id}, which has none")
+    environment, explain = game.environment(), explain_in(kind)
+    demonstrator = game.expert(expert, seed)
     rng = random.Random(seed)
     observation = first = environment.reset()
     turns: list[Turn] = []
@@ -48,26 +60,26 @@ def demonstrate(
                 action=action,
                 observation=after.text,
                 response=write_answer(reason, action),
-                admissible=action in before.admissible_commands,
-                candidates=before.admissible_commands if keep_candidates else (),
+                admissible=before.admits(action),
+                candidates=before.commands if keep_candidates else (),
             )
         )
         return after
 
     while not observation.done and len(turns) < max_steps:
         try:
-            action = expert.act(observation)
+            action = demonstrator.act(observation)
         except ExpertGaveUp:
             break
-        if rng.random() < slips:
-            for reason, mistake in draw_slips(first.text, tuple(turns), rng):
-                if mistake in observation.admissible_commands or len(turns) >= max_steps - 1:
+        if rng.random() < slips and isinstance(kind, DrawsMistakes):
+            for reason, mistake in kind.mistakes(first.text, tuple(turns), rng):
+                if observation.admits(mistake) or len(turns) >= max_steps - 1:
                     break
                 play(reason, mistake)
         observation = play(explain(first.text, turns, action), action)
-    truncated = not observation.done
+    truncated = not observation.done or observation.truncated
     return Episode(
-        episode_id, game.id, game.task_type, first.text, tuple(turns), won=observation.won, truncated=truncated
+        episode_id, game.id, game.kind, first.text, tuple(turns), reward=observation.reward, truncated=truncated
     )
 
 
@@ -77,7 +89,8 @@ def in_turn(games: Sequence[G], episodes: int) -> list[tuple[str, G]]:
 
 
 def collect_demonstrations(
-    games: Sequence[Demonstrable],
+    games: Sequence[Task],
+    kind: EnvironmentKind,
     *,
     expert: str,
     episodes: int,
@@ -88,10 +101,10 @@ def collect_demonstrations(
     keep_candidates: bool = False,
 ) -> list[Episode]:
     """Plays the games `in_turn`; won and lost ones."""
-    show = partial(demonstrate, kind=expert, max_steps=max_steps, slips=slips, keep_candidates=keep_candidates)
+    show = partial(demonstrate, expert=expert, max_steps=max_steps, slips=slips, keep_candidates=keep_candidates)
     demonstrations = []
     for i, (episode_id, game) in enumerate(in_turn(games, episodes)):
-        demonstrations.append(show(game, episode_id=episode_id, seed=seed + i))
+        demonstrations.append(show(game, kind, episode_id=episode_id, seed=seed + i))
         if i % 50 == 49 or i == episodes - 1:
             monitor.progress(i + 1, episodes, "demonstrations")
     return demonstrations

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from agentprm_dagster.envs.base import Playable, SnapshotEnvironment
+from agentprm_dagster.envs.base import Environment, Task
 from agentprm_dagster.episodes.parsing import may_be_chosen, parse_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
 from agentprm_dagster.episodes.stage import Monitor, PartMonitor
@@ -54,7 +54,7 @@ class Start:
     """Where an episode begins: at a game's start, or after some turns of another episode."""
 
     episode_id: str
-    game: Playable
+    game: Task
     turns: tuple[Turn, ...] = ()
     """Turns inherited from that episode."""
     response: Response | None = None
@@ -69,7 +69,7 @@ class _Play:
     """An episode under way."""
 
     start: Start
-    environment: SnapshotEnvironment
+    environment: Environment
     first_observation: str
     observation: Observation
     turns: list[Turn] = field(default_factory=list)
@@ -87,8 +87,8 @@ class _Play:
             observation=self.observation.text,
             response=answer.text,
             parsed=parsed.parsed,
-            admissible=parsed.action in before.admissible_commands,
-            candidates=before.admissible_commands if self.keep_candidates else (),
+            admissible=before.admits(parsed.action),
+            candidates=before.commands if self.keep_candidates else (),
             tokens=answer.tokens,
         )
         self.turns.append(turn)
@@ -108,13 +108,13 @@ class _Play:
         return Episode(
             episode_id=self.start.episode_id,
             game=self.start.game.id,
-            task_type=self.start.game.task_type,
+            task_type=self.start.game.kind,
             first_observation=self.first_observation,
             turns=tuple(self.turns),
-            won=self.observation.won,
+            reward=self.observation.reward,
             start=len(self.start.turns),
             parent=self.start.parent,
-            truncated=not self.observation.done,
+            truncated=not self.observation.done or self.observation.truncated,
         )
 
 
@@ -191,7 +191,7 @@ def _fill(
         return
 
 
-def whole_episodes(games: Sequence[Playable], per_game: int) -> list[Start]:
+def whole_episodes(games: Sequence[Task], per_game: int) -> list[Start]:
     """Every game from its start, several times."""
     return [Start(f"{game.id}#{k}", game) for game in games for k in range(per_game)]
 
@@ -223,7 +223,7 @@ def from_expert_states(
 def branches(
     agent: Agent,
     episodes: Sequence[Episode],
-    games: Sequence[Playable],
+    games: Sequence[Task],
     *,
     states: int,
     actions: int,
@@ -292,7 +292,7 @@ def _different_actions(answers: Sequence[Response], count: int) -> list[Response
 
 def collect_rollouts(
     agent: Agent,
-    games: Sequence[Playable],
+    games: Sequence[Task],
     *,
     per_game: int,
     max_steps: int,

@@ -22,11 +22,17 @@ def require_exact_base(experiment: Experiment) -> None:
     if experiment.model.name == "embedded":
         return
     dialogue, code = experiment.dialogue.format, source_digest(_TRIAL)
-    tried = {**base_identity(experiment.model), **environment(), "dialogue": dialogue, "code": code}
+    tried = {
+        **base_identity(experiment.model),
+        **environment(),
+        "dialogue": dialogue,
+        "rules": experiment.wording.rules,
+        "code": code,
+    }
     passed = checked_folder() / digest_of(tried)
     if not passed.exists():
         from agentprm_dagster.training.exactness import require_exact_model  # loads torch
 
-        require_exact_model(base_folder(experiment.model), dialogue)
+        require_exact_model(base_folder(experiment.model), experiment.wording, dialogue)
         passed.parent.mkdir(parents=True, exist_ok=True)
         passed.touch()

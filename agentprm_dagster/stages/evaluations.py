@@ -104,6 +104,6 @@ def current_outcomes(store: ArtifactStore, experiment: str) -> Iterator[tuple[Ro
     places = [(row, report.path / folder_name(row)) for report in reports for row in rows_of(report)]
     folders = {id(row): folder for row, folder in places}
     for row in in_order(row for row, _ in places):
-        heads = pq.read_table(folders[id(row)] / EPISODES, columns=["game", "first_observation", "won"])
-        game, said, won = (column.to_pylist() for column in heads.columns)
-        yield row, dict(zip(zip(game, said, strict=True), won, strict=True))
+        heads = pq.read_table(folders[id(row)] / EPISODES, columns=["game", "first_observation", "reward"])
+        game, said, rewards = (column.to_pylist() for column in heads.columns)
+        yield row, dict(zip(zip(game, said, strict=True), (reward == 1 for reward in rewards), strict=True))

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.config.data import EvaluationSplit
-from agentprm_dagster.envs.alfworld.games import GameRef
+from agentprm_dagster.envs.base import TaskRef
+from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.launch.pool import Played, Task
 from agentprm_dagster.launch.worker import Lookahead, Player
 from agentprm_dagster.reports.evaluation import evaluation_row, folder_name
@@ -43,8 +43,8 @@ class Trial:
     policy: Path
     judge: Judge | None
     """None: the policy answers alone, as `best_of` 1 says."""
-    split: EvaluationSplit
-    games: tuple[GameRef, ...]
+    split: str
+    games: tuple[TaskRef, ...]
     """Those of the split that are played, once each."""
     max_steps: int
     best_of: int
@@ -80,7 +80,7 @@ class Trial:
             "temperature": settings.temperature if self.judge is None else settings.best_of_temperature,
         }
         how = self.experiment.rollouts.model_copy(update=once)
-        player = Player(self.policy, self.experiment.dialogue.format, how)
+        player = Player(self.policy, self.experiment.environment.kind, self.experiment.dialogue.format, how)
         if self.judge is not None:
             player = replace(
                 player,
@@ -108,5 +108,6 @@ class Trial:
             max_steps=self.max_steps,
             seed=self.seed,
             tokens=played.usage.tokens,
+            kinds=kind_of(self.experiment.environment.kind).task_kinds,
             **self._how,
         )

@@ -22,7 +22,7 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.sampling import Sampler
 from agentprm_dagster.engine.embedded.slots import SlotModel
 from agentprm_dagster.engine.heads import language_head
-from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk, trunks_of
 from agentprm_dagster.training.sft import Row, answers_work
@@ -53,7 +53,7 @@ class Drawn:
         return [prompt + answer for prompt, answer in zip(self.prompts, self.answers, strict=True)]
 
 
-def require_exact_model(folder: Path, dialogue: Format) -> None:
+def require_exact_model(folder: Path, wording: Wording, dialogue: Format) -> None:
     """Tries a checkpoint in a dialogue format.
 
     Raises:
@@ -61,7 +61,7 @@ def require_exact_model(folder: Path, dialogue: Format) -> None:
         ChatTemplateError: its chat template cannot write dialogues in this format.
         ArchitectureError: the model is not computed here as transformers computes it.
     """
-    chat = Chat(checkpoints.load_tokenizer(folder))
+    chat = Chat(checkpoints.load_tokenizer(folder), wording)
     chat.require(dialogue)
     try:
         differences, drawn = policy_differences(folder, chat, dialogue)
@@ -140,7 +140,7 @@ def _as_transformers(model: PreTrainedModel) -> None:
 
 def _trunks(chat: Chat, dialogue: Format) -> list[Trunk]:
     """A state before the first answer and one behind it: as short as shows all, as a large model takes its time."""
-    episode = Episode("trial", "trial", "pick_and_place_simple", TRIAL_START, TRIAL_TURNS[:2], won=True)
+    episode = Episode("trial", "trial", "pick_and_place_simple", TRIAL_START, TRIAL_TURNS[:2], reward=1.0)
     return trunks_of(chat, episode, [0, 1], dialogue)
 
 

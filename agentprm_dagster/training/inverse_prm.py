@@ -101,7 +101,7 @@ def train_inverse_prm(
     """
     settings, dialogue = experiment.inverse_prm, experiment.dialogue.format
     tokenizer = checkpoints.load_tokenizer(policy)
-    chat = Chat(tokenizer)
+    chat = Chat(tokenizer, experiment.wording)
     others = [*expert, *past]
     answers = next_answers(policy, chat, others, experiment, seed=seed, monitor=monitor)
     made = [
@@ -289,7 +289,12 @@ def score_decisions(
     model, tokenizer = checkpoints.load_prm(prm), checkpoints.load_tokenizer(prm)
     use_grouped_attention(model)
     examples = prm_examples(
-        Chat(tokenizer), episodes, targets, experiment.dialogue.format, branch_turns=1, read_replies=False
+        Chat(tokenizer, experiment.wording),
+        episodes,
+        targets,
+        experiment.dialogue.format,
+        branch_turns=1,
+        read_replies=False,
     )
     logits, _ = predict(model, examples, experiment.inverse_prm.batch_tokens)
     return targets.iloc[[row for example in examples for row in example.rows]].assign(logit=logits)

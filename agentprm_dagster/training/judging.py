@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 
 import torch
 from transformers import PreTrainedModel
@@ -41,7 +42,8 @@ class Judge:
         logits = read.values(self.prm)
         values = (advantages(logits, candidates) if self.centred else logits).sigmoid()
         if replied:
-            values = torch.where(torch.tensor(replied.won), torch.ones_like(values), values)
+            known = torch.tensor([nan if each is None else each for each in replied.outcomes])
+            values = torch.where(known.isnan(), values, known)
         return torch.where(allowed, values, 0.0), read.tokens_read
 
 

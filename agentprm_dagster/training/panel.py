@@ -17,7 +17,7 @@ from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
-from agentprm_dagster.envs.base import Playable
+from agentprm_dagster.envs.base import Task
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, SilentMonitor, StageReport
 from agentprm_dagster.reports.overoptimization import (
@@ -49,7 +49,7 @@ class Panel:
         reference: PreTrainedModel,
         judge: Judge,
         committee: Sequence[PreTrainedModel],
-        games: Sequence[Playable],
+        games: Sequence[Task],
         trunks: Sequence[Trunk],
         experiment: Experiment,
         *,
@@ -127,7 +127,7 @@ class Panel:
         rollouts = self.experiment.rollouts
         agent = Policy(
             self.model,
-            self.judge.chat.tokenizer,
+            self.judge.chat,
             dialogue=self.experiment.dialogue.format,
             slots=min(rollouts.slots, len(self.games)),
             temperature=rollouts.temperature,
@@ -196,7 +196,7 @@ def build_panel(
     reference: PreTrainedModel,
     judge: Judge,
     watched: Watched,
-    games: Mapping[str, Playable],
+    games: Mapping[str, Task],
     experiment: Experiment,
     *,
     seed: int,

@@ -21,7 +21,8 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
-from agentprm_dagster.envs.base import Playable
+from agentprm_dagster.envs.base import DrawsHypotheses, Task
+from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
@@ -38,14 +39,14 @@ from agentprm_dagster.training.panel import Panel, build_panel
 from agentprm_dagster.training.rationalisation import Rationalised
 from agentprm_dagster.training.rationalised_answers import with_rationalised
 from agentprm_dagster.training.snapshots import Stateful
-from agentprm_dagster.training.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler
+from agentprm_dagster.training.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler, WithHypothesis
 
 
 def improve_policy(
     policy: Path,
     prm: Path,
     episodes: Sequence[Episode],
-    games: Mapping[str, Playable],
+    games: Mapping[str, Task],
     experiment: Experiment,
     out: Path,
     *,
@@ -63,7 +64,7 @@ def improve_policy(
     """
     tokenizer = checkpoints.load_tokenizer(policy)
     model, critic = checkpoints.load_policy(policy), checkpoints.load_prm(prm)
-    chat, settings = Chat(tokenizer), experiment.improvement
+    chat, settings = Chat(tokenizer, experiment.wording), experiment.improvement
     trunks, panel = policy_trunks(chat, episodes, experiment), None
     with training_threads(model):
         if settings.trainer == "trl":
@@ -80,9 +81,10 @@ def improve_policy(
             judge = Judge(critic.eval(), chat, consequences, centred=_says_no_more_than_order(experiment))
             if watched:
                 panel = build_panel(model, reference, judge, watched, games, experiment, seed=seed, monitor=monitor)
-            dialogue = experiment.dialogue.format
+            dialogue, kind = experiment.dialogue.format, kind_of(experiment.environment.kind)
+            with_hypothesis = kind.with_hypothesis if isinstance(kind, DrawsHypotheses) else None
             history = improve(
-                *(model, reference, judge, chat, trunks, settings, dialogue, rationalised, panel),
+                *(model, reference, judge, chat, trunks, settings, dialogue, rationalised, panel, with_hypothesis),
                 seed=seed,
                 monitor=monitor,
                 resume=resume,
@@ -109,6 +111,7 @@ def improve(
     dialogue: Format = "append",
     rationalised: Rationalised | None = None,
     panel: Panel | None = None,
+    with_hypothesis: WithHypothesis | None = None,
     *,
     seed: int,
     monitor: Monitor,
@@ -126,7 +129,7 @@ def improve(
     size, per_trunk = _batch_size(settings, dialogue)
     batches = Epochs(lambda rng: _batches(trunks, size, per_trunk, rng), seed)
     longest = max(len(trunk.ids) for trunk in trunks)
-    arguments = (reference, judge, chat, settings, longest, seed, dialogue, rationalised)
+    arguments = (reference, judge, chat, settings, longest, seed, dialogue, rationalised, with_hypothesis)
 
     def parts(step: int) -> list[tuple[int, list[Trunk]]]:
         batch, count = batches.batch(step), shards.count
@@ -167,9 +170,16 @@ def improvement_work(
     seed: int,
     dialogue: Format = "append",
     rationalised: Rationalised | None = None,
+    with_hypothesis: WithHypothesis | None = None,
 ) -> Work:
-    """From (step, trunks) to the terms of the loss of the answers that the model, as it is then, gives in them."""
+    """From (step, trunks) to the terms of the loss of the answers that the model, as it is then, gives in them.
+
+    Raises:
+        ValueError: the settings ask for steered states, and nobody draws hypotheses.
+    """
     steered = settings.steered > 0
+    if steered and with_hypothesis is None:
+        raise ValueError("improvement.steered asks for hypotheses, and this environment draws none: set it to 0")
     rows, states = _batch_size(settings, dialogue)
     sampler = CandidateSampler(
         model,
@@ -181,12 +191,14 @@ def improvement_work(
         new=settings.max_new_tokens,
     )
     banned = chat.never_drawn(model.config.vocab_size)
-    steering = SteeredSampler(sampler, share=settings.steered, dialogue=dialogue)
+    steering = None
+    if steered and with_hypothesis is not None:
+        steering = SteeredSampler(sampler, with_hypothesis, share=settings.steered, dialogue=dialogue)
 
     def draw(trunks: list[Trunk], step: int) -> tuple[list[Candidate], list[Trunk]]:
         own = step_seed(seed + shard, step)
         generator = torch.Generator().manual_seed(own)
-        if steered:
+        if steering:
             rng = random.Random(f"{own} steered")
             return steering.draw(trunks, temperature=settings.temperature, generator=generator, rng=rng)
         return sampler.draw(trunks, temperature=settings.temperature, generator=generator), trunks

@@ -53,7 +53,7 @@ def train_prm(
     use_grouped_attention(model)
     use_lean_layers(model)
     examples = prm_examples(
-        Chat(tokenizer),
+        Chat(tokenizer, experiment.wording),
         episodes,
         targets,
         experiment.dialogue.format,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from agentprm_dagster.envs.alfworld.reasons import explain
+from agentprm_dagster.envs.base import Explain
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
 
@@ -17,11 +17,11 @@ Rationalised = Mapping[tuple[str, int], str]
 """Answers by the state that they are given in: (a whole episode's id, turn)."""
 
 
-def rationalise(episodes: Sequence[Episode], targets: pd.DataFrame, *, margin: float) -> Rationalised:
+def rationalise(episodes: Sequence[Episode], targets: pd.DataFrame, explain: Explain, *, margin: float) -> Rationalised:
     """The best action tried in each state of a whole episode, where another is worth at least `margin` less.
 
-    `targets` are those of the episodes. States whose best action the environment did not accept give nothing: that the
-    episode was won all the same was not its doing.
+    `targets` are those of the episodes, `explain` words the reasons. States whose best action the environment did not
+    accept give nothing: that the episode was won all the same was not its doing.
     """
     by_id = {episode.episode_id: episode for episode in episodes}
     tried = targets.drop_duplicates(["state", "action"]).sort_values("q", ascending=False, kind="stable")

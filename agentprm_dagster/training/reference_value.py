@@ -54,7 +54,7 @@ def train_reference_value(
     """Trains V_mu on games that are not held out, from the trunk of `policy`; reports on those that are."""
     settings, gamma = experiment.shaping, experiment.targets.gamma
     tokenizer = checkpoints.load_tokenizer(policy)
-    chat, model = Chat(tokenizer), checkpoints.prm_from_policy(policy, seed=seed)
+    chat, model = Chat(tokenizer, experiment.wording), checkpoints.prm_from_policy(policy, seed=seed)
     use_grouped_attention(model)
     use_lean_layers(model)
     train = [states_of(chat, episode, gamma) for episode in demonstrations if episode.game not in held_out]
@@ -78,7 +78,7 @@ def states_of(chat: Chat, episode: Episode, gamma: float) -> States:
     """The state before every turn of a whole episode, with the return from there."""
     (scored,) = family_trees(chat, [episode], "append", branch_turns=1)
     last = len(episode.turns) - 1
-    returns = [discounted_outcome(episode.won, t, last, gamma, "return_to_go") for _, t in scored.decisions]
+    returns = [discounted_outcome(episode.reward, t, last, gamma, "return_to_go") for _, t in scored.decisions]
     return States(scored.tree, scored.states, returns)
 
 
@@ -109,7 +109,7 @@ def reference_advantages(
     reference: Path, episodes: Sequence[Episode], targets: pd.DataFrame, experiment: Experiment
 ) -> np.ndarray:
     """A_mu of the decision of every row of the targets table (D,), nan for one that only repeats another's episode."""
-    model, chat = checkpoints.load_prm(reference), Chat(checkpoints.load_tokenizer(reference))
+    model, chat = checkpoints.load_prm(reference), Chat(checkpoints.load_tokenizer(reference), experiment.wording)
     use_grouped_attention(model)
     scored = [
         one
@@ -118,13 +118,13 @@ def reference_advantages(
     ]
     examples = [States(one.tree, [*one.states, *one.replies], []) for one in scored]
     values = predict_values(model, examples, experiment.shaping.batch_tokens)
-    wins = {(episode.episode_id, len(episode.turns) - 1) for episode in episodes if episode.won}
+    outcomes = {(each.episode_id, len(each.turns) - 1): each.reward for each in episodes if not each.truncated}
     read: dict[tuple[str, int], float] = {}
     for one in scored:
         count = len(one.decisions)
         before, after, values = values[:count], values[count : 2 * count], values[2 * count :]
-        won = np.array([decision in wins for decision in one.decisions])
-        gained = advantage(before, after, won, experiment.targets.gamma)
+        outcome = np.array([outcomes.get(decision, np.nan) for decision in one.decisions])
+        gained = advantage(before, after, outcome, experiment.targets.gamma)
         read.update(zip(one.decisions, gained.tolist(), strict=True))
     rows = zip(targets["episode_id"], targets["turn"], strict=True)
     return np.array([read.get(row, np.nan) for row in rows])

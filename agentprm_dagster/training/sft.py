@@ -23,7 +23,7 @@ from agentprm_dagster.engine.embedded.lean_layers import SHAPE_STEP, use_lean_la
 from agentprm_dagster.engine.embedded.model import build_model
 from agentprm_dagster.engine.heads import language_head
 from agentprm_dagster.engine.tokenizer import build_tokenizer
-from agentprm_dagster.episodes.dialogue import Format, Message, conversation, restated_prompt
+from agentprm_dagster.episodes.dialogue import Format, Message, Wording
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import Gate, Monitor, Resume, StageReport
 from agentprm_dagster.launch.shards import Numbers, Shards, Work
@@ -50,7 +50,7 @@ def train_initial_policy(
     `resume` it goes on from where an earlier attempt has saved.
     """
     model, tokenizer = initial_model(episodes, wandering, experiment, seed=seed)
-    chat = Chat(tokenizer)
+    chat = Chat(tokenizer, experiment.wording)
     rows = sft_rows(episodes, chat, experiment.dialogue.format)
     use_lean_layers(model)
     tokens = experiment.sft.epochs * _tokens(rows)
@@ -85,17 +85,18 @@ def initial_model(
     if experiment.model.name != "embedded":
         base = base_folder(experiment.model)
         return checkpoints.load_policy(base), checkpoints.load_tokenizer(base)
-    messages = chain(_messages(episodes, experiment.dialogue.format), _messages(wandering, "append"))
+    wording, dialogue = experiment.wording, experiment.dialogue.format
+    messages = chain(_messages(episodes, wording, dialogue), _messages(wandering, wording, "append"))
     tokenizer = build_tokenizer(message["content"] for message in messages)
     return build_model(experiment.model, tokenizer, seed=seed), tokenizer
 
 
-def _messages(episodes: Sequence[Episode], dialogue: Format) -> Iterator[Message]:
+def _messages(episodes: Sequence[Episode], wording: Wording, dialogue: Format) -> Iterator[Message]:
     for episode in episodes:
-        yield from conversation(episode.first_observation, episode.turns)
+        yield from wording.conversation(episode.first_observation, episode.turns)
         if dialogue == "restated":
             *before, last = episode.turns
-            yield from restated_prompt(episode.first_observation, before, last.candidates)
+            yield from wording.prompt(episode.first_observation, before, last.candidates)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,21 @@
 """Steered exploration (section 4 of the paper): in some states answers are drawn under a second prompt.
 
-The second prompt holds a hypothesis (`envs.alfworld.hypotheses`) that the policy may act on. It is for drawing alone:
+The second prompt holds a hypothesis (`envs.base.DrawsHypotheses`) that the policy may act on. It is for drawing alone:
 log-probabilities and the PRM's values are those of the answers behind the nominal prompt, so that what a hypothesis
 led to is learnt without it.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
-from agentprm_dagster.envs.alfworld.hypotheses import with_hypothesis
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, Trunk, trunks_of
+
+WithHypothesis = Callable[[str, random.Random], str]
+"""`envs.base.DrawsHypotheses.with_hypothesis`."""
 
 HYPOTHESIS_ROOM = 32
 """Tokens, more than any hypothesis has."""
@@ -31,8 +33,11 @@ class _Part:
 class SteeredSampler:
     """Draws as a `CandidateSampler` does, with room for twice the trunks; each state is steered with some chance."""
 
-    def __init__(self, sampler: CandidateSampler, *, share: float, dialogue: Format) -> None:
-        self.sampler, self.share, self.dialogue = sampler, share, dialogue
+    def __init__(
+        self, sampler: CandidateSampler, with_hypothesis: WithHypothesis, *, share: float, dialogue: Format
+    ) -> None:
+        self.sampler, self.with_hypothesis = sampler, with_hypothesis
+        self.share, self.dialogue = share, dialogue
 
     def draw(
         self, trunks: Sequence[Trunk], *, temperature: float, generator: torch.Generator, rng: random.Random
@@ -54,7 +59,7 @@ class SteeredSampler:
         if nominal := [j for j, other in enumerate(steered) if not other]:
             parts.append(self._part(i, trunk, nominal))
         if other := [j for j, other in enumerate(steered) if other]:
-            told = with_hypothesis(trunk.episode.first_observation, rng)
+            told = self.with_hypothesis(trunk.episode.first_observation, rng)
             parts.append(self._part(i, replace(trunk, episode=replace(trunk.episode, first_observation=told)), other))
         return parts
 

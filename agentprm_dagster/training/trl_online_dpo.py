@@ -19,7 +19,7 @@ from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
 from agentprm_dagster.config import Improvement
 from agentprm_dagster.engine.architectures import context_of, require_relative_positions
 from agentprm_dagster.engine.chat import Chat
-from agentprm_dagster.episodes.dialogue import Format, Message, conversation, restated_prompt
+from agentprm_dagster.episodes.dialogue import Format, Message
 from agentprm_dagster.episodes.parsing import may_be_chosen
 from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.training.candidates import Trunk
@@ -105,9 +105,9 @@ def prompts(chat: Chat, trunks: Sequence[Trunk], dialogue: Format) -> list[str]:
             episode = trunk.episode
             first, before = episode.first_observation, episode.turns[:turn]
             if dialogue == "restated":
-                states.append(restated_prompt(first, before, episode.turns[turn].candidates))
+                states.append(chat.wording.prompt(first, before, episode.turns[turn].candidates))
             else:
-                states.append(conversation(first, before, last_observation=True))
+                states.append(chat.wording.conversation(first, before, last_observation=True))
     return list(map(chat.text, states))
 
 

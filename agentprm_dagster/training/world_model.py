@@ -2,7 +2,7 @@
 
 An ordinary causal language model, begun at a policy, that learns p(observation | dialogue, answer): the loss is on the
 environment's words alone, up to the token that hands over to the agent. Behind a reply stands either the agent's next
-answer or, where the game was won, nothing more: the model learns its first token, or the end token, so that it also
+answer or, where the game is over, nothing more: the model learns its first token, or the end token, so that it also
 says when an imagined game is over.
 """
 
@@ -25,7 +25,7 @@ from agentprm_dagster.engine.heads import language_head
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.launch.shards import Numbers, Work, shards_of
-from agentprm_dagster.reports.world_report import NOTHING, Habits, world_report
+from agentprm_dagster.reports.world_report import Habits, world_report
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.tree_training import batches_in_order, fit, token_budget_batches, tokens_in
 
@@ -41,11 +41,12 @@ class Reply:
     last: int
     """Where the next answer would begin to be predicted."""
     follows: int | None
-    """The first token of the next answer, or the end token where the game is won; None: the episode was broken off."""
+    """The first token of the next answer, or the end token where the game is over; None: the episode was broken off."""
     turn: Turn
     previous: str
     """What was observed before."""
-    won: bool
+    over: bool
+    """Whether the game ended by this turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def train_world_model(
     model, tokenizer = checkpoints.load_policy(policy), checkpoints.load_tokenizer(policy)
     use_grouped_attention(model)
     use_lean_layers(model)
-    chat = Chat(tokenizer)
+    chat = Chat(tokenizer, experiment.wording)
 
     def examples(unknown: bool) -> list[Example]:
         parts = ([each for each in part if (each.game in held_out) == unknown] for part in (demonstrations, rollouts))
@@ -87,7 +88,7 @@ def train_world_model(
     habits = Habits(reply.turn for example in train for reply in example.replies)
     tokens = settings.epochs * tokens_in(train) + tokens_in(test)
     least = experiment.gates.min_world_exact
-    return world_report(scored, habits, train_loss=loss, min_exact=least, tokens=tokens)
+    return world_report(scored, habits, train_loss=loss, min_exact=least, tokens=tokens, refusal=chat.wording.refusal)
 
 
 def world_examples(chat: Chat, episodes: Sequence[Episode]) -> list[Example]:
@@ -108,11 +109,11 @@ def world_examples(chat: Chat, episodes: Sequence[Episode]) -> list[Example]:
 def _reply(chat: Chat, episode: Episode, t: int, first: int, closing: int, last: int) -> Reply:
     turns, final = episode.turns, t == len(episode.turns) - 1
     if final:
-        follows = chat.end if episode.won else None
+        follows = None if episode.truncated else chat.end
     else:
         follows = chat.answer(turns[t + 1].response, turns[t + 1].tokens)[0]
     previous = turns[t - 1].observation if t else episode.first_observation
-    return Reply(first, closing, last, follows, turns[t], previous, won=final and episode.won)
+    return Reply(first, closing, last, follows, turns[t], previous, over=final and not episode.truncated)
 
 
 def world_work(model: PreTrainedModel, shard: int, settings: WorldModel) -> Work:
@@ -154,7 +155,8 @@ def score_replies(model: PreTrainedModel, chat: Chat, examples: Sequence[Example
     the greedy one is this reply.
     """
     model.eval()
-    (fails, *_) = chat.follow_up(NOTHING)[len(chat.frame[0]) :]
+    refusal = chat.wording.refusal
+    fails = chat.follow_up(refusal)[len(chat.frame[0])] if refusal else -1
     rows = []
     for batch in batches_in_order(examples, budget):
         replies = [(example.tree, reply) for example in batch for reply in example.replies]
@@ -171,7 +173,7 @@ def score_replies(model: PreTrainedModel, chat: Chat, examples: Sequence[Example
                     "action": reply.turn.action,
                     "previous": reply.previous,
                     "observation": reply.turn.observation,
-                    "won": reply.won,
+                    "over": reply.over,
                     "tokens": len(said),
                     "loss": -float(part[torch.arange(len(said)), said].sum()),
                     "exact": likeliest == said,

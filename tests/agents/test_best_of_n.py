@@ -10,17 +10,19 @@ from agentprm_dagster.agents import best_of_n
 from agentprm_dagster.agents.best_of_n import BestOfN
 from agentprm_dagster.config import Model
 from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.model import build_model
 from agentprm_dagster.engine.embedded.sampling import Sampled
 from agentprm_dagster.engine.embedded.slots import ContextOverflow
 from agentprm_dagster.engine.tokenizer import build_tokenizer
-from agentprm_dagster.episodes.dialogue import conversation, write_answer
+from agentprm_dagster.envs.alfworld.language import WORDING
+from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.parsing import may_be_chosen
 from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
 
 FIRST = "You are in the middle of a room. You see a shelf 1, and a mug 2.\n\nYour task is to: put a mug in shelf."
 TEXTS = [FIRST, write_answer("I look for a mug.", "go to shelf 1"), "You arrive at shelf 1. On it, you see a mug 2."]
-START = Observation(FIRST, ("go to shelf 1", "look"), won=False, done=False)
+START = Observation(FIRST, ("go to shelf 1", "look"), reward=0.0, done=False)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def agent(
 ) -> BestOfN:
     return BestOfN(
         checkpoints.load_policy(checkpoint),
-        checkpoints.load_tokenizer(checkpoint),
+        Chat(checkpoints.load_tokenizer(checkpoint), WORDING),
         judged_by or checkpoints.prm_from_policy(checkpoint, seed=1),
         n=n,
         prior=prior,
@@ -66,7 +68,7 @@ def test_it_keeps_the_answer_that_ranks_first(
     monkeypatch.setattr(best_of_n.PrmJudge, "scores", watched)
     monkeypatch.setattr(player, "_draw", lambda *arguments: draws.append(draw(*arguments)) or draws[-1])
     prm, policy = checkpoints.prm_from_policy(checkpoint, seed=1).eval(), checkpoints.load_policy(checkpoint).eval()
-    histories = {slot: player.chat.prompt(conversation(FIRST, [], last_observation=True)) for slot in (0, 2)}
+    histories = {slot: player.chat.prompt(WORDING.conversation(FIRST, [], last_observation=True)) for slot in (0, 2)}
     for slot in histories:
         player.begin(slot, FIRST, [], START)
     for _ in range(3):
@@ -99,7 +101,7 @@ def test_without_a_prm_it_keeps_what_improvement_made_likelier(
     monkeypatch.setattr(player, "_draw", lambda *arguments: draws.append(draw(*arguments)) or draws[-1])
     policy, history = (
         checkpoints.load_policy(checkpoint).eval(),
-        player.chat.prompt(conversation(FIRST, [], last_observation=True)),
+        player.chat.prompt(WORDING.conversation(FIRST, [], last_observation=True)),
     )
     player.begin(1, FIRST, [], START)
     chosen = set()

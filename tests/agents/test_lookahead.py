@@ -21,6 +21,7 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.model import build_model
 from agentprm_dagster.engine.embedded.sampling import Sampled
 from agentprm_dagster.engine.tokenizer import build_tokenizer
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.parsing import may_be_chosen, parse_answer
@@ -31,7 +32,7 @@ from agentprm_dagster.training.tree_training import fit, token_budget_batches
 from agentprm_dagster.training.world_model import score_replies, world_examples, world_work
 
 GAMMA = 0.5
-NOWHERE = Observation("", (), won=False, done=False)
+NOWHERE = Observation("", (), reward=0.0, done=False)
 
 
 class ScriptedWorld:
@@ -67,7 +68,7 @@ def agent(folder: File, world: World, *, turns: int, prior: float = 0.02, temper
     model, tokenizer = checkpoints.load_policy(folder), checkpoints.load_tokenizer(folder)
     return ModelPredictive(
         model,
-        tokenizer,
+        Chat(tokenizer, WORDING),
         checkpoints.prm_from_policy(folder, seed=1),
         world,
         n=4,
@@ -108,9 +109,8 @@ def test_it_takes_the_answer_of_the_best_end(
     prm = checkpoints.prm_from_policy(taught_folder, seed=1).eval()
     tokenizer = checkpoints.load_tokenizer(taught_folder)
     greedy = Policy(
-        checkpoints.load_policy(taught_folder), tokenizer, dialogue="append", slots=1, temperature=0,
-        max_new_tokens=14, seed=0,
-    )  # fmt: skip
+        checkpoints.load_policy(taught_folder), Chat(tokenizer, WORDING), dialogue="append", slots=1, temperature=0,
+        max_new_tokens=14, seed=0)  # fmt: skip
 
     def said(answer: Response) -> Turn:
         parsed = parse_answer(answer.text)
@@ -189,7 +189,9 @@ def test_a_perfect_world_model_foresees_what_the_oracle_sees(
     checkpoints.save(build_model(sizes, tokenizer, seed=0), tokenizer, tmp_path)
     seen = imagined(agent(tmp_path, OracleWorld(), turns=2), games)
     assert len({path.turns[0].observation for path in seen}) > 2
-    learned = LearnedWorld(by_heart(tmp_path, games, seen), tokenizer, slots=2, lanes=3, max_reply_tokens=64)
+    learned = LearnedWorld(
+        by_heart(tmp_path, games, seen), Chat(tokenizer, WORDING), slots=2, lanes=3, max_reply_tokens=64
+    )
     assert imagined(agent(tmp_path, learned, turns=2), games) == seen
 
 
@@ -212,10 +214,10 @@ def imagined(player: ModelPredictive, games: Sequence[Transparent]) -> list[Path
 
 def by_heart(folder: File, games: Sequence[Transparent], paths: Sequence[Path]) -> PreTrainedModel:
     """The policy after many lessons in what these paths lead to."""
-    model, chat = checkpoints.load_policy(folder), Chat(checkpoints.load_tokenizer(folder))
+    model, chat = checkpoints.load_policy(folder), Chat(checkpoints.load_tokenizer(folder), WORDING)
     use_grouped_attention(model)
     episodes = [
-        Episode(str(i), game.id, game.task_type, game.environment().reset().text, tuple(path.turns), won=False)
+        Episode(str(i), game.id, game.kind, game.environment().reset().text, tuple(path.turns), reward=0.0)
         for i, path in enumerate(paths)
         for game in [games[path.slot]]
     ]

@@ -10,9 +10,10 @@ from agentprm_dagster.agents.policy import Policy
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.slots import ContextOverflow
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.base import Environment
-from agentprm_dagster.episodes.dialogue import Format, conversation, restated_prompt
+from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.parsing import parse_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
@@ -33,7 +34,7 @@ def policy(
     model, tokenizer = checkpoints.load_policy(folder), checkpoints.load_tokenizer(folder)
     return Policy(
         model,
-        tokenizer,
+        Chat(tokenizer, WORDING),
         dialogue=dialogue,
         slots=slots,
         temperature=temperature,
@@ -47,14 +48,14 @@ class Reader:
 
     def __init__(self, folder: Path, dialogue: Format, new: int = LONG_ENOUGH) -> None:
         self.model: PreTrainedModel = checkpoints.load_policy(folder).eval()
-        self.chat, self.dialogue, self.new = Chat(checkpoints.load_tokenizer(folder)), dialogue, new
+        self.chat, self.dialogue, self.new = Chat(checkpoints.load_tokenizer(folder), WORDING), dialogue, new
         self.answers: list[tuple[bool, str]] = []
 
     def answer(self, first: str, turns: list[Turn], observation: Observation) -> str:
         if self.dialogue == "restated":
-            ids = self.chat.prompt(restated_prompt(first, turns, observation.admissible_commands))
+            ids = self.chat.prompt(WORDING.prompt(first, turns, observation.admissible_commands))
         else:
-            ids = self.chat.prompt(conversation(first, turns, last_observation=True))
+            ids = self.chat.prompt(WORDING.conversation(first, turns, last_observation=True))
         generated = self.model.generate(
             torch.tensor([ids]),
             attention_mask=torch.ones(1, len(ids)),
@@ -130,7 +131,7 @@ def test_greedy_answers_are_those_of_generate(
 
 def test_a_conversation_may_begin_in_its_middle(taught_folder: Path, demonstrations: list[Episode]) -> None:
     agent, reader = policy(taught_folder, slots=2), Reader(taught_folder, "append")
-    seen = Observation("", (), won=False, done=False)
+    seen = Observation("", (), reward=0.0, done=False)
     begun = [(demonstrations[0], 2), (demonstrations[1], 4)]
     for slot, (episode, turns) in enumerate(begun):
         agent.begin(slot, episode.first_observation, episode.turns[:turns], seen)
@@ -152,7 +153,7 @@ def test_greedy_episodes_do_not_depend_on_the_number_of_slots(
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_proposals_are_not_remembered(taught_folder: Path, demonstrations: list[Episode], temperature: float) -> None:
     agent, other = policy(taught_folder, slots=1), policy(taught_folder, slots=1)
-    seen = Observation("", (), won=False, done=False)
+    seen = Observation("", (), reward=0.0, done=False)
     for player in (agent, other):
         player.begin(0, demonstrations[0].first_observation, (), seen)
     (proposals,) = agent.propose([0], 6, temperature)
@@ -176,7 +177,9 @@ def test_a_conversation_that_outgrows_the_context_is_told(
 ) -> None:
     model = checkpoints.load_policy(policy_folder)
     model.config.max_position_embeddings = 150
-    agent = Policy(model, tokenizer, dialogue="append", slots=2, temperature=0, max_new_tokens=LONG_ENOUGH, seed=0)
+    agent = Policy(
+        model, Chat(tokenizer, WORDING), dialogue="append", slots=2, temperature=0, max_new_tokens=LONG_ENOUGH, seed=0
+    )
     starts = whole_episodes(household_games[:2], 1)
     message = r"a conversation needs \d+ tokens, the cache holds 150: raise the model's context or lower max_steps"
     with pytest.raises(ContextOverflow, match=message):

@@ -13,6 +13,7 @@ from agentprm_dagster.engine.served.replies import Refused, Reply
 from agentprm_dagster.engine.served.served_model import ServedModel
 from agentprm_dagster.envs.alfworld.games import find_games
 from agentprm_dagster.envs.alfworld.generate import generate_games
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.parsing import parse_answer
 from agentprm_dagster.episodes.records import Observation, Turn
@@ -33,7 +34,7 @@ def server(proxy: Proxy) -> Iterator[ChatServer]:
 def test_it_plays_as_react(server: ChatServer, proxy: Proxy, tmp_path: Path) -> None:
     generate_games(tmp_path, seed=4, counts={"train": 6}, size="small")
     games = [PlayableGame(ref) for ref in find_games(tmp_path, "train")]
-    agent = ReAct(server.ask, 0.0)
+    agent = ReAct(server.ask, WORDING, 0.0)
     episodes = play(agent, whole_episodes(games[:2], 1), max_steps=4, total=2, monitor=SilentMonitor())
     turns = [turn for episode in episodes for turn in episode.turns]
     assert len(turns) == len(proxy.questions) == proxy.answered
@@ -45,15 +46,15 @@ def test_it_plays_as_react(server: ChatServer, proxy: Proxy, tmp_path: Path) -> 
 
 
 def test_answers_are_proposed_one_by_one(server: ChatServer, proxy: Proxy) -> None:
-    agent = ReAct(server.ask, 0.0)
-    agent.begin(0, "Look.\nYour task is to: look", [], Observation("Look.", ("look",), won=False, done=False))
+    agent = ReAct(server.ask, WORDING, 0.0)
+    agent.begin(0, "Look.\nYour task is to: look", [], Observation("Look.", ("look",), reward=0.0, done=False))
     before = Usage(agent.usage.tokens_read, agent.usage.tokens_drawn)
     ((one, two),) = agent.propose([0], 2, 0.5)
     assert one.text and two.text
     assert one.tokens == two.tokens == (), "no model here drew them"
     assert [question["temperature"] for question in proxy.questions] == [0.5, 0.5]
     assert agent.usage.tokens > before.tokens
-    seen = Observation("Look.", ("look",), won=False, done=False)
+    seen = Observation("Look.", ("look",), reward=0.0, done=False)
     agent.observe(0, Turn("", "look", "Nothing happens.", one.text), seen)
     agent.act([0])
     assert '"action": "look"' in proxy.questions[-1]["messages"][0]["content"]
@@ -94,7 +95,7 @@ def test_answers_of_little_use_are_counted_and_a_refused_prompt_ends_the_episode
             raise Refused("too long")
         return replies.pop(0)
 
-    agent = ReAct(ask, None)
+    agent = ReAct(ask, WORDING, None)
     starts = whole_episodes(household_games[:1], 1)
     (episode,) = play(agent, starts, max_steps=9, total=1, monitor=SilentMonitor())
     assert ([turn.parsed for turn in episode.turns], episode.won) == ([True, False, False], False)

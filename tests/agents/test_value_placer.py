@@ -9,6 +9,7 @@ from agentprm_dagster.agents.value_placer import ValuePlacer
 from agentprm_dagster.config import Rollouts
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Response
@@ -32,10 +33,16 @@ def test_the_values_are_the_standard_heads_on_whole_conversations(
     prm_folder: Path, household_games: list[PlayableGame], rollouts: list[Episode]
 ) -> None:
     tokenizer, stock = checkpoints.load_tokenizer(prm_folder), checkpoints.load_prm(prm_folder).eval()
-    chat, usage = Chat(tokenizer), Usage()
+    chat, usage = Chat(tokenizer, WORDING), Usage()
     as_they_are = list
     placer = ValuePlacer(
-        checkpoints.load_prm(prm_folder), tokenizer, as_they_are, screening=3, dialogue="append", slots=4, usage=usage
+        checkpoints.load_prm(prm_folder),
+        Chat(tokenizer, WORDING),
+        as_they_are,
+        screening=3,
+        dialogue="append",
+        slots=4,
+        usage=usage,
     )
     whole = [episode for episode in rollouts if episode.parent is None][:2]
     states = [(whole[0], 0), (whole[1], 2), (whole[0], 3), (whole[0], 1)]
@@ -62,7 +69,7 @@ def test_a_player_places_its_branches_by_the_prm(
     taught_folder: Path, prm_folder: Path, household_games: list[PlayableGame]
 ) -> None:
     def played(placed_by: Path | None) -> tuple[list[Episode], int]:
-        player = Player(taught_folder, "append", PLACED, placed_by=placed_by)
+        player = Player(taught_folder, "alfworld", "append", PLACED, placed_by=placed_by)
         agent = ready(player, seed=0)
         return play_shard(agent, household_games, player, seed=0, monitor=SilentMonitor()), agent.usage.tokens_read
 
@@ -77,6 +84,6 @@ def test_a_player_places_its_branches_by_the_prm(
 def test_without_a_prm_the_policys_own_answers_place() -> None:
     for placement in ("spread", "disagreement", "uncertainty"):
         how = PLACED.model_copy(update={"branch_placement": placement, "branch_screening": 4})
-        assert _placer(Player(Path("policy"), "append", how), Usage()) == SpreadPlacer(4)
+        assert _placer(Player(Path("policy"), "alfworld", "append", how), Usage()) == SpreadPlacer(4)
     uniform = PLACED.model_copy(update={"branch_placement": "uniform"})
-    assert _placer(Player(Path("policy"), "append", uniform, placed_by=Path("prm")), Usage()) is None
+    assert _placer(Player(Path("policy"), "alfworld", "append", uniform, placed_by=Path("prm")), Usage()) is None

@@ -11,6 +11,7 @@ from agentprm_dagster.agents.oracle_world import OracleWorld, Transparent
 from agentprm_dagster.agents.worlds import Path
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
@@ -18,14 +19,14 @@ from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.rollouts.rollout import play, whole_episodes
 from scripted import Scripted, knowing
 
-NOWHERE = Observation("", (), won=False, done=False)
+NOWHERE = Observation("", (), reward=0.0, done=False)
 LONGEST = 12
 
 
 @pytest.fixture(scope="module")
 def learned(policy_folder: File) -> LearnedWorld:
     model, tokenizer = checkpoints.load_policy(policy_folder), checkpoints.load_tokenizer(policy_folder)
-    return LearnedWorld(model, tokenizer, slots=2, lanes=4, max_reply_tokens=LONGEST)
+    return LearnedWorld(model, Chat(tokenizer, WORDING), slots=2, lanes=4, max_reply_tokens=LONGEST)
 
 
 def path(slot: int, *answers: str) -> Path:
@@ -41,7 +42,10 @@ def path(slot: int, *answers: str) -> Path:
 def test_a_learned_world_reads_nothing_twice_and_says_what_the_whole_dialogue_leads_to(
     learned: LearnedWorld, policy_folder: File, demonstrations: list[Episode]
 ) -> None:
-    stock, chat = checkpoints.load_policy(policy_folder).eval(), Chat(checkpoints.load_tokenizer(policy_folder))
+    stock, chat = (
+        checkpoints.load_policy(policy_folder).eval(),
+        Chat(checkpoints.load_tokenizer(policy_folder), WORDING),
+    )
     before, (stop, *_) = chat.frame
     special = [token for token in chat.tokenizer.all_special_ids if token != stop]
 
@@ -122,7 +126,7 @@ def test_the_oracle_plays_no_game_that_hides_its_state() -> None:
 
 def test_a_transparent_game_returns_to_its_states(household_games: list[PlayableGame]) -> None:
     game = Transparent(household_games[0])
-    assert (game.id, game.task_type) == (household_games[0].id, household_games[0].task_type)
+    assert (game.id, game.kind) == (household_games[0].id, household_games[0].kind)
     environment = game.environment()
     start = environment.reset()
     here = environment.snapshot()

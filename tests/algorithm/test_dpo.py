@@ -13,7 +13,8 @@ from agentprm_dagster.algorithm.dpo import Pair, dpo_loss, kl_divergence, prefer
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
-from agentprm_dagster.episodes.dialogue import conversation, write_answer
+from agentprm_dagster.envs.alfworld.language import WORDING
+from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, trunk_of
 
@@ -30,7 +31,7 @@ def trl_trainer(taught_folder: Path, policy_folder: Path, demonstrations: list[E
     """TRL's own trainer of a policy that has left its reference, on every state of two episodes."""
     rows = [
         {
-            "prompt": conversation(episode.first_observation, episode.turns[:turn], last_observation=True),
+            "prompt": WORDING.conversation(episode.first_observation, episode.turns[:turn], last_observation=True),
             "chosen": [{"role": "assistant", "content": answers(episode, turn)[0]}],
             "rejected": [{"role": "assistant", "content": answers(episode, turn)[1]}],
         }
@@ -64,7 +65,7 @@ def test_the_loss_is_trls(
         trl_trainer.model, trl_trainer.data_collator(list(trl_trainer.train_dataset)), return_outputs=False
     )
     theirs.backward()
-    chat = Chat(checkpoints.load_tokenizer(taught_folder))
+    chat = Chat(checkpoints.load_tokenizer(taught_folder), WORDING)
     policy, reference = checkpoints.load_policy(taught_folder), checkpoints.load_policy(policy_folder)
     use_grouped_attention(policy)
     trunks = [trunk_of(chat, episode, range(len(episode.turns))) for episode in demonstrations[:2]]

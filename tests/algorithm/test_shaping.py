@@ -23,8 +23,9 @@ TARGETS = pd.DataFrame(
 
 
 def test_an_advantage_is_what_an_action_brings_nearer() -> None:
-    gained = advantage(np.array([0.5, 0.5, 0.8]), np.array([0.7, 0.4, 0.1]), np.array([False, False, True]), gamma=0.9)
-    assert gained == pytest.approx([0.9 * 0.7 - 0.5, 0.9 * 0.4 - 0.5, 1 - 0.8])
+    before, after = np.array([0.5, 0.5, 0.8, 0.8]), np.array([0.7, 0.4, 0.1, 0.9])
+    gained = advantage(before, after, np.array([np.nan, np.nan, 1.0, 0.25]), gamma=0.9)
+    assert gained == pytest.approx([0.9 * 0.7 - 0.5, 0.9 * 0.4 - 0.5, 1 - 0.8, 0.25 - 0.8])
 
 
 def test_targets_are_blended_and_brought_to_the_unit_interval() -> None:

@@ -24,8 +24,8 @@ def turn(action: str, observation: str = "", reason: str = "") -> Turn:
     return Turn(reason=reason, action=action, observation=observation or f"after {action}", response="")
 
 
-def episode(name: str, actions: Sequence[str], *, won: bool, game: str = "g") -> Episode:
-    return Episode(name, game, "pick_and_place_simple", f"room of {game}", tuple(map(turn, actions)), won)
+def episode(name: str, actions: Sequence[str], *, reward: float, game: str = "g") -> Episode:
+    return Episode(name, game, "pick_and_place_simple", f"room of {game}", tuple(map(turn, actions)), reward)
 
 
 def targets(
@@ -43,29 +43,33 @@ def q(table: pd.DataFrame, episode_id: str) -> list[float]:
 
 
 def test_a_win_counts_for_less_the_more_turns_it_still_took() -> None:
-    table = targets(episode("e", "abc", won=True))
+    table = targets(episode("e", "abc", reward=1.0))
     assert table["q"].tolist() == [0.25, 0.5, 1.0]
     assert table[["turn", "action"]].to_numpy().tolist() == [[0, "a"], [1, "b"], [2, "c"]]
     assert table["visits"].tolist() == [1, 1, 1]
 
 
 def test_a_loss_is_worth_nothing() -> None:
-    assert targets(episode("e", "abc", won=False))["q"].tolist() == [0.0, 0.0, 0.0]
+    assert targets(episode("e", "abc", reward=0.0))["q"].tolist() == [0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize(("won", "value"), [(True, 1.0), (False, 0.0)])
-def test_one_turn(won: bool, value: float) -> None:
-    assert targets(episode("e", "a", won=won), gamma=0.3)["q"].tolist() == [value]
+@pytest.mark.parametrize("reward", [1.0, 0.0, 0.25])
+def test_one_turn(reward: float) -> None:
+    assert targets(episode("e", "a", reward=reward), gamma=0.3)["q"].tolist() == [reward]
+
+
+def test_part_of_a_reward_is_discounted_as_a_whole_one() -> None:
+    assert targets(episode("e", "abc", reward=0.5), gamma=0.5)["q"].tolist() == [0.125, 0.25, 0.5]
 
 
 def test_no_turn_is_no_decision() -> None:
-    assert len(targets(episode("e", "", won=False))) == 0
+    assert len(targets(episode("e", "", reward=0.0))) == 0
 
 
 def test_the_mean_goes_over_all_rollouts_through_a_pair() -> None:
     # Through (start, a): a win in three turns, a win in two, a loss; through (start a, b): the first and the loss.
     table = targets(
-        episode("long", "abc", won=True), episode("short", "ad", won=True), episode("lost", "abd", won=False)
+        episode("long", "abc", reward=1.0), episode("short", "ad", reward=1.0), episode("lost", "abd", reward=0.0)
     )
     assert q(table, "long") == [(0.25 + 0.5 + 0) / 3, (0.5 + 0) / 2, 1.0]
     assert q(table, "short") == [(0.25 + 0.5 + 0) / 3, 1.0]
@@ -76,14 +80,14 @@ def test_the_mean_goes_over_all_rollouts_through_a_pair() -> None:
 
 def test_the_same_view_later_is_another_state() -> None:
     # A state is all that was observed and done: looking twice and seeing the same is not the same state.
-    table = targets(episode("e", ["look", "look"], won=True))
+    table = targets(episode("e", ["look", "look"], reward=1.0))
     assert table["state"].nunique() == 2
     assert table["q"].tolist() == [0.5, 1.0]
 
 
 def test_a_state_is_game_observations_and_actions_and_no_reasons() -> None:
-    base = episode("e", "ab", won=True)
-    reasoned = replace(base, episode_id="r", turns=(turn("a", reason="because"), turn("b")), won=False)
+    base = episode("e", "ab", reward=1.0)
+    reasoned = replace(base, episode_id="r", turns=(turn("a", reason="because"), turn("b")), reward=0.0)
     seen_otherwise = replace(base, episode_id="o", turns=(turn("a", "something else"), turn("b")))
     elsewhere = replace(base, episode_id="g", game="h")
     table = targets(base, reasoned, seen_otherwise, elsewhere)
@@ -96,8 +100,8 @@ def test_a_state_is_game_observations_and_actions_and_no_reasons() -> None:
 
 
 def test_a_branch_counts_from_its_own_turns_on() -> None:
-    parent = episode("p", "abc", won=False)
-    branch = replace(episode("p/b", "axy", won=True), start=1, parent="p")
+    parent = episode("p", "abc", reward=0.0)
+    branch = replace(episode("p/b", "axy", reward=1.0), start=1, parent="p")
     table = targets(parent, branch)
     # The parent's first action was not drawn again for the branch, so the branch says nothing about it.
     assert q(table, "p") == [0.0, 0.0, 0.0]
@@ -108,16 +112,16 @@ def test_a_branch_counts_from_its_own_turns_on() -> None:
 
 
 def test_what_the_authors_code_computes() -> None:
-    won, lost = episode("won", "abc", won=True), episode("lost", "xyz", won=False)
+    won, lost = episode("won", "abc", reward=1.0), episode("lost", "xyz", reward=0.0)
     table = targets(won, lost, weighting="reference")
     # gamma^t on +-1, counted from the start and mapped to [0, 1]: the last action of a win is worth least.
     assert q(table, "won") == [1.0, 0.75, 0.625]
     assert q(table, "lost") == [0.0, 0.25, 0.375]
-    longer = targets(episode("won", "abcdef", won=True), weighting="reference")
+    longer = targets(episode("won", "abcdef", reward=1.0), weighting="reference")
     assert q(longer, "won")[:3] == q(table, "won"), "a longer win is worth the same"
 
 
-GAMES = [episode(f"{game}{k}", "ab", won=bool(k), game=f"game {game}") for game in range(10) for k in range(2)]
+GAMES = [episode(f"{game}{k}", "ab", reward=float(k), game=f"game {game}") for game in range(10) for k in range(2)]
 
 
 @pytest.mark.parametrize(("share", "games"), [(0.0, 0), (1e-9, 1), (1.0, 10)])
@@ -158,7 +162,9 @@ def rollout_sets(draw: st.DrawFn) -> list[Episode]:
     episodes: list[Episode] = []
     for i in range(draw(st.integers(1, 12))):
         actions = draw(st.lists(st.sampled_from("ab"), min_size=1, max_size=5))
-        made = episode(str(i), actions, won=draw(st.booleans()), game=draw(st.sampled_from("gh")))
+        made = episode(
+            str(i), actions, reward=draw(st.sampled_from([0.0, 0.25, 1.0])), game=draw(st.sampled_from("gh"))
+        )
         start = draw(st.integers(0, len(actions) - 1))
         episodes.append(replace(made, start=start, parent="0") if i and start else made)
     return episodes
@@ -175,7 +181,7 @@ def test_targets_are_means_of_returns_in_the_unit_interval(
         assert group["q"].tolist() == pytest.approx([group["outcome"].mean()] * len(group))
         assert set(group["visits"]) == {len(group)}
     outcomes = {
-        (e.episode_id, t): discounted_outcome(e.won, t, len(e.turns) - 1, gamma, weighting)
+        (e.episode_id, t): discounted_outcome(e.reward, t, len(e.turns) - 1, gamma, weighting)
         for e in episodes
         for t in range(e.start, len(e.turns))
     }
@@ -186,12 +192,12 @@ def test_targets_that_are_all_alike_do_not_pass() -> None:
     def passed(*episodes: Episode) -> dict[str, bool]:
         return {gate.name: gate.passed for gate in targets_report(targets(*episodes)).gates}
 
-    assert passed(episode("e", "ab", won=True)) == {"targets_in_unit_interval": True, "targets_differ": True}
-    assert passed(episode("e", "ab", won=False)) == {"targets_in_unit_interval": True, "targets_differ": False}
+    assert passed(episode("e", "ab", reward=1.0)) == {"targets_in_unit_interval": True, "targets_differ": True}
+    assert passed(episode("e", "ab", reward=0.0)) == {"targets_in_unit_interval": True, "targets_differ": False}
 
 
 def test_the_report_counts() -> None:
-    metrics = targets_report(targets(episode("1", "ab", won=True), episode("2", "ac", won=False))).metrics
+    metrics = targets_report(targets(episode("1", "ab", reward=1.0), episode("2", "ac", reward=0.0))).metrics
     assert (metrics["decisions"], metrics["state_action_pairs"], metrics["states"]) == (4, 3, 2)
     assert metrics["states_with_several_actions"] == 1
     assert metrics["visited_more_than_once"] == pytest.approx(1 / 3)

@@ -8,7 +8,9 @@ import torch
 
 from agentprm_dagster.agents.policy import Policy
 from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.sampling import Sampled
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
@@ -23,7 +25,7 @@ STEPS, NEW_TOKENS = 12, 16
 def policy(folder: Path, temperature: float) -> Policy:
     return Policy(
         checkpoints.load_policy(folder),
-        checkpoints.load_tokenizer(folder),
+        Chat(checkpoints.load_tokenizer(folder), WORDING),
         dialogue="append",
         slots=5,
         temperature=temperature,

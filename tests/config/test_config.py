@@ -121,12 +121,21 @@ def test_what_is_evaluated_is_something(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "needed"),
     [
-        ("games: {valid_unseen: 0}", r"evaluation\.splits need games\.valid_unseen: set how many"),
-        ("games: {valid_unseen: null}", r"need games\.valid_unseen: set"),
-        ("games: {train: null, valid_seen: null}", r"training and .* need games\.train, games\.valid_seen: set"),
-        ("games: {source: alfworld, valid_unseen: 0}", r"need games\.valid_unseen: set"),
-        ("evaluation: {games: 250}", r"games: 250 asks for more of each split than there are: games\.valid_seen: 200$"),
-        ("games: {held_out_rooms: 0.1}", r"0\.1 parts the real games; .* those of valid_unseen"),
+        (
+            "environment: {valid_unseen: 0}",
+            r"evaluation\.splits need tasks: set environment\.valid_unseen above 0",
+        ),
+        ("environment: {valid_unseen: null}", r"need tasks: set environment\.valid_unseen"),
+        (
+            "environment: {train: null, valid_seen: null}",
+            r"training and .* need tasks: set environment\.train, valid_seen above 0",
+        ),
+        ("environment: {source: alfworld, valid_unseen: 0}", r"need tasks: set environment\.valid_unseen"),
+        (
+            "evaluation: {games: 250}",
+            r"games: 250 asks for more of each split than there are: environment\.valid_seen: 200",
+        ),
+        ("environment: {held_out_rooms: 0.1}", r"0\.1 parts the real games; .* those of valid_unseen"),
     ],
 )
 def test_games_that_will_be_missed_are_asked_for(tmp_path: Path, settings: str, needed: str) -> None:
@@ -135,14 +144,16 @@ def test_games_that_will_be_missed_are_asked_for(tmp_path: Path, settings: str, 
 
 
 def test_games_that_nobody_plays_need_no_number(tmp_path: Path) -> None:
-    assert read(tmp_path, "games: {valid_unseen: 0}\nevaluation: {splits: valid_seen}").games.valid_unseen == 0
-    assert read(tmp_path, "games: {source: alfworld, train: null, valid_seen: null}").games.train is None
+    assert (
+        read(tmp_path, "environment: {valid_unseen: 0}\nevaluation: {splits: valid_seen}").environment.valid_unseen == 0
+    )
+    assert read(tmp_path, "environment: {source: alfworld, train: null, valid_seen: null}").environment.train is None
 
 
 def test_shipped_experiments_play_all_real_games() -> None:
     for experiment in load_experiments().values():
-        if experiment.games.source == "alfworld":
-            counts = experiment.games.model_dump(include=set(experiment.evaluation.splits))
+        if experiment.environment.source == "alfworld":
+            counts = experiment.environment.model_dump(include=set(experiment.evaluation.splits))
             assert not any(counts.values()), f"{experiment.name} plays only some, or more than there are"
 
 
@@ -214,8 +225,8 @@ def test_what_compares_states_needs_a_prm_that_can(tmp_path: Path, placement: st
 @pytest.mark.parametrize(
     "setting",
     [
-        "games: {demonstrated: 0}",
-        "games: {held_out_rooms: 1.0}",
+        "environment: {demonstrated: 0}",
+        "environment: {held_out_rooms: 1.0}",
         "targets: {held_out_games: 0}",
         "targets: {held_out_games: 1}",
         "evaluation: {best_of_prior: -1}",
@@ -248,8 +259,8 @@ def test_as_many_answers_are_drawn_as_actions_are_wanted(tmp_path: Path) -> None
 
 
 def test_exploration_that_cannot_be_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match=r"with games\.demonstrated below 1 rollouts play other games"):
-        read(tmp_path, "rollouts: {expert_starts: 0.5}\ngames: {demonstrated: 0.5}")
+    with pytest.raises(ExperimentError, match=r"with environment\.demonstrated below 1 rollouts play other games"):
+        read(tmp_path, "rollouts: {expert_starts: 0.5}\nenvironment: {demonstrated: 0.5}")
     with pytest.raises(ExperimentError, match=r"trainer: trl needs .*steered: 0"):
         read(tmp_path, "improvement: {trainer: trl, steered: 0.5}")
 
@@ -307,15 +318,15 @@ def test_json_is_read_as_it_is_meant(tmp_path_factory: pytest.TempPathFactory, v
 
 
 def test_a_default_count_of_rollouts_takes_what_is_there(tmp_path: Path) -> None:
-    assert read(tmp_path, "games: {train: 24}").rollouts.games == 300
+    assert read(tmp_path, "environment: {train: 24}").rollouts.games == 300
     with pytest.raises(ExperimentError, match=r"rollouts\.games: 300 asks for more than the 24 games"):
-        read(tmp_path, "games: {train: 24}\nrollouts: {games: 300}")
+        read(tmp_path, "environment: {train: 24}\nrollouts: {games: 300}")
 
 
 def test_what_is_just_possible_is_taken(tmp_path: Path) -> None:
     for text in (
-        "games: {train: 2, valid_seen: null}\nevaluation: {splits: valid_unseen}",
-        "games: {train: 6}\nrollouts: {games: 2, per_game: 10, branch_states: 0}",
+        "environment: {train: 2, valid_seen: null}\nevaluation: {splits: valid_unseen}",
+        "environment: {train: 6}\nrollouts: {games: 2, per_game: 10, branch_states: 0}",
         "rollouts: {branch_actions: 0}",
         "rollouts: {branch_states: 0, per_game: 2}\nprm: {loss: relative}",
         "gates: {min_wins: 4190}",
@@ -323,7 +334,7 @@ def test_what_is_just_possible_is_taken(tmp_path: Path) -> None:
         "model: {hidden_size: 6, heads: 3}",
         "model: {name: meta-llama/Llama-3.2-1B, revision: main}",
         "model: {name: ./local, hidden_size: 16384, layers: 256}",
-        "games: {source: alfworld, train: null}\nrollouts: {games: 3000}",
+        "environment: {source: alfworld, train: null}\nrollouts: {games: 3000}",
         "seed: 4294967295",
     ):
         assert read(tmp_path, text), text

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import CONFIG_MAPPING, LlamaConfig, Phi3Config, PreTrainedConfig
 
-from agentprm_dagster.engine import architectures, attention, checkpoints
+from agentprm_dagster.engine import architectures, checkpoints
 from agentprm_dagster.engine.architectures import (
     WITH_PRM,
     WITHOUT_PRM,
@@ -20,6 +20,8 @@ from agentprm_dagster.engine.architectures import (
 )
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.checkpoint_files import CheckpointError
+from agentprm_dagster.engine.embedded import attention
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.training import exactness
 from agentprm_dagster.training.exactness import TOLERANCE, policy_differences, require_exact_model
 from pretrained import WINDOWED, byte_tokenizer, checkpoint
@@ -47,21 +49,21 @@ def test_the_table_has_every_architecture() -> None:
 
 @pytest.mark.parametrize("model_type", sorted(WITH_PRM))
 def test_exact(model_type: str, tmp_path: Path) -> None:
-    require_exact_model(checkpoint(tmp_path, model_type), "append")
+    require_exact_model(checkpoint(tmp_path, model_type), WORDING, "append")
 
 
 @pytest.mark.parametrize("model_type", ["gemma2", "mistral", "gpt2"])
 def test_exact_where_turns_restate_the_history(model_type: str, tmp_path: Path) -> None:
-    require_exact_model(checkpoint(tmp_path, model_type), "restated")
+    require_exact_model(checkpoint(tmp_path, model_type), WORDING, "restated")
 
 
 @pytest.mark.parametrize("model_type", sorted(WITHOUT_PRM))
 def test_exact_as_a_policy_alone(model_type: str, tmp_path: Path) -> None:
     folder = checkpoint(tmp_path, model_type)
-    differences, _ = policy_differences(folder, Chat(checkpoints.load_tokenizer(folder)), "append")
+    differences, _ = policy_differences(folder, Chat(checkpoints.load_tokenizer(folder), WORDING), "append")
     assert max(differences.values()) < TOLERANCE
     with pytest.raises(ArchitectureError, match=rf"type '{model_type}', of which transformers has no sequence-class"):
-        require_exact_model(folder, "append")
+        require_exact_model(folder, WORDING, "append")
 
 
 @pytest.mark.parametrize("model_type", [*REFUSED, "evil"])
@@ -108,21 +110,21 @@ def test_what_is_computed_otherwise_is_refused_with_numbers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = checkpoint(tmp_path, model_type, **settings)
-    require_exact_model(folder, "append")
+    require_exact_model(folder, WORDING, "append")
     broken(monkeypatch)
     with pytest.raises(ArchitectureError, match=f"differs from transformers' own forward.*{told}.*at most 0.001"):
-        require_exact_model(folder, "append")
+        require_exact_model(folder, WORDING, "append")
 
 
 def test_a_tokenizer_of_more_tokens_than_the_model_reads(tmp_path: Path) -> None:
     known = len(byte_tokenizer())
     with pytest.raises(CheckpointError, match=f"its tokenizer has {known} tokens and its model reads {known - 1}"):
-        require_exact_model(checkpoint(tmp_path, vocab_size=known - 1), "append")
+        require_exact_model(checkpoint(tmp_path, vocab_size=known - 1), WORDING, "append")
 
 
 def test_a_context_that_holds_no_dialogue(tmp_path: Path) -> None:
     with pytest.raises(ArchitectureError, match="reads at most 64 tokens, a first dialogue has"):
-        require_exact_model(checkpoint(tmp_path, max_position_embeddings=64), "append")
+        require_exact_model(checkpoint(tmp_path, max_position_embeddings=64), WORDING, "append")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +193,7 @@ def test_learnt_positions_end_with_the_context(tmp_path: Path) -> None:
 def test_a_model_that_fails_is_refused_in_our_words(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path, "qwen2", sliding_window=0)
     with pytest.raises(ArchitectureError, match=r"qwen2 cannot be computed here \(RuntimeError: .*use another model"):
-        require_exact_model(folder, "append")
+        require_exact_model(folder, WORDING, "append")
 
 
 def test_settings_that_an_architecture_does_not_read(tmp_path: Path) -> None:
@@ -200,7 +202,7 @@ def test_settings_that_an_architecture_does_not_read(tmp_path: Path) -> None:
     stray = {"sliding_window": 4096, "layer_types": ["sliding_attention"] * 2, "return_dict": False}
     (folder / "config.json").write_text(json.dumps(content | stray))
     assert checkpoints.load_policy(folder).config.sliding_window == 4096
-    require_exact_model(folder, "append")
+    require_exact_model(folder, WORDING, "append")
 
 
 def test_a_window_longer_than_the_trial_is_cut_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,5 +210,5 @@ def test_a_window_longer_than_the_trial_is_cut_for_it(tmp_path: Path, monkeypatc
     shutil.copytree(folder, tmp_path / "same")
     no_windows(monkeypatch)
     with pytest.raises(ArchitectureError, match="sampler"):
-        require_exact_model(folder, "append")
+        require_exact_model(folder, WORDING, "append")
     assert checkpoints.load_policy(tmp_path / "same").config.sliding_window == WINDOWED["sliding_window"]

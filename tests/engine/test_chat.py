@@ -9,20 +9,21 @@ from transformers import PreTrainedTokenizerFast
 
 from agentprm_dagster.engine.chat import TRIAL_START, TRIAL_TURNS, Chat
 from agentprm_dagster.engine.templates import ChatTemplateError
-from agentprm_dagster.episodes.dialogue import RULES, Format, conversation, opening
+from agentprm_dagster.envs.alfworld.language import RULES, WORDING
+from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from pretrained import ASKING, BODY, CHATML, byte_tokenizer
 
 
 @pytest.fixture(scope="module")
 def chat(tokenizer: PreTrainedTokenizerFast) -> Chat:
-    return Chat(tokenizer)
+    return Chat(tokenizer, WORDING)
 
 
 def whole(tokenizer: PreTrainedTokenizerFast, episode: Episode) -> dict[str, list[int]]:
     """The conversation through the template in one go, with the mask of the agent's own tokens."""
     return tokenizer.apply_chat_template(
-        conversation(episode.first_observation, episode.turns),
+        WORDING.conversation(episode.first_observation, episode.turns),
         tokenize=True,
         return_dict=True,
         return_assistant_tokens_mask=True,
@@ -30,10 +31,15 @@ def whole(tokenizer: PreTrainedTokenizerFast, episode: Episode) -> dict[str, lis
 
 
 def test_the_embedded_template_byte_for_byte(tokenizer: PreTrainedTokenizerFast) -> None:
-    messages = [*opening("You see a desk 1."), {"role": "assistant", "content": "REASON: I look.\nACTION: look"}]
+    messages = [
+        *WORDING.opening("You see a desk 1."),
+        {"role": "assistant", "content": "REASON: I look.\nACTION: look"},
+    ]
     told = tokenizer.apply_chat_template(messages, tokenize=False)
     assert told == (f"<|system|>{RULES}<|user|>You see a desk 1.<|assistant|>REASON: I look.\nACTION: look<|end|>")
-    prompt = tokenizer.apply_chat_template(opening("You see a desk 1."), tokenize=False, add_generation_prompt=True)
+    prompt = tokenizer.apply_chat_template(
+        WORDING.opening("You see a desk 1."), tokenize=False, add_generation_prompt=True
+    )
     assert told.startswith(prompt)
     assert prompt.endswith("<|assistant|>")
 
@@ -64,9 +70,11 @@ def test_answers_are_the_responses(chat: Chat, demonstrations: list[Episode]) ->
 
 def test_a_conversation_grows_by_answer_and_follow_up(chat: Chat, demonstrations: list[Episode]) -> None:
     episode = demonstrations[0]
-    ids = chat.prompt(opening(episode.first_observation))
+    ids = chat.prompt(WORDING.opening(episode.first_observation))
     for t, turn in enumerate(episode.turns):
-        assert ids == chat.prompt(conversation(episode.first_observation, episode.turns[:t], last_observation=True))
+        assert ids == chat.prompt(
+            WORDING.conversation(episode.first_observation, episode.turns[:t], last_observation=True)
+        )
         ids += chat.answer(turn.response) + chat.follow_up(turn.observation)
 
 
@@ -90,7 +98,7 @@ CLOSES_WITH_WORDS = (
 @pytest.mark.parametrize("template", [FORGETS_ANSWERS, CLOSES_WITH_WORDS])
 def test_a_template_that_closes_no_answer_is_refused(tokenizer: PreTrainedTokenizerFast, template: str) -> None:
     with pytest.raises(ChatTemplateError, match=r"closes an answer with a token of its own, got .*: use another model"):
-        Chat(with_template(tokenizer, template))
+        Chat(with_template(tokenizer, template), WORDING)
 
 
 def each(body: str) -> str:
@@ -143,16 +151,16 @@ RESTATED_ALONE = {
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_template_that_only_appends(name: str, demonstrations: list[Episode]) -> None:
     tokenizer = byte_tokenizer(**WRITTEN[name])
-    chat, episode = Chat(tokenizer), demonstrations[0]
+    chat, episode = Chat(tokenizer, WORDING), demonstrations[0]
     for dialogue in get_args(Format):
         chat.require(dialogue)
     assert tokenizer.convert_ids_to_tokens(chat.end) == "<|im_end|>"
     for count in range(len(episode.turns) + 1):
         turns = episode.turns[:count]
-        messages = conversation(episode.first_observation, turns, last_observation=True)
+        messages = WORDING.conversation(episode.first_observation, turns, last_observation=True)
         text = chat.text(messages)
         assert chat.state(episode.first_observation, turns) == tokenizer.encode(text, add_special_tokens=False)
-    again = Chat(copy.deepcopy(tokenizer))
+    again = Chat(copy.deepcopy(tokenizer), WORDING)
     assert again.state(episode.first_observation, turns) == chat.state(episode.first_observation, turns)
     closing = chat.closing_tokenizer()
     assert (closing.eos_token_id, closing.pad_token) == (chat.end, tokenizer.pad_token or "<|im_end|>")
@@ -161,7 +169,7 @@ def test_a_template_that_only_appends(name: str, demonstrations: list[Episode]) 
 @pytest.mark.parametrize("name", RESTATED_ALONE)
 def test_a_template_that_works_where_turns_restate_the_history(name: str, demonstrations: list[Episode]) -> None:
     template, told = RESTATED_ALONE[name]
-    chat, episode = Chat(byte_tokenizer(template)), demonstrations[0]
+    chat, episode = Chat(byte_tokenizer(template), WORDING), demonstrations[0]
     chat.require("restated")
     encoded = chat.restated(episode.first_observation, episode.turns[:2])
     assert encoded.ids[-1] == chat.end
@@ -178,7 +186,9 @@ def metaspace_tokenizer(scheme: str, rstrip: bool) -> PreTrainedTokenizerFast:
     blanks = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     plain.decoder = decoders.Sequence(blanks)
     # Line breaks are bytes by themselves, as they are in these models.
-    texts = [text for message in conversation(TRIAL_START, TRIAL_TURNS) for text in message["content"].split("\n")]
+    texts = [
+        text for message in WORDING.conversation(TRIAL_START, TRIAL_TURNS) for text in message["content"].split("\n")
+    ]
     tokens = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]
     trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=tokens, show_progress=False)
     plain.train_from_iterator(texts, trainer)
@@ -193,9 +203,9 @@ def metaspace_tokenizer(scheme: str, rstrip: bool) -> PreTrainedTokenizerFast:
 @pytest.mark.parametrize("scheme", ["always", "first", "never"])
 def test_a_tokenizer_that_treats_beginnings_otherwise(scheme: str, rstrip: bool) -> None:
     tokenizer = metaspace_tokenizer(scheme, rstrip)
-    chat = Chat(tokenizer)
+    chat = Chat(tokenizer, WORDING)
     chat.require("append")
-    whole = chat.text(conversation(TRIAL_START, TRIAL_TURNS, last_observation=True))
+    whole = chat.text(WORDING.conversation(TRIAL_START, TRIAL_TURNS, last_observation=True))
     assert chat.state(TRIAL_START, TRIAL_TURNS) == tokenizer.encode(whole, add_special_tokens=False)
     assert chat.decode(chat.answer(TRIAL_TURNS[0].response)[:-1]) == TRIAL_TURNS[0].response
 
@@ -205,18 +215,18 @@ def test_a_tokenizer_that_changes_letters_is_refused() -> None:
     tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
     for dialogue in get_args(Format):
         with pytest.raises(ChatTemplateError, match=r"gives an answer back as it was written, .*got 'reason"):
-            Chat(tokenizer).require(dialogue)
+            Chat(tokenizer, WORDING).require(dialogue)
 
 
 def test_a_follow_up_frames_its_observation() -> None:
-    chat = Chat(byte_tokenizer())
+    chat = Chat(byte_tokenizer(), WORDING)
     before, after = chat.frame
     assert chat.decode([*before, *after]) == "\n<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n"
 
 
 def test_a_tokenizer_without_a_template_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(ChatTemplateError, match="has no chat template: use an instruction-tuned model"):
-        Chat(with_template(tokenizer, None))
+        Chat(with_template(tokenizer, None), WORDING)
 
 
 def test_a_template_that_frames_its_messages(tokenizer: PreTrainedTokenizerFast, demonstrations: list[Episode]) -> None:
@@ -227,6 +237,8 @@ def test_a_template_that_frames_its_messages(tokenizer: PreTrainedTokenizerFast,
     )
     framed = with_template(tokenizer, template)
     for episode in demonstrations[:3]:
-        encoded = Chat(framed).episode(episode.first_observation, episode.turns)
-        told = framed.apply_chat_template(conversation(episode.first_observation, episode.turns), tokenize=False)
+        encoded = Chat(framed, WORDING).episode(episode.first_observation, episode.turns)
+        told = framed.apply_chat_template(
+            WORDING.conversation(episode.first_observation, episode.turns), tokenize=False
+        )
         assert framed.decode(encoded.ids) == told.removesuffix("\n")

@@ -16,6 +16,7 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.sampling import Sampled
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
@@ -31,7 +32,7 @@ from agentprm_dagster.training.sft import sft_rows
 from agentprm_dagster.training.world_model import world_examples
 from bpe import PADDED, RESERVED, bpe_tokenizer, save_bpe_policy, spelled
 
-NOWHERE = Observation("", (), won=False, done=False)
+NOWHERE = Observation("", (), reward=0.0, done=False)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def folder(corpus: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def chat(folder: Path) -> Chat:
-    return Chat(checkpoints.load_tokenizer(folder))
+    return Chat(checkpoints.load_tokenizer(folder), WORDING)
 
 
 class Spelling(Policy):
@@ -67,7 +68,7 @@ def played(folder: Path, household_games: list[PlayableGame]) -> tuple[Spelling,
     """Episodes of the random policy with branches whose first answers are spelled, and who played them."""
     agent = Spelling(
         checkpoints.load_policy(folder),
-        checkpoints.load_tokenizer(folder),
+        Chat(checkpoints.load_tokenizer(folder), WORDING),
         dialogue="append",
         slots=4,
         temperature=1.0,
@@ -168,15 +169,14 @@ def test_a_placer_and_a_world_read_them_too(played: tuple[Spelling, list[Episode
     state = chat.state(shown.first_observation, shown.turns[:2])
     stock = checkpoints.prm_from_policy(folder, seed=0).eval()
     placer = ValuePlacer(
-        checkpoints.prm_from_policy(folder, seed=0), chat.tokenizer, list, screening=1, dialogue="append", slots=1,
-        usage=Usage(),
-    )  # fmt: skip
+        checkpoints.prm_from_policy(folder, seed=0), chat, list, screening=1, dialogue="append", slots=1,
+        usage=Usage())  # fmt: skip
     placer.begin(0, shown.first_observation, shown.turns[:2], NOWHERE)
     (values,) = placer.scores([tried], [tried])
     read = [torch.tensor([[*state, *answer.tokens, chat.end]]) for answer in tried]
     assert values == pytest.approx([stock(ids).logits.sigmoid().item() for ids in read], abs=1e-5)
 
-    world = LearnedWorld(checkpoints.load_policy(folder), chat.tokenizer, slots=1, lanes=1, max_reply_tokens=4)
+    world = LearnedWorld(checkpoints.load_policy(folder), chat, slots=1, lanes=1, max_reply_tokens=4)
     world.begin(0, shown.first_observation, shown.turns[:1], NOWHERE)
     world.observe(0, shown.turns[1], NOWHERE)
     imagined = ImaginedPath(0, [])
@@ -196,7 +196,7 @@ def test_what_reads_as_nothing_is_never_drawn(folder: Path, chat: Chat) -> None:
     assert set(chat.never_drawn(vocabulary)) == barred
     model = checkpoints.load_policy(folder)
     use_grouped_attention(model)
-    agent = Policy(model, chat.tokenizer, dialogue="append", slots=1, temperature=1.0, max_new_tokens=8, seed=0)
+    agent = Policy(model, chat, dialogue="append", slots=1, temperature=1.0, max_new_tokens=8, seed=0)
     agent.begin(0, "You see a desk 1.", (), NOWHERE)
     (proposed,) = agent.propose([0], 200, 20.0)
     drawn = {token for answer in proposed for token in answer.tokens}
@@ -204,13 +204,13 @@ def test_what_reads_as_nothing_is_never_drawn(folder: Path, chat: Chat) -> None:
     assert not drawn & barred
     assert all(answer.cut == (len(answer.tokens) == 8) for answer in proposed)
 
-    episode = Episode("e", "g", "pick_and_place_simple", "You see a desk 1.", (Turn("", "", "", ""),), won=False)
+    episode = Episode("e", "g", "pick_and_place_simple", "You see a desk 1.", (Turn("", "", "", ""),), reward=0.0)
     sampler = CandidateSampler(model, chat, longest=1000, rows=1, states=1, n=200, new=8)
     trunk = trunk_of(chat, episode, [0])
     candidates = sampler.draw([trunk], temperature=20.0, generator=torch.Generator().manual_seed(0))
     assert not {token for each in candidates for token in each.ids} & barred
 
-    world = LearnedWorld(model, chat.tokenizer, slots=1, lanes=1, max_reply_tokens=4)
+    world = LearnedWorld(model, chat, slots=1, lanes=1, max_reply_tokens=4)
     _, (stop, *_) = chat.frame
     assert set(world.sampler.banned.tolist()) == (barred | {chat.end}) - {stop}
 

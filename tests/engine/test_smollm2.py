@@ -8,6 +8,8 @@ import pytest
 from agentprm_dagster.config import Model
 from agentprm_dagster.engine import checkpoints, smollm2
 from agentprm_dagster.engine.base_model import base_folder
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Observation
 
 QUESTION = "What is the capital of France?"
@@ -26,6 +28,8 @@ def test_it_answers_a_question() -> None:
 
     folder = base_folder(Model(name="smollm2"))
     model, tokenizer = checkpoints.load_policy(folder), checkpoints.load_tokenizer(folder)
-    policy = Policy(model, tokenizer, dialogue="append", slots=1, temperature=0, max_new_tokens=16, seed=0)
-    policy.begin(0, QUESTION, [], Observation(QUESTION, (), won=False, done=False))
+    policy = Policy(
+        model, Chat(tokenizer, WORDING), dialogue="append", slots=1, temperature=0, max_new_tokens=16, seed=0
+    )
+    policy.begin(0, QUESTION, [], Observation(QUESTION, (), reward=0.0, done=False))
     assert [answer.text for answer in policy.act([0])] == ["The capital of France is Paris."]

@@ -12,6 +12,7 @@ from agentprm_dagster.engine.chat import TRIAL_START, TRIAL_TURNS, Chat
 from agentprm_dagster.engine.embedded.attention import GROUPED, use_grouped_attention
 from agentprm_dagster.engine.embedded.conversations import Conversations
 from agentprm_dagster.engine.embedded.slots import SlotModel
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Observation
 from agentprm_dagster.training.candidates import CandidateSampler, Trunk
 from pretrained import byte_tokenizer, checkpoint, random_model
@@ -39,7 +40,7 @@ def test_conversations_that_grow_token_by_token_and_in_pieces(model_type: str) -
 @torch.no_grad()
 def test_answers_drawn_along_an_episode_are_those_of_transformers(model_type: str) -> None:
     model = random_model(model_type, sliding_window=WINDOW)
-    chat, ids = Chat(byte_tokenizer()), torch.randint(300, (40,)).tolist()
+    chat, ids = Chat(byte_tokenizer(), WORDING), torch.randint(300, (40,)).tolist()
     use_grouped_attention(model)
     trunks = [Trunk(ids, [12, 25, 40], None, [0, 1, 2]), Trunk(ids[5:30], [25], None, [0])]  # type: ignore[arg-type]
     sampler = CandidateSampler(model, chat, longest=40, rows=2, states=3, n=2, new=6)
@@ -61,13 +62,13 @@ def test_answers_drawn_along_an_episode_are_those_of_transformers(model_type: st
 @torch.no_grad()
 def test_a_judge_reads_several_answers_of_one_conversation(model_type: str, tmp_path: Path) -> None:
     folder = checkpoint(tmp_path, model_type, sliding_window=WINDOW)
-    prm, chat = checkpoints.prm_from_policy(folder, seed=0).eval(), Chat(checkpoints.load_tokenizer(folder))
+    prm, chat = checkpoints.prm_from_policy(folder, seed=0).eval(), Chat(checkpoints.load_tokenizer(folder), WORDING)
     use_grouped_attention(prm)
     judge = PrmJudge(prm, Conversations(chat, "append"), slots=2, prior=0.0)
     answers = [chat.answer(text) for text in ("REASON: I look.\nACTION: look", "no", "REASON: Why not?")]
     turns = [TRIAL_TURNS[:1], TRIAL_TURNS[:2]]
     for slot, each in enumerate(turns):
-        judge.conversations.begin(slot, TRIAL_START, each, Observation("", (), won=False, done=False))
+        judge.conversations.begin(slot, TRIAL_START, each, Observation("", (), reward=0.0, done=False))
     logits = judge.logits([0, 1], [answers, answers])
     for slot, each in enumerate(turns):
         rows = [chat.state(TRIAL_START, each) + answer for answer in answers]

@@ -1,6 +1,7 @@
 """Both dialogue formats, byte for byte."""
 
-from agentprm_dagster.episodes.dialogue import conversation, opening, restated_prompt, write_answer
+from agentprm_dagster.envs.alfworld.language import WORDING
+from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Turn
 
 FIRST = (
@@ -28,7 +29,7 @@ ACTION: command""",
 
 
 def test_the_append_format() -> None:
-    assert conversation(FIRST, TURNS) == [
+    assert WORDING.conversation(FIRST, TURNS) == [
         SYSTEM,
         {"role": "user", "content": FIRST},
         {"role": "assistant", "content": "REASON: I look for a mug.\nACTION: go to desk 1"},
@@ -38,18 +39,18 @@ def test_the_append_format() -> None:
 
 
 def test_the_last_observation_stands_in_it_on_request() -> None:
-    whole = conversation(FIRST, TURNS, last_observation=True)
-    assert whole == [*conversation(FIRST, TURNS), {"role": "user", "content": TURNS[-1].observation}]
+    whole = WORDING.conversation(FIRST, TURNS, last_observation=True)
+    assert whole == [*WORDING.conversation(FIRST, TURNS), {"role": "user", "content": TURNS[-1].observation}]
 
 
 def test_it_only_grows() -> None:
-    shorter, longer = conversation(FIRST, TURNS[:1], last_observation=True), conversation(FIRST, TURNS)
+    shorter, longer = WORDING.conversation(FIRST, TURNS[:1], last_observation=True), WORDING.conversation(FIRST, TURNS)
     assert longer[: len(shorter)] == shorter
-    assert conversation(FIRST, []) == opening(FIRST) == shorter[:2]
+    assert WORDING.conversation(FIRST, []) == WORDING.opening(FIRST) == shorter[:2]
 
 
 def test_the_restated_format_tells_actions_as_actions() -> None:
-    (message,) = restated_prompt(FIRST, TURNS, ["go to shelf 1", "look"])
+    (message,) = WORDING.prompt(FIRST, TURNS, ["go to shelf 1", "look"])
     assert message["role"] == "user"
     assert message["content"] == (
         """\
@@ -78,5 +79,5 @@ the action, copied from the list"""
 
 
 def test_the_restated_format_at_the_start_has_no_history() -> None:
-    (message,) = restated_prompt(FIRST, [], ["look"])
+    (message,) = WORDING.prompt(FIRST, [], ["look"])
     assert f"taken on them:\n[]\n\nCurrent observation:\n{FIRST}\n\nChoose" in message["content"]

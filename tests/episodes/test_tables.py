@@ -26,12 +26,12 @@ def turn(name: str) -> Turn:
     )
 
 
-def episode(name: str, turns: str, *, won: bool = False) -> Episode:
-    return Episode(name, "game", "pick_two_obj_and_place", "first", tuple(map(turn, turns)), won)
+def episode(name: str, turns: str, *, reward: float = 0.0) -> Episode:
+    return Episode(name, "game", "pick_two_obj_and_place", "first", tuple(map(turn, turns)), reward)
 
 
 PARENT = replace(episode("p", "abc"), truncated=True)
-BRANCH = replace(episode("p/1", "abxy", won=True), start=2, parent="p")
+BRANCH = replace(episode("p/1", "abxy", reward=1.0), start=2, parent="p")
 RESET = replace(episode("r", "abz"), start=2)
 TWIG = replace(episode("p/1/1", "abxz"), start=3, parent="p/1")
 EMPTY = episode("empty", "")
@@ -48,7 +48,7 @@ def test_whatever_continues_whatever(data: st.DataObject) -> None:
     episodes: list[Episode] = []
     for i in range(data.draw(st.integers(0, 6))):
         parent = data.draw(st.sampled_from([None, *episodes]))
-        own = episode(str(i), data.draw(st.text("abc", max_size=4)), won=data.draw(st.booleans()))
+        own = episode(str(i), data.draw(st.text("abc", max_size=4)), reward=data.draw(st.floats(0, 1)))
         if parent is None:
             episodes.append(replace(own, start=data.draw(st.integers(0, len(own.turns)))))
         else:
@@ -63,7 +63,7 @@ def test_whatever_continues_whatever(data: st.DataObject) -> None:
 def test_values_are_plain_python(tmp_path: Path) -> None:
     write_episodes(EPISODES_OF_ALL_KINDS, tmp_path)
     parent, _, branch, *_ = read_episodes(tmp_path)
-    assert (type(branch.won), type(branch.start), type(branch.parent), parent.parent) == (bool, int, str, None)
+    assert (type(branch.reward), type(branch.start), type(branch.parent), parent.parent) == (float, int, str, None)
     assert (parent.truncated, branch.truncated) == (True, False)
     assert type(parent.turns[0].parsed) is bool
     assert [type(token) for token in parent.turns[1].tokens] == [int] * 3

@@ -16,7 +16,7 @@ def bad(answer: str) -> Turn:
 
 
 def episode(*turns: Turn) -> Episode:
-    return Episode("e", "g", "pick_and_place_simple", "Look.", turns, won=False)
+    return Episode("e", "g", "pick_and_place_simple", "Look.", turns, reward=0.0)
 
 
 REPORT = StageReport({"success_rate": 0.0}, (Gate("others", True, "fine"),), "| a table |")

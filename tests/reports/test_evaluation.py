@@ -5,21 +5,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentprm_dagster.algorithm.statistics import wilson_interval
-from agentprm_dagster.episodes.records import Episode, TaskType, Turn
+from agentprm_dagster.envs.alfworld.tasks import SHORT_NAMES, TaskType
+from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.reports.evaluation import evaluation_report, evaluation_row, success
 
 TURN = Turn(reason="", action="look", observation="", response="")
 
 
-def episode(name: str, *, won: bool, turns: int, kind: TaskType = "pick_and_place_simple") -> Episode:
-    return Episode(name, name, kind, "", (TURN,) * turns, won)
+def episode(name: str, *, reward: float, turns: int, kind: TaskType = "pick_and_place_simple") -> Episode:
+    return Episode(name, name, kind, "", (TURN,) * turns, reward)
 
 
 EPISODES = [
-    episode("a", won=True, turns=4),
-    episode("b", won=True, turns=8),
-    episode("c", won=False, turns=30, kind="look_at_obj_in_light"),
+    episode("a", reward=1.0, turns=4),
+    episode("b", reward=1.0, turns=8),
+    episode("c", reward=0.0, turns=30, kind="look_at_obj_in_light"),
 ]
 
 
@@ -37,6 +38,7 @@ def row(split: str = "valid_seen") -> dict[str, object]:
         tokens=600,
         imagined=None,
         imagined_turns=0,
+        kinds=SHORT_NAMES,
     )
 
 

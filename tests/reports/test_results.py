@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from agentprm_dagster.envs.alfworld.published import PAPER, published
+from agentprm_dagster.envs.alfworld.tasks import SHORT_NAMES
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.reports import chart
 from agentprm_dagster.reports.chart import draw, draw_scaling
 from agentprm_dagster.reports.evaluation import success
-from agentprm_dagster.reports.results import COLUMNS, PAPER, cells, in_order, policy_name, results_report
+from agentprm_dagster.reports.results import cells, columns, in_order, policy_name, results_report
 
 
 def row(iteration: int, best_of: int, won: int, split: str = "valid_seen", ranked_by: str = "prm") -> dict[str, Any]:
@@ -46,7 +48,7 @@ def test_what_no_iteration_made_stands_first_and_is_drawn_as_a_level(
     react = {**row(0, 1, 4), "policy": "ReAct(org/model:1@x)", "iteration": None}
     assert [policy_name(line) for line in in_order([*ROWS, react])][:2] == ["ReAct(org/model:1@x)", "pi_0"]
     name = "valid_seen ReAct org/model:1 x best of 1"  # characters that MLflow allows
-    assert results_report([*ROWS, react], {}).metrics[name] == 0.4
+    assert results_report([*ROWS, react], SHORT_NAMES, {}).metrics[name] == 0.4
     drawn: list[str] = []
     really = chart._draw_line
 
@@ -63,7 +65,7 @@ def test_what_no_iteration_made_stands_first_and_is_drawn_as_a_level(
 
 
 def test_a_line_by_hand() -> None:
-    line = dict(zip(COLUMNS, cells(row(1, 1, 5)), strict=True))
+    line = dict(zip(columns(SHORT_NAMES), cells(row(1, 1, 5), SHORT_NAMES), strict=True))
     assert (line["n"], line["success"], line["pick"], line["look"]) == ("10", "50.0%", "50%", "")
 
 
@@ -75,7 +77,7 @@ def test_the_papers_rows_are_counts_of_134_games(paper: Any) -> None:
 
 
 def test_the_page_shows_both_tables_and_the_picture() -> None:
-    report = results_report(ROWS, {"success over iterations": "results.png"})
+    report = results_report(ROWS, SHORT_NAMES, {"success over iterations": "results.png"}, published=published())
     assert "| valid_seen | Bo8(pi_1, prm[1]) | 10 | 70.0% |" in report.preview
     assert "| pi_3 | 88.1% | 12.7 |" in report.preview
     assert "](results.png)" in report.preview

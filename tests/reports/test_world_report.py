@@ -4,7 +4,9 @@ import pandas as pd
 import pytest
 
 from agentprm_dagster.episodes.records import Turn
-from agentprm_dagster.reports.world_report import NOTHING, Habits, world_report
+from agentprm_dagster.reports.world_report import Habits, world_report
+
+NOTHING = "Nothing happens."
 
 
 def turn(action: str, observation: str) -> Turn:
@@ -23,7 +25,7 @@ SEEN = [
 
 
 def replies() -> pd.DataFrame:
-    columns = ("action", "previous", "observation", "won", "tokens", "loss", "exact", "fails", "ends")
+    columns = ("action", "previous", "observation", "over", "tokens", "loss", "exact", "fails", "ends")
     rows = [
         ("open box 1", "A room.", "It is empty.", False, 4, 1.0, True, False, False),
         ("open box 1", NOTHING, NOTHING, False, 2, 3.0, False, False, False),
@@ -39,11 +41,11 @@ def test_habits_by_hand() -> None:
 
 
 def test_the_report_by_hand() -> None:
-    report = world_report(replies(), Habits(SEEN), train_loss=0.3, min_exact=1.0, tokens=70)
+    report = world_report(replies(), Habits(SEEN), train_loss=0.3, min_exact=1.0, tokens=70, refusal=NOTHING)
     told = report.metrics
     assert (told["exact"], told["held_out_loss"], told["held_out_replies"]) == (0.75, 0.5, 4)
-    assert (told["nothing_happens_recall"], told["nothing_happens_precision"]) == (0.5, 1.0)
-    assert (told["win_recall"], told["win_precision"]) == (1.0, 0.5)
+    assert (told["refusal_recall"], told["refusal_precision"]) == (0.5, 1.0)
+    assert (told["end_recall"], told["end_precision"]) == (1.0, 0.5)
     (gate,) = report.gates
     assert gate.passed
     assert "75.0% of 4" in gate.message
@@ -51,11 +53,16 @@ def test_the_report_by_hand() -> None:
 
 def test_saying_always_the_same_is_not_enough() -> None:
     scored = replies().assign(exact=[True, False, True, False])
-    told = [world_report(scored, Habits(SEEN), train_loss=0.3, min_exact=least, tokens=70) for least in (1.0, 0.9)]
+    told = [
+        world_report(scored, Habits(SEEN), train_loss=0.3, min_exact=least, tokens=70, refusal=NOTHING)
+        for least in (1.0, 0.9)
+    ]
     assert [report.gates[0].passed for report in told] == [False, True]
 
 
 def test_what_never_was_has_no_share() -> None:
-    told = world_report(replies().iloc[:2], Habits(SEEN), train_loss=0.3, min_exact=1.0, tokens=70).metrics
-    assert not {"win_recall", "win_precision", "nothing_happens_precision"} & told.keys()
-    assert told["nothing_happens_recall"] == pytest.approx(0.0)
+    told = world_report(
+        replies().iloc[:2], Habits(SEEN), train_loss=0.3, min_exact=1.0, tokens=70, refusal=NOTHING
+    ).metrics
+    assert not {"end_recall", "end_precision", "refusal_precision"} & told.keys()
+    assert told["refusal_recall"] == pytest.approx(0.0)

@@ -10,6 +10,7 @@ import pytest
 from agentprm_dagster.config import Llm
 from agentprm_dagster.engine.served.budget import BudgetExceeded
 from agentprm_dagster.engine.served.served_model import LlmError, ServedModel
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
@@ -31,7 +32,7 @@ def play(
     server: Proxy, games: Sequence[PlayableGame], journal: Path, settings: Llm = SETTINGS
 ) -> tuple[list[Episode], Asked, dict[str, float]]:
     """Every game once, and the numbers of it."""
-    player = LlmPlayer(None, ServedModel("it", server.url, KEY), settings, journal)  # type: ignore[arg-type]
+    player = LlmPlayer(None, WORDING, ServedModel("it", server.url, KEY), settings, journal)  # type: ignore[arg-type]
     episodes, asked = player.play(whole_episodes(games, 1), max_steps=STEPS, monitor=SilentMonitor())
     return episodes, asked, player.numbers(episodes, asked)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.base import ExpertGaveUp
 from agentprm_dagster.episodes.parsing import parse_answer
@@ -27,7 +28,7 @@ def test_walkthroughs_win_and_replay(demonstrations: list[Episode], household_ga
 
 def test_games_are_played_in_turn_and_more_than_once(household_games: list[PlayableGame]) -> None:
     episodes = collect_demonstrations(
-        household_games[:2], expert="walkthrough", episodes=5, max_steps=30, seed=0, monitor=SilentMonitor()
+        household_games[:2], KIND, expert="walkthrough", episodes=5, max_steps=30, seed=0, monitor=SilentMonitor()
     )
     one, two = (game.id for game in household_games[:2])
     assert [episode.episode_id for episode in episodes] == [f"{one}#0", f"{two}#0", f"{one}#1", f"{two}#1", f"{one}#2"]
@@ -36,7 +37,7 @@ def test_games_are_played_in_turn_and_more_than_once(household_games: list[Playa
 def test_the_same_seed_gives_the_same_episodes(household_games: list[PlayableGame]) -> None:
     def play(seed: int) -> list[Episode]:
         return [
-            demonstrate(game, episode_id=game.id, kind="handcoded", max_steps=30, seed=seed)
+            demonstrate(game, KIND, episode_id=game.id, expert="handcoded", max_steps=30, seed=seed)
             for game in household_games[:4]
         ]
 
@@ -44,7 +45,7 @@ def test_the_same_seed_gives_the_same_episodes(household_games: list[PlayableGam
 
 
 def test_too_few_steps_lose(household_games: list[PlayableGame]) -> None:
-    episode = demonstrate(household_games[0], episode_id="e", kind="walkthrough", max_steps=2, seed=0)
+    episode = demonstrate(household_games[0], KIND, episode_id="e", expert="walkthrough", max_steps=2, seed=0)
     assert (len(episode.turns), episode.won, episode.truncated) == (2, False, True)
 
 
@@ -61,14 +62,14 @@ def test_who_gives_up_has_lost(household_games: list[PlayableGame], monkeypatch:
 
     game = household_games[0]
     monkeypatch.setattr(game, "expert", lambda kind, seed: Tired())
-    episode = demonstrate(game, episode_id="e", kind="tired", max_steps=30, seed=0)
+    episode = demonstrate(game, KIND, episode_id="e", expert="tired", max_steps=30, seed=0)
     assert ([turn.action for turn in episode.turns], episode.won) == (["look"] * 3, False)
     assert episode.truncated, "an expert who gives up ends no game"
 
 
 @pytest.mark.parametrize(("least", "passed"), [(0.5, True), (0.75, False)])
 def test_the_gate_on_the_experts_success(demonstrations: list[Episode], least: float, passed: bool) -> None:
-    won, lost = demonstrations[0], Episode("lost", "g", "pick_and_place_simple", "", (), won=False)
+    won, lost = demonstrations[0], Episode("lost", "g", "pick_and_place_simple", "", (), reward=0.0)
     report = demonstrations_report([won, lost], min_success=least)
     assert report.metrics["success_rate"] == 0.5
     assert report.metrics["turns"] == len(won.turns), "only won episodes are learnt from"
@@ -78,7 +79,7 @@ def test_the_gate_on_the_experts_success(demonstrations: list[Episode], least: f
 
 
 def test_without_a_win_nothing_is_said_of_how_fast_it_was() -> None:
-    report = demonstrations_report([Episode("e", "g", "pick_and_place_simple", "", (), won=False)], min_success=0)
+    report = demonstrations_report([Episode("e", "g", "pick_and_place_simple", "", (), reward=0.0)], min_success=0)
     assert "mean_actions_won" not in report.metrics
     assert "mean_actions_won" not in report.preview
 

@@ -272,7 +272,7 @@ def test_every_start_gives_exactly_one_episode(
 def test_the_report_by_hand(household_games: list[PlayableGame], knowing: Decide) -> None:
     won = run(Scripted(knowing), whole_episodes(household_games[:2], 1))
     lost = run(Scripted(nonsense), whole_episodes(household_games[2:3], 1))
-    branch = replace(won[0], episode_id="b", parent=won[0].episode_id, start=1, won=False)
+    branch = replace(won[0], episode_id="b", parent=won[0].episode_id, start=1, reward=0.0)
     report = report_on([*won, *lost, branch], Usage(90, 10, 0.5), max_parse_failures=0.9, min_wins=2, min_losses=2)
     turns = sum(len(episode.own_turns) for episode in [*won, *lost, branch])
     assert report.metrics == {

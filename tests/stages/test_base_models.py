@@ -12,7 +12,7 @@ from agentprm_dagster.config import Dialogue, Experiment, Model
 from agentprm_dagster.engine.architectures import ArchitectureError
 from agentprm_dagster.engine.base_model import BaseModelError
 from agentprm_dagster.engine.templates import ChatTemplateError
-from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.stages.base_models import require_exact_base
 from agentprm_dagster.training import exactness
@@ -32,9 +32,9 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Format]]:
     tried: list[tuple[Path, Format]] = []
     real = exactness.require_exact_model
 
-    def counted(folder: Path, dialogue: Format) -> None:
+    def counted(folder: Path, wording: Wording, dialogue: Format) -> None:
         tried.append((folder, dialogue))
-        real(folder, dialogue)
+        real(folder, wording, dialogue)
 
     monkeypatch.setattr(exactness, "require_exact_model", counted)
     return tried

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk, trunk_of
 
@@ -25,7 +26,7 @@ def model(taught_folder: Path) -> PreTrainedModel:
 
 @pytest.fixture(scope="module")
 def chat(taught_folder: Path) -> Chat:
-    return Chat(checkpoints.load_tokenizer(taught_folder))
+    return Chat(checkpoints.load_tokenizer(taught_folder), WORDING)
 
 
 @pytest.fixture(scope="module")

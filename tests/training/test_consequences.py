@@ -9,6 +9,7 @@ import torch
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
@@ -22,7 +23,7 @@ MUMBLED = "I look for a mug."
 
 @pytest.fixture(scope="module")
 def chat(policy_folder: Path) -> Chat:
-    return Chat(checkpoints.load_tokenizer(policy_folder))
+    return Chat(checkpoints.load_tokenizer(policy_folder), WORDING)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def stepped(
     for turn in episode.turns[: trunks[row].turns[place]]:
         environment.step(turn.action)
     reply = environment.step(command)
-    return reply.text, reply.won
+    return reply.text, 1.0 if reply.won else None
 
 
 def test_replies_are_those_of_the_game_played_by_hand(
@@ -101,7 +102,7 @@ def test_replies_are_those_of_the_game_played_by_hand(
     replied = Consequences(chat, games).of(trunks, [candidate for candidate, _ in tried])
     assert len(replied.candidates) == len(tried)
     texts = set()
-    for (candidate, command), answered, won in zip(tried, replied.candidates, replied.won, strict=True):
+    for (candidate, command), answered, won in zip(tried, replied.candidates, replied.outcomes, strict=True):
         text, wins = stepped(trunks, candidate.state, command, games)
         expected = Candidate(candidate.state, (*candidate.ids, *chat.follow_up(text)), candidate.draws)
         assert (answered, won) == (expected, wins)
@@ -117,13 +118,13 @@ def test_what_was_done_gets_the_reply_it_got(chat: Chat, trunks: list[Trunk], ga
         for place, turn in enumerate(trunk.turns)
     ]
     replied = Consequences(chat, games).of(trunks, done)
-    for candidate, won in zip(replied.candidates, replied.won, strict=True):
+    for candidate, won in zip(replied.candidates, replied.outcomes, strict=True):
         row, place = candidate.state
         trunk, turn = trunks[row], trunks[row].turns[place]
         state = trunk.ids[: trunk.states[place]]
         assert [*state, *candidate.ids] == chat.state(trunk.episode.first_observation, trunk.episode.turns[: turn + 1])
-        assert won is (trunk.episode.won and turn == len(trunk.episode.turns) - 1)
-    assert sum(replied.won) == 2, "the last answers of both walkthroughs"
+        assert (won == 1.0) is (trunk.episode.won and turn == len(trunk.episode.turns) - 1)
+    assert replied.outcomes.count(1.0) == 2, "the last answers of both walkthroughs"
 
 
 def test_a_game_that_is_not_there_is_an_error(

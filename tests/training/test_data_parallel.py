@@ -14,10 +14,12 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.training import process_reward_model, sft, shards, tree_training
+from agentprm_dagster.launch import shards
+from agentprm_dagster.training import process_reward_model, sft, tree_training
 from agentprm_dagster.training.candidates import trunks_of
 from agentprm_dagster.training.consequences import Consequences
 from agentprm_dagster.training.contested_states import contested_states
@@ -37,7 +39,7 @@ def train(
 ) -> Train:
     """One of the trainings, from its start."""
     tokenizer = checkpoints.load_tokenizer(taught_folder)
-    chat = Chat(tokenizer)
+    chat = Chat(tokenizer, WORDING)
 
     def ready(model: PreTrainedModel) -> PreTrainedModel:
         use_grouped_attention(model)

@@ -11,6 +11,7 @@ from agentprm_dagster.algorithm.terms import loss_of
 from agentprm_dagster.config import Improvement
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, trunk_of
@@ -27,7 +28,7 @@ def test_hard_labels_take_the_extremes_and_soft_ones_all_pairs(
     taught_folder: Path, policy_folder: Path, demonstrations: list[Episode], labels: str, won: Any
 ) -> None:
     model, reference = checkpoints.load_policy(taught_folder), checkpoints.load_policy(policy_folder)
-    chat, episode = Chat(checkpoints.load_tokenizer(taught_folder)), demonstrations[0]
+    chat, episode = Chat(checkpoints.load_tokenizer(taught_folder), WORDING), demonstrations[0]
     others = [write_answer("I look for a mug.", action) for action in ("look", "inventory")]
     said = (episode.turns[0].response, *others)
     tried = [Candidate((0, 0), tuple(chat.answer(text)), draws) for text, draws in zip(said, (3, 1, 2), strict=True)]

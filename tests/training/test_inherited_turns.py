@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.training.contested_states import contested_states
@@ -20,7 +21,7 @@ START = 2
 
 @pytest.fixture(scope="module")
 def chat(tokenizer: PreTrainedTokenizerFast) -> Chat:
-    return Chat(tokenizer)
+    return Chat(tokenizer, WORDING)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from agentprm_dagster.config import Experiment, InversePrm
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.unrewarded import without_outcomes
@@ -42,7 +43,7 @@ EXPERIMENT = Experiment(
 
 @pytest.fixture(scope="module")
 def chat(tokenizer: PreTrainedTokenizerFast) -> Chat:
-    return Chat(tokenizer)
+    return Chat(tokenizer, WORDING)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from agentprm_dagster.config import Panel as PanelSettings
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
@@ -59,7 +60,7 @@ def ready(folder: Path, kind: str) -> PreTrainedModel:
 
 @pytest.fixture
 def panel(taught_folder: Path, prm_folder: Path, household_games: list[PlayableGame], rollouts: list[Episode]) -> Panel:
-    chat = Chat(checkpoints.load_tokenizer(taught_folder))
+    chat = Chat(checkpoints.load_tokenizer(taught_folder), WORDING)
     model, plan = ready(taught_folder, "policy"), experiment(tripwire="success", limit=0.01)
     judge = Judge(ready(prm_folder, "prm"), chat)
     members = [checkpoints.prm_from_policy(taught_folder, seed=seed).eval() for seed in (2, 3)]
@@ -83,13 +84,7 @@ def test_it_measures_the_policy_as_it_is(panel: Panel, household_games: list[Pla
     assert not panel.watch(1), "it is not time"
     (measured,) = panel.history
     agent = Policy(
-        panel.model,
-        panel.judge.chat.tokenizer,
-        dialogue="append",
-        slots=4,
-        temperature=1.0,
-        max_new_tokens=16,
-        seed=7,
+        panel.model, panel.judge.chat, dialogue="append", slots=4, temperature=1.0, max_new_tokens=16, seed=7
     )
     episodes = play(agent, whole_episodes(household_games[:5], 1), max_steps=8, total=5, monitor=SilentMonitor())
     turns = [turn for episode in episodes for turn in episode.turns]

@@ -16,6 +16,7 @@ from agentprm_dagster.config import Dialogue, Experiment, Improvement
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
@@ -27,7 +28,7 @@ from agentprm_dagster.training.policy_improvement import improve_policy
 
 @pytest.fixture(scope="module")
 def chat(taught_folder: Path) -> Chat:
-    return Chat(checkpoints.load_tokenizer(taught_folder))
+    return Chat(checkpoints.load_tokenizer(taught_folder), WORDING)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from agentprm_dagster.config import Experiment, Prm
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
-from agentprm_dagster.episodes.dialogue import restated_prompt
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.reports.prm_report import action_ordering
@@ -40,7 +40,7 @@ def targets(rollouts: list[Episode]) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def chat(tokenizer: PreTrainedTokenizerFast) -> Chat:
-    return Chat(tokenizer)
+    return Chat(tokenizer, WORDING)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_in_the_restated_format_every_decision_is_read_for_itself(
     with torch.no_grad():
         logits = read_decisions(prm, some).answer
         for t, turn in enumerate(episode.turns):
-            prompt = chat.prompt(restated_prompt(episode.first_observation, episode.turns[:t], turn.candidates))
+            prompt = chat.prompt(WORDING.prompt(episode.first_observation, episode.turns[:t], turn.candidates))
             alone = prm(torch.tensor([[*prompt, *chat.answer(turn.response)]])).logits.item()
             assert logits[t].item() == pytest.approx(alone, abs=1e-5)
 
@@ -231,7 +231,7 @@ def test_it_learns_from_pairs_alone(
     assert report.metrics["held_out_constant_loss"] == log(2)
     loaded = checkpoints.load_prm(tmp_path)
     use_grouped_attention(loaded)
-    trained = examples(Chat(checkpoints.load_tokenizer(tmp_path)), rollouts, targets)
+    trained = examples(Chat(checkpoints.load_tokenizer(tmp_path), WORDING), rollouts, targets)
     trained = [e for e in trained if not targets["held_out"].iloc[e.rows[0]]]
     logits, _ = predict(loaded, trained, 4096)
     rows = [row for e in trained for row in e.rows]
@@ -272,7 +272,7 @@ def test_it_learns_and_is_stored_as_an_ordinary_checkpoint(
     assert torch.equal(loaded.score.weight, stock.score.weight)
     assert not torch.equal(loaded.score.weight, checkpoints.prm_from_policy(policy_folder, seed=0).score.weight)
     # Values have the right direction where it was trained: what won stands above what lost.
-    trained = examples(Chat(checkpoints.load_tokenizer(tmp_path)), rollouts, targets)
+    trained = examples(Chat(checkpoints.load_tokenizer(tmp_path), WORDING), rollouts, targets)
     trained = [e for e in trained if not targets["held_out"].iloc[e.rows[0]]]
     use_grouped_attention(loaded)
     q = torch.tensor([target for e in trained for target in e.targets])

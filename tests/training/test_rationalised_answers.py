@@ -9,6 +9,7 @@ from agentprm_dagster.algorithm.terms import Term, Terms, loss_of
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.launch.shards import Numbers
@@ -22,7 +23,7 @@ WEIGHT = 0.5
 def test_the_mean_likelihood_of_the_answers_known_is_added(
     policy_folder: Path, demonstrations: list[Episode], drawn: float | None
 ) -> None:
-    model, chat = checkpoints.load_policy(policy_folder), Chat(checkpoints.load_tokenizer(policy_folder))
+    model, chat = checkpoints.load_policy(policy_folder), Chat(checkpoints.load_tokenizer(policy_folder), WORDING)
     stock = checkpoints.load_policy(policy_folder)
     use_grouped_attention(model)
     trunks = [trunk_of(chat, episode, range(len(episode.turns))) for episode in demonstrations[:2]]
@@ -48,7 +49,7 @@ def test_the_mean_likelihood_of_the_answers_known_is_added(
 
 
 def test_states_without_one_leave_the_loss_as_it_is(policy_folder: Path, demonstrations: list[Episode]) -> None:
-    model, chat = checkpoints.load_policy(policy_folder), Chat(checkpoints.load_tokenizer(policy_folder))
+    model, chat = checkpoints.load_policy(policy_folder), Chat(checkpoints.load_tokenizer(policy_folder), WORDING)
     numbers = {"tokens": 10.0}
     work = with_rationalised(lambda part: ({}, numbers), model, chat, {("another", 0): "x"}, WEIGHT)
     assert work((0, [trunk_of(chat, demonstrations[0], [0, 1])])) == ({}, {**numbers, "rationalised": 0.0})

@@ -12,6 +12,7 @@ from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.config import Experiment, Rollouts, Shaping, Targets
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.training.reference_value import reference_advantages, states_of, train_reference_value
@@ -42,15 +43,15 @@ def test_a_state_is_worth_what_its_own_episode_returned(
     tokenizer: PreTrainedTokenizerFast, demonstrations: list[Episode]
 ) -> None:
     won = next(episode for episode in demonstrations if episode.won)
-    states = states_of(Chat(tokenizer), won, GAMMA)
+    states = states_of(Chat(tokenizer, WORDING), won, GAMMA)
     assert states.returns == pytest.approx([GAMMA**t for t in reversed(range(len(won.turns)))])
-    assert set(states_of(Chat(tokenizer), replace(won, won=False), GAMMA).returns) == {0.0}
+    assert set(states_of(Chat(tokenizer, WORDING), replace(won, reward=0.0), GAMMA).returns) == {0.0}
 
 
 def test_advantages_are_those_of_every_state_read_for_itself(
     trained: Path, tokenizer: PreTrainedTokenizerFast, rollouts: list[Episode]
 ) -> None:
-    chat, stock = Chat(tokenizer), checkpoints.load_prm(trained).eval()
+    chat, stock = Chat(tokenizer, WORDING), checkpoints.load_prm(trained).eval()
 
     def value(episode: Episode, turns: int) -> float:
         ids = chat.state(episode.first_observation, episode.turns[:turns])

@@ -17,8 +17,9 @@ from agentprm_dagster.config import Experiment, Model, Pretraining, Sft
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.tokenizer import build_tokenizer
+from agentprm_dagster.envs.alfworld.kind import KIND
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
-from agentprm_dagster.episodes.dialogue import conversation
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.rollouts.demonstrations import demonstrate
@@ -43,7 +44,7 @@ class Notes:
 def test_what_is_learnt_is_exactly_the_answers(
     tokenizer: PreTrainedTokenizerFast, demonstrations: list[Episode]
 ) -> None:
-    rows = sft_rows(demonstrations, Chat(tokenizer))
+    rows = sft_rows(demonstrations, Chat(tokenizer, WORDING))
     assert len(rows) == len(demonstrations)
     for row, episode in zip(rows, demonstrations, strict=True):
         learnt = [label for label in row.labels if label != -100]
@@ -55,27 +56,29 @@ def test_what_is_learnt_is_exactly_the_answers(
 def test_mistakes_are_read_but_not_learnt(
     tokenizer: PreTrainedTokenizerFast, household_games: list[PlayableGame]
 ) -> None:
-    episode = demonstrate(household_games[0], episode_id="e", kind="walkthrough", max_steps=30, seed=0, slips=0.5)
+    episode = demonstrate(
+        household_games[0], KIND, episode_id="e", expert="walkthrough", max_steps=30, seed=0, slips=0.5
+    )
     meant = [turn for turn in episode.turns if turn.admissible]
     assert 0 < len(meant) < len(episode.turns)
-    (row,) = sft_rows([episode], Chat(tokenizer))
+    (row,) = sft_rows([episode], Chat(tokenizer, WORDING))
     assert tokenizer.decode([label for label in row.labels if label != -100]) == "".join(
         f"{turn.response}<|end|>" for turn in meant
     )
     assert all(turn.response in tokenizer.decode(row.ids) for turn in episode.turns)
-    restated = sft_rows([episode], Chat(tokenizer), "restated")
+    restated = sft_rows([episode], Chat(tokenizer, WORDING), "restated")
     learnt = [tokenizer.decode([label for label in row.labels if label != -100]) for row in restated]
     assert learnt == [f"{turn.response}<|end|>" for turn in meant]
 
 
 def test_prose_is_learnt_word_for_word(household_games: list[PlayableGame]) -> None:
     """Answers of a language model: the restated prompt's form, with line breaks, in a dialogue that only grows."""
-    shown = demonstrate(household_games[0], episode_id="e", kind="walkthrough", max_steps=30, seed=0)
+    shown = demonstrate(household_games[0], KIND, episode_id="e", expert="walkthrough", max_steps=30, seed=0)
     said = [f"REASON:\nIt's likely there (I'd bet); see the list!\nACTION:\n{turn.action}" for turn in shown.turns]
     turns = tuple(replace(turn, response=text) for turn, text in zip(shown.turns, said, strict=True))
     asked = replace(shown, turns=turns)
-    tokenizer = build_tokenizer(message["content"] for message in conversation(asked.first_observation, turns))
-    (row,) = sft_rows([asked], Chat(tokenizer))
+    tokenizer = build_tokenizer(message["content"] for message in WORDING.conversation(asked.first_observation, turns))
+    (row,) = sft_rows([asked], Chat(tokenizer, WORDING))
     assert tokenizer.decode([label for label in row.labels if label != -100]) == "".join(f"{t}<|end|>" for t in said)
     assert tokenizer.unk_token_id not in row.ids
 
@@ -83,7 +86,7 @@ def test_prose_is_learnt_word_for_word(household_games: list[PlayableGame]) -> N
 def test_reading_learns_all_that_follows_the_opening(
     tokenizer: PreTrainedTokenizerFast, demonstrations: list[Episode]
 ) -> None:
-    for row, episode in zip(reading_rows(demonstrations, Chat(tokenizer)), demonstrations, strict=True):
+    for row, episode in zip(reading_rows(demonstrations, Chat(tokenizer, WORDING)), demonstrations, strict=True):
         read = tokenizer.decode([label for label in row.labels if label != -100])
         told = [f"{turn.response}<|end|><|user|>{turn.observation}<|assistant|>" for turn in episode.turns]
         assert read == "".join(told)
@@ -109,9 +112,9 @@ def test_the_loss_is_trls_own_on_assistant_turns(
     policy_folder: Path, demonstrations: list[Episode], tmp_path: Path
 ) -> None:
     episodes = demonstrations[:3]
-    ours = sft_rows(episodes, Chat(checkpoints.load_tokenizer(policy_folder)))
+    ours = sft_rows(episodes, Chat(checkpoints.load_tokenizer(policy_folder), WORDING))
     theirs = datasets.Dataset.from_list(
-        [{"messages": conversation(episode.first_observation, episode.turns)} for episode in episodes]
+        [{"messages": WORDING.conversation(episode.first_observation, episode.turns)} for episode in episodes]
     )
     given = datasets.Dataset.from_list([{"input_ids": row.ids, "labels": row.labels} for row in ours])
     by_labels = trl_trainer(tmp_path, policy_folder, given)
@@ -158,7 +161,7 @@ def test_two_steps_move_every_parameter(
     notes = Notes()
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
-        rows = sft_rows(demonstrations[:8], Chat(tokenizer))
+        rows = sft_rows(demonstrations[:8], Chat(tokenizer, WORDING))
         told = fit(model, rows, settings, seed=0, monitor=notes)
     assert told["steps"] == 2
     assert math.isfinite(told["train_loss"])
@@ -181,7 +184,7 @@ def test_the_last_of_many_steps_is_a_small_one(
         def progress(self, done: int, total: int, what: str) -> None:
             weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
 
-    rows = sft_rows(demonstrations[:8], Chat(tokenizer))
+    rows = sft_rows(demonstrations[:8], Chat(tokenizer, WORDING))
     fit(model, rows, Sft(epochs=6, batch_episodes=4, optimizer=optimizer), seed=0, monitor=Watch())
     moved = [float((after - before).norm()) for before, after in pairwise(weights)]
     assert moved[-1] < moved[0] / 5, "the learning rate fell, and the trainer's optimiser noticed"
@@ -192,7 +195,7 @@ def test_the_same_seed_gives_the_same_weights(
 ) -> None:
     def weights(seed: int) -> torch.Tensor:
         model = checkpoints.load_policy(policy_folder)
-        rows = sft_rows(demonstrations[:6], Chat(tokenizer))
+        rows = sft_rows(demonstrations[:6], Chat(tokenizer, WORDING))
         fit(model, rows, Sft(epochs=1, batch_episodes=2), seed=seed, monitor=SilentMonitor())
         return torch.cat([parameter.flatten() for parameter in model.parameters()])
 
@@ -214,9 +217,9 @@ def test_an_initial_policy_is_an_ordinary_checkpoint(demonstrations: list[Episod
     assert report.metrics["steps"] == 4
     assert report.metrics["episodes"] == 12
     assert [gate.passed for gate in report.gates] == [True]
-    messages = conversation(demonstrations[0].first_observation, demonstrations[0].turns)
+    messages = WORDING.conversation(demonstrations[0].first_observation, demonstrations[0].turns)
     ids = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
-    chat = Chat(tokenizer)
+    chat = Chat(tokenizer, WORDING)
     assert ids == chat.episode(demonstrations[0].first_observation, demonstrations[0].turns).ids
     assert tokenizer.unk_token_id not in ids
 

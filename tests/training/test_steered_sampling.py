@@ -14,6 +14,7 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.envs.alfworld.hypotheses import with_hypothesis
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.tasks import parse_task
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
@@ -34,7 +35,7 @@ def model(taught_folder: Path) -> PreTrainedModel:
 
 @pytest.fixture(scope="module")
 def chat(taught_folder: Path) -> Chat:
-    return Chat(checkpoints.load_tokenizer(taught_folder))
+    return Chat(checkpoints.load_tokenizer(taught_folder), WORDING)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def sampler_for(model: PreTrainedModel, chat: Chat, trunks: list[Trunk]) -> Cand
 def drawn(
     model: PreTrainedModel, chat: Chat, trunks: list[Trunk], share: float, temperature: float = 1.0
 ) -> tuple[list[Candidate], list[Trunk]]:
-    steered = SteeredSampler(sampler_for(model, chat, trunks), share=share, dialogue="append")
+    steered = SteeredSampler(sampler_for(model, chat, trunks), with_hypothesis, share=share, dialogue="append")
     generator, rng = torch.Generator().manual_seed(0), random.Random(0)
     return steered.draw(trunks, temperature=temperature, generator=generator, rng=rng)
 
@@ -108,7 +109,7 @@ def test_restated_states_are_steered_one_by_one(
     episode = demonstrations[0]
     turns = tuple(replace(turn, candidates=("look",)) for turn in episode.turns[:2])
     trunks = trunks_of(chat, replace(episode, turns=turns), [0, 1], "restated")
-    steered = SteeredSampler(sampler_for(model, chat, trunks), share=1.0, dialogue="restated")
+    steered = SteeredSampler(sampler_for(model, chat, trunks), with_hypothesis, share=1.0, dialogue="restated")
     candidates, read = steered.draw(trunks, temperature=0, generator=torch.Generator(), rng=random.Random(0))
     assert {candidate.state for candidate in candidates} == {(0, 0), (1, 0)}
     assert all("I look at" in chat.decode(each.ids) for each in read)
@@ -134,7 +135,12 @@ def test_the_policy_learns_behind_the_nominal_prompt(
         for each in (*policies, prm):
             use_grouped_attention(each)
         judge = Judge(prm, chat)
-        return improve(*policies, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor())
+        return improve(
+            *(*policies, judge, chat, trunks, plan),
+            with_hypothesis=with_hypothesis,
+            seed=0,
+            monitor=SilentMonitor(),
+        )
 
     once = steps(plan)
     assert steps(plan) == once

@@ -12,6 +12,7 @@ from agentprm_dagster.config import Dialogue, Experiment, Improvement
 from agentprm_dagster.config.catalog import ExperimentError, read_experiment
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
@@ -26,7 +27,7 @@ PLAN = Improvement(trainer="trl", beta=0.7, steps=2, max_new_tokens=16, warmup_r
 
 @pytest.fixture(scope="module")
 def chat(taught_folder: Path) -> Chat:
-    return Chat(checkpoints.load_tokenizer(taught_folder))
+    return Chat(checkpoints.load_tokenizer(taught_folder), WORDING)
 
 
 @pytest.fixture(scope="module")

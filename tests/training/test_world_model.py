@@ -11,7 +11,7 @@ from agentprm_dagster.config import Experiment, WorldModel
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
-from agentprm_dagster.episodes.dialogue import conversation
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.training.world_model import _places, score_replies, train_world_model, world_examples, world_work
@@ -21,7 +21,7 @@ SETTINGS = WorldModel(epochs=60, learning_rate=2e-2, batch_tokens=1024)
 
 @pytest.fixture(scope="module")
 def chat(tokenizer: PreTrainedTokenizerFast) -> Chat:
-    return Chat(tokenizer)
+    return Chat(tokenizer, WORDING)
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def test_wins_are_followed_by_nothing(chat: Chat, rollouts: list[Episode]) -> No
     ended = {False: 0, True: 0}
     for example in world_examples(chat, rollouts):
         for reply in example.replies:
-            assert (reply.follows == chat.end) is reply.won
-            ended[reply.won] += 1
+            assert (reply.follows == chat.end) is reply.over
+            ended[reply.over] += 1
     assert ended[True] >= sum(episode.won for episode in rollouts if episode.parent is None) > 0
     lost = [episode for episode in rollouts if not episode.won and episode.parent is None]
     for example in world_examples(chat, lost):
@@ -68,7 +68,10 @@ def test_the_loss_is_that_of_the_stock_model(chat: Chat, model: PreTrainedModel,
     assert episode.won
     (example,) = world_examples(chat, [episode])
     terms, _ = world_work(model, 0, SETTINGS)(([example], 0.0))
-    whole = [*chat.prompt(conversation(episode.first_observation, episode.turns, last_observation=True)), chat.end]
+    whole = [
+        *chat.prompt(WORDING.conversation(episode.first_observation, episode.turns, last_observation=True)),
+        chat.end,
+    ]
     log_p = model(torch.tensor([whole])).logits[0].log_softmax(-1)
     (before, after), said = chat.frame, []
     for t, turn in enumerate(episode.turns):
@@ -99,7 +102,7 @@ def test_it_learns_what_it_is_shown_and_is_judged_on_other_games(
     use_grouped_attention(learnt)
     known = score_replies(learnt, chat, world_examples(chat, shown), 4096)
     assert known["exact"].mean() > 0.7
-    assert (known["ends"] == known["won"]).mean() > 0.9
+    assert (known["ends"] == known["over"]).mean() > 0.9
     judged = sum(len(example.replies) for part in (unknown, tried) for example in world_examples(chat, part))
     assert report.metrics["held_out_replies"] == judged
     assert known["exact"].mean() > report.metrics["exact"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agentprm_dagster.engine.chat import Chat
-from agentprm_dagster.episodes.dialogue import Format, restated_prompt
+from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Observation, Turn
 
 
@@ -32,7 +32,7 @@ class Conversations:
         here = Conversation(first_observation, list(turns))
         self.by_slot[slot] = here
         if self.format == "restated":
-            here.pending = self.chat.prompt(restated_prompt(first_observation, turns, observation.admissible_commands))
+            here.pending = self.chat.prompt(self.chat.wording.prompt(first_observation, turns, observation.commands))
         else:
             here.pending = self.chat.state(first_observation, turns)
 

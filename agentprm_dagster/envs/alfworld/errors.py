@@ -1,11 +1,13 @@
 """What can go wrong with games and engines, in words a user can act on."""
 
+from agentprm_dagster.envs.base import TaskFileError, TasksCountError, TasksNotFoundError
 
-class GamesNotFoundError(FileNotFoundError):
+
+class GamesNotFoundError(TasksNotFoundError):
     """No ALFWorld games where they were looked for."""
 
 
-class GameFileError(ValueError):
+class GameFileError(TaskFileError):
     """A game file that cannot be played as it is."""
 
 
@@ -29,7 +31,7 @@ class GamesConflictError(ValueError):
     """A folder holds other games than those that were to be generated into it."""
 
 
-class GamesCountError(ValueError):
+class GamesCountError(TasksCountError):
     """Fewer games than are needed, or numbers of games that cannot be generated."""
 
 

@@ -34,7 +34,7 @@ class WalkthroughExpert:
         if self._advised == len(self._commands):
             raise ExpertGaveUp(f"the walkthrough ended after {self._advised} commands")
         command = self._commands[self._advised]
-        if command not in observation.admissible_commands:
+        if command not in observation.commands:
             raise ExpertGaveUp(f'the walkthrough says "{command}", which is not admissible here')
         self._advised += 1
         return command
@@ -74,13 +74,13 @@ class HandcodedExpert:
             command = played or self._advised
             self._mirror.step(command)
             advice = self._ask(observation, command)
-            self._advised = advice if advice in observation.admissible_commands else "look"
+            self._advised = advice if advice in observation.commands else "look"
         return self._advised
 
     def _ask(self, observation: Observation, command: str) -> str:
         state = {
             "feedback": observation.text,
-            "admissible_commands": list(observation.admissible_commands),
+            "admissible_commands": list(observation.commands),
             "facts": [_Fact(*fact) for fact in self._mirror.facts()],
         }
         try:

@@ -10,7 +10,7 @@ from typing import Any
 
 from agentprm_dagster.envs.alfworld.errors import BrokenGameError, GameFileError
 from agentprm_dagster.envs.alfworld.expressions import foreign_code
-from agentprm_dagster.episodes.records import TASK_TYPES
+from agentprm_dagster.envs.alfworld.tasks import TASK_TYPES
 
 KEYS = {"pddl_domain": str, "grammar": str, "pddl_problem": str, "solvable": bool, "walkthrough": list}
 TASK_FILE = "traj_data.json"

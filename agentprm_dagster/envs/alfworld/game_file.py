@@ -19,7 +19,7 @@ from agentprm_dagster.envs.alfworld.game_data import MAKE_AGAIN, read_game_data,
 from agentprm_dagster.envs.alfworld.house import House
 from agentprm_dagster.envs.alfworld.house_reader import read_house
 from agentprm_dagster.envs.alfworld.pddl import read_actions, read_problem
-from agentprm_dagster.episodes.records import TaskType
+from agentprm_dagster.envs.alfworld.tasks import TaskType
 
 _TEMPLATES = {
     "GotoLocation": "go to [{r.name | receptacleatlocation(r:receptacle, lend:location)}]",

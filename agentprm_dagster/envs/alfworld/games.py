@@ -15,7 +15,8 @@ from pathlib import Path
 
 from agentprm_dagster.envs.alfworld.errors import BrokenGameError, GamesCountError, GamesNotFoundError
 from agentprm_dagster.envs.alfworld.game_data import EXPECTED, TASK_FILE, read_json, size_of
-from agentprm_dagster.episodes.records import TASK_TYPES, Split, TaskType
+from agentprm_dagster.envs.alfworld.tasks import TASK_TYPES, Split
+from agentprm_dagster.envs.base import TaskRef
 
 GAMES_FOLDER = "json_2.1.1"
 GAME_FILE = "game.tw-pddl"
@@ -25,17 +26,15 @@ _HOLD_OUT_DRAWS = 64
 
 
 @dataclass(frozen=True)
-class GameRef:
-    """One game, before it is loaded."""
+class GameRef(TaskRef):
+    """One game, before it is loaded.
 
-    id: str
-    """`<split>/<task folder>/<trial>`: the game's folder relative to the root's `json_2.1.1`, in posix form."""
-    path: Path
-    """The game file, `game.tw-pddl`."""
+    Its id is `<split>/<task folder>/<trial>`, the game's folder relative to the root's `json_2.1.1` in posix form, its
+    kind is the first part of the task folder's name, and its path that of the game file, `game.tw-pddl`.
+    """
+
     split: Split
     """The split whose folder holds it."""
-    task_type: TaskType
-    """The first part of the task folder's name."""
     room: int
     """The floor plan, the last part of the task folder's name: 1 to 199 are kitchens, 2xx living rooms, 3xx bedrooms
     and 4xx bathrooms."""
@@ -109,7 +108,7 @@ def is_solvable(path: Path) -> bool:
     return read_json(path, EXPECTED).get("solvable") is True
 
 
-def games_digest(games: Iterable[GameRef]) -> str:
+def games_digest(games: Iterable[TaskRef]) -> str:
     """sha256, in hex, over ids and what is read of the games: their files, and the task that experts are told.
 
     The order of the games does not matter. About a second for ALFWorld's 3,553 training games (350 MB).
@@ -154,17 +153,6 @@ def hold_out_rooms(
     )
 
 
-def sample_games(games: Sequence[GameRef], n: int, seed: int) -> tuple[GameRef, ...]:
-    """n different games drawn uniformly, in drawn order; depends only on the set of games, n and the seed.
-
-    Raises:
-        GamesCountError: fewer than n games are there.
-    """
-    if n > len(games):
-        raise GamesCountError(f"expected at least {n} games to sample from, got {len(games)}; ask for fewer")
-    return tuple(random.Random(seed).sample(sorted(games, key=lambda game: game.id), n))
-
-
 def _game_ref(path: Path, split: Split) -> GameRef | None:
     task_folder, trial = path.parts[-3:-1]
     task_type, _, rest = task_folder.partition("-")
@@ -176,7 +164,7 @@ def _game_ref(path: Path, split: Split) -> GameRef | None:
     room = rest.rpartition("-")[2]
     if not re.fullmatch("[0-9]{1,6}", room):
         raise BrokenGameError(f"expected a task folder that ends with its room, as in ...-Mug-None-Desk-308: {path}")
-    return GameRef(game_id, path, split, task_type, int(room))
+    return GameRef("alfworld", game_id, task_type, path, split, int(room))
 
 
 def _not_found(folder: Path, near: Path | None = None) -> GamesNotFoundError:
@@ -204,4 +192,4 @@ def _draw_rooms(kinds: Sequence[Sequence[int]], fraction: float, rng: random.Ran
 
 
 def _spread(games: Iterable[GameRef], held: frozenset[int]) -> int:
-    return len({(game.task_type, game.room in held) for game in games})
+    return len({(game.kind, game.room in held) for game in games})

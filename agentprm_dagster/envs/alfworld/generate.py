@@ -22,7 +22,7 @@ from agentprm_dagster.envs.alfworld.generate_pddl import game_data, problem_text
 from agentprm_dagster.envs.alfworld.generate_rooms import furnish
 from agentprm_dagster.envs.alfworld.generate_scenes import Scene, draw_scene
 from agentprm_dagster.envs.alfworld.generate_tables import FIRST_ROOM, TASK_KINDS, Kind, Size
-from agentprm_dagster.episodes.records import SPLITS, TASK_TYPES, Split, TaskType
+from agentprm_dagster.envs.alfworld.tasks import SPLITS, TASK_TYPES, Split, TaskType
 
 RECORD_FILE = "generated.json"
 

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from agentprm_dagster.envs.alfworld.quiet_alfworld import import_alfworld
-from agentprm_dagster.episodes.records import TaskType
+from agentprm_dagster.envs.alfworld.tasks import TaskType
 
 
 def can_contain(receptacle_type: str) -> frozenset[str]:

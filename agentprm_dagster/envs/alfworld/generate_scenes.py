@@ -8,7 +8,7 @@ from itertools import permutations, product
 from agentprm_dagster.envs.alfworld.generate_rooms import Receptacle, Room, game_names, make_ids
 from agentprm_dagster.envs.alfworld.generate_rules import affording, can_contain
 from agentprm_dagster.envs.alfworld.generate_tables import EXTENTS, NO_GOAL, NOT_PORTABLE, PLACES, Size
-from agentprm_dagster.episodes.records import TaskType
+from agentprm_dagster.envs.alfworld.tasks import TaskType
 
 MAX_PLAN = 10
 LAMP = "DeskLamp"

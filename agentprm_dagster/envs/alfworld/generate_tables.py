@@ -8,7 +8,7 @@ cleaned, is read from alfworld's own constants when games are made.
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from agentprm_dagster.episodes.records import TaskType
+from agentprm_dagster.envs.alfworld.tasks import TaskType
 
 Size = Literal["small", "medium", "full"]
 SIZES: tuple[Size, ...] = get_args(Size)

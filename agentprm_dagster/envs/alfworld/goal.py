@@ -6,7 +6,7 @@ from typing import Literal
 
 from agentprm_dagster.envs.alfworld.pddl import Problem
 from agentprm_dagster.envs.alfworld.state import State
-from agentprm_dagster.episodes.records import TaskType
+from agentprm_dagster.envs.alfworld.tasks import TaskType
 
 _PLACED = {"inreceptacle ?o ?r", "objecttype ?o *", "receptacletype ?r *"}
 _BOTH_PLACED = {atom.replace("?o", o) for atom in _PLACED for o in ("?o1", "?o2")} | {"= ?o1 ?o2"}

@@ -45,7 +45,7 @@ class Household:
         house = self.game.house
         self._state = house.start
         commands = admissible_commands(house, self._state)
-        self._observation = Observation(self._introduction(), commands, self._has_won(), done=False)
+        self._observation = Observation(self._introduction(), commands, float(self._has_won()), done=False)
         return self._observation
 
     def step(self, command: str) -> Observation:
@@ -56,7 +56,7 @@ class Household:
         if self._observation.done:
             return self._observation
         command = command.strip()
-        if command in self._observation.admissible_commands:
+        if self._observation.admits(command):
             self._observation = self._carry_out(command)
         else:
             self._observation = replace(self._observation, text=wording.NOTHING_HAPPENS)
@@ -102,7 +102,7 @@ class Household:
         house = self.game.house
         self._state, text = carry_out(house, self._state, command)
         won = self._has_won()
-        return Observation(text, admissible_commands(house, self._state), won, done=won)
+        return Observation(text, admissible_commands(house, self._state), float(won), done=won)
 
     def _has_won(self) -> bool:
         house = self.game.house

@@ -8,9 +8,10 @@ from pathlib import Path
 from agentprm_dagster.envs.alfworld.game_file import Game
 from agentprm_dagster.envs.alfworld.household import Household
 from agentprm_dagster.envs.alfworld.stock import StockEngine
+from agentprm_dagster.envs.alfworld.tasks import TaskType
 from agentprm_dagster.envs.alfworld.walks import WALKS, Walk, Walker
 from agentprm_dagster.envs.base import Environment
-from agentprm_dagster.episodes.records import Observation, TaskType
+from agentprm_dagster.episodes.records import Observation
 
 _STEPS_AFTER_THE_END = 2
 

@@ -3,16 +3,14 @@
 from functools import cached_property
 
 from agentprm_dagster.envs.alfworld.game_file import Game
-from agentprm_dagster.envs.alfworld.games import GameRef
 from agentprm_dagster.envs.alfworld.household import Household
-from agentprm_dagster.envs.base import Expert
-from agentprm_dagster.episodes.records import TaskType
+from agentprm_dagster.envs.base import Expert, TaskRef
 
 
 class PlayableGame:
-    """One game on the fast engine (`episodes.records.Playable`, `rollouts.demonstrations.Demonstrable`)."""
+    """One game on the fast engine (`envs.base.Demonstrable`)."""
 
-    def __init__(self, ref: GameRef) -> None:
+    def __init__(self, ref: TaskRef) -> None:
         self.ref = ref
 
     @property
@@ -21,9 +19,9 @@ class PlayableGame:
         return self.ref.id
 
     @property
-    def task_type(self) -> TaskType:
+    def kind(self) -> str:
         """What kind of task it sets."""
-        return self.ref.task_type
+        return self.ref.kind
 
     @cached_property
     def _game(self) -> Game:
@@ -33,10 +31,10 @@ class PlayableGame:
         """A fresh environment."""
         return Household(self._game)
 
-    def expert(self, kind: str, seed: int) -> Expert:
+    def expert(self, name: str, seed: int) -> Expert:
         """A new demonstrator: `handcoded`, `handcoded_corrected` or `walkthrough`."""
         from agentprm_dagster.envs.alfworld.experts import HandcodedExpert, WalkthroughExpert  # loads alfworld
 
-        if kind == "walkthrough":
+        if name == "walkthrough":
             return WalkthroughExpert(self._game)
-        return HandcodedExpert(self._game, seed, corrected=kind == "handcoded_corrected")
+        return HandcodedExpert(self._game, seed, corrected=name == "handcoded_corrected")

@@ -60,7 +60,7 @@ def _observation(text: str, done: bool, infos: dict[str, list[Any]]) -> dict[str
     return {
         "text": text,
         "admissible_commands": infos["admissible_commands"][0],
-        "won": bool(infos["won"][0]),
+        "reward": float(bool(infos["won"][0])),
         "done": bool(done),
     }
 

@@ -1,9 +1,32 @@
 """The task as the first observation states it: which object, what is to be done to it, where it goes."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from agentprm_dagster.episodes.records import TaskType
+TaskType = Literal[
+    "pick_and_place_simple",
+    "look_at_obj_in_light",
+    "pick_clean_then_place_in_recep",
+    "pick_heat_then_place_in_recep",
+    "pick_cool_then_place_in_recep",
+    "pick_two_obj_and_place",
+]
+TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
+
+Split = Literal["train", "valid_seen", "valid_unseen"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+SHORT_NAMES: Mapping[str, str] = {
+    "pick_and_place_simple": "pick",
+    "look_at_obj_in_light": "look",
+    "pick_clean_then_place_in_recep": "clean",
+    "pick_heat_then_place_in_recep": "heat",
+    "pick_cool_then_place_in_recep": "cool",
+    "pick_two_obj_and_place": "pick two",
+}
+"""What tables call them."""
 
 MARK = "Your task is to: "
 

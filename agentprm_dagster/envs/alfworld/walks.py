@@ -51,12 +51,12 @@ class Walker:
 
 
 def _any_command(observation: Observation, _played: str | None, rng: random.Random) -> str:
-    return rng.choice(observation.admissible_commands)
+    return rng.choice(observation.commands)
 
 
 def _any_verb(observation: Observation, _played: str | None, rng: random.Random) -> str:
-    verb = rng.choice(sorted({command.split()[0] for command in observation.admissible_commands}))
-    return rng.choice([command for command in observation.admissible_commands if command.split()[0] == verb])
+    verb = rng.choice(sorted({command.split()[0] for command in observation.commands}))
+    return rng.choice([command for command in observation.commands if command.split()[0] == verb])
 
 
 class _Guide:
@@ -67,7 +67,7 @@ class _Guide:
         self.followed = 0
 
     def __call__(self, observation: Observation, _played: str | None, rng: random.Random) -> str:
-        admissible = observation.admissible_commands
+        admissible = observation.commands
         if self.followed == len(self.walkthrough) or rng.random() < _DETOURS:
             return rng.choice([command for command in admissible if not command.startswith(("take", "move"))])
         if self.walkthrough[self.followed] in admissible:
@@ -89,7 +89,7 @@ class _Searcher:
                 return self.expert.act(observation, played)
             except ExpertGaveUp:
                 self.expert = None
-        return rng.choice(observation.admissible_commands)
+        return rng.choice(observation.commands)
 
 
 def _slip(command: str, game: Game, rng: random.Random) -> str:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from agentprm_dagster.envs.alfworld.reasons import Progress, explain, notice
 from agentprm_dagster.envs.alfworld.tasks import MARK, parse_task
-from agentprm_dagster.envs.base import Playable
+from agentprm_dagster.envs.base import Task
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Turn
 
@@ -36,7 +36,7 @@ _MISTAKES = (
 
 
 def wander(
-    game: Playable, *, episode_id: str, max_steps: int, mistakes: float, seed: int, hindsight: bool = False
+    game: Task, *, episode_id: str, max_steps: int, mistakes: float, seed: int, hindsight: bool = False
 ) -> Episode:
     """One episode of random commands: any verb, then any of its commands; a share `mistakes` names things at random.
 
@@ -54,11 +54,11 @@ def wander(
         action = _mistake(things, places, rng) if rng.random() < mistakes else _any_command(observation, rng)
         reason = explain(first.text, turns, action)
         before, observation = observation, environment.step(action)
-        admissible = action in before.admissible_commands
+        admissible = action in before.commands
         turns.append(Turn(reason, action, observation.text, write_answer(reason, action), admissible=admissible))
         things += _ENTITY.findall(observation.text)
     won, truncated = observation.won, not observation.done
-    episode = Episode(episode_id, game.id, game.task_type, first.text, tuple(turns), won=won, truncated=truncated)
+    episode = Episode(episode_id, game.id, game.kind, first.text, tuple(turns), reward=float(won), truncated=truncated)
     return _noticed(_about_what_was_met(episode, rng)) if hindsight else episode
 
 
@@ -73,7 +73,7 @@ def _about_what_was_met(episode: Episode, rng: random.Random) -> Episode:
         return episode
     opening, _, sentence = episode.first_observation.rpartition(MARK)
     told = re.sub(rf"\b{task.object}\b", rng.choice(met), sentence, count=1)
-    return replace(episode, first_observation=f"{opening}{MARK}{told}", won=False)
+    return replace(episode, first_observation=f"{opening}{MARK}{told}", reward=0.0)
 
 
 def _noticed(episode: Episode) -> Episode:
@@ -85,7 +85,7 @@ def _noticed(episode: Episode) -> Episode:
 
 
 def _any_command(observation: Observation, rng: random.Random) -> str:
-    commands = [command for command in observation.admissible_commands if command != "help"]
+    commands = [command for command in observation.commands if command != "help"]
     verb = rng.choice(sorted({command.split()[0] for command in commands}))
     return rng.choice([command for command in commands if command.split()[0] == verb])
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from agentprm_dagster.engine import checkpoints, lean_layers
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.embedded import lean_layers
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import LeanLlamaLayer, use_lean_layers
 from agentprm_dagster.engine.embedded.token_tree import TokenTree, read_trees

@@ -13,6 +13,7 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.sampling import Sampled, Sampler, _Batch
 from agentprm_dagster.engine.embedded.slots import ContextOverflow, SlotModel
 from agentprm_dagster.engine.tokenizer import SPECIAL_TOKENS
+from agentprm_dagster.envs.alfworld.language import WORDING
 
 END = 5
 BANNED = [0, 1, 2, 3, 4]
@@ -71,7 +72,7 @@ def read(model: PreTrainedModel, ids: list[int]) -> torch.Tensor:
 
 
 def test_the_tokenizers_special_tokens_are_those_named_here(taught_folder: Path) -> None:
-    chat = Chat(checkpoints.load_tokenizer(taught_folder))
+    chat = Chat(checkpoints.load_tokenizer(taught_folder), WORDING)
     assert chat.end == END
     assert sorted(chat.tokenizer.all_special_ids) == [*BANNED, END] == list(range(len(SPECIAL_TOKENS)))
 

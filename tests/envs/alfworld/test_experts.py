@@ -12,8 +12,9 @@ from agentprm_dagster.envs.alfworld.game_file import Game
 from agentprm_dagster.envs.alfworld.games import GameRef, find_games
 from agentprm_dagster.envs.alfworld.generate import generate_games
 from agentprm_dagster.envs.alfworld.household import Household
+from agentprm_dagster.envs.alfworld.tasks import TASK_TYPES
 from agentprm_dagster.envs.base import Expert, ExpertGaveUp
-from agentprm_dagster.episodes.records import TASK_TYPES, Observation
+from agentprm_dagster.episodes.records import Observation
 from kitchen import kitchen, write
 
 
@@ -67,7 +68,7 @@ def test_the_walkthrough_follows_along_and_gives_up_off_its_path(games: list[Gam
 
 def test_the_walkthrough_gives_up_where_its_command_is_impossible(games: list[Game]) -> None:
     expert = WalkthroughExpert(games[0])
-    nowhere = Observation("You are lost.", ("look",), won=False, done=False)
+    nowhere = Observation("You are lost.", ("look",), reward=0.0, done=False)
     with pytest.raises(ExpertGaveUp, match="not admissible"):
         expert.act(nowhere)
 
@@ -175,7 +176,7 @@ def test_the_advice_is_that_of_the_stock_environment(root: Path, refs: tuple[Gam
 def one_of_each_type(refs: tuple[GameRef, ...]) -> list[GameRef]:
     """Games with one goal receptacle: with several, the stock expert for two objects depends on the order of a set."""
     single = ("DeskLamp", "Fridge", "Microwave", "Toilet", "GarbageCan", "Desk", "CoffeeTable", "Bed")
-    chosen = {ref.task_type: ref for ref in refs if ref.id.split("-")[3] in single}
+    chosen = {ref.kind: ref for ref in refs if ref.id.split("-")[3] in single}
     assert set(chosen) == set(TASK_TYPES)
     return list(chosen.values())
 

@@ -17,9 +17,9 @@ from agentprm_dagster.envs.alfworld.games import (
     find_games,
     games_digest,
     hold_out_rooms,
-    sample_games,
 )
-from agentprm_dagster.episodes.records import TASK_TYPES, TaskType
+from agentprm_dagster.envs.alfworld.tasks import TASK_TYPES, TaskType
+from agentprm_dagster.envs.drawing import sample_tasks
 
 MUG = "pick_and_place_simple-Mug-None-Desk-308"
 
@@ -35,13 +35,13 @@ def write_game(root: Path, folder: str, trial: str = "trial_T1", solvable: bool 
 
 def ref(room: int, index: int = 0, task_type: TaskType = "pick_and_place_simple") -> GameRef:
     game_id = f"train/{task_type}-Mug-None-Desk-{room}/trial_T{index}"
-    return GameRef(game_id, Path(game_id) / "game.tw-pddl", "train", task_type, room)
+    return GameRef("alfworld", game_id, task_type, Path(game_id) / "game.tw-pddl", "train", room)
 
 
 def test_a_game_is_described_by_its_folders(tmp_path: Path) -> None:
     path = write_game(tmp_path, MUG)
     assert find_games(tmp_path, "train") == (
-        GameRef(f"train/{MUG}/trial_T1", path, "train", "pick_and_place_simple", 308),
+        GameRef("alfworld", f"train/{MUG}/trial_T1", "pick_and_place_simple", path, "train", 308),
     )
 
 
@@ -185,7 +185,7 @@ def test_a_rare_task_type_is_shown_on_both_sides() -> None:
     rare = [ref(room, 1, "pick_cool_then_place_in_recep") for room in (3, 4)]
     for seed in range(5):
         kept, held = hold_out_rooms([*common, *rare], 0.2, seed)
-        assert {game.task_type for game in kept} == {game.task_type for game in held}
+        assert {game.kind for game in kept} == {game.kind for game in held}
 
 
 @pytest.mark.parametrize(("games", "fraction", "message"), [([ref(1)], 0.5, "two rooms"), ([ref(1)], 1.0, "between")])
@@ -196,12 +196,12 @@ def test_what_cannot_be_held_out_is_said(games: list[GameRef], fraction: float, 
 
 def test_samples_depend_on_the_seed_alone() -> None:
     games = [ref(room, i) for room in range(1, 5) for i in range(5)]
-    sample = sample_games(games, 7, seed=3)
+    sample = sample_tasks(games, 7, seed=3)
     assert len(set(sample)) == 7
-    assert sample == sample_games(games[::-1], 7, seed=3)
-    assert sample != sample_games(games, 7, seed=4)
-    with pytest.raises(ValueError, match="at least 21 games"):
-        sample_games(games, 21, seed=0)
+    assert sample == sample_tasks(games[::-1], 7, seed=3)
+    assert sample != sample_tasks(games, 7, seed=4)
+    with pytest.raises(ValueError, match="at least 21 tasks"):
+        sample_tasks(games, 21, seed=0)
 
 
 def test_real_games_are_the_ones_the_stock_engine_counts() -> None:
@@ -210,4 +210,4 @@ def test_real_games_are_the_ones_the_stock_engine_counts() -> None:
         pytest.skip(f"no real ALFWorld games in {root}")
     games = find_games(root, "valid_seen")
     assert len(games) == 140
-    assert {game.task_type for game in games} == set(TASK_TYPES)
+    assert {game.kind for game in games} == set(TASK_TYPES)

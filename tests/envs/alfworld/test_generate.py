@@ -20,7 +20,7 @@ from agentprm_dagster.envs.alfworld.generate_rooms import furnish, game_names, k
 from agentprm_dagster.envs.alfworld.generate_rules import can_contain
 from agentprm_dagster.envs.alfworld.generate_scenes import MAX_PLAN, TREATMENTS, Scene, draw_scene
 from agentprm_dagster.envs.alfworld.generate_tables import EXTENTS, FURNITURE, KINDS, PLACES, SIZES, TASK_KINDS, Size
-from agentprm_dagster.episodes.records import SPLITS, TASK_TYPES, Split, TaskType
+from agentprm_dagster.envs.alfworld.tasks import SPLITS, TASK_TYPES, Split, TaskType
 
 COUNTS: dict[Split, int] = {"train": 24, "valid_seen": 12, "valid_unseen": 12}
 
@@ -49,7 +49,7 @@ def scenes(draw: st.DrawFn) -> Scene:
 def test_every_split_has_its_games_with_task_types_in_turn(root: Path) -> None:
     for split in SPLITS:
         games = find_games(root, split)
-        assert Counter(game.task_type for game in games) == dict.fromkeys(TASK_TYPES, COUNTS[split] // 6)
+        assert Counter(game.kind for game in games) == dict.fromkeys(TASK_TYPES, COUNTS[split] // 6)
 
 
 def test_seen_rooms_are_rooms_of_train_and_unseen_ones_are_not(root: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agentprm_dagster.envs.alfworld.game_file import Game
 from agentprm_dagster.envs.alfworld.household import Household
 from agentprm_dagster.envs.alfworld.stock import StockEngine
-from agentprm_dagster.episodes.records import TASK_TYPES, TaskType
+from agentprm_dagster.envs.alfworld.tasks import TASK_TYPES, TaskType
 from kitchen import TASKS, kitchen, write
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from agentprm_dagster.envs.alfworld.game_file import Game
-from agentprm_dagster.envs.alfworld.games import GAMES_FOLDER, find_games, sample_games
+from agentprm_dagster.envs.alfworld.games import GAMES_FOLDER, find_games
 from agentprm_dagster.envs.alfworld.generate import generate_games
 from agentprm_dagster.envs.alfworld.household import Household
 from agentprm_dagster.envs.alfworld.parity import compare, compare_games
 from agentprm_dagster.envs.alfworld.walks import WALKS, Walk, Walker
+from agentprm_dagster.envs.drawing import sample_tasks
 from agentprm_dagster.episodes.records import Observation
 
 
@@ -28,7 +29,7 @@ def real() -> list[Path]:
     root = Path(os.environ.get("ALFWORLD_DATA") or "~/.cache/alfworld").expanduser()
     if not (root / GAMES_FOLDER / "valid_seen").is_dir():
         pytest.skip(f"no real ALFWorld games in {root}; set ALFWORLD_DATA")
-    return [game.path for game in sample_games(find_games(root, "valid_seen"), 2, seed=0)]
+    return [game.path for game in sample_tasks(find_games(root, "valid_seen"), 2, seed=0)]
 
 
 def test_generated_games_play_alike_on_the_stock_engine(generated: list[Path]) -> None:
@@ -60,13 +61,13 @@ class Liar(Household):
 
     def step(self, command: str) -> Observation:
         self.steps += 1
-        return replace(super().step(command), won=self.steps == 3)
+        return replace(super().step(command), reward=float(self.steps == 3))
 
 
 def test_a_difference_is_reported_where_it_first_shows(generated: list[Path]) -> None:
     game = Game.load(generated[0])
     one = compare(game, Liar(game), "random", steps=10, rng=random.Random(0))
-    assert len(one.commands) == 3 and one.difference == "won: household False, stock True"
+    assert len(one.commands) == 3 and one.difference == "reward: household 0.0, stock 1.0"
 
 
 @pytest.mark.parametrize("walk", WALKS)

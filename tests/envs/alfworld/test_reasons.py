@@ -5,13 +5,14 @@ import re
 import pytest
 
 from agentprm_dagster.envs.alfworld.household import Household
+from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.alfworld.reasons import Progress, explain, notice
 from agentprm_dagster.envs.alfworld.tasks import parse_task
 from agentprm_dagster.envs.alfworld.wandering import wander
 from agentprm_dagster.envs.base import Demonstrable, Expert
 from agentprm_dagster.episodes.dialogue import write_answer
-from agentprm_dagster.episodes.records import Episode, Observation, TaskType, Turn
+from agentprm_dagster.episodes.records import Episode, Observation, Turn
 from agentprm_dagster.rollouts.demonstrations import demonstrate
 
 TAKE = "You pick up the apple 1 from the desk 1."
@@ -149,20 +150,20 @@ class StrayingGame:
         return self.game.id
 
     @property
-    def task_type(self) -> TaskType:
-        return self.game.task_type
+    def kind(self) -> str:
+        return self.game.kind
 
     def environment(self) -> Household:
         return self.game.environment()
 
-    def expert(self, kind: str, seed: int) -> Expert:
-        return Strayed(self.game.expert(kind, seed), self.turns)
+    def expert(self, name: str, seed: int) -> Expert:
+        return Strayed(self.game.expert(name, seed), self.turns)
 
 
 @pytest.mark.parametrize("kept", [1, 2])
 def test_another_future_changes_no_reason(household_games: list[PlayableGame], kept: int) -> None:
     def reasons(game: Demonstrable) -> list[str]:
-        played = demonstrate(game, episode_id="e", kind="walkthrough", max_steps=20, seed=0)
+        played = demonstrate(game, KIND, episode_id="e", expert="walkthrough", max_steps=20, seed=0)
         return [turn.reason for turn in played.turns]
 
     for game in household_games:

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.alfworld.slips import draw_slips
 from agentprm_dagster.episodes.parsing import parse_answer
@@ -52,7 +53,7 @@ def test_the_expert_goes_on_as_if_nothing_had_happened(household_games: list[Pla
     slipped = 0
     for game in household_games:
         plain, erring = (
-            demonstrate(game, episode_id="e", kind="handcoded", max_steps=200, seed=seed, slips=share)
+            demonstrate(game, KIND, episode_id="e", expert="handcoded", max_steps=200, seed=seed, slips=share)
             for share in (0.0, 0.3)
         )
         mistakes = [turn for turn in erring.turns if not turn.admissible]
@@ -66,5 +67,5 @@ def test_the_expert_goes_on_as_if_nothing_had_happened(household_games: list[Pla
 
 def test_mistakes_count_as_turns(household_games: list[PlayableGame]) -> None:
     for game in household_games:
-        episode = demonstrate(game, episode_id="e", kind="walkthrough", max_steps=6, seed=0, slips=1.0)
+        episode = demonstrate(game, KIND, episode_id="e", expert="walkthrough", max_steps=6, seed=0, slips=1.0)
         assert len(episode.turns) <= 6

@@ -4,8 +4,7 @@ import pytest
 from alfworld.gen.goal_library import gdict
 
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
-from agentprm_dagster.envs.alfworld.tasks import Task, TaskError, parse_task, task_sentence
-from agentprm_dagster.episodes.records import TASK_TYPES
+from agentprm_dagster.envs.alfworld.tasks import TASK_TYPES, Task, TaskError, parse_task, task_sentence
 
 SENTENCES = {
     "put a mug in shelf": Task("pick_and_place_simple", "mug", "shelf"),
@@ -40,7 +39,7 @@ def test_alfworld_has_no_other_sentences() -> None:
 
 def test_the_task_read_is_the_task_set(household_games: list[PlayableGame]) -> None:
     for game in household_games:
-        assert parse_task(game.environment().reset().text).task_type == game.task_type
+        assert parse_task(game.environment().reset().text).task_type == game.kind
 
 
 def test_a_first_observation_without_a_task_is_refused() -> None:

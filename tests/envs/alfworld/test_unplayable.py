@@ -5,16 +5,17 @@ from pathlib import Path
 import pytest
 
 from agentprm_dagster.commands.games import print_games
-from agentprm_dagster.config import Experiment, Games
+from agentprm_dagster.config import Experiment
 from agentprm_dagster.envs.alfworld.errors import GameFileError, OldWordingError, OtherGoalError
 from agentprm_dagster.envs.alfworld.games import find_games
+from agentprm_dagster.envs.alfworld.settings import Settings
 from agentprm_dagster.envs.alfworld.unplayable import refuse_unplayable, sort_out
-from agentprm_dagster.resources.games import GamesResource
+from agentprm_dagster.resources.tasks import TasksResource
 from bad_games import OLD, with_code
 from kitchen import kitchen, write
 
 HUMAN = {**kitchen(), "grammar": kitchen()["grammar"].replace("put a mug in countertop", "Bring a mug, please")}
-REAL = Experiment(name="real", games=Games(source="alfworld", train=None, valid_seen=None))
+REAL = Experiment(name="real", environment=Settings(source="alfworld", train=None, valid_seen=None))
 
 
 def data(folder: Path, **contents: object) -> Path:
@@ -56,16 +57,16 @@ def test_a_stage_has_its_games_refused_before_it_begins(tmp_path: Path, monkeypa
     monkeypatch.setenv("ALFWORLD_DATA", str(data(tmp_path, Good=kitchen(), Old=OLD)))
     for ask in (lambda games: games.train(REAL), lambda games: games.split(REAL, "valid_seen")):
         with pytest.raises(GameFileError, match="1 of 2 games have the wording"):
-            ask(GamesResource())
+            ask(TasksResource())
 
 
 def test_goals_in_peoples_words_are_judged_on_and_not_learnt_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALFWORLD_DATA", str(data(tmp_path, Good=kitchen(), Human=HUMAN)))
-    assert len(GamesResource().split(REAL, "valid_seen")) == 2
+    assert len(TasksResource().split(REAL, "valid_seen")) == 2
     with pytest.raises(GameFileError, match=r"got 'Bring a mug, please'.*goal_desc_human_anns_prob 0"):
-        GamesResource().train(REAL)
+        TasksResource().train(REAL)
 
 
 def test_they_are_counted_apart_in_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

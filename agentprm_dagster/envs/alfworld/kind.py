@@ -1,0 +1,69 @@
+"""ALFWorld's games as a kind of environment."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from agentprm_dagster.envs.alfworld.games import games_digest
+from agentprm_dagster.envs.alfworld.hypotheses import with_hypothesis
+from agentprm_dagster.envs.alfworld.language import WORDING
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.envs.alfworld.published import published
+from agentprm_dagster.envs.alfworld.reasons import explain
+from agentprm_dagster.envs.alfworld.settings import Settings
+from agentprm_dagster.envs.alfworld.slips import draw_slips
+from agentprm_dagster.envs.alfworld.task_set import HELD_OUT, AlfworldTasks
+from agentprm_dagster.envs.alfworld.tasks import SHORT_NAMES
+from agentprm_dagster.envs.alfworld.wandering import wander
+from agentprm_dagster.envs.base import Task, TaskRef
+from agentprm_dagster.episodes.dialogue import Wording
+from agentprm_dagster.episodes.records import Episode, Turn
+
+
+class Alfworld:
+    """See `envs.base`: `EnvironmentKind`, and all the capabilities that are named there."""
+
+    name = "alfworld"
+    task_kinds: Mapping[str, str] = SHORT_NAMES
+    splits = ("valid_seen", "valid_unseen", HELD_OUT)
+    experts = ("handcoded", "handcoded_corrected", "walkthrough")
+    wording: Wording = WORDING
+
+    def task_set(self, settings: Settings, *, seed: int, folder: Path) -> AlfworldTasks:
+        """The games that the settings ask for; generated ones are kept in `folder`."""
+        return AlfworldTasks(settings, seed, folder)
+
+    def open(self, ref: TaskRef) -> Task:
+        """A game on the household engine."""
+        return PlayableGame(ref)
+
+    def digest(self, tasks: Sequence[TaskRef]) -> str:
+        """sha256 over ids and what is read of the games."""
+        return games_digest(tasks)
+
+    def explain(self, first_observation: str, turns: Sequence[Turn], action: str) -> str:
+        """Why a demonstrator gives `action` after `turns`."""
+        return explain(first_observation, turns, action)
+
+    def mistakes(self, first_observation: str, turns: Sequence[Turn], rng: random.Random) -> Iterator[tuple[str, str]]:
+        """Mistakes for a demonstrator to recover from."""
+        return draw_slips(first_observation, turns, rng)
+
+    def with_hypothesis(self, first_observation: str, rng: random.Random) -> str:
+        """The first observation with the place to look at first."""
+        return with_hypothesis(first_observation, rng)
+
+    def random_episode(
+        self, task: Task, *, episode_id: str, max_steps: int, mistakes: float, seed: int, hindsight: bool
+    ) -> Episode:
+        """Random play, in hindsight about an object that it happened upon."""
+        return wander(
+            task, episode_id=episode_id, max_steps=max_steps, mistakes=mistakes, seed=seed, hindsight=hindsight
+        )
+
+    def published(self) -> str:
+        """The paper's Table 1."""
+        return published()
+
+
+KIND = Alfworld()

@@ -1,0 +1,54 @@
+"""Settings of ALFWorld's games."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from agentprm_dagster.envs.settings import EnvironmentSettings, TaskCount
+from agentprm_dagster.section import MOST_GAMES
+
+TASK_TYPES = 6
+"""How many kinds of task games set."""
+
+
+class Settings(EnvironmentSettings):
+    """Which of ALFWorld's games are played, and which rooms are never trained on."""
+
+    kind: Literal["alfworld"] = "alfworld"
+    source: Literal["generated", "alfworld"] = "generated"
+    """Generated from a seed, or the real ones under ALFWORLD_DATA."""
+    size: Literal["small", "medium", "full"] = "small"
+    """How large generated rooms are; `full` is like the real ones."""
+    valid_seen: TaskCount | None = 200
+    """Games in rooms that training uses too; null takes all there are (real games only, here as below)."""
+    valid_unseen: Annotated[int, Field(ge=0, le=MOST_GAMES)] | None = 300
+    """Games in rooms that training never uses. Generated ones may be looked at; ALFWorld's own are the final exam."""
+    held_out_rooms: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the training rooms set apart as the out-of-distribution split `train_held_out` (real games)."""
+
+    @property
+    def counts(self) -> Mapping[str, int | None]:
+        """See the base; of generated games all numbers must be told."""
+        asked = {"train": self.train, "valid_seen": self.valid_seen, "valid_unseen": self.valid_unseen}
+        if self.source == "generated":
+            asked = {split: count or 0 for split, count in asked.items()}
+        return {**asked, "train_held_out": None if self.held_out_rooms else 0}
+
+    @model_validator(mode="after")
+    def seen_rooms_are_trained_in(self) -> Self:
+        if self.source == "generated" and self.valid_seen and self.train and self.train < TASK_TYPES:
+            raise ValueError(
+                f"train: {self.train} is too few for valid_seen, which is played in rooms that a training game of its "
+                f"task type plays in: set train to at least {TASK_TYPES}, one of each type"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def only_real_rooms_are_held_out(self) -> Self:
+        if self.source == "generated" and self.held_out_rooms:
+            raise ValueError(
+                f"held_out_rooms: {self.held_out_rooms} parts the real games; generated rooms that are never trained "
+                "on are those of valid_unseen"
+            )
+        return self
