@@ -139,7 +139,7 @@ class Stage:
         recipe = self._recipe(modules, {**_pick(self.experiment, settings), **played, **(identity or {})})
         with self.store.lock(self.experiment.name, self.asset, self.iteration):
             found = self.store.reuse(recipe, self.context.run.run_id)
-            artifact = found or self._make(modules, recipe, work)
+            artifact = found or self._make(recipe, work, modules)
         self._conclude(artifact, made_before=found is not None)
         if announces is not None and not artifact.manifest.failed:
             announce(
@@ -212,7 +212,7 @@ class Stage:
             seeds={"experiment": self.experiment.seed, "stage": self.seed},
         )
 
-    def _make(self, modules: Sequence[str], recipe: Recipe, work: Work) -> Artifact:
+    def _make(self, recipe: Recipe, work: Work, modules: Sequence[str]) -> Artifact:
         self._refuse_edits(modules)
         with self.store.draft(recipe) as draft, self.resources.tracker.run(recipe, self.context.run.run_id) as run:
             resume = Resume(unfinished_folder(self.store.work, recipe), self.resources.save_seconds)

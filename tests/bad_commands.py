@@ -45,7 +45,7 @@ USAGE: dict[tuple[str, ...], str] = {
     ("evaluate", "smoke", "-i", "x"): "--iteration",
     ("evaluate", "smoke", "-i", HUGE): "--iteration",
     ("evaluate", "smoke", "-i", "1", "--split", "test"): "--split",
-    ("evaluate", "smoke", "-i", "1", "--split", "train_held_out"): "smoke holds out no rooms of train",
+    ("evaluate", "smoke", "-i", "1", "--split", "train_held_out"): "smoke has no games of train_held_out",
     ("evaluate", "smoke", "-i", "1", "--best-of", "0"): "--best-of",
     ("evaluate", "smoke", "-i", "1", "--best-of", HUGE): "--best-of",
     ("evaluate", "smoke", "-i", "1", "--max-steps", "0"): "--max-steps",

@@ -87,7 +87,7 @@ TOGETHER = {
     "no step may train on them": "improvement: {games: held_out, panel: {every: 10}}",
     "evaluation.foresight needs": "evaluation: {foresight: {worlds: oracle}}\nprm: {reply_weight: 0}",
     "evaluation.foresight compares": "evaluation: {foresight: {worlds: oracle}}\nprm: {loss: relative}",
-    "evaluation.splits names train_held_out": "evaluation: {splits: train_held_out}",
+    "set environment.held_out_rooms above 0": "evaluation: {splits: train_held_out}",
     "set environment.valid_unseen above 0": "environment: {valid_unseen: 0}",
     "set environment.train, valid_seen above 0": "environment: {train: null, valid_seen: null}",
     "evaluation.games: 201 asks": "evaluation: {games: 201}",

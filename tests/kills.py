@@ -11,14 +11,14 @@ from agentprm_dagster.resources.tracker import MlflowTracker
 
 marks, victims, make = Path(sys.argv[1]), sys.argv[2:], Stage._make
 
-def deadly(stage, recipe, work):
+def deadly(stage, recipe, work, modules):
     def work_and_die(out, monitor, resume):
         report = work(out, monitor, resume)
         if stage.name in victims and not (marks / stage.name).exists():
             (marks / stage.name).touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return report
-    return make(stage, recipe, work_and_die)
+    return make(stage, recipe, work_and_die, modules)
 
 Stage._make = deadly
 MlflowTracker.reconcile = lambda tracker, store: []

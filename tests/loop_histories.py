@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -209,8 +209,8 @@ class LoopHistory(RuleBasedStateMachine):
     def watched(self, make: Callable[..., Artifact]) -> Callable[..., Artifact]:
         """What was opened until a stage was made is what its manifest says, and its inputs agree."""
 
-        def making(stage: Stage, recipe: Recipe, work: Work) -> Artifact:
-            made = make(stage, recipe, work)
+        def making(stage: Stage, recipe: Recipe, work: Work, modules: Sequence[str]) -> Artifact:
+            made = make(stage, recipe, work, modules)
             self.watching.close()
             root = Path(str(self.store.root))
             places = [path.relative_to(root).parts for path in self.files if path.name != MANIFEST]

@@ -18,7 +18,7 @@ from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.evaluations import current_reports, current_rows, evaluated
 from agentprm_dagster.stages.seeds import of_other_seeds, processors, seed_of, seed_rows
 
-TABLE_WIDTH = 140
+TABLE_WIDTH = 150
 """Columns of text that the table needs; where no terminal says otherwise it gets them."""
 
 

@@ -16,7 +16,7 @@ from toy import ToyInference
 
 ROW_KEYS = [
     "experiment", "ranked_by", "policy", "iteration", "split", "n", "successes", "success_rate", "ci_low", "ci_high",
-    "mean_actions", "mean_actions_won", "max_steps", "best_of", "imagined", "imagined_turns", "seed",
+    "mean_reward", "mean_actions", "mean_actions_won", "max_steps", "best_of", "imagined", "imagined_turns", "seed",
     "tokens_per_decision", "by_task_type",
 ]  # fmt: skip
 ANSWER_KEYS = ["observation", "admissible_commands", "won", "done"]
@@ -153,7 +153,7 @@ def test_wrong_usage_is_2(arguments: list[str], home: Path) -> None:
         (["lineage", "smoke", "prm", "--picture", "x.xyz"], "ends in .png, .svg, .pdf"),
         (["lineage", "smoke", "prm", "--picture", "nowhere/x.png"], "in a folder that is there; got nowhere/x.png"),
         (["lineage", "smoke", "prm", "--picture", "folder.png"], "'folder.png' is a directory"),
-        (["evaluate", "smoke", "-i", "1", "--split", "train_held_out"], "smoke holds out no rooms of train"),
+        (["evaluate", "smoke", "-i", "1", "--split", "train_held_out"], "smoke has no games of train_held_out"),
         (["games", "generate", "--dir", "latin.txt"], "'latin.txt' is a file"),
         (["play", ".", "--commands", "latin.txt"], "expected commands in UTF-8, one a line"),
     ],

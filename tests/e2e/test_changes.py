@@ -90,11 +90,11 @@ def test_what_is_edited_while_a_stage_runs_is_not_committed(
 ) -> None:
     from agentprm_dagster.assets import mc_value_targets
 
-    report, now = mc_value_targets.targets_report, code._sha256_now
+    report, now = mc_value_targets.targets_report, code._digest_now
 
     def meanwhile(targets: object) -> object:
         edited = {"targets.py": "edited"}
-        monkeypatch.setattr(code, "_sha256_now", lambda path: edited.get(path.name) or now(path))
+        monkeypatch.setattr(code, "_digest_now", lambda path: edited.get(path.name) or now(path))
         return report(targets)
 
     monkeypatch.setattr(mc_value_targets, "targets_report", meanwhile)
