@@ -19,6 +19,7 @@ from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.stages.databases import wait_for_locked_databases
 from agentprm_dagster.stages.reconcile import UNDER_WAY, OwnedExecutor
+from agentprm_dagster.targets.kinds import target_kind
 
 
 @dg.executor(
@@ -102,7 +103,7 @@ def stand_ins(experiment: Experiment) -> dict[str, str]:
         "prm": reward == "prm",
         "inverse_prm": reward == "inverse_prm",
         "prm_committee": experiment.improvement.panel.committee > 0,
-        "reference_value": experiment.targets.shaped,
+        "reference_value": "reference_value" in target_kind(experiment.targets.kind).READS,
         "world_model": "learned" in experiment.evaluation.foresight.worlds,
         "react_report": experiment.llm.evaluate,
     }

@@ -1,6 +1,6 @@
 """What every part of an experiment's settings is, and the kinds of values in them."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -50,3 +50,14 @@ class Section(BaseModel):
     """Settings that belong together; an unknown key is an error, and so is a value that would have to be converted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class HeadTraining(Section):
+    """How a model is trained on token trees."""
+
+    epochs: Epochs = 3
+    optimizer: Literal["adamw", "muon"] = "muon"
+    learning_rate: LearningRate = 1e-3
+    warmup_ratio: Probability = 0.05
+    batch_tokens: Positive = 8192
+    """Padded tokens of one step."""

@@ -4,14 +4,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.algorithm.shaping import shaped_targets
-from agentprm_dagster.algorithm.targets import mc_value_targets as targets_of
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
-from agentprm_dagster.episodes.tables import iter_episodes, read_episodes
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
 from agentprm_dagster.reports.targets_report import targets_report
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
+from agentprm_dagster.targets.kinds import KINDS, target_kind
 
 
 @dg.asset(
@@ -24,27 +22,16 @@ from agentprm_dagster.stages.materialization import gates
 def mc_value_targets(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """The mean discounted outcome of every state and action over the whole rollout set, with visit counts.
 
-    With `targets.shaped` also the reference's advantage, and both blended.
+    Other kinds of target (`targets.kind`) say beside it what a PRM is to learn.
     """
     stage = stages.stage(context)
-    settings = stage.experiment.targets
-    rollouts = stage.read("rollouts")
-    reference = stage.read("reference_value", 0) if settings.shaped else None
+    settings, wording = stage.experiment.targets, stage.experiment.wording
+    rollouts, kind = stage.read("rollouts"), target_kind(settings.kind)
+    read = {asset: stage.read(asset, 0).path for asset in kind.READS}
 
     def compute(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        targets = targets_of(
-            iter_episodes(rollouts.path),
-            gamma=settings.gamma,
-            weighting=settings.weighting,
-            held_out_games=settings.held_out_games,
-            seed=stage.experiment.seed,
-        )
-        if reference:
-            from agentprm_dagster.training.reference_value import reference_advantages  # loads torch
-
-            gained = reference_advantages(reference.path, read_episodes(rollouts.path), targets, stage.experiment)
-            targets = shaped_targets(targets, gained, alpha=stage.experiment.shaping.alpha)
+        targets = kind.compute(rollouts.path, settings, read, wording, stage.experiment.seed)
         targets.to_parquet(out / "targets.parquet", index=False)
         return targets_report(targets)
 
-    return stage.make(compute, settings=("targets", *(("shaping.alpha",) if reference else ())))
+    return stage.make(compute, settings=("targets",), code=[KINDS[settings.kind]])

@@ -10,6 +10,7 @@ from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import WHEN_READY
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
+from agentprm_dagster.targets.shaped import Settings
 
 
 @dg.asset(
@@ -27,11 +28,15 @@ def reference_value(context: dg.AssetExecutionContext, stages: StagesResource) -
         from agentprm_dagster.training.reference_value import train_reference_value  # loads torch
 
         demonstrations, targets = read_episodes(shown.path), stage.experiment.targets
+        assert isinstance(targets, Settings), "no other kind of target reads it"
         return train_reference_value(
             policy.path,
             demonstrations,
-            stage.experiment,
+            stage.experiment.wording,
+            targets.value,
             out,
+            gamma=targets.gamma,
+            max_loss=stage.experiment.gates.max_prm_loss,
             held_out=hold_out({each.game for each in demonstrations}, targets.held_out_games, stage.experiment.seed),
             seed=stage.seed,
             monitor=monitor,
@@ -39,5 +44,5 @@ def reference_value(context: dg.AssetExecutionContext, stages: StagesResource) -
         )
 
     return stage.make(
-        train, settings=("model", "shaping", "targets.gamma", "targets.held_out_games", "gates.max_prm_loss")
+        train, settings=("model", "targets.value", "targets.gamma", "targets.held_out_games", "gates.max_prm_loss")
     )

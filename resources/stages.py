@@ -123,19 +123,20 @@ class Stage:
         games: Sequence[TaskRef] = (),
         identity: Mapping[str, str] | None = None,
         announces: int | None = None,
+        code: Sequence[str] = (),
     ) -> dg.MaterializeResult:
         """Answers the version made from the same inputs, settings, games, code and seed before; otherwise makes it.
 
         `settings` names the sections (or single values, as `gates.max_kl`) of the experiment that decide what is
         made, `games` are those that are played, `identity` says what else it depends on that stands in no setting.
-        `announces` is the iteration whose behaviour policy this is.
+        `announces` is the iteration whose behaviour policy this is, `code` are modules that the settings have chosen.
 
         Raises:
             MixedInputsError: the inputs were made from different versions of the same thing.
         """
         self._refuse_mixed_inputs()
         played = {GAMES_DIGEST: self._digest(games)} if games else {}
-        modules = self._modules(plays=bool(games))
+        modules = self._modules(code, plays=bool(games))
         recipe = self._recipe(modules, {**_pick(self.experiment, settings), **played, **(identity or {})})
         with self.store.lock(self.experiment.name, self.asset, self.iteration):
             found = self.store.reuse(recipe, self.context.run.run_id)
@@ -185,13 +186,13 @@ class Stage:
     def _module(self) -> str:
         return f"agentprm_dagster.assets.{self.asset}"
 
-    def _modules(self, *, plays: bool) -> tuple[str, ...]:
-        """The asset's module, and those of the environment that the settings have chosen: all of it where games are
-        played, its wording where dialogues are written.
+    def _modules(self, code: Sequence[str], *, plays: bool) -> tuple[str, ...]:
+        """The asset's module, what the settings have chosen, and of the environment all where games are played, its
+        wording where dialogues are written.
         """
         package = KINDS[self.experiment.environment.kind]
-        writes = "agentprm_dagster.engine.chat" in reached_sources(self._module)
-        return (self._module, *([f"{package}.kind"] if plays else [f"{package}.language"] if writes else []))
+        writes = "agentprm_dagster.engine.chat" in reached_sources(self._module, *code)
+        return (self._module, *code, *([f"{package}.kind"] if plays else [f"{package}.language"] if writes else []))
 
     def _refuse_edits(self, modules: Sequence[str]) -> None:
         """The processes that a stage starts import the code that is there then, which must be what the recipe says."""

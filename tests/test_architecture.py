@@ -11,6 +11,7 @@ import pytest
 from agentprm_dagster.config.catalog import experiment_files, load_experiments
 from agentprm_dagster.envs.kinds import KINDS
 from agentprm_dagster.provenance.code import asset_modules, reached_sources
+from agentprm_dagster.targets.kinds import KINDS as TARGETS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "agentprm_dagster"
@@ -24,7 +25,7 @@ MAY_IMPORT = {
     "section": set(),
     "episodes": set(),
     "algorithm": {"episodes"},
-    "config": {"envs", "episodes"},
+    "config": {"envs", "episodes", "targets"},
     "home": {"episodes"},
     "envs": {"episodes"},
     "rollouts": {"envs", "episodes"},
@@ -33,6 +34,7 @@ MAY_IMPORT = {
     "launch": {"agents", "algorithm", "config", "engine", "envs", "episodes", "rollouts"},
     "reports": {"algorithm", "episodes", "rollouts"},
     "training": {"algorithm", "config", "engine", "envs", "episodes", "launch", "reports", "rollouts"},
+    "targets": {"algorithm", "episodes", "training"},
     "provenance": {"episodes"},
     "tracking": {"home", "provenance"},
     "iterations": {"provenance"},
@@ -45,7 +47,7 @@ MAY_IMPORT = {
     },
     "assets": {
         "algorithm", "engine", "envs", "episodes", "iterations", "provenance", "reports", "resources", "rollouts",
-        "stages", "training",
+        "stages", "targets", "training",
     },
 }  # fmt: skip
 """By room, besides itself and what is BELOW. Only `definitions`, `cli` and its `commands` know all."""
@@ -115,11 +117,11 @@ REACH = {
     "improved_policy": PLAYS | TRAINS,
     "initial_policy": (TRAINS - {"reports"}) | {"envs", "resources", "rollouts"},
     "inverse_prm": TRAINS,
-    "mc_value_targets": TRAINS,
+    "mc_value_targets": {"episodes", "reports", "algorithm", "targets"},
     "prm": TRAINS,
     "prm_committee": TRAINS,
     "react_report": ASKS | {"algorithm"},
-    "reference_value": TRAINS,
+    "reference_value": TRAINS | {"targets"},
     "results": {"algorithm", "envs.base", "envs.kinds", "episodes", "reports", "stages"},
     "rollouts": IN_PROCESSES,
     "world_model": TRAINS,
@@ -133,6 +135,10 @@ def test_reach(asset: str) -> None:
     allowed = {f"assets.{asset}", *REACH[asset]}
     assert {name for name in reached if not {name, name.split(".")[0]} & allowed} == set()
     assert {each for each in REACH[asset] if not any(f"{name}.".startswith(f"{each}.") for name in reached)} == set()
+
+
+def test_targets_by_eq_1_reach_little() -> None:
+    assert len(reached_sources("agentprm_dagster.assets.mc_value_targets", TARGETS["mc"])) < 20
 
 
 def test_every_asset_has_its_reach() -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 
 def shaped_targets(targets: pd.DataFrame, gained: np.ndarray, *, alpha: float) -> pd.DataFrame:
-    """The targets table with `advantage` in [-1, 1] and `shaped` in [0, 1] beside `q`.
+    """The targets table with `advantage` in [-1, 1] and `target` in [0, 1] beside `q`.
 
     `gained` is A_mu (D,) of every row's decision, nan where it was not read: the mean over the rollouts through (s, a)
     is taken, as in Eq. 1.
@@ -26,7 +26,7 @@ def shaped_targets(targets: pd.DataFrame, gained: np.ndarray, *, alpha: float) -
     if advantage.isna().any():
         raise ValueError(f"{int(advantage.isna().sum())} decisions were not read by the reference's value model")
     blend = (1 - alpha) * targets["q"] + alpha * advantage
-    return targets.assign(advantage=advantage, shaped=((blend + alpha) / (1 + alpha)).clip(0, 1))
+    return targets.assign(advantage=advantage, target=((blend + alpha) / (1 + alpha)).clip(0, 1))
 
 
 def advantage(before: np.ndarray, after: np.ndarray, outcome: np.ndarray, gamma: float) -> np.ndarray:

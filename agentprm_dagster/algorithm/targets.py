@@ -92,5 +92,5 @@ def _place(game: str, seed: int) -> float:
 
 
 def learnt_targets(targets: pd.DataFrame) -> pd.Series:
-    """What a PRM learns: the shaped targets where there are such, else Eq. 1's."""
-    return targets["shaped"] if "shaped" in targets else targets["q"]
+    """What a PRM learns: the column `target` where a kind of target makes one, else Eq. 1's."""
+    return targets["target"] if "target" in targets else targets["q"]

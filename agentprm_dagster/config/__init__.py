@@ -11,21 +11,19 @@ from agentprm_dagster.config.data import (
     Gates,
     Pretraining,
     Rollouts,
-    Targets,
 )
 from agentprm_dagster.config.experiment import Experiment
 from agentprm_dagster.config.llm import Llm
 from agentprm_dagster.config.models import (
-    HeadTraining,
     Improvement,
     InversePrm,
     Model,
     Panel,
     Prm,
     Sft,
-    Shaping,
     WorldModel,
 )
+from agentprm_dagster.section import HeadTraining
 
 __all__ = [
     "Demonstrations",
@@ -44,7 +42,5 @@ __all__ = [
     "Prm",
     "Rollouts",
     "Sft",
-    "Shaping",
-    "Targets",
     "WorldModel",
 ]

@@ -116,18 +116,6 @@ class Rollouts(Section):
         return self
 
 
-class Targets(Section):
-    """Monte-Carlo targets (Eq. 1)."""
-
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.95
-    weighting: Literal["return_to_go", "reference"] = "return_to_go"
-    """gamma^(T-1-t) as in the paper, or the authors' code's gamma^t on +/-1, for comparison."""
-    held_out_games: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    """Share of the games whose targets only measure what is learnt from the others: PRM, world model."""
-    shaped: bool = False
-    """Whether the PRM learns targets blended with the demonstrator's advantage (`shaping`; section 4 of the paper)."""
-
-
 class Foresight(Section):
     """Model-predictive reasoning (section 4.3 of the paper): the PRM ranks answers behind what they are imagined to
     lead to, where Best-of-N reads the answers alone."""

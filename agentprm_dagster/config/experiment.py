@@ -12,15 +12,17 @@ from agentprm_dagster.config.data import (
     Gates,
     Pretraining,
     Rollouts,
-    Targets,
 )
 from agentprm_dagster.config.llm import Llm
-from agentprm_dagster.config.models import Improvement, InversePrm, Model, Prm, Sft, Shaping, WorldModel
+from agentprm_dagster.config.models import Improvement, InversePrm, Model, Prm, Sft, WorldModel
 from agentprm_dagster.envs.base import DrawsHypotheses, DrawsMistakes, DrawsRandomEpisodes
 from agentprm_dagster.envs.kinds import KINDS, kind_of, settings_class
 from agentprm_dagster.envs.settings import EnvironmentSettings
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.section import Section
+from agentprm_dagster.targets.kinds import KINDS as TARGETS
+from agentprm_dagster.targets.kinds import target_kind
+from agentprm_dagster.targets.settings import TargetSettings
 
 RESERVED = {
     "arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict", "int", "meta",
@@ -31,15 +33,28 @@ RESERVED = {
 
 if TYPE_CHECKING:
     AnyEnvironment = EnvironmentSettings
+    AnyTargets = TargetSettings
 else:
     AnyEnvironment = Union[tuple(settings_class(name) for name in KINDS)]  # noqa: UP007  # as many as there are
-"""The settings of every kind of environment; `kind` says whose they are."""
+    AnyTargets = Union[tuple(target_kind(name).Settings for name in TARGETS)]  # noqa: UP007
+"""The settings of every kind of environment and of target; `kind` says whose they are."""
+
+
+def settings_of(section: str) -> dict[str, Any]:
+    """The class of settings of every kind of a section that is of several kinds, by the kind's name."""
+    if section == "targets":
+        return {name: target_kind(name).Settings for name in TARGETS}
+    return {name: settings_class(name) for name in KINDS}
 
 
 def _free(name: str) -> str:
     if iskeyword(name) or name in RESERVED:
         raise ValueError(f"no job in Dagster may be called {name}: give the file another name")
     return name
+
+
+USUAL = {"environment": "alfworld", "targets": "mc"}
+"""The sections of several kinds, and which is meant where none is named."""
 
 
 class Experiment(Section):
@@ -56,8 +71,7 @@ class Experiment(Section):
     pretraining: Pretraining = Pretraining()
     sft: Sft = Sft()
     rollouts: Rollouts = Rollouts()
-    targets: Targets = Targets()
-    shaping: Shaping = Shaping()
+    targets: AnyTargets = Field(default_factory=target_kind("mc").Settings, discriminator="kind")
     prm: Prm = Prm()
     inverse_prm: InversePrm = InversePrm()
     world_model: WorldModel = WorldModel()
@@ -68,11 +82,12 @@ class Experiment(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def environment_is_alfworld(cls, values: Any) -> Any:
-        """Unless it says otherwise."""
-        if isinstance(values, dict) and isinstance(chosen := values.get("environment"), dict):
-            return {**values, "environment": {"kind": "alfworld", **chosen}}
-        return values
+    def kinds_are_the_usual(cls, values: Any) -> Any:
+        """Unless a section says otherwise."""
+        if not isinstance(values, dict):
+            return values
+        usual = {name: kind for name, kind in USUAL.items() if isinstance(values.get(name), dict)}
+        return {**values, **{name: {"kind": kind, **values[name]} for name, kind in usual.items()}}
 
     @model_validator(mode="after")
     def base_model_knows_something(self) -> Self:
@@ -102,11 +117,8 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
-    def states_have_values(self) -> Self:
-        if self.targets.shaped and self.dialogue.format != "append":
-            raise ValueError("targets.shaped reads values where states end: dialogue.format: append")
-        if self.targets.shaped and self.targets.weighting != "return_to_go":
-            raise ValueError("targets.shaped blends returns and advantages of one discount: weighting: return_to_go")
+    def targets_go_with_the_rest(self) -> Self:
+        self.targets.check(self)
         return self
 
     @model_validator(mode="after")
@@ -138,13 +150,13 @@ class Experiment(Section):
     @model_validator(mode="after")
     def panel_can_measure(self) -> Self:
         panel = self.improvement.panel
-        of_returns = self.improvement.reward == "prm" and self.prm.loss == "absolute" and not self.targets.shaped
+        of_returns = self.improvement.reward == "prm" and self.prm.loss == "absolute" and self.targets.of_returns
         if panel.every and self.improvement.games == "held_out":
             raise ValueError("improvement.panel plays the games held out, no step may train on them: games: all")
         if (panel.tripwire == "calibration" or panel.committee) and not of_returns:
             raise ValueError(
                 "improvement.panel: calibration and committee are for PRMs of returns: improvement.reward: prm, "
-                "prm.loss: absolute, targets.shaped: false"
+                "prm.loss: absolute, targets.kind: mc"
             )
         return self
 

@@ -8,6 +8,7 @@ from agentprm_dagster.section import (
     AtOnce,
     Drawn,
     Epochs,
+    HeadTraining,
     LearningRate,
     NotNegative,
     Positive,
@@ -86,17 +87,6 @@ class Sft(Section):
     weight_decay: Weight = 0.01
 
 
-class HeadTraining(Section):
-    """How a model is trained on token trees."""
-
-    epochs: Epochs = 3
-    optimizer: Literal["adamw", "muon"] = "muon"
-    learning_rate: LearningRate = 1e-3
-    warmup_ratio: Probability = 0.05
-    batch_tokens: Positive = 8192
-    """Padded tokens of one step."""
-
-
 class Prm(HeadTraining):
     """The process reward model (Eq. 2)."""
 
@@ -115,13 +105,6 @@ class Prm(HeadTraining):
     """Weight of the value read again behind the environment's reply (`append` dialogues); 0 reads answers alone."""
     bootstrap: Probability = 0.7
     """Share of that second reading in the first one's target at the end of training; 0 is Eq. 1's target alone."""
-
-
-class Shaping(HeadTraining):
-    """Process reward shaping (section 4 of the paper), where `targets.shaped` asks for it."""
-
-    alpha: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Weight of the demonstrator's advantage in a target, beside 1 - alpha for the return of the rollouts."""
 
 
 class InversePrm(HeadTraining):

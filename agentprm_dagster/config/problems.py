@@ -7,8 +7,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from agentprm_dagster.config import Experiment
+from agentprm_dagster.config.experiment import USUAL, settings_of
 from agentprm_dagster.config.strict_yaml import Place
-from agentprm_dagster.envs.kinds import KINDS, settings_class
 
 MOST_PROBLEMS = 8
 """How many wrong settings are named at once; the others come when these are mended."""
@@ -41,7 +41,8 @@ def _problem(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         return f"{where}: no such setting; {_alternatives(error['loc'])}"
     if error["type"] == "union_tag_invalid":
-        return f"{where}.kind: expected one of {', '.join(KINDS)}, got {shortened(repr(value['kind']))}"
+        known = ", ".join(settings_of(str(error["loc"][0])))
+        return f"{where}.kind: expected one of {known}, got {shortened(repr(value['kind']))}"
     if error["type"] == "value_error":  # one of ours, which says it all
         return ": ".join(filter(None, (where, error["msg"].removeprefix("Value error, "))))
     if isinstance(value, dict | list):
@@ -51,7 +52,7 @@ def _problem(error: ErrorDetails) -> str:
 
 def _untagged(place: Place) -> Place:
     """As the file has it: pydantic names the kind of a section behind its name."""
-    return (*place[:1], *place[2:]) if place[:1] == ("environment",) else place
+    return (*place[:1], *place[2:]) if place and place[0] in USUAL else place
 
 
 def _place(where: Place, places: Places) -> str:
@@ -63,11 +64,10 @@ def _place(where: Place, places: Places) -> str:
 def _alternatives(place: tuple[int | str, ...]) -> str:
     """The settings of the section that an unknown one stands in."""
     section: type[BaseModel] = Experiment
-    if place[0] == "environment":
-        section, place = settings_class(str(place[1])), place[1:]
-    else:
-        for name in place[:-1]:
-            section = section.model_fields[str(name)].annotation  # type: ignore[assignment]  # sections hold sections
+    if place[0] in USUAL:
+        section, place = settings_of(str(place[0]))[str(place[1])], place[1:]
+    for name in place[bool(place[0] not in USUAL) - 1 : -1]:
+        section = section.model_fields[str(name)].annotation  # type: ignore[assignment]  # sections hold sections
     close = get_close_matches(str(place[-1]), section.model_fields, 1)
     return f"did you mean {close[0]}?" if close else f"there are: {', '.join(section.model_fields)}"
 

@@ -34,6 +34,7 @@ PLUMBING = (
     f"{PACKAGE}.resources.artifacts",
     f"{PACKAGE}.resources.stages",
     f"{PACKAGE}.resources.tracker",
+    f"{PACKAGE}.section",
     f"{PACKAGE}.stages.base_models",
     f"{PACKAGE}.stages.materialization",
     f"{PACKAGE}.stages.monitor",

@@ -21,8 +21,10 @@ def targets_report(targets: pd.DataFrame) -> StageReport:
         "mean_target": float(targets["q"].mean()),
         "held_out_share": float(targets["held_out"].mean()),
     }
-    if "shaped" in targets:
-        metrics |= {"mean_advantage": float(targets["advantage"].mean()), "mean_shaped_target": float(learnt.mean())}
+    if "target" in targets:
+        metrics["mean_learnt_target"] = float(learnt.mean())
+    if "advantage" in targets:
+        metrics["mean_advantage"] = float(targets["advantage"].mean())
     gates = (
         Gate(
             "targets_in_unit_interval",

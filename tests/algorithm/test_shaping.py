@@ -32,11 +32,11 @@ def test_targets_are_blended_and_brought_to_the_unit_interval() -> None:
     shaped = shaped_targets(TARGETS, np.array([0.3, 0.1, -0.4, 1.0]), alpha=0.5)
     assert list(shaped["advantage"]) == pytest.approx([0.2, 0.2, -0.4, 1.0])
     blends = [0.5 * 0.6 + 0.5 * 0.2, 0.5 * 0.6 + 0.5 * 0.2, 0.5 * 0.2 - 0.5 * 0.4, 1.0]
-    assert list(shaped["shaped"]) == pytest.approx([(blend + 0.5) / 1.5 for blend in blends])
+    assert list(shaped["target"]) == pytest.approx([(blend + 0.5) / 1.5 for blend in blends])
     assert list(shaped["q"]) == list(TARGETS["q"])
-    assert list(learnt_targets(shaped)) == list(shaped["shaped"])
+    assert list(learnt_targets(shaped)) == list(shaped["target"])
     report = targets_report(shaped)
-    assert report.metrics["mean_shaped_target"] == pytest.approx(shaped["shaped"].mean())
+    assert report.metrics["mean_learnt_target"] == pytest.approx(shaped["target"].mean())
     assert all(gate.passed for gate in report.gates)
 
 
@@ -55,7 +55,7 @@ def test_shaped_targets_keep_the_order_of_the_blend(rows: list[tuple[float, floa
     q, gained = map(list, zip(*rows, strict=True))
     actions = list(map(str, range(len(rows))))
     shaped = shaped_targets(pd.DataFrame({"state": "s", "action": actions, "q": q}), np.array(gained), alpha=alpha)[
-        "shaped"
+        "target"
     ]
     assert shaped.between(0, 1).all()
     blend = (1 - alpha) * np.array(q) + alpha * np.array(gained)

@@ -29,7 +29,7 @@ WHERE_USED: dict[str, Callable[[Experiment], bool]] = {
     "prm": lambda experiment: experiment.improvement.reward == "prm",
     "inverse_prm": lambda experiment: experiment.improvement.reward == "inverse_prm",
     "prm_committee": lambda experiment: experiment.improvement.panel.committee > 0,
-    "reference_value": lambda experiment: experiment.targets.shaped,
+    "reference_value": lambda experiment: experiment.targets.kind == "shaped",
     "world_model": lambda experiment: "learned" in experiment.evaluation.foresight.worlds,
     "react_report": lambda experiment: experiment.llm.evaluate,
 }

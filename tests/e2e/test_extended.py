@@ -25,8 +25,7 @@ evaluation: {best_of: [2, 3], ranked_by: [reward, log_ratio]}
 
 SHAPED = """
 extends: smoke
-targets: {shaped: true}
-shaping: {epochs: 2}
+targets: {kind: shaped, value: {epochs: 2}}
 """
 
 RELATIVE = """
@@ -151,7 +150,7 @@ def test_the_prm_learns_shaped_targets_where_they_are_wanted(home: Path) -> None
     made = store.current("shaped", "mc_value_targets", 1)
     assert {read.asset for read in made.manifest.inputs} == {"rollouts", "reference_value"}
     targets = pd.read_parquet(made.path / "targets.parquet")
-    assert targets["shaped"].between(0, 1).all()
+    assert targets["target"].between(0, 1).all()
     assert targets["advantage"].between(-1, 1).all()
     assert not (home / "home/artifacts/inverse/reference_value").exists()
 

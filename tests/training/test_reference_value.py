@@ -9,21 +9,16 @@ from transformers import PreTrainedTokenizerFast
 
 from agentprm_dagster.algorithm.shaping import shaped_targets
 from agentprm_dagster.algorithm.targets import mc_value_targets
-from agentprm_dagster.config import Experiment, Rollouts, Shaping, Targets
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.section import HeadTraining
 from agentprm_dagster.training.reference_value import reference_advantages, states_of, train_reference_value
 
 GAMMA = 0.9
-EXPERIMENT = Experiment(
-    name="tiny",
-    rollouts=Rollouts(max_steps=12),
-    targets=Targets(gamma=GAMMA, shaped=True),
-    shaping=Shaping(epochs=10, learning_rate=3e-3, batch_tokens=4096),
-)
+TRAINING = HeadTraining(epochs=10, learning_rate=3e-3, batch_tokens=4096)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +27,12 @@ def trained(policy_folder: Path, demonstrations: list[Episode], tmp_path_factory
     held_out = {episode.game for episode in demonstrations[:2]}
     # Two dozen episodes are soon known by heart, and say little about other games.
     report = train_reference_value(
-        policy_folder, demonstrations, EXPERIMENT, out, held_out=held_out, seed=0, monitor=SilentMonitor()
+        *(policy_folder, demonstrations, WORDING, TRAINING, out),
+        gamma=GAMMA,
+        max_loss=1.0,
+        held_out=held_out,
+        seed=0,
+        monitor=SilentMonitor(),
     )
     assert report.metrics["train_loss"] < 0.65 < report.metrics["held_out_constant_loss"]
     assert report.metrics["held_out_states"] == sum(len(e.turns) for e in demonstrations if e.game in held_out)
@@ -59,7 +59,7 @@ def test_advantages_are_those_of_every_state_read_for_itself(
             return float(stock(torch.tensor([ids])).logits.sigmoid())
 
     targets = mc_value_targets(rollouts, gamma=GAMMA, weighting="return_to_go", held_out_games=0.2, seed=0)
-    gained = reference_advantages(trained, rollouts, targets, EXPERIMENT)
+    gained = reference_advantages(trained, rollouts, targets, WORDING, gamma=GAMMA, batch_tokens=4096)
     read = dict(zip(zip(targets["episode_id"], targets["turn"], strict=True), gained, strict=True))
     branch = next(episode for episode in rollouts if episode.parent and (episode.episode_id, episode.start) in read)
     whole = next(episode for episode in rollouts if episode.won and not episode.parent)
@@ -68,4 +68,4 @@ def test_advantages_are_those_of_every_state_read_for_itself(
             wins = episode.won and t == len(episode.turns) - 1
             behind = 1.0 if wins else GAMMA * value(episode, t + 1)
             assert read[episode.episode_id, t] == pytest.approx(behind - value(episode, t), abs=1e-5)
-    assert shaped_targets(targets, gained, alpha=0.5)["shaped"].between(0, 1).all()
+    assert shaped_targets(targets, gained, alpha=0.5)["target"].between(0, 1).all()

@@ -21,14 +21,15 @@ from agentprm_dagster.config import (
     Prm,
     Rollouts,
     Sft,
-    Shaping,
     WorldModel,
 )
 from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Resume, SilentMonitor, StageReport
 from agentprm_dagster.reports.overoptimization import Watched
+from agentprm_dagster.section import HeadTraining
 from agentprm_dagster.training import snapshots
 from agentprm_dagster.training.inverse_prm import train_inverse_prm
 from agentprm_dagster.training.policy_improvement import improve_policy
@@ -52,7 +53,6 @@ EXPERIMENT = Experiment(
     rollouts=Rollouts(temperature=1.0, max_steps=6, slots=4),
     prm=Prm(**SMALL),
     inverse_prm=InversePrm(**SMALL),
-    shaping=Shaping(**SMALL),
     world_model=WorldModel(**SMALL),
     improvement=Improvement(
         steps=6,
@@ -98,7 +98,8 @@ def train(
         return train_inverse_prm(taught_folder, some, [], own, plan, out, held_out=held_out, seed=0, **rest)
 
     def value(out: Path, **rest: Any) -> StageReport:
-        return train_reference_value(taught_folder, demonstrations, plan, out, held_out=held_out, seed=0, **rest)
+        how = {"gamma": 0.95, "max_loss": 1.0, "held_out": held_out, "seed": 0}
+        return train_reference_value(taught_folder, demonstrations, WORDING, HeadTraining(**SMALL), out, **how, **rest)
 
     def world(out: Path, **rest: Any) -> StageReport:
         return train_world_model(taught_folder, some, rollouts, plan, out, held_out=held_out, seed=0, **rest)

@@ -1,0 +1,29 @@
+"""What the settings of every kind of target say."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from agentprm_dagster.section import Section
+
+Weighting = Literal["return_to_go", "reference"]
+
+
+class TargetSettings(Section):
+    """What the process reward model learns; each kind adds its own, among them `kind: Literal[...]`."""
+
+    kind: str
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Discount of Eq. 1."""
+    weighting: Weighting = "return_to_go"
+    """gamma^(T-1-t) as in the paper, or the authors' code's gamma^t on +/-1, for comparison."""
+    held_out_games: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the games whose targets only measure what is learnt from the others: PRM, world model."""
+
+    @property
+    def of_returns(self) -> bool:
+        """Whether the targets are expected returns, so that what a PRM says can be compared with what was returned."""
+        return True
+
+    def check(self, experiment: Any) -> None:
+        """ValueError where they do not go together with an experiment's other settings."""
