@@ -160,6 +160,16 @@ ODD_YAML: dict[str, tuple[str | bytes, str]] = {
     "an unknown section": ("rolouts: {games: 5}", "did you mean rollouts?"),
     "an unknown setting": ("rollouts: {game: 5}", "rollouts.game: no such setting; did you mean games?"),
     "an unknown setting far from any": ("sft: {zzz: 5}", "there are: epochs, optimizer"),
+    "an unknown setting of an environment": (
+        "environment: {trian: 5}",
+        "environment.trian: no such setting; did you mean train?",
+    ),
+    "an unknown kind": ("targets: {kind: td}", "targets.kind: expected one of mc, shaped, got 'td'"),
+    "an unknown setting within a kind": (
+        "targets: {kind: shaped, value: {epoch: 2}}",
+        "targets.value.epoch: no such setting; did you mean epochs?",
+    ),
+    "a value within a kind": ("targets: {gamma: 2}", "targets.gamma: Input should be less than or equal to 1, got 2"),
     "an unknown setting of the panel": ("improvement: {panel: {evry: 5}}", "did you mean every?"),
     "an empty section": ("prm:", "prm: Input should be a valid dictionary"),
     "a number for a section": ("prm: 5", "write its settings below it"),

@@ -1,6 +1,5 @@
 """Which experiments there are: YAML files, read and refused where they are wrong."""
 
-import keyword
 from importlib import resources
 from os import environ
 from os.path import expanduser
@@ -11,14 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from agentprm_dagster.config import Experiment
+from agentprm_dagster.config.experiment import RESERVED
 from agentprm_dagster.config.problems import Places, in_lines, shortened
 from agentprm_dagster.config.strict_yaml import Place, read_yaml
-
-RESERVED = frozenset(keyword.kwlist) | {
-    "arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict", "int", "meta",
-    "output", "output_arg_dict", "str", "type",
-}  # fmt: skip
-"""Names that Dagster lets no job have; one of them would keep it from loading any experiment."""
 
 
 class ExperimentError(ValueError):

@@ -1,6 +1,6 @@
 """All settings of an experiment together; what does not go together is refused."""
 
-from keyword import iskeyword
+from keyword import kwlist
 from typing import TYPE_CHECKING, Annotated, Any, Self, Union
 
 from pydantic import AfterValidator, Field, model_validator
@@ -24,11 +24,11 @@ from agentprm_dagster.targets.kinds import KINDS as TARGETS
 from agentprm_dagster.targets.kinds import target_kind
 from agentprm_dagster.targets.settings import TargetSettings
 
-RESERVED = {
+RESERVED = frozenset(kwlist) | {
     "arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict", "int", "meta",
     "output", "output_arg_dict", "str", "type",
 }  # fmt: skip
-"""Names that Dagster gives to no job, besides Python's own words."""
+"""Names that Dagster gives to no job; one of them would keep it from loading any experiment."""
 
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def settings_of(section: str) -> dict[str, Any]:
 
 
 def _free(name: str) -> str:
-    if iskeyword(name) or name in RESERVED:
+    if name in RESERVED:
         raise ValueError(f"no job in Dagster may be called {name}: give the file another name")
     return name
 

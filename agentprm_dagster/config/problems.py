@@ -64,9 +64,10 @@ def _place(where: Place, places: Places) -> str:
 def _alternatives(place: tuple[int | str, ...]) -> str:
     """The settings of the section that an unknown one stands in."""
     section: type[BaseModel] = Experiment
-    if place[0] in USUAL:
-        section, place = settings_of(str(place[0]))[str(place[1])], place[1:]
-    for name in place[bool(place[0] not in USUAL) - 1 : -1]:
+    sections = place[:-1]
+    if place[0] in USUAL:  # ("targets", "shaped", ...)
+        section, sections = settings_of(str(place[0]))[str(place[1])], place[2:-1]
+    for name in sections:
         section = section.model_fields[str(name)].annotation  # type: ignore[assignment]  # sections hold sections
     close = get_close_matches(str(place[-1]), section.model_fields, 1)
     return f"did you mean {close[0]}?" if close else f"there are: {', '.join(section.model_fields)}"

@@ -12,7 +12,8 @@ from dagster._core.definitions.utils import DISALLOWED_NAMES
 
 from agentprm_dagster.commands.doctor import _experiments
 from agentprm_dagster.config import catalog
-from agentprm_dagster.config.catalog import RESERVED, ExperimentError, experiment_files, load_catalog, load_experiment
+from agentprm_dagster.config.catalog import ExperimentError, experiment_files, load_catalog, load_experiment
+from agentprm_dagster.config.experiment import RESERVED
 
 WRONG: dict[str, Callable[[Path], object]] = {
     "broken.yaml": lambda path: path.write_text("a: ["),
