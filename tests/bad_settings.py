@@ -119,7 +119,7 @@ ODD_YAML: dict[str, tuple[str | bytes, str]] = {
     "a comma": ("sft: {epochs: 0,5}", "5"),
     "a decimal comma": ("sft:\n  epochs: 0,5", "got '0,5'"),
     "on": ("pretraining: {hindsight: on}", "got 'on': write true or false"),
-    "yes": ("targets: {shaped: yes}", "got 'yes': write true or false"),
+    "yes": ("llm: {evaluate: yes}", "got 'yes': write true or false"),
     "off as a number": ("iterations: off", "got 'off'"),
     "a quoted number": ("seed: '1'", "got '1': write a whole number"),
     "a fraction for a count": ("iterations: 1.5", "got 1.5"),

@@ -91,7 +91,7 @@ def test_a_stage_that_fails_is_told_in_its_own_words(toy_cli: None, monkeypatch:
     def fail(*arguments: object, **settings: object) -> None:
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr("agentprm_dagster.assets.mc_value_targets.targets_of", fail)
+    monkeypatch.setattr("agentprm_dagster.targets.mc.compute", fail)
     result = call("run", "toy")
     assert result.exit_code == 1
     assert "mc_value_targets failed: RuntimeError: the disk is full" in result.output

@@ -62,7 +62,7 @@ def test_the_loss_of_pairs() -> None:
 
 def test_order_is_learnt_from_what_was_learnt_and_judged_by_returns() -> None:
     """Shaped targets part the actions of t, which returns do not, and draw those of s together."""
-    shaped = SCORED.assign(shaped=[0.5, 0.5, 0.5, 0.5, 0.2, 0.8, 0.9])
+    shaped = SCORED.assign(target=[0.5, 0.5, 0.5, 0.5, 0.2, 0.8, 0.9])
     judged = prm_report(shaped, constant=0.6, train_loss=0.1, max_loss=1.0, min_ordering=0.0, relative_margin=0.5)
     assert judged.metrics["held_out_loss"] == pytest.approx(log1p(exp(-9))), "in t b is better, by 9 logits"
     assert judged.metrics["held_out_states_with_pair"] == 1
