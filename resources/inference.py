@@ -42,9 +42,9 @@ class InferenceResource(dg.ConfigurableResource):
             experiment.environment.kind,
             experiment.dialogue.format,
             how,
-            experiment.engine,
             shown=at,
             placed_by=placed_by,
+            engine=experiment.engine,
         )
         (played,) = self.play(experiment, [Task("", player, tuple(games), seed)], monitor, resume)
         return played

@@ -64,8 +64,6 @@ class Player:
     dialogue: Format
     how: Rollouts
     """Episodes, branches, temperature and limits; `games` is not read here."""
-    engine: AnyEngine = field(default_factory=engine_kind("embedded").Settings)
-    """What computes the models."""
     judge: Path | None = None
     """What chooses among `best_of` sampled answers; None: the policy answers alone."""
     judge_is_policy: bool = False
@@ -79,6 +77,8 @@ class Player:
     """The PRM that says where branches are worth while; None: what the policy answers says it."""
     lookahead: Lookahead | None = None
     """None: the judge reads the answers, and nothing is imagined."""
+    engine: AnyEngine = field(default_factory=engine_kind("embedded").Settings)
+    """What computes the models."""
 
     def opened(self, games: Sequence[TaskRef]) -> list[Task]:
         """The games as this player may see them."""

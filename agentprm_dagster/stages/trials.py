@@ -81,7 +81,9 @@ class Trial:
         }
         how = self.experiment.rollouts.model_copy(update=once)
         experiment = self.experiment
-        player = Player(self.policy, experiment.environment.kind, experiment.dialogue.format, how, experiment.engine)
+        player = Player(
+            self.policy, experiment.environment.kind, experiment.dialogue.format, how, engine=experiment.engine
+        )
         if self.judge is not None:
             player = replace(
                 player,

@@ -161,7 +161,7 @@ def test_games_are_played_alike_on_both(taught_folder: Path, household_games: li
 
     def played(kind: str) -> list[Episode]:
         how = Rollouts(per_game=1, temperature=0.0, max_steps=6, branch_states=0, slots=3, max_new_tokens=24)
-        player = Player(taught_folder, "alfworld", "append", how, engine_kind(kind).Settings())
+        player = Player(taught_folder, "alfworld", "append", how, engine=engine_kind(kind).Settings())
         return play_shard(ready(player, 0), household_games, player, seed=0, monitor=SilentMonitor())
 
     assert played("transformers") == played("embedded")
