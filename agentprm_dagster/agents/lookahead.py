@@ -9,7 +9,7 @@ prior * log pi(answer) + logit(gamma^(turns - 1) Q) is taken: gamma is the disco
 from collections.abc import Sequence
 from typing import Any
 
-from agentprm_dagster.agents.best_of_n import BestOfN, Future, PrmJudge
+from agentprm_dagster.agents.best_of_n import BestOfN, Future, Judge
 from agentprm_dagster.agents.worlds import Path, World
 from agentprm_dagster.engine.base import Engine
 from agentprm_dagster.engine.chat import Chat
@@ -23,7 +23,7 @@ class ModelPredictive(BestOfN):
         self,
         engine: Engine,
         chat: Chat,
-        prm: PrmJudge,
+        prm: Judge,
         world: World,
         *,
         turns: int,

@@ -73,8 +73,10 @@ class Engine(Protocol):
 
     vocabulary: int
     """How many tokens the model knows."""
-    tokens_read: int
-    """How many were fed so far: what was read before is not read again by engines that remember it."""
+
+    @property
+    def tokens_read(self) -> int:
+        """How many were fed so far: what was read before is not read again by engines that remember it."""
 
     def begin(self, conversation: int, ids: Sequence[int]) -> None:
         """Starts a conversation, in the place of what this number held; it is read when it is next needed."""

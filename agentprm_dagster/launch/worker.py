@@ -213,9 +213,9 @@ def ready(player: Player, seed: int) -> Agent:
     settings |= {"n": player.best_of, "prior": player.prior}
     if player.lookahead is None:
         return BestOfN(engine, chat, judge, **settings)
+    turns, gamma = player.lookahead.turns, player.lookahead.gamma
     world = _world(player.lookahead, player, lanes)
-    ahead = {"turns": player.lookahead.turns, "gamma": player.lookahead.gamma, "lanes": lanes}
-    return ModelPredictive(engine, chat, judge, world, **ahead, **settings)
+    return ModelPredictive(engine, chat, judge, world, turns=turns, gamma=gamma, lanes=lanes, **settings)
 
 
 @lru_cache(maxsize=1)

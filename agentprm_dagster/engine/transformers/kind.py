@@ -32,7 +32,7 @@ def load(checkpoint: Path, role: Role, settings: Settings) -> "PreTrainedModel":
     load = checkpoints.load_policy if role == "policy" else checkpoints.load_prm
     model = load(checkpoint, exact=False, dtype=getattr(torch, settings.dtype))
     gpu = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(gpu if settings.device == "auto" else settings.device)  # type: ignore[arg-type]  # a device's name
+    return model.to(gpu if settings.device == "auto" else settings.device)
 
 
 def open(model: "PreTrainedModel", settings: Settings, *, conversations: int) -> Engine:  # noqa: A001  # the protocol's
