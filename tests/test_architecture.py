@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentprm_dagster.config.catalog import experiment_files, load_experiments
+from agentprm_dagster.config.catalog import experiment_files, load_catalog
 from agentprm_dagster.envs.kinds import KINDS
 from agentprm_dagster.provenance.code import asset_modules, reached_sources
 from agentprm_dagster.targets.kinds import KINDS as TARGETS
@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "section": set(),
     "episodes": set(),
     "algorithm": {"episodes"},
-    "config": {"engine", "envs", "episodes", "targets"},
+    "config": {"engine", "envs", "episodes", "home", "targets"},
     "home": {"episodes"},
     "envs": {"episodes"},
     "rollouts": {"envs", "episodes"},
@@ -163,7 +163,7 @@ def test_every_folder_is_a_package() -> None:
 
 
 def test_every_experiment_loads() -> None:
-    assert load_experiments().keys() == experiment_files().keys()
+    assert load_catalog().experiments.keys() == experiment_files().keys()
 
 
 def test_files_are_short() -> None:

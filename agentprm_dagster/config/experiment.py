@@ -60,6 +60,9 @@ def _free(name: str) -> str:
     return name
 
 
+MOST_LETTERS = 100
+"""How long a name may be: no longer than that of an artifact's folder."""
+
 USUAL = {"environment": "alfworld", "targets": "mc", "engine": "embedded"}
 """The sections of several kinds, and which is meant where none is named."""
 
@@ -67,7 +70,7 @@ USUAL = {"environment": "alfworld", "targets": "mc", "engine": "embedded"}
 class Experiment(Section):
     """Everything that decides what an experiment makes."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$"), AfterValidator(_free)]
+    name: Annotated[str, Field(pattern=rf"^[a-z][a-z0-9_]{{0,{MOST_LETTERS - 1}}}$"), AfterValidator(_free)]
     description: Annotated[str, Field(max_length=1000)] = ""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     iterations: Annotated[int, Field(gt=0, le=1000)] = 2

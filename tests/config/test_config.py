@@ -11,8 +11,8 @@ from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import (
     ExperimentError,
     experiment_files,
+    load_catalog,
     load_experiment,
-    load_experiments,
     read_experiment,
 )
 from agentprm_dagster.config.strict_yaml import read_yaml
@@ -151,8 +151,8 @@ def test_games_that_nobody_plays_need_no_number(tmp_path: Path) -> None:
 
 
 def test_shipped_experiments_play_all_real_games() -> None:
-    for experiment in load_experiments().values():
-        if experiment.environment.kind == "alfworld" and experiment.environment.source == "alfworld":
+    for experiment in load_catalog().experiments.values():
+        if getattr(experiment.environment, "source", None) == "alfworld":
             counts = experiment.environment.model_dump(include=set(experiment.evaluation.splits))
             assert not any(counts.values()), f"{experiment.name} plays only some, or more than there are"
 
