@@ -18,6 +18,9 @@ MINUTES ?= 20
 
 BIN := .venv/bin
 READY := .venv/.ready
+MYPY := $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml
+# A None in a test fails it at once, so that the tests need not say that there is none.
+TESTED := --explicit-package-bases --no-strict-optional --no-warn-unreachable --no-warn-unused-ignores
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart ui test torture lint types bench lock clean
@@ -27,7 +30,7 @@ help:
 	@echo "make ui           Dagster and MLflow in the browser"
 	@echo "make test         all tests"
 	@echo "make torture      kills, odd servers and disks, random histories, bad inputs: MINUTES=20, or a night"
-	@echo "make lint types   ruff; mypy over the built wheel"
+	@echo "make lint types   ruff; mypy over the built wheel and the tests"
 	@echo "make bench        every stage against its baseline; the tables of docs/PERFORMANCE.md"
 	@echo "make lock         requirements.lock from pyproject.toml, after its dependencies were changed"
 
@@ -58,7 +61,8 @@ types: $(READY)
 	rm -rf build
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(BIN)/python -m zipfile -e build/wheel/*.whl build/wheel/unpacked
-	cd build/wheel/unpacked && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --package agentprm_dagster
+	cd build/wheel/unpacked && $(MYPY) --package agentprm_dagster
+	cd build/wheel/unpacked && MYPYPATH=.:$(CURDIR)/tests:$(CURDIR) $(MYPY) $(TESTED) $(CURDIR)/tests
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -19,6 +19,6 @@ def locked() -> dict[str, str]:
 def test_the_lock_has_all_that_is_asked_for() -> None:
     extras = [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
     asked = [Requirement(line) for line in (*PROJECT["dependencies"], *extras)]
-    versions = {name.replace("_", "-"): version for name, version in locked().items()}
+    versions = locked()
     unmet = [str(each) for each in asked if versions[each.name.lower().replace("_", "-")] not in each.specifier]
     assert not unmet, "call `make lock`"

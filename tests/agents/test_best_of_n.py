@@ -1,6 +1,8 @@
 """Best-of-N with caches chooses what scoring every whole conversation from its start would choose."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -19,6 +21,8 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.parsing import may_be_chosen
 from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
+
+T = TypeVar("T")
 
 FIRST = "You are in the middle of a room. You see a shelf 1, and a mug 2.\n\nYour task is to: put a mug in shelf."
 TEXTS = [FIRST, write_answer("I look for a mug.", "go to shelf 1"), "You arrive at shelf 1. On it, you see a mug 2."]
@@ -51,22 +55,32 @@ def agent(
     )
 
 
+def noting(work: Callable[..., T], answers: list[T]) -> Callable[..., T]:
+    """The same work, whose answers are kept."""
+
+    def noted(*arguments: object) -> T:
+        answers.append(work(*arguments))
+        return answers[-1]
+
+    return noted
+
+
 @pytest.mark.parametrize(("prior", "together"), [(0.0, 5), (0.5, 5), (0.5, 2)])
 def test_it_keeps_the_answer_that_ranks_first(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, prior: float, together: int
 ) -> None:
-    player, seen = agent(checkpoint, n=5, prior=prior), []
+    player = agent(checkpoint, n=5, prior=prior)
+    seen: list[torch.Tensor] = []
     monkeypatch.setattr(best_of_n.Judge, "_together", lambda judge, rows, tokens: together)
     scores = best_of_n.PrmJudge.scores
 
-    def watched(judge: best_of_n.PrmJudge, *arguments: torch.Tensor) -> torch.Tensor:
+    def watched(judge: best_of_n.PrmJudge, *arguments: Any) -> torch.Tensor:
         seen.append(scores(judge, *arguments))
         return seen[-1]
 
     draws: list[Sampled] = []
-    draw = player._draw
     monkeypatch.setattr(best_of_n.PrmJudge, "scores", watched)
-    monkeypatch.setattr(player, "_draw", lambda *arguments: draws.append(draw(*arguments)) or draws[-1])
+    monkeypatch.setattr(player, "_draw", noting(player._draw, draws))
     prm, policy = checkpoints.prm_from_policy(checkpoint, seed=1).eval(), checkpoints.load_policy(checkpoint).eval()
     histories = {slot: player.chat.prompt(WORDING.conversation(FIRST, [], last_observation=True)) for slot in (0, 2)}
     for slot in histories:
@@ -97,8 +111,7 @@ def test_without_a_prm_it_keeps_what_improvement_made_likelier(
         weight.data += 0.02 * torch.randn_like(weight)
     player = agent(checkpoint, n=5, judged_by=before)
     draws: list[Sampled] = []
-    draw = player._draw
-    monkeypatch.setattr(player, "_draw", lambda *arguments: draws.append(draw(*arguments)) or draws[-1])
+    monkeypatch.setattr(player, "_draw", noting(player._draw, draws))
     policy, history = (
         checkpoints.load_policy(checkpoint).eval(),
         player.chat.prompt(WORDING.conversation(FIRST, [], last_observation=True)),
@@ -125,7 +138,7 @@ def log_probability(policy: torch.nn.Module, before: list[int], answer: list[int
 
 
 @torch.no_grad()
-def score(prm: torch.nn.Module, ids: list[int]) -> float:
+def score(prm: Any, ids: list[int]) -> float:
     hidden = prm.base_model(input_ids=torch.tensor([ids])).last_hidden_state
     return float(prm.score(hidden[0, -1]))
 
@@ -148,8 +161,7 @@ def test_what_may_not_be_chosen_is_not_while_another_is_there(
     judged_by = checkpoints.load_policy(taught_folder) if kind is best_of_n.LogRatioJudge else None
     player = agent(taught_folder, n=4, prior=0.1, judged_by=judged_by, slots=8)
     drawn: list[list[list[Response]]] = []
-    answers_of = player._answers
-    monkeypatch.setattr(player, "_answers", lambda sampled: drawn.append(answers_of(sampled)) or drawn[-1])
+    monkeypatch.setattr(player, "_answers", noting(player._answers, drawn))
 
     def likes(judge: best_of_n.Judge, *arguments: torch.Tensor) -> torch.Tensor:
         return 100.0 * ~torch.tensor([[may_be_chosen(answer) for answer in each] for each in drawn[-1]])

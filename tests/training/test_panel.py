@@ -4,6 +4,7 @@ import copy
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ from agentprm_dagster.training.judging import Judge
 from agentprm_dagster.training.panel import Panel
 from agentprm_dagster.training.policy_improvement import improve_policy
 
-MORE = {
+MORE: dict[str, Any] = {
     "steps": 4,
     "episodes_per_step": 4,
     "states_per_episode": 2,
@@ -36,7 +37,7 @@ MORE = {
 }
 
 
-def experiment(**panel: object) -> Experiment:
+def experiment(**panel: Any) -> Experiment:
     return Experiment(
         name="tiny",
         rollouts=Rollouts(temperature=1.0, max_steps=8, slots=4),

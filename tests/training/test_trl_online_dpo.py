@@ -21,7 +21,7 @@ from agentprm_dagster.training.judging import Judge
 from agentprm_dagster.training.policy_improvement import improve_policy, terms_of
 from agentprm_dagster.training.trl_online_dpo import build_trainer, prm_reward, prompts
 
-ONLY = {"candidates": 2, "labels": "hard", "min_gap": 0, "kl_weight": 0}
+ONLY: dict[str, Any] = {"candidates": 2, "labels": "hard", "min_gap": 0, "kl_weight": 0}
 PLAN = Improvement(trainer="trl", beta=0.7, steps=2, max_new_tokens=16, warmup_ratio=0, **ONLY)
 
 
