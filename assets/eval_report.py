@@ -78,6 +78,7 @@ def eval_report(
         evaluate,
         settings=(
             "dialogue",
+            "engine",
             "evaluation",
             "improvement.reward",
             "rollouts.slots",

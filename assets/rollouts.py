@@ -68,7 +68,7 @@ def rollouts(
         )
 
     judged = ("gates.max_parse_failures", "gates.min_wins", "gates.min_losses")
-    return stage.make(collect, settings=("dialogue", "rollouts", *judged), games=games)
+    return stage.make(collect, settings=("dialogue", "engine", "rollouts", *judged), games=games)
 
 
 def _demonstrated(stage: Stage, tasks: TasksResource, demonstrations: Artifact) -> tuple[TaskRef, ...]:

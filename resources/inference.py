@@ -17,10 +17,10 @@ from agentprm_dagster.provenance.lock import held_folder
 
 
 class InferenceResource(dg.ConfigurableResource):
-    """The embedded engine: transformers, one cached conversation a slot, in several processes."""
+    """Plays with the experiment's engine, a small model in several processes."""
 
     processes: int = 0
-    """Processes that play at the same time; 0: one a core for the embedded model, else one."""
+    """Processes that play at the same time; 0: one a core for a small model on the embedded engine, else one."""
 
     def rollouts(
         self,
@@ -38,7 +38,13 @@ class InferenceResource(dg.ConfigurableResource):
         how = experiment.rollouts
         at = shown if how.expert_starts else None
         player = Player(
-            checkpoint, experiment.environment.kind, experiment.dialogue.format, how, shown=at, placed_by=placed_by
+            checkpoint,
+            experiment.environment.kind,
+            experiment.dialogue.format,
+            how,
+            shown=at,
+            placed_by=placed_by,
+            engine=experiment.engine,
         )
         (played,) = self.play(experiment, [Task("", player, tuple(games), seed)], monitor, resume)
         return played
@@ -50,12 +56,13 @@ class InferenceResource(dg.ConfigurableResource):
 
         With `resume` the shards that an earlier attempt has played are not played again.
         """
-        there, embedded = cores(), experiment.model.name == "embedded"
+        there = cores()
+        small = experiment.model.name == "embedded" and experiment.engine.kind == "embedded"
         with nullcontext(resume.folder) if resume else held_folder(games_scratch_folder()) as scratch:
             return play_in_processes(
                 tasks,
-                processes=self.processes or (there if embedded else 1),
-                threads=1 if embedded else there,
+                processes=self.processes or (there if small else 1),
+                threads=1 if small else there,
                 scratch=scratch,
                 monitor=monitor,
             )

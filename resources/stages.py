@@ -11,6 +11,7 @@ import dagster as dg
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import load_experiment
+from agentprm_dagster.engine.kinds import KINDS as ENGINES
 from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.envs.kinds import KINDS, kind_of
 from agentprm_dagster.episodes.stage import SAVE_SECONDS, Monitor, Resume, StageReport
@@ -188,11 +189,12 @@ class Stage:
 
     def _modules(self, code: Sequence[str], *, plays: bool) -> tuple[str, ...]:
         """The asset's module, what the settings have chosen, and of the environment all where games are played, its
-        wording where dialogues are written.
+        wording where dialogues are written; the engine where models are computed by the kind that is set.
         """
-        package = KINDS[self.experiment.environment.kind]
-        writes = "agentprm_dagster.engine.chat" in reached_sources(self._module, *code)
-        return (self._module, *code, *([f"{package}.kind"] if plays else [f"{package}.language"] if writes else []))
+        package, reached = KINDS[self.experiment.environment.kind], reached_sources(self._module, *code)
+        writes, computes = (f"agentprm_dagster.engine.{name}" in reached for name in ("chat", "kinds"))
+        environment = [f"{package}.kind"] if plays else [f"{package}.language"] if writes else []
+        return (self._module, *code, *environment, *([ENGINES[self.experiment.engine.kind]] if computes else []))
 
     def _refuse_edits(self, modules: Sequence[str]) -> None:
         """The processes that a stage starts import the code that is there then, which must be what the recipe says."""

@@ -13,8 +13,11 @@ from agentprm_dagster.config.data import (
     Pretraining,
     Rollouts,
 )
-from agentprm_dagster.config.llm import Llm
-from agentprm_dagster.config.models import Improvement, InversePrm, Model, Prm, Sft, WorldModel
+from agentprm_dagster.config.models import Improvement, InversePrm, Prm, Sft, WorldModel
+from agentprm_dagster.engine.kinds import KINDS as ENGINES
+from agentprm_dagster.engine.kinds import engine_kind
+from agentprm_dagster.engine.served.settings import Llm
+from agentprm_dagster.engine.settings import EngineSettings, Model
 from agentprm_dagster.envs.base import DrawsHypotheses, DrawsMistakes, DrawsRandomEpisodes
 from agentprm_dagster.envs.kinds import KINDS, kind_of, settings_class
 from agentprm_dagster.envs.settings import EnvironmentSettings
@@ -34,16 +37,20 @@ RESERVED = frozenset(kwlist) | {
 if TYPE_CHECKING:
     AnyEnvironment = EnvironmentSettings
     AnyTargets = TargetSettings
+    AnyEngine = EngineSettings
 else:
     AnyEnvironment = Union[tuple(settings_class(name) for name in KINDS)]  # noqa: UP007  # as many as there are
     AnyTargets = Union[tuple(target_kind(name).Settings for name in TARGETS)]  # noqa: UP007
-"""The settings of every kind of environment and of target; `kind` says whose they are."""
+    AnyEngine = Annotated[Union[tuple(engine_kind(name).Settings for name in ENGINES)], Field(discriminator="kind")]  # noqa: UP007
+"""The settings of every kind of environment, target and engine; `kind` says whose they are."""
 
 
 def settings_of(section: str) -> dict[str, Any]:
     """The class of settings of every kind of a section that is of several kinds, by the kind's name."""
     if section == "targets":
         return {name: target_kind(name).Settings for name in TARGETS}
+    if section == "engine":
+        return {name: engine_kind(name).Settings for name in ENGINES}
     return {name: settings_class(name) for name in KINDS}
 
 
@@ -53,7 +60,7 @@ def _free(name: str) -> str:
     return name
 
 
-USUAL = {"environment": "alfworld", "targets": "mc"}
+USUAL = {"environment": "alfworld", "targets": "mc", "engine": "embedded"}
 """The sections of several kinds, and which is meant where none is named."""
 
 
@@ -68,6 +75,7 @@ class Experiment(Section):
     demonstrations: Demonstrations = Demonstrations()
     dialogue: Dialogue = Dialogue()
     model: Model = Model()
+    engine: AnyEngine = Field(default_factory=engine_kind("embedded").Settings)
     pretraining: Pretraining = Pretraining()
     sft: Sft = Sft()
     rollouts: Rollouts = Rollouts()

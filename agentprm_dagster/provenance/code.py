@@ -100,13 +100,14 @@ def _source(module: str) -> Source | None:
 
 
 def read_stages() -> None:
-    """Reads what every asset's module reaches, and every kind of environment, so that what is written down is what
-    this process has imported.
+    """Reads what every asset's module reaches, and every kind of engine and environment, so that what is written down
+    is what this process has imported.
     """
     for name in asset_modules():
         reached_sources(f"{PACKAGE}.assets.{name}")
-    for name in _modules_in("envs"):
-        reached_sources(f"{PACKAGE}.envs.{name}.kind")
+    for room in ("engine", "envs"):
+        for name in _modules_in(room):
+            reached_sources(f"{PACKAGE}.{room}.{name}.kind")
 
 
 def asset_modules() -> list[str]:

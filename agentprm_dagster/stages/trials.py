@@ -80,7 +80,10 @@ class Trial:
             "temperature": settings.temperature if self.judge is None else settings.best_of_temperature,
         }
         how = self.experiment.rollouts.model_copy(update=once)
-        player = Player(self.policy, self.experiment.environment.kind, self.experiment.dialogue.format, how)
+        experiment = self.experiment
+        player = Player(
+            self.policy, experiment.environment.kind, experiment.dialogue.format, how, engine=experiment.engine
+        )
         if self.judge is not None:
             player = replace(
                 player,

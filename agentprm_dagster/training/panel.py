@@ -17,6 +17,7 @@ from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.envs.base import Task
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, SilentMonitor, StageReport
@@ -125,11 +126,12 @@ class Panel:
 
     def _play(self) -> list[Episode]:
         rollouts = self.experiment.rollouts
+        slots = min(rollouts.slots, len(self.games))
         agent = Policy(
-            self.model,
+            EmbeddedEngine(self.model, conversations=slots),
             self.judge.chat,
             dialogue=self.experiment.dialogue.format,
-            slots=min(rollouts.slots, len(self.games)),
+            slots=slots,
             temperature=rollouts.temperature,
             max_new_tokens=rollouts.max_new_tokens,
             seed=self.seed,

@@ -11,6 +11,7 @@ from agentprm_dagster.agents.oracle_world import OracleWorld, Transparent
 from agentprm_dagster.agents.worlds import Path
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.base import SnapshotEnvironment
@@ -27,7 +28,8 @@ LONGEST = 12
 @pytest.fixture(scope="module")
 def learned(policy_folder: File) -> LearnedWorld:
     model, tokenizer = checkpoints.load_policy(policy_folder), checkpoints.load_tokenizer(policy_folder)
-    return LearnedWorld(model, Chat(tokenizer, WORDING), slots=2, lanes=4, max_reply_tokens=LONGEST)
+    engine = EmbeddedEngine(model, conversations=6)
+    return LearnedWorld(engine, Chat(tokenizer, WORDING), slots=2, max_reply_tokens=LONGEST)
 
 
 def path(slot: int, *answers: str) -> Path:

@@ -93,7 +93,7 @@ def test_a_player_reaches_the_worker_with_all_its_settings(
     Shard(player, tuple(game.ref for game in household_games), 0, tmp_path / "shard").write()
     agent = ready(Shard.read(tmp_path / "shard.json").player, seed=0)
     assert isinstance(agent, BestOfN)
-    assert (agent.n, agent.judge.prior, agent.temperature, agent.slots) == (3, 0.5, 1.3, 5)
+    assert (agent.n, agent.prior, agent.temperature, agent.slots) == (3, 0.5, 1.3, 5)
 
 
 def test_a_worker_plays_as_this_process_would(

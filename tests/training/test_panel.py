@@ -16,6 +16,7 @@ from agentprm_dagster.config import Panel as PanelSettings
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
@@ -85,8 +86,8 @@ def test_it_measures_the_policy_as_it_is(panel: Panel, household_games: list[Pla
     assert not panel.watch(1), "it is not time"
     (measured,) = panel.history
     agent = Policy(
-        panel.model, panel.judge.chat, dialogue="append", slots=4, temperature=1.0, max_new_tokens=16, seed=7
-    )
+        EmbeddedEngine(panel.model, conversations=4), panel.judge.chat, dialogue="append", slots=4, temperature=1.0,
+        max_new_tokens=16, seed=7)  # fmt: skip
     episodes = play(agent, whole_episodes(household_games[:5], 1), max_steps=8, total=5, monitor=SilentMonitor())
     turns = [turn for episode in episodes for turn in episode.turns]
     assert (measured.games, measured.success) == (5, sum(each.won for each in episodes) / 5)
