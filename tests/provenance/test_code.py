@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def new_process() -> None:
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch) -> Iterator[Path]:
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A small package in place of ours: assets.a reaches core.b, core.c (inside a function), and plumbing."""
     files = {
         "__init__.py": "",
@@ -115,7 +116,7 @@ def test_the_code_names_its_version() -> None:
     assert now.version == version("agentprm_dagster")
 
 
-def test_outside_a_checkout_there_is_no_commit(monkeypatch) -> None:
+def test_outside_a_checkout_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_git(*_: object, **__: object) -> None:
         raise FileNotFoundError("git")
 
@@ -124,11 +125,11 @@ def test_outside_a_checkout_there_is_no_commit(monkeypatch) -> None:
     assert (now.git_commit, now.dirty) == (None, None)
 
 
-def test_in_a_checkout_the_commit_and_its_cleanness_are_recorded(monkeypatch) -> None:
+def test_in_a_checkout_the_commit_and_its_cleanness_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     for status, dirty in (("", False), (" M a.py\n", True)):
         answers = {"ls-files": "code.py\n", "rev-parse": "abc\n", "status": status}
 
-        def git(command: list[str], answers=answers, **_: object) -> SimpleNamespace:
+        def git(command: list[str], answers: dict[str, Any] = answers, **_: object) -> SimpleNamespace:
             return SimpleNamespace(stdout=answers[command[3]])
 
         monkeypatch.setattr(subprocess, "run", git)
@@ -136,7 +137,7 @@ def test_in_a_checkout_the_commit_and_its_cleanness_are_recorded(monkeypatch) ->
         assert (now.git_commit, now.dirty) == ("abc", dirty)
 
 
-def test_libraries_that_are_not_installed_are_absent(monkeypatch) -> None:
+def test_libraries_that_are_not_installed_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentprm_dagster.provenance.environment.LIBRARIES", ("torch", "no_such_library"))
     versions = environment()
     assert versions["no_such_library"] == "absent"
