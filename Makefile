@@ -25,7 +25,7 @@ help:
 	@echo "make test         all tests"
 	@echo "make torture      kills, odd servers and disks, random histories, bad inputs: MINUTES=20, or a night"
 	@echo "make lint types   ruff; mypy over the built wheel"
-	@echo "make bench        every stage against its baseline; the tables of docs/PERFORMANCE.md"
+	@echo "make bench        every stage against its baseline; the tables of docs/performance.md"
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) --version >/dev/null 2>&1 || { echo "$(PYTHON) not found: install Python 3.11, or name it: make PYTHON=..." >&2; exit 1; }
