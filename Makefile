@@ -17,7 +17,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart ui test torture lint types bench clean
+.PHONY: help quickstart ui test torture lint types bench docs clean
 
 help:
 	@echo "make quickstart   two iterations of AgentPRM on generated games, then the table (CPU)"
@@ -26,6 +26,7 @@ help:
 	@echo "make torture      kills, odd servers and disks, random histories, bad inputs: MINUTES=20, or a night"
 	@echo "make lint types   ruff; mypy over the built wheel"
 	@echo "make bench        every stage against its baseline; the tables of docs/performance.md"
+	@echo "make docs         the site of docs/, in build/site"
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) --version >/dev/null 2>&1 || { echo "$(PYTHON) not found: install Python 3.11, or name it: make PYTHON=..." >&2; exit 1; }
@@ -58,6 +59,10 @@ types: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf build *.egg-info .mypy_cache .pytest_cache .ruff_cache
