@@ -102,7 +102,7 @@ def stand_ins(experiment: Experiment) -> dict[str, str]:
     used = {
         "prm": reward == "prm",
         "inverse_prm": reward == "inverse_prm",
-        "prm_committee": experiment.improvement.panel.committee > 0,
+        "prm_committee": "prm_committee" in experiment.improvement.reads,
         "reference_value": "reference_value" in target_kind(experiment.targets.kind).READS,
         "world_model": "learned" in experiment.evaluation.foresight.worlds,
         "react_report": experiment.llm.evaluate,

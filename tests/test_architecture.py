@@ -9,6 +9,7 @@ import pytest
 
 from agentprm_dagster.config.catalog import experiment_files, load_catalog
 from agentprm_dagster.envs.kinds import KINDS
+from agentprm_dagster.improvement.kinds import KINDS as IMPROVEMENTS
 from agentprm_dagster.provenance.code import asset_modules, reached_sources
 from agentprm_dagster.targets.kinds import KINDS as TARGETS
 
@@ -24,7 +25,7 @@ MAY_IMPORT = {
     "section": set(),
     "episodes": set(),
     "algorithm": {"episodes"},
-    "config": {"engine", "envs", "episodes", "home", "targets"},
+    "config": {"engine", "envs", "episodes", "home", "improvement", "targets"},
     "home": {"episodes"},
     "envs": {"episodes"},
     "rollouts": {"envs", "episodes"},
@@ -32,7 +33,10 @@ MAY_IMPORT = {
     "agents": {"engine", "envs", "episodes", "rollouts"},
     "launch": {"agents", "algorithm", "config", "engine", "envs", "episodes", "rollouts"},
     "reports": {"algorithm", "episodes", "rollouts"},
-    "training": {"algorithm", "config", "engine", "envs", "episodes", "launch", "reports", "rollouts"},
+    "training": {"algorithm", "config", "engine", "episodes", "launch", "reports"},
+    "improvement": {
+        "agents", "algorithm", "config", "engine", "envs", "episodes", "launch", "reports", "rollouts", "training",
+    },
     "targets": {"algorithm", "episodes", "training"},
     "provenance": {"episodes"},
     "tracking": {"home", "provenance"},
@@ -45,14 +49,11 @@ MAY_IMPORT = {
         "stages", "tracking",
     },
     "assets": {
-        "algorithm", "engine", "envs", "episodes", "iterations", "provenance", "reports", "resources", "rollouts",
-        "stages", "targets", "training",
+        "algorithm", "engine", "envs", "episodes", "improvement", "iterations", "provenance", "reports", "resources",
+        "rollouts", "stages", "targets", "training",
     },
 }  # fmt: skip
 """By room, besides itself and what is BELOW. Only `definitions`, `cli` and its `commands` know all."""
-
-EXCEPT = {"training.panel": {"agents"}}
-"""Single modules that may import more: the panel plays games."""
 
 PLAIN = ("algorithm", "episodes", "reports", "rollouts")
 """Rooms that need nothing but tables and numbers."""
@@ -88,7 +89,7 @@ def test_arrows(name: str, path: Path) -> None:
         assert part in {"__init__", "definitions", "cli", "commands"}
         return
     known = {imported.split(".")[1] for imported in imports(path) if imported.startswith("agentprm_dagster.")}
-    assert known <= {part, *BELOW, *MAY_IMPORT[part], *EXCEPT.get(name, ())}
+    assert known <= {part, *BELOW, *MAY_IMPORT[part]}
 
 
 @pytest.mark.parametrize("room", PLAIN)
@@ -113,7 +114,7 @@ REACH = {
     "behaviour_policy": set(),
     "demonstrations": ASKS,
     "eval_report": IN_PROCESSES | {"algorithm", "stages"},
-    "improved_policy": PLAYS | TRAINS,
+    "improved_policy": {"envs", "episodes", "improvement", "resources"},
     "initial_policy": (TRAINS - {"reports"}) | {"envs", "resources", "rollouts"},
     "inverse_prm": TRAINS,
     "mc_value_targets": {"episodes", "reports", "algorithm", "targets"},
@@ -138,6 +139,16 @@ def test_reach(asset: str) -> None:
 
 def test_targets_by_eq_1_reach_little() -> None:
     assert len(reached_sources("agentprm_dagster.assets.mc_value_targets", TARGETS["mc"])) < 20
+
+
+def test_the_kind_of_improvement_is_covered_and_no_other() -> None:
+    of = {
+        name: reached_sources("agentprm_dagster.assets.improved_policy", module).keys()
+        for name, module in IMPROVEMENTS.items()
+    }
+    assert "agentprm_dagster.improvement.online_dpo" in of["dpo"] - of["trl"]
+    assert "agentprm_dagster.improvement.trl_online_dpo" in of["trl"] - of["dpo"]
+    assert "agentprm_dagster.training.sft" not in of["dpo"]
 
 
 def test_every_asset_has_its_reach() -> None:

@@ -62,9 +62,9 @@ def toy_trainers() -> dict[str, ModuleType]:
     """What stands in for the training modules, which are then not imported (torch takes seconds)."""
     return dict(
         (
-            _module("sft", train_initial_policy=_initial_policy),
-            _module("process_reward_model", train_prm=_prm),
-            _module("policy_improvement", improve_policy=_improve),
+            _module("training.sft", train_initial_policy=_initial_policy),
+            _module("training.process_reward_model", train_prm=_prm),
+            _module("improvement.online_dpo", improve_policy=_improve),
         )
     )
 
@@ -110,7 +110,7 @@ class ToyAgent:
 
 
 def _module(name: str, **functions: Callable[..., StageReport]) -> tuple[str, ModuleType]:
-    full_name = f"agentprm_dagster.training.{name}"
+    full_name = f"agentprm_dagster.{name}"
     module = ModuleType(full_name)
     vars(module).update(functions)
     return full_name, module
@@ -147,14 +147,12 @@ def _improve(
     prm: Path,
     episodes: Sequence[Episode],
     games: Mapping[str, PlayableGame],
-    experiment: Experiment,
+    environment: object,
+    settings: object,
     out: Path,
     *,
-    watched: None,
-    rationalised: None,
-    seed: int,
     monitor: Monitor,
-    resume: Resume,
+    **rest: object,
 ) -> StageReport:
     assert {episode.game for episode in episodes} <= set(games), "the games that the episodes come from are there"
     monitor.progress(1, 1, "steps")

@@ -8,7 +8,7 @@ set; a branch counts from its first own turn on, because only there was its acti
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import pandas as pd
@@ -60,12 +60,6 @@ def discounted_outcome(reward: float, turn: int, last: int, gamma: float, weight
     if weighting == "reference":
         return float(0.5 + 0.5 * gamma**turn * (2 * reward - 1))
     return float(gamma ** (last - turn) * reward)
-
-
-def of_held_out_games(episodes: Sequence[Episode], targets: pd.DataFrame) -> list[Episode]:
-    """The episodes of games that `targets` (of the same rollouts) holds out."""
-    games = set(targets.loc[targets["held_out"], "game"])
-    return [episode for episode in episodes if episode.game in games]
 
 
 def hold_out(games: Iterable[str], share: float, seed: int) -> set[str]:

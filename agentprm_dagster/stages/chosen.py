@@ -15,7 +15,8 @@ def chosen_experiments(store: ArtifactStore) -> Catalog:
     """
     asked = [name for part in environ.get("AGENTPRM_LOAD", "").split(",") if (name := part.strip())]
     known = experiment_files()
-    run, lost = [], []
+    run: list[str] = []
+    lost: list[str] = []
     for name in store.experiments():
         (run if name in known else lost).append(name)
     experiments, errors = load_catalog(dict.fromkeys((*_ALWAYS, *run, *asked)))

@@ -12,7 +12,7 @@ from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.training.contested_states import contested_states
+from agentprm_dagster.improvement.contested_states import contested_states
 from agentprm_dagster.training.inverse_prm import next_answers, own_transitions, transitions
 from agentprm_dagster.training.process_reward_model import prm_examples
 

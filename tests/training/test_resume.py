@@ -11,28 +11,20 @@ import pytest
 import torch
 
 from agentprm_dagster.algorithm.targets import mc_value_targets
-from agentprm_dagster.config import (
-    Experiment,
-    Improvement,
-    InversePrm,
-    Model,
-    Panel,
-    Pretraining,
-    Prm,
-    Rollouts,
-    Sft,
-    WorldModel,
-)
+from agentprm_dagster.config import Experiment, InversePrm, Model, Pretraining, Prm, Rollouts, Sft, WorldModel
 from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Resume, SilentMonitor, StageReport
-from agentprm_dagster.reports.overoptimization import Watched
+from agentprm_dagster.improvement.dpo_settings import Panel
+from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
+from agentprm_dagster.improvement.online_dpo import improve_policy
+from agentprm_dagster.improvement.panel import Watched
 from agentprm_dagster.section import HeadTraining
 from agentprm_dagster.training import snapshots
 from agentprm_dagster.training.inverse_prm import train_inverse_prm
-from agentprm_dagster.training.policy_improvement import improve_policy
 from agentprm_dagster.training.process_reward_model import train_prm
 from agentprm_dagster.training.reference_value import train_reference_value
 from agentprm_dagster.training.sft import train_initial_policy
@@ -85,7 +77,8 @@ def train(
     prm = tmp_path / "critic"
     checkpoints.save(checkpoints.prm_from_policy(taught_folder, seed=1), checkpoints.load_tokenizer(taught_folder), prm)
     own = [episode for episode in rollouts if episode.game not in held_out]
-    watched = Watched([episode for episode in rollouts if episode.game in held_out])
+    others = [episode for episode in rollouts if episode.game in held_out]
+    watched = Watched(others, (), plan.rollouts, 0.95, "return_to_go", plan.prm.batch_tokens)
     games = {game.id: game for game in household_games}
 
     def sft(out: Path, **rest: Any) -> StageReport:
@@ -105,7 +98,8 @@ def train(
         return train_world_model(taught_folder, some, rollouts, plan, out, held_out=held_out, seed=0, **rest)
 
     def improved(out: Path, **rest: Any) -> StageReport:
-        return improve_policy(taught_folder, prm, own, games, plan, out, watched=watched, seed=0, **rest)
+        how = {"dialogue": "append", "centred": False, "max_kl": 20.0, "watched": watched, "seed": 0}
+        return improve_policy(taught_folder, prm, own, games, KIND, plan.improvement, out, **how, **rest)
 
     made: dict[str, Train] = {
         "sft": sft,

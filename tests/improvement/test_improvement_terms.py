@@ -8,14 +8,14 @@ import torch
 
 from agentprm_dagster.algorithm.dpo import dpo_loss
 from agentprm_dagster.algorithm.terms import loss_of
-from agentprm_dagster.config import Improvement
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
+from agentprm_dagster.improvement.online_dpo import terms_of
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, trunk_of
-from agentprm_dagster.training.policy_improvement import terms_of
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.parsing import may_be_chosen
+from agentprm_dagster.improvement.consequences import Consequences
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk
-from agentprm_dagster.training.consequences import Consequences
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from agentprm_dagster.algorithm.terms import loss_of
-from agentprm_dagster.config import Dialogue, Experiment, Improvement
 from agentprm_dagster.config.catalog import ExperimentError, read_experiment
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
@@ -16,13 +15,15 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.improvement import dpo, trl
+from agentprm_dagster.improvement.judging import Judge
+from agentprm_dagster.improvement.online_dpo import terms_of
+from agentprm_dagster.improvement.trl_online_dpo import build_trainer, improve_with_trl, prm_reward, prompts
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk, trunks_of
-from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.policy_improvement import improve_policy, terms_of
-from agentprm_dagster.training.trl_online_dpo import build_trainer, prm_reward, prompts
 
 ONLY = {"candidates": 2, "labels": "hard", "min_gap": 0, "kl_weight": 0}
-PLAN = Improvement(trainer="trl", beta=0.7, steps=2, max_new_tokens=16, warmup_ratio=0, **ONLY)
+SAME = {"beta": 0.7, "steps": 2, "max_new_tokens": 16, "warmup_ratio": 0}
+OURS, PLAN = dpo.Settings(**SAME, **ONLY), trl.Settings(**SAME)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_the_same_answers_give_the_same_loss_and_gradients(
     values, _ = Judge(critic, chat).values(trunks, candidates, trees)
     pairs = values.view(-1, 2)
     assert (pairs[:, 0] != pairs[:, 1]).all(), "no ties, on which TRL trains and we do not"
-    terms, ours = terms_of(policy, reference, trees, values, PLAN)
+    terms, ours = terms_of(policy, reference, trees, values, OURS)
     mine = loss_of(terms)
     mine.backward()
     gradients = {name: parameter.grad.clone() for name, parameter in policy.named_parameters()}
@@ -128,9 +129,8 @@ def test_it_runs_and_every_parameter_moves(
     plan = PLAN.model_copy(
         update={"episodes_per_step": 2, "states_per_episode": 2, "learning_rate": 1e-3, "temperature": 2.0}
     )
-    experiment = Experiment(name="tiny", improvement=plan, dialogue=Dialogue(format=dialogue))
-    out = tmp_path / "out"
-    report = improve_policy(taught_folder, prm, rollouts, {}, experiment, out, seed=0, monitor=SilentMonitor())
+    out, how = tmp_path / "out", {"dialogue": dialogue, "max_kl": 20.0, "seed": 0}
+    report = improve_with_trl(taught_folder, prm, rollouts, WORDING, plan, out, **how, monitor=SilentMonitor())
     assert {gate.name: gate.passed for gate in report.gates} == dict.fromkeys(
         ("policy_finite", "kl_budget", "pairs_to_learn_from"), True
     )
@@ -145,6 +145,8 @@ def test_it_runs_and_every_parameter_moves(
 
 def test_what_trl_does_not_do_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tried.yaml"
-    path.write_text("improvement: {trainer: trl, candidates: 2, labels: soft, min_gap: 0}")
-    with pytest.raises(ExperimentError, match=r"trainer: trl needs labels: hard, kl_weight: 0"):
+    path.write_text("improvement: {kind: trl, labels: soft, rank_by: reply}")
+    with pytest.raises(
+        ExperimentError, match=r"rank_by: Input should be 'answer'[^\n]*\n  improvement\.labels: no such"
+    ):
         read_experiment(path)

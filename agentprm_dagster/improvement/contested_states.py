@@ -6,16 +6,16 @@ Of the states that were tried these are the ones where the policy gave different
 from collections import defaultdict
 from collections.abc import Sequence
 
-from agentprm_dagster.config import Experiment
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.training.candidates import Trunk, trunks_of
 
 
-def policy_trunks(chat: Chat, episodes: Sequence[Episode], experiment: Experiment) -> list[Trunk]:
-    """The contested states of some episodes as an experiment's dialogues have them."""
+def policy_trunks(chat: Chat, episodes: Sequence[Episode], dialogue: Format) -> list[Trunk]:
+    """The contested states of some episodes as dialogues of this format have them."""
     contested = contested_states(episodes)
-    return [t for episode, turns in contested for t in trunks_of(chat, episode, turns, experiment.dialogue.format)]
+    return [t for episode, turns in contested for t in trunks_of(chat, episode, turns, dialogue)]
 
 
 def contested_states(episodes: Sequence[Episode]) -> list[tuple[Episode, list[int]]]:

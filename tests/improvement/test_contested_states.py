@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.training.contested_states import contested_states
+from agentprm_dagster.improvement.contested_states import contested_states
 
 
 def test_states_are_those_that_were_branched_at(rollouts: list[Episode]) -> None:

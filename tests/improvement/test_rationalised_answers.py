@@ -12,9 +12,9 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.improvement.rationalised_answers import with_rationalised
 from agentprm_dagster.launch.shards import Numbers
 from agentprm_dagster.training.candidates import Trunk, trunk_of
-from agentprm_dagster.training.rationalised_answers import with_rationalised
 
 WEIGHT = 0.5
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from agentprm_dagster.config import Improvement
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
@@ -18,10 +17,11 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.tasks import parse_task
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
+from agentprm_dagster.improvement.judging import Judge
+from agentprm_dagster.improvement.online_dpo import improve
+from agentprm_dagster.improvement.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, Trunk, trunk_of, trunks_of
-from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.policy_improvement import improve
-from agentprm_dagster.training.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler
 
 NEW, N = 16, 4
 

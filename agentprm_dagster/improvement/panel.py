@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,20 +13,24 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.agents.policy import Policy
 from agentprm_dagster.algorithm.answer_kl import answer_kl
-from agentprm_dagster.algorithm.targets import mc_value_targets
-from agentprm_dagster.config import Experiment
+from agentprm_dagster.algorithm.targets import Weighting, mc_value_targets
+from agentprm_dagster.config import Rollouts
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.envs.base import Task
+from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, SilentMonitor, StageReport
+from agentprm_dagster.improvement.contested_states import policy_trunks
+from agentprm_dagster.improvement.dpo_settings import Settings
+from agentprm_dagster.improvement.judging import Judge, advantages
+from agentprm_dagster.reports.chart import draw_panel
 from agentprm_dagster.reports.overoptimization import (
     LIMITS,
     MEASUREMENTS,
     PICTURE,
     Measurement,
-    Watched,
     panel_metrics,
     panel_page,
     to_go_back_to,
@@ -34,11 +38,26 @@ from agentprm_dagster.reports.overoptimization import (
 )
 from agentprm_dagster.rollouts.rollout import play, whole_episodes
 from agentprm_dagster.training.candidates import CandidateSampler, CandidateTrees, Trunk
-from agentprm_dagster.training.contested_states import policy_trunks
-from agentprm_dagster.training.judging import Judge, advantages
 from agentprm_dagster.training.process_reward_model import predict, prm_examples
 
 _TRUNKS_TOGETHER = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a panel measures a policy on, and how."""
+
+    episodes: Sequence[Episode]
+    """Rollouts of games that the PRM was not fitted on; no step trains on them."""
+    committee: Sequence[Path]
+    """PRMs trained on disjoint games."""
+    rollouts: Rollouts
+    """How games are played; `games`, `per_game` and branches are not read here."""
+    gamma: float
+    weighting: Weighting
+    """Discount and weighting of the returns that the PRM was fitted on."""
+    batch_tokens: int
+    """Padded tokens that the PRM reads at once."""
 
 
 class Panel:
@@ -52,15 +71,17 @@ class Panel:
         committee: Sequence[PreTrainedModel],
         games: Sequence[Task],
         trunks: Sequence[Trunk],
-        experiment: Experiment,
+        watched: Watched,
+        settings: Settings,
         *,
+        dialogue: Format,
         seed: int,
         monitor: Monitor,
     ) -> None:
         """`games` and `trunks` are of games that neither the PRM nor the steps are trained on."""
         self.model, self.reference, self.judge, self.committee = model, reference, judge, committee
-        self.games, self.trunks, self.experiment = games, trunks, experiment
-        self.settings = experiment.improvement.panel
+        self.games, self.trunks, self.watched = games, trunks, watched
+        self.drawing, self.settings, self.dialogue = settings, settings.panel, dialogue
         self.seed, self.monitor = seed, monitor
         self.history: list[Measurement] = []
         self.stopped = False
@@ -102,9 +123,10 @@ class Panel:
         return measured
 
     def added_to(self, report: StageReport, kept: Measurement | None, out: Path) -> StageReport:
-        """The report with what was measured, which is also written beside the checkpoint in `out`."""
-        measured = json.dumps([asdict(each) for each in self.history], indent=2)
-        (out / MEASUREMENTS).write_text(measured, encoding="utf-8")
+        """The report with what was measured, which is also written and drawn beside the checkpoint in `out`."""
+        measured = [asdict(each) for each in self.history]
+        (out / MEASUREMENTS).write_text(json.dumps(measured, indent=2), encoding="utf-8")
+        draw_panel(measured, out / PICTURE)
         went_back = {} if kept is None else {"kept_step": float(kept.step)}
         metrics = {**report.metrics, **panel_metrics(self.history), **went_back}
         return replace(report, metrics=metrics, preview=report.preview + panel_page(self.history, PICTURE))
@@ -125,12 +147,12 @@ class Panel:
         )
 
     def _play(self) -> list[Episode]:
-        rollouts = self.experiment.rollouts
+        rollouts = self.watched.rollouts
         slots = min(rollouts.slots, len(self.games))
         agent = Policy(
             EmbeddedEngine(self.model, conversations=slots),
             self.judge.chat,
-            dialogue=self.experiment.dialogue.format,
+            dialogue=self.dialogue,
             slots=slots,
             temperature=rollouts.temperature,
             max_new_tokens=rollouts.max_new_tokens,
@@ -142,7 +164,7 @@ class Panel:
             max_steps=rollouts.max_steps,
             total=len(self.games),
             patience=rollouts.patience,
-            keep_candidates=self.experiment.dialogue.format == "restated",
+            keep_candidates=self.dialogue == "restated",
             monitor=SilentMonitor(),
         )
 
@@ -150,20 +172,19 @@ class Panel:
     def _calibration(self, episodes: Sequence[Episode]) -> float:
         targets = mc_value_targets(
             episodes,
-            gamma=self.experiment.targets.gamma,
-            weighting=self.experiment.targets.weighting,
+            gamma=self.watched.gamma,
+            weighting=self.watched.weighting,
             held_out_games=0,
             seed=0,
         )
-        dialogue = self.experiment.dialogue.format
-        examples = prm_examples(self.judge.chat, episodes, targets, dialogue, branch_turns=1, read_replies=False)
-        logits, _ = predict(self.judge.prm, examples, self.experiment.prm.batch_tokens)
+        examples = prm_examples(self.judge.chat, episodes, targets, self.dialogue, branch_turns=1, read_replies=False)
+        logits, _ = predict(self.judge.prm, examples, self.watched.batch_tokens)
         return float(torch.tensor(logits).sigmoid().mean()) - float(targets["q"].mean())
 
     @torch.no_grad()
     def _draw(self) -> tuple[float, float, float]:
         """Mean value and KL of answers drawn in the held-out states, and how much the committee disagrees on them."""
-        settings = self.experiment.improvement
+        settings = self.drawing
         sampler = CandidateSampler(
             self.model,
             self.judge.chat,
@@ -199,25 +220,31 @@ def build_panel(
     judge: Judge,
     watched: Watched,
     games: Mapping[str, Task],
-    experiment: Experiment,
+    settings: Settings,
     *,
+    dialogue: Format,
     seed: int,
     monitor: Monitor,
 ) -> Panel:
     """A panel of some of the watched episodes' games, and of their contested states; `games` holds them by id."""
-    settings, rng = experiment.improvement.panel, random.Random(seed)
+    panel, rng = settings.panel, random.Random(seed)
     committee = [checkpoints.load_prm(path).eval() for path in watched.committee]
     for each in committee:
         use_grouped_attention(each)
     known = sorted({episode.game for episode in watched.episodes})
-    played = [games[game] for game in rng.sample(known, min(settings.games, len(known)))]
+    played = [games[game] for game in rng.sample(known, min(panel.games, len(known)))]
     trunks, states = [], 0
-    there = policy_trunks(judge.chat, watched.episodes, experiment)
+    there = policy_trunks(judge.chat, watched.episodes, dialogue)
     for trunk in rng.sample(there, len(there)):
-        if states < settings.states:
+        if states < panel.states:
             trunks.append(trunk)
             states += len(trunk.states)
-    return Panel(model, reference, judge, committee, played, trunks, experiment, seed=seed, monitor=monitor)
+    return Panel(
+        *(model, reference, judge, committee, played, trunks, watched, settings),
+        dialogue=dialogue,
+        seed=seed,
+        monitor=monitor,
+    )
 
 
 def _numbers(measured: Measurement) -> dict[str, float]:

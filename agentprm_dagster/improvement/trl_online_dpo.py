@@ -1,12 +1,13 @@
-"""Policy improvement by TRL's own OnlineDPOTrainer (`improvement.trainer: trl`).
+"""Policy improvement by TRL's own OnlineDPOTrainer (`improvement.kind: trl`).
 
-The same loss on the same pairs as `policy_improvement`, which shares an episode between its states and answers. Here
+The same loss on the same pairs as `online_dpo`, which shares an episode between its states and answers. Here
 every answer's whole conversation is read for itself, by `generate`, the PRM, the policy and its reference. TRL draws
 two answers a state and trains on ties as well. It takes conversations as text: answers before the present one are
 encoded anew, whatever ids were drawn.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -16,17 +17,49 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
 
-from agentprm_dagster.config import Improvement
+from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.architectures import context_of, require_relative_positions
 from agentprm_dagster.engine.chat import Chat
-from agentprm_dagster.episodes.dialogue import Format, Message
+from agentprm_dagster.episodes.dialogue import Format, Message, Wording
 from agentprm_dagster.episodes.parsing import may_be_chosen
-from agentprm_dagster.episodes.stage import Monitor
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import Monitor, StageReport
+from agentprm_dagster.improvement.contested_states import policy_trunks
+from agentprm_dagster.improvement.monitoring import watch
+from agentprm_dagster.improvement.settings import ImprovementSettings
+from agentprm_dagster.launch.threads import training_threads
+from agentprm_dagster.reports.improvement_report import improvement_report
 from agentprm_dagster.training.candidates import Trunk
-from agentprm_dagster.training.monitoring import watch
 from agentprm_dagster.training.optimizers import build_optimizer
 
 Reward = Callable[..., list[float]]
+
+
+def improve_with_trl(
+    policy: Path,
+    prm: Path,
+    episodes: Sequence[Episode],
+    wording: Wording,
+    settings: ImprovementSettings,
+    out: Path,
+    *,
+    dialogue: Format,
+    max_kl: float,
+    seed: int,
+    monitor: Monitor,
+) -> StageReport:
+    """Improves the behaviour policy on the states of its own whole episodes and writes the checkpoint to `out`.
+
+    `max_kl` is what the gate allows, in nats an answer.
+    """
+    tokenizer = checkpoints.load_tokenizer(policy)
+    model, critic = checkpoints.load_policy(policy), checkpoints.load_prm(prm)
+    chat = Chat(tokenizer, wording)
+    trunks = policy_trunks(chat, episodes, dialogue)
+    with training_threads(model):
+        history = train_with_trl(model, critic, chat, trunks, dialogue, settings, seed=seed, monitor=monitor)
+    checkpoints.save(model, tokenizer, out)
+    return improvement_report(history, planned=settings.steps, max_kl=max_kl)
 
 
 def train_with_trl(
@@ -35,12 +68,12 @@ def train_with_trl(
     chat: Chat,
     trunks: Sequence[Trunk],
     dialogue: Format,
-    settings: Improvement,
+    settings: ImprovementSettings,
     *,
     seed: int,
     monitor: Monitor,
 ) -> list[dict[str, float]]:
-    """Trains in place on the trunks' states; the numbers of every step, named as those of `policy_improvement`."""
+    """Trains in place on the trunks' states; the numbers of every step, named as those of `online_dpo`."""
     with TemporaryDirectory() as folder:
         trainer = build_trainer(model, prm, chat, prompts(chat, trunks, dialogue), settings, seed=seed, folder=folder)
         history = _History(settings, monitor)
@@ -54,7 +87,7 @@ def build_trainer(
     prm: PreTrainedModel,
     chat: Chat,
     states: Sequence[str],
-    settings: Improvement,
+    settings: ImprovementSettings,
     *,
     seed: int,
     folder: str,
@@ -142,7 +175,7 @@ def _until_end(ids: Sequence[int], chat: Chat) -> list[int]:
 class _History:
     """A monitor that keeps what TRL logs of every step, in our names, and passes all on to another."""
 
-    def __init__(self, settings: Improvement, monitor: Monitor) -> None:
+    def __init__(self, settings: ImprovementSettings, monitor: Monitor) -> None:
         self._settings, self._monitor = settings, monitor
         self.steps: list[dict[str, float]] = []
 

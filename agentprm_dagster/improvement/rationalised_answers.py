@@ -1,4 +1,4 @@
-"""Answers that worked, learnt beside what policy improvement draws (`training.rationalisation`)."""
+"""Answers that worked, learnt beside what policy improvement draws (`improvement.rationalisation`)."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.algorithm.terms import Term, Terms
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.improvement.rationalisation import Rationalised
 from agentprm_dagster.launch.shards import Numbers, Work
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk
-from agentprm_dagster.training.rationalisation import Rationalised
 
 
 def with_rationalised(work: Work, model: PreTrainedModel, chat: Chat, answers: Rationalised, weight: float) -> Work:

@@ -9,7 +9,7 @@ from agentprm_dagster.envs.alfworld.reasons import explain
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.parsing import parse_answer
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.training.rationalisation import rationalise
+from agentprm_dagster.improvement.rationalisation import rationalise
 
 
 def tried(parent: Episode, turn: int, **acted: float) -> tuple[list[Episode], pd.DataFrame]:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,22 +11,24 @@ import torch
 from transformers import PreTrainedModel
 
 from agentprm_dagster.agents.policy import Policy
-from agentprm_dagster.config import Experiment, Improvement, Rollouts
-from agentprm_dagster.config import Panel as PanelSettings
+from agentprm_dagster.config import Rollouts
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
+from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.reports.overoptimization import MEASUREMENTS, Watched
+from agentprm_dagster.improvement.contested_states import policy_trunks
+from agentprm_dagster.improvement.dpo_settings import Panel as PanelSettings
+from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
+from agentprm_dagster.improvement.judging import Judge
+from agentprm_dagster.improvement.online_dpo import improve_policy
+from agentprm_dagster.improvement.panel import Panel, Watched
+from agentprm_dagster.reports.overoptimization import MEASUREMENTS
 from agentprm_dagster.rollouts.rollout import play, whole_episodes
-from agentprm_dagster.training.contested_states import policy_trunks
-from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.panel import Panel
-from agentprm_dagster.training.policy_improvement import improve_policy
 
 MORE = {
     "steps": 4,
@@ -37,12 +40,13 @@ MORE = {
 }
 
 
-def experiment(**panel: object) -> Experiment:
-    return Experiment(
-        name="tiny",
-        rollouts=Rollouts(temperature=1.0, max_steps=8, slots=4),
-        improvement=Improvement(**MORE, learning_rate=1e-2, panel=PanelSettings(every=2, games=5, **panel)),
-    )
+def settings(**panel: object) -> Improvement:
+    return Improvement(**MORE, learning_rate=1e-2, panel=PanelSettings(every=2, games=5, **panel))
+
+
+def watch(episodes: Sequence[Episode], *committee: Path) -> Watched:
+    how = Rollouts(temperature=1.0, max_steps=8, slots=4)
+    return Watched(episodes, committee, how, gamma=0.95, weighting="return_to_go", batch_tokens=8192)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,7 @@ def ready(folder: Path, kind: str) -> PreTrainedModel:
 @pytest.fixture
 def panel(taught_folder: Path, prm_folder: Path, household_games: list[PlayableGame], rollouts: list[Episode]) -> Panel:
     chat = Chat(checkpoints.load_tokenizer(taught_folder), WORDING)
-    model, plan = ready(taught_folder, "policy"), experiment(tripwire="success", limit=0.01)
+    model, plan = ready(taught_folder, "policy"), settings(tripwire="success", limit=0.01)
     judge = Judge(ready(prm_folder, "prm"), chat)
     members = [checkpoints.prm_from_policy(taught_folder, seed=seed).eval() for seed in (2, 3)]
     for member in members:
@@ -73,8 +77,10 @@ def panel(taught_folder: Path, prm_folder: Path, household_games: list[PlayableG
         judge,
         members,
         household_games[:5],
-        policy_trunks(chat, rollouts, plan)[:4],
+        policy_trunks(chat, rollouts, "append")[:4],
+        watch(rollouts),
         plan,
+        dialogue="append",
         seed=7,
         monitor=SilentMonitor(),
     )
@@ -140,7 +146,7 @@ def test_improvement_is_watched_and_keeps_what_the_panel_says(
     games = {game.id: game for game in household_games}
     held_out = sorted(games)[:4]
     train = [episode for episode in rollouts if episode.game not in held_out]
-    watched = Watched([episode for episode in rollouts if episode.game in held_out], [prm_folder, prm_folder])
+    watched = watch([each for each in rollouts if each.game in held_out], prm_folder, prm_folder)
 
     def improve(name: str, **panel: object) -> tuple[Path, dict[str, float]]:
         out = tmp_path / name
@@ -150,8 +156,12 @@ def test_improvement_is_watched_and_keeps_what_the_panel_says(
             prm_folder,
             train,
             games,
-            experiment(**panel),
+            KIND,
+            settings(**panel),
             out,
+            dialogue="append",
+            centred=False,
+            max_kl=20.0,
             watched=watched,
             seed=0,
             monitor=SilentMonitor(),

@@ -12,18 +12,19 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
-from agentprm_dagster.config import Dialogue, Experiment, Improvement
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor, StageReport
-from agentprm_dagster.training import policy_improvement
+from agentprm_dagster.improvement import online_dpo
+from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
+from agentprm_dagster.improvement.online_dpo import improve_policy
 from agentprm_dagster.training.candidates import CandidateSampler, Trunk, trunk_of, trunks_of
-from agentprm_dagster.training.policy_improvement import improve_policy
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def improve(
     few = {"steps": 15, "episodes_per_step": 3, "learning_rate": 3e-3, "min_gap": 1e-4, "max_new_tokens": 24}
     plan = Improvement(**{**few, **settings})
     judge: Any = SimpleNamespace(values=lambda _, __, trees: (trees.values(critic).sigmoid(), trees.tokens_read))
-    numbers = policy_improvement.improve(
+    numbers = online_dpo.improve(
         model, copy.deepcopy(model), judge, chat, trunks, plan, seed=0, monitor=SilentMonitor()
     )
     return model, numbers
@@ -129,9 +130,9 @@ def test_where_the_critic_has_no_opinion_nothing_is_learnt(
 def test_every_episode_is_learnt_from_before_any_comes_again(chat: Chat, demonstrations: list[Episode]) -> None:
     trunks = [all_of(chat, episode) for episode in demonstrations[:7]]
     settings = Improvement(episodes_per_step=2, states_per_episode=3)
-    size = policy_improvement._batch_size(settings, "append")
+    size = online_dpo._batch_size(settings, "append")
     for epoch in range(2):
-        batches = policy_improvement._batches(trunks, *size, random.Random(epoch))
+        batches = online_dpo._batches(trunks, *size, random.Random(epoch))
         assert [len(batch) for batch in batches] == [2, 2, 2, 1]
         seen = [trunk for batch in batches for trunk in batch]
         assert len(seen) == 7
@@ -151,8 +152,8 @@ def test_both_formats_have_as_many_states_at_most(chat: Chat, demonstrations: li
             for episode in demonstrations[:6]
             for trunk in trunks_of(chat, episode, range(len(episode.turns)), dialogue)
         ]
-        size = policy_improvement._batch_size(settings, dialogue)
-        batch, *_ = policy_improvement._batches(there, *size, random.Random(0))
+        size = online_dpo._batch_size(settings, dialogue)
+        batch, *_ = online_dpo._batches(there, *size, random.Random(0))
         assert len(batch) == trunks
         assert sum(len(trunk.states) for trunk in batch) == 6
 
@@ -171,10 +172,9 @@ def improved(
     plan = Improvement(
         **{"steps": 2, "episodes_per_step": 1, "temperature": 2.0, "min_gap": 0, "warmup_ratio": 0, **settings}
     )
-    experiment = Experiment(name="tiny", improvement=plan, dialogue=Dialogue(format=dialogue))
-    out = folder / "out"
+    out, how = folder / "out", {"dialogue": dialogue, "centred": False, "max_kl": 20.0, "seed": 0}
     by_id = {game.id: game for game in games}
-    report = improve_policy(taught_folder, prm, episodes, by_id, experiment, out, seed=0, monitor=SilentMonitor())
+    report = improve_policy(taught_folder, prm, episodes, by_id, KIND, plan, out, **how, monitor=SilentMonitor())
     return report, out
 
 

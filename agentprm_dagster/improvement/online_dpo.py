@@ -16,30 +16,28 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.algorithm.improvement_loss import improvement_terms
 from agentprm_dagster.algorithm.terms import Terms
-from agentprm_dagster.config import Experiment, Improvement
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
-from agentprm_dagster.envs.base import DrawsHypotheses, Task
-from agentprm_dagster.envs.kinds import kind_of
+from agentprm_dagster.envs.base import DrawsHypotheses, EnvironmentKind, Task
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.improvement.consequences import Consequences
+from agentprm_dagster.improvement.contested_states import policy_trunks
+from agentprm_dagster.improvement.dpo_settings import Settings
+from agentprm_dagster.improvement.judging import Judge
+from agentprm_dagster.improvement.panel import Panel, Watched, build_panel
+from agentprm_dagster.improvement.rationalisation import Rationalised
+from agentprm_dagster.improvement.rationalised_answers import with_rationalised
+from agentprm_dagster.improvement.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler, WithHypothesis
 from agentprm_dagster.launch.shards import Numbers, Shards, Work
 from agentprm_dagster.launch.threads import training_threads
 from agentprm_dagster.reports.improvement_report import improvement_report, together
-from agentprm_dagster.reports.overoptimization import Watched
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk
-from agentprm_dagster.training.consequences import Consequences
-from agentprm_dagster.training.contested_states import policy_trunks
-from agentprm_dagster.training.judging import Judge
 from agentprm_dagster.training.loop import LOG_EVERY, Epochs, Plan, Training, step_seed
-from agentprm_dagster.training.panel import Panel, build_panel
-from agentprm_dagster.training.rationalisation import Rationalised
-from agentprm_dagster.training.rationalised_answers import with_rationalised
 from agentprm_dagster.training.snapshots import Stateful
-from agentprm_dagster.training.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler, WithHypothesis
 
 
 def improve_policy(
@@ -47,9 +45,13 @@ def improve_policy(
     prm: Path,
     episodes: Sequence[Episode],
     games: Mapping[str, Task],
-    experiment: Experiment,
+    environment: EnvironmentKind,
+    settings: Settings,
     out: Path,
     *,
+    dialogue: Format,
+    centred: bool,
+    max_kl: float,
     watched: Watched | None = None,
     rationalised: Rationalised | None = None,
     seed: int,
@@ -58,47 +60,42 @@ def improve_policy(
 ) -> StageReport:
     """Improves the behaviour policy on the states of its own whole episodes and writes the checkpoint to `out`.
 
-    `games` are those that the episodes come from, by id; they are played where candidates are ranked by reply, and
-    those of `watched` by the panel (`improvement.panel`). `rationalised` answers are learnt beside what is drawn. With
-    `resume` our trainer goes on from where an earlier attempt has saved; TRL's begins anew.
+    Args:
+        games: those that the episodes come from, by id; they are played where candidates are ranked by reply, and those
+            of `watched` by the panel.
+        centred: whether the reward model knows values up to what their state adds.
+        max_kl: what the gate allows, in nats an answer.
+        watched: what a panel measures on; None watches nothing.
+        rationalised: answers that are learnt beside what is drawn.
+        resume: where an earlier attempt has saved, which is gone on from.
     """
     tokenizer = checkpoints.load_tokenizer(policy)
     model, critic = checkpoints.load_policy(policy), checkpoints.load_prm(prm)
-    chat, settings = Chat(tokenizer, experiment.wording), experiment.improvement
-    trunks, panel = policy_trunks(chat, episodes, experiment), None
+    chat = Chat(tokenizer, environment.wording)
+    trunks, panel = policy_trunks(chat, episodes, dialogue), None
     with training_threads(model):
-        if settings.trainer == "trl":
-            from agentprm_dagster.training.trl_online_dpo import train_with_trl  # warns that it is experimental
-
-            dialogue = experiment.dialogue.format
-            history = train_with_trl(model, critic, chat, trunks, dialogue, settings, seed=seed, monitor=monitor)
-        else:
-            for each in (model, critic):
-                use_grouped_attention(each)
-                use_lean_layers(each)
-            reference = copy.deepcopy(model).requires_grad_(False)
-            consequences = Consequences(chat, games) if settings.rank_by == "reply" else None
-            judge = Judge(critic.eval(), chat, consequences, centred=_says_no_more_than_order(experiment))
-            if watched:
-                panel = build_panel(model, reference, judge, watched, games, experiment, seed=seed, monitor=monitor)
-            dialogue, kind = experiment.dialogue.format, kind_of(experiment.environment.kind)
-            with_hypothesis = kind.with_hypothesis if isinstance(kind, DrawsHypotheses) else None
-            history = improve(
-                *(model, reference, judge, chat, trunks, settings, dialogue, rationalised, panel, with_hypothesis),
-                seed=seed,
-                monitor=monitor,
-                resume=resume,
+        for each in (model, critic):
+            use_grouped_attention(each)
+            use_lean_layers(each)
+        reference = copy.deepcopy(model).requires_grad_(False)
+        consequences = Consequences(chat, games) if settings.rank_by == "reply" else None
+        judge = Judge(critic.eval(), chat, consequences, centred=centred)
+        if watched:
+            panel = build_panel(
+                model, reference, judge, watched, games, settings, dialogue=dialogue, seed=seed, monitor=monitor
             )
+        with_hypothesis = environment.with_hypothesis if isinstance(environment, DrawsHypotheses) else None
+        history = improve(
+            *(model, reference, judge, chat, trunks, settings, dialogue, rationalised, panel, with_hypothesis),
+            seed=seed,
+            monitor=monitor,
+            resume=resume,
+        )
     kept = panel.settle() if panel else None
     checkpoints.save(model, tokenizer, out)
     planned = settings.steps if kept is None else len(history)
-    report = improvement_report(history, planned=planned, max_kl=experiment.gates.max_kl, kept=kept)
+    report = improvement_report(history, planned=planned, max_kl=max_kl, kept=kept)
     return panel.added_to(report, kept, out) if panel else report
-
-
-def _says_no_more_than_order(experiment: Experiment) -> bool:
-    """Whether the reward model knows values up to what their state adds."""
-    return experiment.improvement.reward == "inverse_prm" or experiment.prm.loss == "relative"
 
 
 def improve(
@@ -107,7 +104,7 @@ def improve(
     judge: Judge,
     chat: Chat,
     trunks: Sequence[Trunk],
-    settings: Improvement,
+    settings: Settings,
     dialogue: Format = "append",
     rationalised: Rationalised | None = None,
     panel: Panel | None = None,
@@ -165,7 +162,7 @@ def improvement_work(
     reference: PreTrainedModel,
     judge: Judge,
     chat: Chat,
-    settings: Improvement,
+    settings: Settings,
     longest: int,
     seed: int,
     dialogue: Format = "append",
@@ -223,7 +220,7 @@ def terms_of(
     reference: PreTrainedModel,
     trees: CandidateTrees,
     values: torch.Tensor,
-    settings: Improvement,
+    settings: Settings,
     *,
     banned: Sequence[int] = (),
 ) -> tuple[Terms, Numbers]:
@@ -236,7 +233,7 @@ def terms_of(
     )
 
 
-def _batch_size(settings: Improvement, dialogue: Format) -> tuple[int, int]:
+def _batch_size(settings: Settings, dialogue: Format) -> tuple[int, int]:
     """Trunks of a step, and most states of each: a trunk is an episode, or a state where turns restate the history."""
     if dialogue == "restated":
         return settings.most_states_per_step, 1

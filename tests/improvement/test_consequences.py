@@ -13,9 +13,9 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.improvement.consequences import Consequences
+from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk, trunk_of
-from agentprm_dagster.training.consequences import Consequences
-from agentprm_dagster.training.judging import Judge
 
 MUMBLED = "I look for a mug."
 """No answer in the agreed form."""
