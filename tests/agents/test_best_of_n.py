@@ -1,7 +1,8 @@
 """Best-of-N with caches chooses what scoring every whole conversation from its start would choose."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.parsing import may_be_chosen
 from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
+
+T = TypeVar("T")
 
 FIRST = "You are in the middle of a room. You see a shelf 1, and a mug 2.\n\nYour task is to: put a mug in shelf."
 TEXTS = [FIRST, write_answer("I look for a mug.", "go to shelf 1"), "You arrive at shelf 1. On it, you see a mug 2."]
@@ -54,11 +57,22 @@ def agent(
     )
 
 
+def noting(work: Callable[..., T], answers: list[T]) -> Callable[..., T]:
+    """The same work, whose answers are kept."""
+
+    def noted(*arguments: object) -> T:
+        answers.append(work(*arguments))
+        return answers[-1]
+
+    return noted
+
+
 @pytest.mark.parametrize(("prior", "together"), [(0.0, 5), (0.5, 5), (0.5, 2)])
 def test_it_keeps_the_answer_that_ranks_first(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, prior: float, together: int
 ) -> None:
-    player, seen = agent(checkpoint, n=5, prior=prior), []
+    player = agent(checkpoint, n=5, prior=prior)
+    seen: list[torch.Tensor] = []
     monkeypatch.setattr(EmbeddedEngine, "_together", lambda engine, rows, tokens: together)
     scores = PrmJudge.scores
 
@@ -67,9 +81,8 @@ def test_it_keeps_the_answer_that_ranks_first(
         return seen[-1]
 
     draws: list[Sampled] = []
-    draw = player._draw
     monkeypatch.setattr(PrmJudge, "scores", watched)
-    monkeypatch.setattr(player, "_draw", lambda *arguments: draws.append(draw(*arguments)) or draws[-1])
+    monkeypatch.setattr(player, "_draw", noting(player._draw, draws))
     prm, policy = checkpoints.prm_from_policy(checkpoint, seed=1).eval(), checkpoints.load_policy(checkpoint).eval()
     histories = {slot: player.chat.prompt(WORDING.conversation(FIRST, [], last_observation=True)) for slot in (0, 2)}
     for slot in histories:
@@ -100,8 +113,7 @@ def test_without_a_prm_it_keeps_what_improvement_made_likelier(
         weight.data += 0.02 * torch.randn_like(weight)
     player = agent(checkpoint, n=5, judged_by=before)
     draws: list[Sampled] = []
-    draw = player._draw
-    monkeypatch.setattr(player, "_draw", lambda *arguments: draws.append(draw(*arguments)) or draws[-1])
+    monkeypatch.setattr(player, "_draw", noting(player._draw, draws))
     policy, history = (
         checkpoints.load_policy(checkpoint).eval(),
         player.chat.prompt(WORDING.conversation(FIRST, [], last_observation=True)),
@@ -128,7 +140,7 @@ def log_probability(policy: torch.nn.Module, before: list[int], answer: list[int
 
 
 @torch.no_grad()
-def score(prm: torch.nn.Module, ids: list[int]) -> float:
+def score(prm: Any, ids: list[int]) -> float:
     hidden = prm.base_model(input_ids=torch.tensor([ids])).last_hidden_state
     return float(prm.score(hidden[0, -1]))
 
@@ -151,8 +163,8 @@ def test_what_may_not_be_chosen_is_not_while_another_is_there(
     judged_by = checkpoints.load_policy(taught_folder) if kind is LogRatioJudge else None
     player = agent(taught_folder, n=4, prior=0.1, judged_by=judged_by, slots=8)
     drawn: list[list[list[Response]]] = []
-    answers_of, scores = player._answers, kind.scores
-    monkeypatch.setattr(player, "_answers", lambda sampled: drawn.append(answers_of(sampled)) or drawn[-1])
+    scores = kind.scores
+    monkeypatch.setattr(player, "_answers", noting(player._answers, drawn))
 
     def likes(judge: Judge, *arguments: Any) -> torch.Tensor:
         scores(judge, *arguments)

@@ -1,6 +1,7 @@
 """A PRM that places branches: its values are those of every whole conversation read alone."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def test_the_values_are_the_standard_heads_on_whole_conversations(
 ) -> None:
     tokenizer, stock = checkpoints.load_tokenizer(prm_folder), checkpoints.load_prm(prm_folder).eval()
     chat, usage = Chat(tokenizer, WORDING), Usage()
-    as_they_are = list
+    as_they_are: Any = list
     placer = ValuePlacer(
         EmbeddedEngine(checkpoints.load_prm(prm_folder), conversations=4),
         Chat(tokenizer, WORDING),

@@ -14,6 +14,7 @@ from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.envs.base import SnapshotEnvironment
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
@@ -130,6 +131,7 @@ def test_a_transparent_game_returns_to_its_states(household_games: list[Playable
     game = Transparent(household_games[0])
     assert (game.id, game.kind) == (household_games[0].id, household_games[0].kind)
     environment = game.environment()
+    assert isinstance(environment, SnapshotEnvironment)
     start = environment.reset()
     here = environment.snapshot()
     moved = environment.step(start.admissible_commands[0])

@@ -22,7 +22,7 @@ ROW_KEYS = [
 ANSWER_KEYS = ["observation", "admissible_commands", "won", "done"]
 
 
-def call(*arguments: str | Path) -> Result:
+def call(*arguments: object) -> Result:
     return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -110,7 +111,7 @@ def test_an_iteration_with_a_model_that_is_asked(
     assert "answered HTTP 400, not a completion by another" in told, "another model shares nothing"
 
 
-def rows_of(home: Path) -> list[dict[str, object]]:
+def rows_of(home: Path) -> list[dict[str, Any]]:
     return json.loads((made(home, "results").path / "results.json").read_text(encoding="utf-8"))
 
 
@@ -183,8 +184,8 @@ def test_answers_that_cannot_be_read_are_no_success_rate(
 
 
 def test_a_prompt_that_is_refused_costs_its_episode_alone(asked: Proxy, home: Path) -> None:
-    asked.upstream = lambda question: too_long if '"action"' in str(question["messages"]) else completion(LOOK)
     too_long = Sent(b'{"error": {"message": "maximum context length is 512 tokens"}}', 400)
+    asked.upstream = lambda question: too_long if '"action"' in str(question["messages"]) else completion(LOOK)
     (told,) = make("react_report")
     assert "4 of 4 episodes ended, lost, where the server refused the prompt for good: `127" in told
     assert "maximum context length is 512 tokens" in told

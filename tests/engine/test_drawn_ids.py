@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -169,8 +170,9 @@ def test_a_placer_and_a_world_read_them_too(played: tuple[Spelling, list[Episode
     shown, tried = episodes[0], [spelled(chat, write_answer("I try.", each)) for each in ("look", "help")]
     state = chat.state(shown.first_observation, shown.turns[:2])
     stock = checkpoints.prm_from_policy(folder, seed=0).eval()
+    as_they_are: Any = list
     placer = ValuePlacer(
-        EmbeddedEngine(checkpoints.prm_from_policy(folder, seed=0), conversations=1), chat, list, screening=1,
+        EmbeddedEngine(checkpoints.prm_from_policy(folder, seed=0), conversations=1), chat, as_they_are, screening=1,
         dialogue="append", usage=Usage())  # fmt: skip
     placer.begin(0, shown.first_observation, shown.turns[:2], NOWHERE)
     (values,) = placer.scores([tried], [tried])

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import parrot
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, MambaConfig, MambaForCausalLM, PreTrainedModel
 
+import parrot
 from agentprm_dagster.config import Rollouts
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.architectures import ArchitectureError
@@ -149,8 +149,8 @@ def test_a_checkpoints_own_way_of_sampling_is_left_out(policy_folder: Path, tmp_
     for folder in (policy_folder, tmp_path):
         engine = opened("transformers", folder, "policy")
         engine.begin(0, TALK[0])
-        how = {"temperature": 1.0, "generator": torch.Generator().manual_seed(2)}
-        drawn.append(engine.sample([0], 8, Limits(END, 8), **how).tokens)
+        rng = torch.Generator().manual_seed(2)
+        drawn.append(engine.sample([0], 8, Limits(END, 8), temperature=1.0, generator=rng).tokens)
     assert drawn[0] == drawn[1]
     assert len({tuple(ids) for ids in drawn[0][0]}) > 1
 

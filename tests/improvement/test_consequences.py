@@ -84,7 +84,7 @@ def command(answer: str) -> str:
 
 def stepped(
     trunks: Sequence[Trunk], state: tuple[int, int], command: str, games: dict[str, PlayableGame]
-) -> tuple[str, bool]:
+) -> tuple[str, float | None]:
     """What a game that is played from its start to a state replies to a command there, and whether that wins it."""
     row, place = state
     episode = trunks[row].episode

@@ -25,7 +25,7 @@ from agentprm_dagster.training.candidates import Candidate, CandidateTrees, trun
     [("soft", {(0, 1): (3, 0.9), (0, 2): (6, 9 / 9.25), (1, 2): (2, 0.8)}), ("hard", {(0, 2): (1, 1.0)})],
 )
 def test_hard_labels_take_the_extremes_and_soft_ones_all_pairs(
-    taught_folder: Path, policy_folder: Path, demonstrations: list[Episode], labels: str, won: Any
+    taught_folder: Path, policy_folder: Path, demonstrations: list[Episode], labels: Any, won: Any
 ) -> None:
     model, reference = checkpoints.load_policy(taught_folder), checkpoints.load_policy(policy_folder)
     chat, episode = Chat(checkpoints.load_tokenizer(taught_folder), WORDING), demonstrations[0]

@@ -146,7 +146,8 @@ def test_every_episode_is_learnt_from_before_any_comes_again(chat: Chat, demonst
 
 def test_both_formats_have_as_many_states_at_most(chat: Chat, demonstrations: list[Episode]) -> None:
     settings = Improvement(episodes_per_step=3, states_per_episode=2)
-    for dialogue, trunks in (("append", 3), ("restated", 6)):
+    expected: dict[Format, int] = {"append": 3, "restated": 6}
+    for dialogue, trunks in expected.items():
         there = [
             trunk
             for episode in demonstrations[:6]
@@ -205,8 +206,9 @@ def test_the_same_seed_gives_the_same_policy(taught_folder: Path, rollouts: list
 def test_where_turns_restate_the_history_a_step_has_as_many_states(
     taught_folder: Path, rollouts: list[Episode], tmp_path: Path
 ) -> None:
-    size = {"episodes_per_step": 2, "states_per_episode": 3}
-    report, _ = improved(taught_folder, rollouts, tmp_path, dialogue="restated", **size)
+    report, _ = improved(
+        taught_folder, rollouts, tmp_path, dialogue="restated", episodes_per_step=2, states_per_episode=3
+    )
     assert (report.metrics["steps"], report.metrics["states"]) == (2, 2 * 6)
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ from agentprm_dagster.improvement.panel import Panel, Watched
 from agentprm_dagster.reports.overoptimization import MEASUREMENTS
 from agentprm_dagster.rollouts.rollout import play, whole_episodes
 
-MORE = {
+MORE: dict[str, Any] = {
     "steps": 4,
     "episodes_per_step": 4,
     "states_per_episode": 2,
@@ -40,7 +41,7 @@ MORE = {
 }
 
 
-def settings(**panel: object) -> Improvement:
+def settings(**panel: Any) -> Improvement:
     return Improvement(**MORE, learning_rate=1e-2, panel=PanelSettings(every=2, games=5, **panel))
 
 

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -122,7 +123,7 @@ def test_the_policy_learns_behind_the_nominal_prompt(
     judged: list[Trunk] = []
     values = Judge.values
 
-    def watched(judge: Judge, read: list[Trunk], *rest: object) -> tuple[torch.Tensor, int]:
+    def watched(judge: Judge, read: list[Trunk], *rest: Any) -> tuple[torch.Tensor, int]:
         judged.extend(read)
         return values(judge, read, *rest)
 
@@ -130,13 +131,18 @@ def test_the_policy_learns_behind_the_nominal_prompt(
     plan = Improvement(steps=2, episodes_per_step=3, states_per_episode=4, temperature=1.5, min_gap=0, steered=0.5)
 
     def steps(plan: Improvement) -> list[dict[str, float]]:
-        policies = [checkpoints.load_policy(taught_folder) for _ in range(2)]
+        policy, reference = (checkpoints.load_policy(taught_folder) for _ in range(2))
         prm = checkpoints.prm_from_policy(taught_folder, seed=1).eval()
-        for each in (*policies, prm):
+        for each in (policy, reference, prm):
             use_grouped_attention(each)
         judge = Judge(prm, chat)
         return improve(
-            *(*policies, judge, chat, trunks, plan),
+            policy,
+            reference,
+            judge,
+            chat,
+            trunks,
+            plan,
             with_hypothesis=with_hypothesis,
             seed=0,
             monitor=SilentMonitor(),

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_a_worker_plays_as_this_process_would(
     tasks: list[Task], household_games: list[PlayableGame], tmp_path: Path
 ) -> None:
     (there,) = played(tasks[:1], 2, tmp_path / "scratch", Listening())
-    agent = ready(tasks[0].player, seed=9)
+    agent: Any = ready(tasks[0].player, seed=9)
     here = collect_rollouts(
         agent,
         household_games,

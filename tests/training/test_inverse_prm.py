@@ -17,6 +17,7 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.envs.alfworld.language import WORDING
+from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.unrewarded import without_outcomes
@@ -88,7 +89,7 @@ def by_hand(stock: PreTrainedModel, chat: Chat, episode: Episode, t: int, after:
 
 @pytest.mark.parametrize("dialogue", ["append", "restated"])
 def test_rewards_are_eq_8_of_the_standard_head(
-    prm: PreTrainedModel, policy_folder: Path, chat: Chat, learners: list[Episode], dialogue: str
+    prm: PreTrainedModel, policy_folder: Path, chat: Chat, learners: list[Episode], dialogue: Format
 ) -> None:
     stock = checkpoints.prm_from_policy(policy_folder, seed=0).eval()
     some = [replace(episode, turns=episode.turns[:3]) for episode in learners[:2]]
@@ -107,7 +108,7 @@ def test_rewards_are_eq_8_of_the_standard_head(
 
 @pytest.mark.parametrize("dialogue", ["append", "restated"])
 def test_where_the_policy_acted_itself_its_next_answer_is_the_second_term(
-    prm: PreTrainedModel, policy_folder: Path, chat: Chat, rollouts: list[Episode], dialogue: str
+    prm: PreTrainedModel, policy_folder: Path, chat: Chat, rollouts: list[Episode], dialogue: Format
 ) -> None:
     """Of a branch the first turn is a transition, and its second, if there is one, what comes after."""
     family = max(families(rollouts), key=lambda family: len({each.own_turns[0].response for each in family[1:]}))
@@ -135,7 +136,7 @@ def test_where_the_policy_acted_itself_its_next_answer_is_the_second_term(
 @pytest.mark.parametrize("dialogue", ["append", "restated"])
 @pytest.mark.parametrize("expert", [True, False])
 def test_the_last_turn_of_what_was_broken_off_is_no_transition(
-    prm: PreTrainedModel, chat: Chat, learners: list[Episode], dialogue: str, expert: bool
+    prm: PreTrainedModel, chat: Chat, learners: list[Episode], dialogue: Format, expert: bool
 ) -> None:
     """Only a game's end is a state behind which nothing is; all turns before are as they are."""
     ended = max(learners, key=lambda episode: len(episode.turns))
@@ -151,7 +152,7 @@ def test_the_last_turn_of_what_was_broken_off_is_no_transition(
 
 @pytest.mark.parametrize("dialogue", ["append", "restated"])
 def test_so_it_is_of_the_policys_own_episodes_and_their_branches(
-    prm: PreTrainedModel, chat: Chat, learners: list[Episode], dialogue: str
+    prm: PreTrainedModel, chat: Chat, learners: list[Episode], dialogue: Format
 ) -> None:
     parent = replace(learners[0], turns=learners[0].turns[:3])
     other = replace(parent.turns[1], response="REASON: a\nACTION: look")

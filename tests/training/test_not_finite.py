@@ -47,7 +47,13 @@ def prm(policy: Path, demonstrations: list[Episode], rollouts: list[Episode], ou
     ids=["initial_policy", "prm"],
 )
 def test_a_training_that_diverges_says_so_and_can_be_committed(
-    diverge: Diverge, not_finite: set[str], gate: str, taught_folder, demonstrations, rollouts, tmp_path
+    diverge: Diverge,
+    not_finite: set[str],
+    gate: str,
+    taught_folder: Path,
+    demonstrations: list[Episode],
+    rollouts: list[Episode],
+    tmp_path: Path,
 ) -> None:
     store = ArtifactStore(tmp_path / "store")
     recipe = Recipe("diverging", diverge.__name__, 0, (), {}, Code("0", "0" * 64, None, None), {})

@@ -17,10 +17,12 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.envs.alfworld.language import WORDING
+from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.reports.prm_report import action_ordering
 from agentprm_dagster.training.episode_trees import families
+from agentprm_dagster.training.optimizers import OptimizerName
 from agentprm_dagster.training.prm_examples import Example, terms_of
 from agentprm_dagster.training.process_reward_model import (
     predict,
@@ -59,7 +61,7 @@ def examples(
     restated: bool = False,
     replies: bool = True,
 ) -> list[Example]:
-    dialogue = "restated" if restated else "append"
+    dialogue: Format = "restated" if restated else "append"
     return prm_examples(chat, rollouts, targets, dialogue, branch_turns=branch_turns, read_replies=replies)
 
 
@@ -184,7 +186,7 @@ def test_two_steps_move_every_parameter(
     chat: Chat,
     rollouts: list[Episode],
     targets: pd.DataFrame,
-    optimizer: str,
+    optimizer: OptimizerName,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     model, before = (checkpoints.prm_from_policy(policy_folder, seed=0) for _ in range(2))

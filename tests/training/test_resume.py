@@ -36,7 +36,7 @@ SEED = int(os.environ.get("AGENTPRM_TORTURE_SEED", "0"))
 Train = Callable[..., Any]
 """Called with the folder to write to, `monitor` and `resume`."""
 
-SMALL = {"epochs": 2, "batch_tokens": 800}
+SMALL: dict[str, Any] = {"epochs": 2, "batch_tokens": 800}
 EXPERIMENT = Experiment(
     name="tiny",
     model=Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512),
@@ -91,7 +91,7 @@ def train(
         return train_inverse_prm(taught_folder, some, [], own, plan, out, held_out=held_out, seed=0, **rest)
 
     def value(out: Path, **rest: Any) -> StageReport:
-        how = {"gamma": 0.95, "max_loss": 1.0, "held_out": held_out, "seed": 0}
+        how: dict[str, Any] = {"gamma": 0.95, "max_loss": 1.0, "held_out": held_out, "seed": 0}
         return train_reference_value(taught_folder, demonstrations, WORDING, HeadTraining(**SMALL), out, **how, **rest)
 
     def world(out: Path, **rest: Any) -> StageReport:

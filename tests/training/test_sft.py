@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -37,8 +38,8 @@ class Notes:
     def progress(self, done: int, total: int, what: str) -> None:
         self.steps.append((done, total))
 
-    def metrics(self, values: dict[str, float], step: int) -> None:
-        self.numbers.append(values)
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        self.numbers.append(dict(values))
 
 
 def test_what_is_learnt_is_exactly_the_answers(
