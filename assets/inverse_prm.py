@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import dagster as dg
-import pandas as pd
 
-from agentprm_dagster.algorithm.targets import hold_out
+from agentprm_dagster.algorithm.held_out import hold_out
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.episodes.unrewarded import without_outcomes
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
-from agentprm_dagster.reports.inverse_report import inverse_report
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
 
@@ -39,6 +37,9 @@ def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
     with_branches, dialogue, wording = settings.inverse_prm.branches, settings.dialogue.format, stage.kind.wording
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
+        import pandas as pd
+
+        from agentprm_dagster.reports.inverse_report import inverse_report
         from agentprm_dagster.training.inverse_prm import score_decisions, train_inverse_prm  # loads torch
 
         expert = without_outcomes(read_episodes(shown.path))

@@ -6,7 +6,6 @@ import dagster as dg
 
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
-from agentprm_dagster.reports.targets_report import targets_report
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
 from agentprm_dagster.targets.kinds import KINDS, target_kind
@@ -30,6 +29,8 @@ def mc_value_targets(context: dg.AssetExecutionContext, stages: StagesResource) 
     read = {asset: stage.read(asset, 0).path for asset in kind.READS}
 
     def compute(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
+        from agentprm_dagster.reports.targets_report import targets_report  # loads pandas
+
         targets = kind.compute(rollouts.path, settings, read, wording, stage.experiment_seed)
         targets.to_parquet(out / "targets.parquet", index=False)
         return targets_report(targets)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import dagster as dg
-import pandas as pd
 
 from agentprm_dagster.engine.base_model import base_folder, base_identity
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
@@ -32,6 +31,8 @@ def prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Materia
     previous = stage.read("prm", stage.iteration - 1, role="previous_prm") if continued else None
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
+        import pandas as pd
+
         from agentprm_dagster.training.process_reward_model import train_prm  # loads torch
 
         return train_prm(

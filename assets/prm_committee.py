@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import dagster as dg
-import pandas as pd
 
-from agentprm_dagster.algorithm.targets import part_of_game
+from agentprm_dagster.algorithm.held_out import part_of_game
 from agentprm_dagster.engine.base_model import base_folder, base_identity
 from agentprm_dagster.episodes.stage import Monitor, PartMonitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
@@ -32,6 +31,8 @@ def prm_committee(context: dg.AssetExecutionContext, stages: StagesResource) -> 
     policy, rollouts, targets = stage.behaviour_policy(), stage.read("rollouts"), stage.read("mc_value_targets")
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
+        import pandas as pd
+
         from agentprm_dagster.training.process_reward_model import train_prm  # loads torch
 
         episodes, table = read_episodes(rollouts.path), pd.read_parquet(targets.path / "targets.parquet")

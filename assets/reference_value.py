@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.algorithm.targets import hold_out
+from agentprm_dagster.algorithm.held_out import hold_out
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import WHEN_READY

@@ -58,7 +58,21 @@ MAY_IMPORT = {
 PLAIN = ("algorithm", "episodes", "reports", "rollouts")
 """Rooms that need nothing but tables and numbers."""
 PLAIN_LIBRARIES = {"matplotlib", "numpy", "pandas", "pyarrow", "scipy"}
-HEAVY = {"alfworld", "datasets", "gguf", "matplotlib", "mlflow", "openai", "textworld", "torch", "transformers", "trl"}
+HEAVY = {
+    "alfworld",
+    "datasets",
+    "gguf",
+    "jericho",
+    "matplotlib",
+    "mlflow",
+    "openai",
+    "pandas",
+    "scipy",
+    "textworld",
+    "torch",
+    "transformers",
+    "trl",
+}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -9,12 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentprm_dagster.algorithm.targets import (
-    Weighting,
-    discounted_outcome,
-    hold_out,
-    mc_value_targets,
-)
+from agentprm_dagster.algorithm.held_out import hold_out
+from agentprm_dagster.algorithm.targets import Weighting, discounted_outcome, mc_value_targets
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.reports.targets_report import targets_report
 

@@ -149,7 +149,18 @@ def test_the_workspace_names_the_definitions() -> None:
 
 
 def test_loading_imports_no_heavy_library() -> None:
-    heavy = {"alfworld", "matplotlib", "mlflow", "openai", "textworld", "torch", "transformers", "trl"}
+    heavy = {
+        "alfworld",
+        "matplotlib",
+        "mlflow",
+        "openai",
+        "pandas",
+        "scipy",
+        "textworld",
+        "torch",
+        "transformers",
+        "trl",
+    }
     code = (
         "import sys; from agentprm_dagster.definitions import defs; defs.get_repository_def(); "
         f"print(*({heavy} & sys.modules.keys()))"
