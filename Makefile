@@ -18,17 +18,19 @@ MINUTES ?= 20
 
 BIN := .venv/bin
 READY := .venv/.ready
+PARALLEL = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 MYPY := $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml
 # A None in a test fails it at once, so that the tests need not say that there is none.
 TESTED := --explicit-package-bases --no-strict-optional --no-warn-unreachable --no-warn-unused-ignores
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart ui test torture lint types bench docs lock clean
+.PHONY: help quickstart ui test coverage torture lint types bench docs lock clean
 
 help:
 	@echo "make quickstart   two iterations of AgentPRM on generated games, then the table (CPU)"
 	@echo "make ui           Dagster and MLflow in the browser"
 	@echo "make test         all tests"
+	@echo "make coverage     all tests once more, and the lines that none of them reaches: build/coverage"
 	@echo "make torture      kills, odd servers and disks, random histories, bad inputs: MINUTES=20, or a night"
 	@echo "make lint types   ruff; mypy over the built wheel and the tests"
 	@echo "make bench        every stage against its baseline; the tables of docs/performance.md"
@@ -49,7 +51,10 @@ ui: $(READY)
 	$(BIN)/agentprm ui
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(PARALLEL)
+
+coverage: $(READY)
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report term --cov-report html:build/coverage
 
 torture: $(READY)
 	$(BIN)/python tests/torture.py --minutes $(MINUTES)

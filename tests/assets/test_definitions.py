@@ -1,5 +1,6 @@
 """What Dagster loads."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,9 +16,12 @@ from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import load_catalog
 from agentprm_dagster.config.compose import compose
 from agentprm_dagster.definitions import build_definitions, load
+from agentprm_dagster.home import dagster_folder
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.chosen import chosen_experiments
 from bad_commands import committed
+
+ROOT = Path(__file__).parents[2]
 
 ASSETS = {
     "behaviour_policy",
@@ -144,8 +148,18 @@ def test_artifacts_without_an_experiment_are_told(home: Path) -> None:
 
 
 def test_the_workspace_names_the_definitions() -> None:
-    workspace = yaml.safe_load((Path(__file__).parents[2] / "workspace.yaml").read_text(encoding="utf-8"))
+    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text(encoding="utf-8"))
     assert workspace == {"load_from": [{"python_module": "agentprm_dagster.definitions"}]}
+
+
+def test_dg_loads_the_definitions(home: Path) -> None:
+    dg_command = Path(sys.executable).with_name("dg")
+    environment = {**os.environ, "DAGSTER_HOME": str(dagster_folder())}
+    answer = subprocess.run(
+        [dg_command, "check", "defs"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "All definitions loaded successfully." in answer.stdout + answer.stderr
 
 
 def test_loading_imports_no_heavy_library() -> None:
