@@ -4,7 +4,6 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.improvement.inputs import Inputs
 from agentprm_dagster.improvement.kinds import KINDS, improvement_kind
@@ -29,25 +28,23 @@ def improved_policy(
     Announces the behaviour policy of iteration i + 1.
     """
     stage = stages.stage(context)
-    settings = stage.experiment.improvement
-    policy, rollouts, reward = stage.behaviour_policy(), stage.read("rollouts"), stage.read(settings.reward)
-    read = {asset: stage.read(asset).path for asset in settings.reads}
-    last = stage.iteration >= stage.experiment.iterations
-    seed = rollouts.manifest.seeds["stage"]
-    games = tasks.explored(stage.experiment, stage.experiment.rollouts.games, seed)
+    how = stage.settings("improvement").improvement
+    settings, around = stage.settings(*how.sections), stage.unrecorded("iterations", "rollouts.games")
+    policy, rollouts, reward = stage.behaviour_policy(), stage.read("rollouts"), stage.read(how.reward)
+    read = {asset: stage.read(asset).path for asset in how.reads}
+    order = rollouts.manifest.seeds["stage"]
+    games = tasks.explored(stage.environment, stage.experiment_seed, around.rollouts.games, order)
     stage.refuse_other_games("rollouts", games)
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         there = {game.id: game for game in tasks.open(games)}
-        environment = kind_of(stage.experiment.environment.kind)
-        inputs = Inputs(policy.path, reward.path, rollouts.path, read, there, environment)
-        kind = improvement_kind(settings.kind)
-        return kind.improve(inputs, stage.experiment, out, seed=stage.seed, monitor=monitor, resume=resume)
+        inputs = Inputs(policy.path, reward.path, rollouts.path, read, there, stage.kind)
+        kind = improvement_kind(how.kind)
+        return kind.improve(inputs, settings, out, seed=stage.seed, monitor=monitor, resume=resume)
 
     return stage.make(
         train,
-        settings=("improvement", *settings.sections),
         games=games,
-        announces=None if last else stage.iteration + 1,
-        code=[KINDS[settings.kind]],
+        announces=stage.iteration + 1 if stage.iteration < around.iterations else None,
+        code=[KINDS[how.kind]],
     )

@@ -121,8 +121,8 @@ REACH = {
     "prm": TRAINS,
     "prm_committee": TRAINS,
     "react_report": ASKS | {"algorithm"},
-    "reference_value": TRAINS | {"targets"},
-    "results": {"algorithm", "envs.base", "envs.kinds", "episodes", "reports", "stages"},
+    "reference_value": TRAINS,
+    "results": {"algorithm", "envs.base", "episodes", "reports", "stages"},
     "rollouts": IN_PROCESSES,
     "world_model": TRAINS,
 }
@@ -155,6 +155,9 @@ def test_every_asset_has_its_reach() -> None:
     assert set(asset_modules()) == REACH.keys()
 
 
+KNOW_EXPERIMENTS = {"commands", "config", "definitions", "resources.stages"}
+"""What may see an experiment as a whole."""
+
 KNOW_ALFWORLD = {"commands.doctor", "commands.evaluate", "commands.games", "commands.play"}
 """What is for ALFWorld's games alone."""
 
@@ -164,6 +167,13 @@ def test_no_room_knows_an_environment_by_name(name: str, path: Path) -> None:
     of_one = {imported.split(".")[2] for imported in imports(path) if imported.startswith("agentprm_dagster.envs.")}
     known = {kind for kind in KINDS if kind in of_one}
     assert known <= {name.split(".")[1]} if name.startswith("envs.") else not known or name in KNOW_ALFWORLD
+
+
+@pytest.mark.parametrize(("name", "path"), [pytest.param(*module, id=module[0]) for module in modules()])
+def test_who_does_the_work_is_given_sections_and_never_the_experiment(name: str, path: Path) -> None:
+    whole = ("config.Experiment", "config.experiment.Experiment", "config.catalog.load_experiment")
+    known = imports(path) & {f"agentprm_dagster.{each}" for each in whole}
+    assert not known or name.split(".")[0] in KNOW_EXPERIMENTS or name in KNOW_EXPERIMENTS
 
 
 def test_every_folder_is_a_package() -> None:

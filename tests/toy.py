@@ -8,7 +8,6 @@ from types import ModuleType
 
 import dagster as dg
 
-from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import load_experiment
 from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.envs.alfworld.game_file import Game
@@ -73,7 +72,7 @@ class ToyInference(InferenceResource):
     """Agents that know every game's walkthrough and follow it as often as their skill says."""
 
     def play(
-        self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor, resume: Resume | None = None
+        self, tasks: Sequence[Task], monitor: Monitor, resume: Resume | None = None, *, embedded: bool
     ) -> list[Played]:
         return [self._play(task, monitor) for task in tasks]
 
@@ -131,13 +130,13 @@ def _write(out: Path, skill: float, *gates: str) -> StageReport:
 
 
 def _initial_policy(
-    episodes: Sequence[object], wandering: object, experiment: Experiment, out: Path, **rest: object
+    episodes: Sequence[object], wandering: object, base: object, sft: object, wording: object, out: Path, **rest: object
 ) -> StageReport:
     return _write(out, SKILL, "finite_loss")
 
 
 def _prm(
-    policy: Path, episodes: object, targets: object, experiment: Experiment, out: Path, **rest: object
+    policy: Path, episodes: object, targets: object, settings: object, wording: object, out: Path, **rest: object
 ) -> StageReport:
     return _write(out, _skill(policy), "better_than_constant", "orders_actions")
 

@@ -33,7 +33,7 @@ def run_experiment(name: str, iterations: int | None) -> None:
     A pretrained model that cannot be used is refused before anything is made.
     """
     experiment = load_experiment(name)
-    require_exact_base(experiment)
+    require_exact_base(experiment.model, experiment.wording, experiment.dialogue.format)
     definitions = build_definitions({name: experiment})
     instance = open_instance()
     for iteration in range(FIRST, (iterations or experiment.iterations) + 1):

@@ -87,7 +87,7 @@ class Settings(ImprovementSettings):
     def sections(self) -> tuple[str, ...]:
         """See the base; a panel plays games and compares what the PRM says with their returns."""
         watching = ("rollouts", "targets", "prm.batch_tokens") if self.panel.every else ()
-        return (*super().sections, "prm.loss", *watching)
+        return (*super().sections, *(["prm.loss"] if self.reward == "prm" else []), *watching)
 
     def check(self, experiment: Any) -> None:
         """See the base."""

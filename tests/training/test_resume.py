@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from agentprm_dagster.algorithm.targets import mc_value_targets
-from agentprm_dagster.config import Experiment, InversePrm, Model, Pretraining, Prm, Rollouts, Sft, WorldModel
+from agentprm_dagster.config import InversePrm, Model, Prm, Rollouts, Sft, WorldModel
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.language import WORDING
@@ -37,27 +37,21 @@ Train = Callable[..., Any]
 """Called with the folder to write to, `monitor` and `resume`."""
 
 SMALL = {"epochs": 2, "batch_tokens": 800}
-EXPERIMENT = Experiment(
-    name="tiny",
-    model=Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512),
-    pretraining=Pretraining(episodes=6, epochs=1),
-    sft=Sft(epochs=1.5, batch_episodes=3, learning_rate=1e-2),
-    rollouts=Rollouts(temperature=1.0, max_steps=6, slots=4),
-    prm=Prm(**SMALL),
-    inverse_prm=InversePrm(**SMALL),
-    world_model=WorldModel(**SMALL),
-    improvement=Improvement(
-        steps=6,
-        episodes_per_step=4,
-        states_per_episode=2,
-        candidates=4,
-        min_gap=0,
-        temperature=1.5,
-        steered=0.3,
-        optimizer="muon",
-        learning_rate=1e-2,
-        panel=Panel(every=2, games=3, states=6, tripwire="success", limit=1.0),
-    ),
+MODEL = Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512)
+SFT = Sft(epochs=1.5, batch_episodes=3, learning_rate=1e-2)
+ROLLOUTS = Rollouts(temperature=1.0, max_steps=6, slots=4)
+PRM = Prm(**SMALL)
+IMPROVEMENT = Improvement(
+    steps=6,
+    episodes_per_step=4,
+    states_per_episode=2,
+    candidates=4,
+    min_gap=0,
+    temperature=1.5,
+    steered=0.3,
+    optimizer="muon",
+    learning_rate=1e-2,
+    panel=Panel(every=2, games=3, states=6, tripwire="success", limit=1.0),
 )
 
 
@@ -71,35 +65,40 @@ def train(
     tmp_path: Path,
 ) -> Train:
     """One of the trainings."""
-    plan, some = EXPERIMENT, demonstrations[:8]
+    some = demonstrations[:8]
     held_out = {game.id for game in household_games[:4]}
     targets = mc_value_targets(rollouts, gamma=0.9, weighting="return_to_go", held_out_games=0.3, seed=0)
     prm = tmp_path / "critic"
     checkpoints.save(checkpoints.prm_from_policy(taught_folder, seed=1), checkpoints.load_tokenizer(taught_folder), prm)
     own = [episode for episode in rollouts if episode.game not in held_out]
     others = [episode for episode in rollouts if episode.game in held_out]
-    watched = Watched(others, (), plan.rollouts, 0.95, "return_to_go", plan.prm.batch_tokens)
+    watched = Watched(others, (), ROLLOUTS, 0.95, "return_to_go", PRM.batch_tokens)
     games = {game.id: game for game in household_games}
 
     def sft(out: Path, **rest: Any) -> StageReport:
-        return train_initial_policy(some, demonstrations[8:14], plan, out, seed=0, **rest)
+        return train_initial_policy(
+            some, demonstrations[8:14], MODEL, SFT, WORDING, out, dialogue="append", reading_epochs=1, seed=0, **rest
+        )
 
     def reward(out: Path, **rest: Any) -> StageReport:
-        return train_prm(taught_folder, rollouts, targets, plan, out, previous=None, seed=0, **rest)
+        how = {"dialogue": "append", "max_loss": 1.0, "min_ordering": 0.5, "seed": 0}
+        return train_prm(taught_folder, rollouts, targets, PRM, WORDING, out, **how, **rest)
 
     def inverse(out: Path, **rest: Any) -> object:
-        return train_inverse_prm(taught_folder, some, [], own, plan, out, held_out=held_out, seed=0, **rest)
+        how = {"dialogue": "append", "temperature": 1.0, "max_new_tokens": 16, "held_out": held_out, "seed": 0}
+        return train_inverse_prm(taught_folder, some, [], own, InversePrm(**SMALL), WORDING, out, **how, **rest)
 
     def value(out: Path, **rest: Any) -> StageReport:
         how = {"gamma": 0.95, "max_loss": 1.0, "held_out": held_out, "seed": 0}
         return train_reference_value(taught_folder, demonstrations, WORDING, HeadTraining(**SMALL), out, **how, **rest)
 
     def world(out: Path, **rest: Any) -> StageReport:
-        return train_world_model(taught_folder, some, rollouts, plan, out, held_out=held_out, seed=0, **rest)
+        how = {"min_exact": 1.0, "held_out": held_out, "seed": 0}
+        return train_world_model(taught_folder, some, rollouts, WorldModel(**SMALL), WORDING, out, **how, **rest)
 
     def improved(out: Path, **rest: Any) -> StageReport:
         how = {"dialogue": "append", "centred": False, "max_kl": 20.0, "watched": watched, "seed": 0}
-        return improve_policy(taught_folder, prm, own, games, KIND, plan.improvement, out, **how, **rest)
+        return improve_policy(taught_folder, prm, own, games, KIND, IMPROVEMENT, out, **how, **rest)
 
     made: dict[str, Train] = {
         "sft": sft,
