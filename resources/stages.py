@@ -28,6 +28,7 @@ from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.tracker import TrackerResource
 from agentprm_dagster.stages.materialization import PAGE, in_words, materialization
 from agentprm_dagster.stages.monitor import StageMonitor, conclude
+from agentprm_dagster.stages.pinned import pin_settings
 from agentprm_dagster.stages.settings import AskedSettings, SettingError, picked
 
 NUMBERS_TOLD = 4
@@ -50,10 +51,13 @@ class StagesResource(dg.ConfigurableResource):
 
         Raises:
             PartitionError: the partition's name is no iteration's.
+            EditedSettingsError: the settings are no longer those that the run began with.
         """
         experiment, asset = context.asset_key.path
         iteration = iteration_of(context.partition_key) if context.assets_def.partitions_def else 0
-        return Stage(self, context, load_experiment(experiment), asset, iteration, self.artifacts.store())
+        settings = load_experiment(experiment)
+        pin_settings(context.instance, context.run.run_id, settings)
+        return Stage(self, context, settings, asset, iteration, self.artifacts.store())
 
 
 @dataclass

@@ -155,7 +155,7 @@ def test_every_asset_has_its_reach() -> None:
     assert set(asset_modules()) == REACH.keys()
 
 
-KNOW_EXPERIMENTS = {"commands", "config", "definitions", "resources.stages"}
+KNOW_EXPERIMENTS = {"commands", "config", "definitions", "resources.stages", "stages.pinned"}
 """What may see an experiment as a whole."""
 
 KNOW_ALFWORLD = {"commands.doctor", "commands.evaluate", "commands.games", "commands.play"}
