@@ -24,7 +24,7 @@ MYPY := $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml
 TESTED := --explicit-package-bases --no-strict-optional --no-warn-unreachable --no-warn-unused-ignores
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart ui test coverage torture lint types bench lock clean
+.PHONY: help quickstart ui test coverage torture lint types bench docs lock clean
 
 help:
 	@echo "make quickstart   two iterations of AgentPRM on generated games, then the table (CPU)"
@@ -33,7 +33,8 @@ help:
 	@echo "make coverage     all tests once more, and the lines that none of them reaches: build/coverage"
 	@echo "make torture      kills, odd servers and disks, random histories, bad inputs: MINUTES=20, or a night"
 	@echo "make lint types   ruff; mypy over the built wheel and the tests"
-	@echo "make bench        every stage against its baseline; the tables of docs/PERFORMANCE.md"
+	@echo "make bench        every stage against its baseline; the tables of docs/performance.md"
+	@echo "make docs         the site of docs/, in build/site"
 	@echo "make lock         requirements.lock from pyproject.toml, after its dependencies were changed"
 
 $(READY): pyproject.toml requirements.lock
@@ -71,6 +72,10 @@ types: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The lock is read as constraints: it says which version of a package is installed, not which packages are. So the
 # CPU build of torch stays, and brings none of the CUDA packages that are listed for the other.

@@ -14,9 +14,7 @@ from agentprm_dagster.config.data import (
 )
 from agentprm_dagster.config.experiment import Experiment
 from agentprm_dagster.config.models import (
-    Improvement,
     InversePrm,
-    Panel,
     Prm,
     Sft,
     WorldModel,
@@ -33,11 +31,9 @@ __all__ = [
     "Foresight",
     "Gates",
     "HeadTraining",
-    "Improvement",
     "InversePrm",
     "Llm",
     "Model",
-    "Panel",
     "Pretraining",
     "Prm",
     "Rollouts",

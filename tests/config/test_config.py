@@ -12,8 +12,8 @@ from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import (
     ExperimentError,
     experiment_files,
+    load_catalog,
     load_experiment,
-    load_experiments,
     read_experiment,
 )
 from agentprm_dagster.config.strict_yaml import read_yaml
@@ -151,7 +151,7 @@ def test_games_that_nobody_plays_need_no_number(tmp_path: Path) -> None:
 
 
 def test_shipped_experiments_play_all_real_games() -> None:
-    for experiment in load_experiments().values():
+    for experiment in load_catalog().experiments.values():
         settings: Any = experiment.environment
         if settings.kind == "alfworld" and settings.source == "alfworld":
             counts = settings.model_dump(include=set(experiment.evaluation.splits))
@@ -262,8 +262,8 @@ def test_as_many_answers_are_drawn_as_actions_are_wanted(tmp_path: Path) -> None
 def test_exploration_that_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=r"with environment\.demonstrated below 1 rollouts play other games"):
         read(tmp_path, "rollouts: {expert_starts: 0.5}\nenvironment: {demonstrated: 0.5}")
-    with pytest.raises(ExperimentError, match=r"trainer: trl needs .*steered: 0"):
-        read(tmp_path, "improvement: {trainer: trl, steered: 0.5}")
+    with pytest.raises(ExperimentError, match=r"improvement\.steered: no such setting"):
+        read(tmp_path, "improvement: {kind: trl, steered: 0.5}")
 
 
 def test_a_wrong_setting_is_told_with_its_file_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """Every kind of engine says of the same conversations what transformers' plain forward says of their whole text."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,11 +9,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, MambaConfig, MambaForCausalLM, PreTrainedModel
 
+import parrot
 from agentprm_dagster.config import Rollouts
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.architectures import ArchitectureError
 from agentprm_dagster.engine.base import ContextOverflow, Engine, Limits, Role, WrongRoleError
+from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.kinds import KINDS, engine_kind
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
@@ -165,3 +170,36 @@ def test_games_are_played_alike_on_both(taught_folder: Path, household_games: li
         return play_shard(ready(player, 0), household_games, player, seed=0, monitor=SilentMonitor())
 
     assert played("transformers") == played("embedded")
+
+
+ADDED = """
+from agentprm_dagster.engine.kinds import KINDS
+KINDS["parrot"] = "parrot"
+from sys import argv
+from pathlib import Path
+from agentprm_dagster.config.catalog import read_experiment
+engine = read_experiment(Path(argv[1])).engine
+print(engine.kind, *engine.tokens)
+"""
+"""The line, and what reads an experiment."""
+
+
+def test_a_new_kind_is_a_file_and_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "tried.yaml"
+    path.write_text("engine: {kind: parrot, tokens: [8, 9]}", encoding="utf-8")
+    command = [sys.executable, "-c", ADDED, str(path)]
+    read = subprocess.run(command, cwd=Path(parrot.__file__).parent, capture_output=True, text=True, check=False)
+    assert read.stdout.split() == ["parrot", "8", "9"], read.stderr
+
+
+@pytest.mark.parametrize("judge", [False, True])
+def test_a_new_kind_plays_and_judges(
+    taught_folder: Path, household_games: list[PlayableGame], monkeypatch: pytest.MonkeyPatch, judge: bool
+) -> None:
+    monkeypatch.setitem(KINDS, "parrot", "parrot")
+    said = Chat(checkpoints.load_tokenizer(taught_folder), WORDING).answer("REASON: I look.\nACTION: look")[:-1]
+    how = Rollouts(per_game=1, max_steps=3, branch_states=0, slots=3, max_new_tokens=24)
+    judged = {"judge": taught_folder, "best_of": 2} if judge else {}
+    player = Player(taught_folder, "alfworld", "append", how, engine=parrot.Settings(tokens=tuple(said)), **judged)
+    episodes = play_shard(ready(player, 0), household_games[:4], player, seed=0, monitor=SilentMonitor())
+    assert {turn.action for episode in episodes for turn in episode.turns} == {"look"}

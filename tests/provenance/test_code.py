@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agentprm_dagster.provenance import code
-from agentprm_dagster.provenance.code import current_code, edited_sources, reached_sources, read_stages, source_digest
+from agentprm_dagster.provenance.code import current_code, edited_sources, reached_sources, read_sources, source_digest
 from agentprm_dagster.provenance.environment import environment
 
 REASONS = "agentprm_dagster.envs.alfworld.reasons"
@@ -24,6 +24,7 @@ def test_what_a_module_reaches_counts_and_plumbing_does_not() -> None:
 
 def new_process() -> None:
     """Sources are read once a process."""
+    read_sources()
     code._source.cache_clear()
 
 
@@ -90,7 +91,7 @@ def test_comments_docstrings_and_layout_do_not_count(house: Path) -> None:
 
 
 def test_an_edit_while_a_process_runs_is_not_what_it_runs_and_is_told(house: Path) -> None:
-    read_stages()
+    read_sources()
     (house / "core/c.py").write_text("name = 2\n")
     (house / "core/unrelated.py").write_text("# changed")
     edited = source_digest("house.assets.a")

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.algorithm.terms import loss_of
-from agentprm_dagster.config import Experiment, InversePrm
+from agentprm_dagster.config import InversePrm
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
@@ -37,9 +38,8 @@ from agentprm_dagster.training.inverse_prm import (
 )
 
 GAMMA = 0.9
-EXPERIMENT = Experiment(
-    name="tiny", inverse_prm=InversePrm(epochs=10, learning_rate=3e-3, batch_tokens=4096, gamma=GAMMA)
-)
+SETTINGS = InversePrm(epochs=10, learning_rate=3e-3, batch_tokens=4096, gamma=GAMMA)
+ANSWERS: dict[str, Any] = {"temperature": 1.0, "max_new_tokens": 16, "seed": 0, "monitor": SilentMonitor()}
 
 
 @pytest.fixture(scope="module")
@@ -219,12 +219,12 @@ def test_next_answers_are_the_policys_in_every_state_but_the_first(
     taught_folder: Path, chat: Chat, learners: list[Episode]
 ) -> None:
     some = learners[:3]
-    drawn = next_answers(taught_folder, chat, some, EXPERIMENT, seed=0, monitor=SilentMonitor())
+    drawn = next_answers(taught_folder, chat, some, "append", n=3, **ANSWERS)
     for episode, after in zip(some, drawn, strict=True):
         assert sorted(after) == list(range(1, len(episode.turns)))
-        assert all(sum(answer.draws for answer in said) == EXPERIMENT.inverse_prm.draws for said in after.values())
+        assert all(sum(answer.draws for answer in said) == 3 for said in after.values())
         assert all(answer.ids[-1] == chat.end for said in after.values() for answer in said)
-    again = next_answers(taught_folder, chat, some, EXPERIMENT, seed=0, monitor=SilentMonitor())
+    again = next_answers(taught_folder, chat, some, "append", n=3, **ANSWERS)
     assert drawn == again
 
 
@@ -243,11 +243,12 @@ def test_it_learns_to_tell_the_expert_without_reading_an_outcome(
         expert,
         lost[:6],
         lost[6:],
-        EXPERIMENT,
+        SETTINGS,
+        WORDING,
         tmp_path,
+        dialogue="append",
         held_out=held_out,
-        seed=0,
-        monitor=SilentMonitor(),
+        **ANSWERS,
     )
     assert told.expert.any()
     assert not told.expert.all()
@@ -261,7 +262,8 @@ def test_it_learns_to_tell_the_expert_without_reading_an_outcome(
     ]
     assert len(told.rewards) == sum(turn.admissible or not expert for turn, expert in turns), "nothing was left out"
     targets = mc_value_targets(rollouts, gamma=GAMMA, weighting="return_to_go", held_out_games=0.3, seed=0)
-    scored = score_decisions(tmp_path, [e for e in rollouts if e.game in held_out], targets, EXPERIMENT)
+    unknown = [episode for episode in rollouts if episode.game in held_out]
+    scored = score_decisions(tmp_path, unknown, targets, WORDING, dialogue="append", budget=4096)
     assert set(scored["game"]) == held_out
     assert np.isfinite(scored["logit"]).all()
     assert isinstance(scored, pd.DataFrame)
