@@ -1,11 +1,12 @@
-"""README and the pages of docs/, and the samples in them."""
+"""README, CONTRIBUTING and the pages of docs/, and the samples in them."""
 
 import re
 import shlex
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SITE = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *SITE]
 
 
 def blocks(page: Path, language: str) -> list[str]:

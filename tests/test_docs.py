@@ -17,10 +17,10 @@ from agentprm_dagster.cli import app
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import read_experiment, study_files
 from agentprm_dagster.config.compose import compose
-from pages import PAGES, ROOT, blocks, commands, prose
+from pages import PAGES, ROOT, SITE, blocks, commands, prose
 
 FILES = [path for name in ("agentprm_dagster", "assets", "resources", "tests", "benchmarks", "docs")
-         for path in (ROOT / name).rglob("*.*")]  # fmt: skip
+         for path in (ROOT / name).rglob("*.*")] + [*ROOT.glob("*.*")]  # fmt: skip
 ON_EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
@@ -47,7 +47,7 @@ def test_every_page_stands_once_in_the_site() -> None:
             yield from [entry] if isinstance(entry, str) else leaves(entry)
 
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    assert sorted(leaves(nav)) == [page.name for page in PAGES[1:]]
+    assert sorted(leaves(nav)) == [page.name for page in SITE]
 
 
 @ON_EVERY_PAGE

@@ -1,8 +1,9 @@
-"""What stands beside the code: the lock."""
+"""What stands beside the code agrees with it: the lock, the hooks, how it is cited."""
 
 import tomllib
 from pathlib import Path
 
+import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
@@ -22,3 +23,18 @@ def test_the_lock_has_all_that_is_asked_for() -> None:
     versions = locked()
     unmet = [str(each) for each in asked if versions[each.name.lower().replace("_", "-")] not in each.specifier]
     assert not unmet, "call `make lock`"
+
+
+def test_hooks_have_the_locks_ruff() -> None:
+    (ruff, _) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert ruff["rev"] == f"v{locked()['ruff']}"
+
+
+def test_it_is_cited_by_its_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["title"], citation["version"]) == (PROJECT["name"], PROJECT["version"])
+
+
+def test_what_github_reads_is_yaml() -> None:
+    for path in (ROOT / ".github").rglob("*.yml"):
+        assert yaml.safe_load(path.read_text(encoding="utf-8"))["name"], path
