@@ -4,6 +4,7 @@ import sys
 from errno import EDQUOT, EFBIG, ENOSPC
 from io import TextIOWrapper
 from pathlib import Path
+from re import fullmatch
 from typing import Annotated, Literal
 
 import typer
@@ -27,6 +28,16 @@ app.add_typer(mlflow_app, name="mlflow")
 
 FULL = (ENOSPC, EDQUOT, EFBIG)
 """What the system says where there is no room left."""
+
+RUN_EXAMPLES = """
+agentprm run quickstart
+
+agentprm run quickstart --with steered      # is called quickstart__steered from then on
+
+agentprm run alfworld --with low_sample --with shaped --set rollouts.games=200
+
+agentprm run quickstart --set improvement.beta=0.3 --seeds 0,1,2
+"""
 
 PICTURES = (".png", ".svg", ".pdf")
 """What a lineage can be drawn as."""
@@ -59,17 +70,52 @@ GameCount = Annotated[int, typer.Option(min=0, max=100_000)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-@app.command()
+@app.command(epilog=RUN_EXAMPLES)
 def run(
     experiment: ExperimentName,
     iterations: Annotated[
         int | None, typer.Option(min=1, max=1000, help="How many; by default as many as the experiment plans.")
     ] = None,
+    studies: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="STUDY",
+            help="Lay a study over it; may be repeated, in order. `agentprm doctor` lists them.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.KEY=VALUE", help="Change one setting; may be repeated. The value is YAML."
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="SEED,...", help="Run it with each seed, then print a table over all.")
+    ] = None,
 ) -> None:
-    """Run an experiment, or go on where it stopped, and print the results."""
-    from agentprm_dagster.commands.run import run_experiment
+    """Run an experiment, or go on where it stopped, and print the results.
 
-    run_experiment(experiment, iterations)
+    What --with, --set and --seeds make of it is an experiment of its own,
+    with a name that says so. All other commands take that name.
+    """
+    from agentprm_dagster.config.compose import compose
+
+    try:
+        names = compose(experiment, studies or (), settings or (), _seeds(seeds))
+    except ExperimentError as error:
+        raise typer.BadParameter(str(error)) from error
+    from agentprm_dagster.commands.run import run_experiments
+
+    run_experiments(names, iterations)
+
+
+def _seeds(text: str | None) -> list[int]:
+    """Those of a text such as `0,1,2`."""
+    seeds = [int(part) for part in (text or "").split(",") if fullmatch("[0-9]{1,10}", part) and int(part) < 2**32]
+    if text is not None and len({*seeds}) < len(text.split(",")):
+        raise typer.BadParameter(f"--seeds: expected whole numbers, each once, as in 0,1,2; got {shortened(text)!r}")
+    return seeds
 
 
 @app.command()

@@ -7,7 +7,6 @@ import dagster as dg
 
 from agentprm_dagster import assets
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.config.catalog import load_catalog
 from agentprm_dagster.home import save_seconds, write_privately
 from agentprm_dagster.iterations import FIRST, ITERATION
 from agentprm_dagster.processor import chosen_type
@@ -17,6 +16,7 @@ from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.resources.tracker import MlflowTracker
+from agentprm_dagster.stages.chosen import chosen_experiments
 from agentprm_dagster.stages.databases import wait_for_locked_databases
 from agentprm_dagster.stages.reconcile import UNDER_WAY, OwnedExecutor
 from agentprm_dagster.targets.kinds import target_kind
@@ -102,7 +102,7 @@ def stand_ins(experiment: Experiment) -> dict[str, str]:
     used = {
         "prm": reward == "prm",
         "inverse_prm": reward == "inverse_prm",
-        "prm_committee": experiment.improvement.panel.committee > 0,
+        "prm_committee": "prm_committee" in experiment.improvement.reads,
         "reference_value": "reference_value" in target_kind(experiment.targets.kind).READS,
         "world_model": "learned" in experiment.evaluation.foresight.worlds,
         "react_report": experiment.llm.evaluate,
@@ -118,8 +118,10 @@ def build_definitions(
     return dg.Definitions(
         assets=[asset for experiment in experiments.values() for asset in assets_of(experiment)],
         jobs=[
-            dg.define_asset_job(name, dg.AssetSelection.groups(name), description="One iteration, all stages in turn.")
-            for name in experiments
+            dg.define_asset_job(
+                name, dg.AssetSelection.groups(name), description=f"One iteration of: {experiment.description}"
+            )
+            for name, experiment in experiments.items()
         ],
         schedules=[nightly(experiment) for experiment in experiments.values()],
         sensors=[automation(name) for name in experiments],
@@ -129,8 +131,8 @@ def build_definitions(
 
 
 def load() -> dg.Definitions:
-    """Those of every experiment that can be read; the others are named in the log."""
-    catalog = load_catalog()
+    """Those of `chosen_experiments`; what cannot be read is named in the log."""
+    catalog = chosen_experiments(ArtifactsResource().store())
     for error in catalog.errors:
         logging.getLogger(__name__).error("An experiment is left out: %s", error)
     return build_definitions(catalog.experiments)

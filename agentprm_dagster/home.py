@@ -68,6 +68,11 @@ def artifacts_folder() -> Path:
     return home() / "artifacts"
 
 
+def experiments_folder() -> Path:
+    """Where the experiments lie that were composed on the command line."""
+    return home() / "experiments"
+
+
 def games_folder() -> Path:
     """Where generated games lie."""
     return home() / "games"

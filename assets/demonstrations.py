@@ -5,7 +5,6 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Asked
@@ -33,16 +32,20 @@ def demonstrations(
     pi_0 learns from the won ones.
     """
     stage = stages.stage(context)
-    settings, kind = stage.experiment.demonstrations, kind_of(stage.experiment.environment.kind)
-    games = tasks.demonstrated(stage.experiment, settings.episodes, stage.seed)
+    asked = stage.settings("demonstrations", "dialogue.format", "gates.min_demonstration_success")
+    settings, kind = asked.demonstrations, stage.kind
+    games = tasks.demonstrated(stage.environment, stage.experiment_seed, settings.episodes, stage.seed)
     player = llm.player(stage, games) if settings.expert == "llm" else None
 
+    # What a rule says is in the agreed form.
+    most_failures = stage.settings().gates.max_parse_failures if player else 0.0
+
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        there, took, asked = tasks.open(games), {}, Asked()
+        there, took, usage = tasks.open(games), {}, Asked()
         if player:
             starts = [Start(*each) for each in in_turn(there, settings.episodes)]
-            episodes, asked = player.play(starts, max_steps=settings.max_steps, monitor=monitor)
-            took = player.numbers(episodes, asked)
+            episodes, usage = player.play(starts, max_steps=settings.max_steps, monitor=monitor)
+            took = player.numbers(episodes, usage)
         else:
             episodes = collect_demonstrations(
                 there,
@@ -53,13 +56,12 @@ def demonstrations(
                 seed=stage.seed,
                 slips=settings.slips,
                 monitor=monitor,
-                keep_candidates=stage.experiment.dialogue.format == "restated",
+                keep_candidates=asked.dialogue.format == "restated",
             )
         write_episodes(episodes, out)
-        limits = stage.experiment.gates
-        report = demonstrations_report(episodes, min_success=limits.min_demonstration_success)
-        report = with_answers_gate(report, episodes, max_parse_failures=limits.max_parse_failures, asked=asked)
+        report = demonstrations_report(episodes, min_success=asked.gates.min_demonstration_success)
+        report = with_answers_gate(report, episodes, max_parse_failures=most_failures, asked=usage)
         return replace(report, metrics={**report.metrics, **took})
 
     make = player.make if player else stage.make
-    return make(collect, settings=("demonstrations", "dialogue.format", "gates.min_demonstration_success"), games=games)
+    return make(collect, games=games)

@@ -34,8 +34,13 @@ def eval_report(
 ) -> dg.MaterializeResult:
     """pi_i and BoN(pi_i, prm[i]) on games that nothing was learnt from; in iteration 1 also pi_0."""
     stage = stages.stage(context)
-    settings = stage.experiment.evaluation
-    reward = Judge(stage.experiment.improvement.reward, stage.read(stage.experiment.improvement.reward).path)
+    asked = stage.settings(
+        "dialogue", "engine", "evaluation", "improvement.reward", "rollouts.slots", "rollouts.max_new_tokens"
+    )
+    settings, ranked_by = asked.evaluation, asked.improvement.reward
+    if settings.foresight.worlds:
+        asked = stage.settings("targets.gamma", "world_model.max_reply_tokens")
+    reward = Judge(ranked_by, stage.read(ranked_by).path)
     policies = {stage.iteration: stage.read("improved_policy").path}
     if stage.iteration == FIRST or "log_ratio" in settings.ranked_by:
         policies[stage.iteration - 1] = _policy_before(stage)
@@ -50,18 +55,29 @@ def eval_report(
     foresight = settings.foresight
     world_model = stage.read("world_model").path if "learned" in foresight.worlds else None
     worlds = [(world, world_model if world == "learned" else None) for world in foresight.worlds]
-    ahead = [(reward, foresight.best_of, Imagined(*world, h)) for world, h in product(worlds, foresight.turns)]
+    ahead = [
+        (reward, foresight.best_of, Imagined(world, model, h)) for (world, model), h in product(worlds, foresight.turns)
+    ]
 
-    games = {split: tasks.split(stage.experiment, split) for split in settings.splits}
+    games = {
+        split: tasks.split(stage.environment, stage.experiment_seed, split, settings.games) for split in settings.splits
+    }
     trials = [
-        Trial(stage.experiment, i, policies[i], judge, split, refs, settings.max_steps, n, stage.seed, imagined)
+        Trial(
+            *(stage.experiment, stage.environment.kind, asked, i, policies[i], judge, split, refs, settings.max_steps),
+            n,
+            stage.seed,
+            imagined,
+        )
         for split, refs in games.items()
         for i in judged
         for judge, n, imagined in [(None, 1, None), *product(judges(i), settings.best_of, [None]), *ahead]
     ]
 
+    embedded = stage.unrecorded("model.name").model.name == "embedded"
+
     def evaluate(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        played = inference.play(stage.experiment, [trial.task for trial in trials], monitor, resume)
+        played = inference.play([trial.task for trial in trials], monitor, resume, embedded=embedded)
         for trial, one in zip(trials, played, strict=True):
             (out / trial.name).mkdir()
             write_episodes(one.episodes, out / trial.name)
@@ -74,18 +90,7 @@ def eval_report(
         counts: dict[str, int] = {split: len(refs) for split, refs in games.items()}
         return evaluation_report(rows, counts, usage, SCALING if several else None)
 
-    return stage.make(
-        evaluate,
-        settings=(
-            "dialogue",
-            "evaluation",
-            "improvement.reward",
-            "rollouts.slots",
-            "rollouts.max_new_tokens",
-            *(("targets.gamma", "world_model.max_reply_tokens") if foresight.worlds else ()),
-        ),
-        games=[game for refs in games.values() for game in refs],
-    )
+    return stage.make(evaluate, games=[game for refs in games.values() for game in refs])
 
 
 def _policy_before(stage: Stage) -> Path:

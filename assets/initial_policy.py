@@ -8,7 +8,6 @@ import dagster as dg
 
 from agentprm_dagster.engine.base_model import base_identity
 from agentprm_dagster.envs.base import DrawsRandomEpisodes
-from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
@@ -31,10 +30,10 @@ def initial_policy(
 ) -> dg.MaterializeResult:
     """pi_0: the experiment's model, fine-tuned on the won demonstrations; from scratch, it reads random play first."""
     stage = stages.stage(context)
-    demonstrations, pretraining = stage.read("demonstrations"), stage.experiment.pretraining
-    games = tasks.demonstrated(stage.experiment, pretraining.episodes, stage.seed) if pretraining.episodes else ()
-
-    kind = kind_of(stage.experiment.environment.kind)
+    demonstrations, settings = stage.read("demonstrations"), stage.settings("dialogue", "model", "pretraining", "sft")
+    pretraining, dialogue, kind = settings.pretraining, settings.dialogue.format, stage.kind
+    drawn = (stage.environment, stage.experiment_seed, pretraining.episodes, stage.seed)
+    games = tasks.demonstrated(*drawn) if pretraining.episodes else ()
     random_episode = kind.random_episode if isinstance(kind, DrawsRandomEpisodes) else partial(play_at_random, kind)
 
     def wandering() -> list[Episode]:
@@ -53,16 +52,20 @@ def initial_policy(
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         from agentprm_dagster.training.sft import train_initial_policy  # loads torch
 
-        require_exact_base(stage.experiment)
+        require_exact_base(settings.model, kind.wording, dialogue)
         won = [episode for episode in read_episodes(demonstrations.path) if episode.won]
         return train_initial_policy(
-            won, wandering(), stage.experiment, out, seed=stage.seed, monitor=monitor, resume=resume
+            won,
+            wandering(),
+            settings.model,
+            settings.sft,
+            kind.wording,
+            out,
+            dialogue=dialogue,
+            reading_epochs=pretraining.epochs,
+            seed=stage.seed,
+            monitor=monitor,
+            resume=resume,
         )
 
-    return stage.make(
-        train,
-        settings=("dialogue", "model", "pretraining", "sft"),
-        games=games,
-        identity=base_identity(stage.experiment.model),
-        announces=FIRST,
-    )
+    return stage.make(train, games=games, identity=base_identity(settings.model), announces=FIRST)

@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import dagster as dg
-import pandas as pd
 
-from agentprm_dagster.algorithm.targets import hold_out
+from agentprm_dagster.algorithm.held_out import hold_out
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.episodes.unrewarded import without_outcomes
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
-from agentprm_dagster.reports.inverse_report import inverse_report
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
 
@@ -28,9 +26,20 @@ def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
     policy, shown = stage.behaviour_policy(), stage.read("demonstrations", 0)
     played = [stage.read("rollouts", i, role=f"rollouts_{i}") for i in range(FIRST, stage.iteration + 1)]
     targets = stage.read("mc_value_targets")
-    with_branches = stage.experiment.inverse_prm.branches
+    settings = stage.settings(
+        "dialogue",
+        "inverse_prm",
+        "rollouts.temperature",
+        "rollouts.max_new_tokens",
+        "targets.held_out_games",
+        "gates.max_prm_loss",
+    )
+    with_branches, dialogue, wording = settings.inverse_prm.branches, settings.dialogue.format, stage.kind.wording
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
+        import pandas as pd
+
+        from agentprm_dagster.reports.inverse_report import inverse_report
         from agentprm_dagster.training.inverse_prm import score_decisions, train_inverse_prm  # loads torch
 
         expert = without_outcomes(read_episodes(shown.path))
@@ -38,32 +47,26 @@ def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
         learners = without_outcomes(each for episodes in past for each in episodes if each.parent is None)
         own = without_outcomes(each for each in current if with_branches or each.parent is None)
         games = {episode.game for episode in (*expert, *learners, *own)}
-        held_out = hold_out(games, stage.experiment.targets.held_out_games, stage.experiment.seed)
+        held_out = hold_out(games, settings.targets.held_out_games, stage.experiment_seed)
         told = train_inverse_prm(
             policy.path,
             expert,
             learners,
             own,
-            stage.experiment,
+            settings.inverse_prm,
+            wording,
             out,
+            dialogue=dialogue,
+            temperature=settings.rollouts.temperature,
+            max_new_tokens=settings.rollouts.max_new_tokens,
             held_out=held_out,
             seed=stage.seed,
             monitor=monitor,
             resume=resume,
         )
         unknown = [episode for episode in current if episode.game in held_out]
-        scored = score_decisions(out, unknown, pd.read_parquet(targets.path / "targets.parquet"), stage.experiment)
-        return inverse_report(told, scored, max_loss=stage.experiment.gates.max_prm_loss)
+        table, budget = pd.read_parquet(targets.path / "targets.parquet"), settings.inverse_prm.batch_tokens
+        scored = score_decisions(out, unknown, table, wording, dialogue=dialogue, budget=budget)
+        return inverse_report(told, scored, max_loss=settings.gates.max_prm_loss)
 
-    return stage.make(
-        train,
-        settings=(
-            "dialogue",
-            "model",
-            "inverse_prm",
-            "rollouts.temperature",
-            "rollouts.max_new_tokens",
-            "targets.held_out_games",
-            "gates.max_prm_loss",
-        ),
-    )
+    return stage.make(train)

@@ -6,7 +6,6 @@ import dagster as dg
 
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
-from agentprm_dagster.reports.targets_report import targets_report
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
 from agentprm_dagster.targets.kinds import KINDS, target_kind
@@ -25,13 +24,15 @@ def mc_value_targets(context: dg.AssetExecutionContext, stages: StagesResource) 
     Other kinds of target (`targets.kind`) say beside it what a PRM is to learn.
     """
     stage = stages.stage(context)
-    settings, wording = stage.experiment.targets, stage.experiment.wording
+    settings, wording = stage.settings("targets").targets, stage.kind.wording
     rollouts, kind = stage.read("rollouts"), target_kind(settings.kind)
     read = {asset: stage.read(asset, 0).path for asset in kind.READS}
 
     def compute(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        targets = kind.compute(rollouts.path, settings, read, wording, stage.experiment.seed)
+        from agentprm_dagster.reports.targets_report import targets_report  # loads pandas
+
+        targets = kind.compute(rollouts.path, settings, read, wording, stage.experiment_seed)
         targets.to_parquet(out / "targets.parquet", index=False)
         return targets_report(targets)
 
-    return stage.make(compute, settings=("targets",), code=[KINDS[settings.kind]])
+    return stage.make(compute, code=[KINDS[settings.kind]])

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import dagster as dg
-import pandas as pd
 
-from agentprm_dagster.algorithm.targets import part_of_game
+from agentprm_dagster.algorithm.held_out import part_of_game
+from agentprm_dagster.engine.base_model import base_folder, base_identity
 from agentprm_dagster.episodes.stage import Monitor, PartMonitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
@@ -23,10 +23,16 @@ from agentprm_dagster.stages.materialization import gates
 def prm_committee(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """`improvement.panel.committee` PRMs, each trained on its own share of the games; all are judged on the same."""
     stage = stages.stage(context)
-    members = stage.experiment.improvement.panel.committee
+    settings = stage.settings(
+        "dialogue", "prm", "improvement.panel.committee", "improvement.rank_by", "gates.max_prm_loss"
+    )
+    members = settings.improvement.panel.committee
+    base = stage.settings("model").model if settings.prm.init == "base" else None
     policy, rollouts, targets = stage.behaviour_policy(), stage.read("rollouts"), stage.read("mc_value_targets")
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
+        import pandas as pd
+
         from agentprm_dagster.training.process_reward_model import train_prm  # loads torch
 
         episodes, table = read_episodes(rollouts.path), pd.read_parquet(targets.path / "targets.parquet")
@@ -36,7 +42,7 @@ def prm_committee(context: dg.AssetExecutionContext, stages: StagesResource) -> 
             own = [
                 episode
                 for episode in episodes
-                if episode.game in judged or part_of_game(episode.game, members, stage.experiment.seed) == member
+                if episode.game in judged or part_of_game(episode.game, members, stage.experiment_seed) == member
             ]
             folder = out / f"member_{member}"
             folder.mkdir()
@@ -45,9 +51,14 @@ def prm_committee(context: dg.AssetExecutionContext, stages: StagesResource) -> 
                     policy.path,
                     own,
                     table,
-                    stage.experiment,
+                    settings.prm,
+                    stage.kind.wording,
                     folder,
-                    previous=None,
+                    dialogue=settings.dialogue.format,
+                    max_loss=settings.gates.max_prm_loss,
+                    min_ordering=0.0,
+                    rank_by=settings.improvement.rank_by,
+                    base=base_folder(base) if base else None,
                     seed=stage.seed + member,
                     monitor=PartMonitor(f"member {member}", monitor),
                     resume=resume.part(f"member_{member}"),
@@ -55,17 +66,7 @@ def prm_committee(context: dg.AssetExecutionContext, stages: StagesResource) -> 
             )
         return _together(reports)
 
-    return stage.make(
-        train,
-        settings=(
-            "dialogue",
-            "model",
-            "prm",
-            "improvement.panel.committee",
-            "improvement.rank_by",
-            "gates.max_prm_loss",
-        ),
-    )
+    return stage.make(train, identity=base_identity(base) if base else None)
 
 
 def _together(reports: list[StageReport]) -> StageReport:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.stage import Monitor, PartMonitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Asked
@@ -30,10 +29,12 @@ def react_report(
 ) -> dg.MaterializeResult:
     """ReAct with the paper's prompt by a language model behind a server, on the games that policies are judged on."""
     stage = stages.stage(context)
-    settings = stage.experiment.evaluation
-    games = {split: tasks.split(stage.experiment, split) for split in settings.splits}
+    settings = stage.settings("evaluation.splits", "evaluation.max_steps").evaluation
+    count = stage.unrecorded("evaluation.games").evaluation.games  # the games themselves are recorded
+    games = {s: tasks.split(stage.environment, stage.experiment_seed, s, count) for s in settings.splits}
     played = [game for refs in games.values() for game in refs]
     player = llm.player(stage, played)
+    limit = stage.settings().gates.max_parse_failures  # asked for with the player
 
     def evaluate(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         rows, everything, total = [], [], Asked()
@@ -44,7 +45,7 @@ def react_report(
             write_episodes(episodes, out / split)
             row = evaluation_row(
                 episodes,
-                experiment=stage.experiment.name,
+                experiment=stage.experiment,
                 ranked_by=None,
                 policy=f"ReAct({player.model.name})",
                 iteration=None,
@@ -55,16 +56,15 @@ def react_report(
                 imagined_turns=0,
                 seed=stage.seed,
                 tokens=usage.tokens,
-                kinds=kind_of(stage.experiment.environment.kind).task_kinds,
+                kinds=stage.kind.task_kinds,
             )
             rows.append(row)
             everything += episodes
             total += usage
         (out / EVALUATION).write_text(json.dumps(rows, indent=2), encoding="utf-8")
         counts: dict[str, int] = {split: len(refs) for split, refs in games.items()}
-        limit = stage.experiment.gates.max_parse_failures
         report = evaluation_report(rows, counts, total)
         report = with_answers_gate(report, everything, max_parse_failures=limit, asked=total)
         return replace(report, metrics={**report.metrics, **player.numbers(everything, total)})
 
-    return player.make(evaluate, settings=("evaluation.splits", "evaluation.max_steps"), games=played)
+    return player.make(evaluate, games=played)

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.algorithm.targets import hold_out
+from agentprm_dagster.algorithm.held_out import hold_out
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import WHEN_READY
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
-from agentprm_dagster.targets.shaped import Settings
 
 
 @dg.asset(
@@ -22,27 +21,26 @@ from agentprm_dagster.targets.shaped import Settings
 def reference_value(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """V_mu(s), learnt from the demonstrations' own returns; shaped targets say how far an action went by it."""
     stage = stages.stage(context)
+    settings = stage.settings("targets.value", "targets.gamma", "targets.held_out_games", "gates.max_prm_loss")
+    targets = settings.targets
     shown, policy = stage.read("demonstrations", 0), stage.read("initial_policy", 0)
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         from agentprm_dagster.training.reference_value import train_reference_value  # loads torch
 
-        demonstrations, targets = read_episodes(shown.path), stage.experiment.targets
-        assert isinstance(targets, Settings), "no other kind of target reads it"
+        demonstrations = read_episodes(shown.path)
         return train_reference_value(
             policy.path,
             demonstrations,
-            stage.experiment.wording,
+            stage.kind.wording,
             targets.value,
             out,
             gamma=targets.gamma,
-            max_loss=stage.experiment.gates.max_prm_loss,
-            held_out=hold_out({each.game for each in demonstrations}, targets.held_out_games, stage.experiment.seed),
+            max_loss=settings.gates.max_prm_loss,
+            held_out=hold_out({each.game for each in demonstrations}, targets.held_out_games, stage.experiment_seed),
             seed=stage.seed,
             monitor=monitor,
             resume=resume,
         )
 
-    return stage.make(
-        train, settings=("model", "targets.value", "targets.gamma", "targets.held_out_games", "gates.max_prm_loss")
-    )
+    return stage.make(train)

@@ -7,7 +7,6 @@ from pathlib import Path
 import dagster as dg
 
 from agentprm_dagster.envs.base import Published
-from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.iterations import FIRST, WHEN_UPDATED
 from agentprm_dagster.provenance.artifact import Artifact
@@ -24,15 +23,15 @@ from agentprm_dagster.stages.seeds import of_other_seeds, processors, seed_rows
 def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """Every evaluated iteration in one table and a picture, also over seeds, beside the paper's Table 1."""
     stage = stages.stage(context)
-    found = evaluated(stage.store, stage.experiment.name)
+    settings = stage.settings("evaluation.best_of", "llm.evaluate")
+    found = evaluated(stage.store, stage.experiment)
     for sentence in found.left_out:
         context.log.warning(sentence)
     reports = [stage.read("eval_report", i, role=f"eval_report_{i}") for i in found.iterations or [FIRST]]
     with_seeds = [*reports, *_of_other_seeds(stage, reports)]
     trained_on = processors(stage.store, with_seeds)
-    kind = kind_of(stage.experiment.environment.kind)
-    published = kind.published() if isinstance(kind, Published) else ""
-    if stage.experiment.llm.evaluate:
+    published = stage.kind.published() if isinstance(stage.kind, Published) else ""
+    if settings.llm.evaluate:
         reports.append(stage.read("react_report"))
 
     def compare(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
@@ -40,14 +39,14 @@ def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Mat
         (out / "results.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
         pictures = {"success over iterations": "results.png"}
         draw(rows, out / "results.png")
-        if len(stage.experiment.evaluation.best_of) > 1:
+        if len(settings.evaluation.best_of) > 1:
             pictures["success over N"] = "scaling.png"
             draw_scaling(rows, out / "scaling.png")
         return results_report(
             rows,
-            kind.task_kinds,
+            stage.kind.task_kinds,
             pictures,
-            seeds_page(seed_rows(with_seeds), stage.experiment.seed, trained_on),
+            seeds_page(seed_rows(with_seeds), stage.experiment_seed, trained_on),
             published,
         )
 
@@ -56,7 +55,7 @@ def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Mat
 
 def _of_other_seeds(stage: Stage, reports: Sequence[Artifact]) -> Iterator[Artifact]:
     """What is damaged, or did not pass its gates, is left out: it is for its own experiment to fail by it."""
-    for version in of_other_seeds(stage.store, stage.experiment.name, reports):
+    for version in of_other_seeds(stage.store, stage.experiment, reports):
         name, asset, i = version.experiment, version.asset, version.iteration
         try:
             yield stage.read(asset, i, f"{name}_{asset}_{i}", name)

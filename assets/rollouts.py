@@ -35,19 +35,27 @@ def rollouts(
     iteration's reward model (`rollouts.branch_placement`).
     """
     stage = stages.stage(context)
-    settings, limits = stage.experiment.rollouts, stage.experiment.gates
+    asked = stage.settings(
+        "dialogue", "engine", "rollouts", "gates.max_parse_failures", "gates.min_wins", "gates.min_losses"
+    )
+    settings, limits = asked.rollouts, asked.gates
+    around = stage.unrecorded("improvement.reward", "model.name")  # what is read in their place is recorded
     policy, shown = stage.behaviour_policy(), stage.read("demonstrations", 0)
     by_value = settings.branch_placement in ("disagreement", "uncertainty") and stage.iteration > FIRST
-    reward = stage.experiment.improvement.reward
+    reward = around.improvement.reward
     last_prm = stage.read(reward, stage.iteration - 1, role=f"previous_{reward}") if by_value else None
-    games = tasks.explored(stage.experiment, settings.games, stage.seed)
+    games = tasks.explored(stage.environment, stage.experiment_seed, settings.games, stage.seed)
     stage.refuse_other_games("demonstrations", _demonstrated(stage, tasks, shown))
 
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         played = inference.rollouts(
             policy.path,
-            stage.experiment,
+            settings,
             games,
+            environment=stage.environment.kind,
+            dialogue=asked.dialogue.format,
+            engine=asked.engine,
+            embedded=around.model.name == "embedded",
             shown=shown.path,
             placed_by=last_prm.path if last_prm else None,
             seed=stage.seed,
@@ -67,11 +75,11 @@ def rollouts(
             min_losses=limits.min_losses,
         )
 
-    judged = ("gates.max_parse_failures", "gates.min_wins", "gates.min_losses")
-    return stage.make(collect, settings=("dialogue", "rollouts", *judged), games=games)
+    return stage.make(collect, games=games)
 
 
 def _demonstrated(stage: Stage, tasks: TasksResource, demonstrations: Artifact) -> tuple[TaskRef, ...]:
     """The games that demonstrations were played in, whose states are gone back to."""
-    episodes = stage.experiment.demonstrations.episodes
-    return tasks.demonstrated(stage.experiment, episodes, demonstrations.manifest.seeds["stage"])
+    episodes = stage.unrecorded("demonstrations.episodes").demonstrations.episodes
+    order = demonstrations.manifest.seeds["stage"]
+    return tasks.demonstrated(stage.environment, stage.experiment_seed, episodes, order)

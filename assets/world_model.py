@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.algorithm.targets import hold_out
+from agentprm_dagster.algorithm.held_out import hold_out
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
@@ -22,6 +22,7 @@ from agentprm_dagster.stages.materialization import gates
 def world_model(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """p(observation | dialogue, answer): the behaviour policy, taught what the environment replies."""
     stage = stages.stage(context)
+    settings = stage.settings("world_model", "targets.held_out_games", "gates.min_world_exact")
     policy, shown, rollouts = stage.behaviour_policy(), stage.read("demonstrations", 0), stage.read("rollouts")
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
@@ -33,12 +34,14 @@ def world_model(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
             policy.path,
             demonstrations,
             played,
-            stage.experiment,
+            settings.world_model,
+            stage.kind.wording,
             out,
-            held_out=hold_out(games, stage.experiment.targets.held_out_games, stage.experiment.seed),
+            min_exact=settings.gates.min_world_exact,
+            held_out=hold_out(games, settings.targets.held_out_games, stage.experiment_seed),
             seed=stage.seed,
             monitor=monitor,
             resume=resume,
         )
 
-    return stage.make(train, settings=("world_model", "targets.held_out_games", "gates.min_world_exact"))
+    return stage.make(train)

@@ -4,18 +4,19 @@ import copy
 
 import torch
 
-from agentprm_dagster.config import Improvement
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.improvement.contested_states import contested_states
+from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
+from agentprm_dagster.improvement.judging import Judge
+from agentprm_dagster.improvement.online_dpo import improve
+from agentprm_dagster.improvement.trl import Settings as TrlSettings
+from agentprm_dagster.improvement.trl_online_dpo import train_with_trl
 from agentprm_dagster.training.candidates import Trunk, trunks_of
-from agentprm_dagster.training.contested_states import contested_states
-from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.policy_improvement import improve
-from agentprm_dagster.training.trl_online_dpo import train_with_trl
 from benchmarks.measure import RUNS, Row, rate, summarise
 from benchmarks.workload import noisy_rollouts, policy
 
@@ -36,7 +37,8 @@ def run() -> list[Row]:
     chat = Chat(checkpoints.load_tokenizer(policy()), WORDING)
     contested = contested_states(noisy_rollouts(40))
     trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, "append")]
-    trl = Improvement(trainer="trl", candidates=2, **DPO)
+    same = {name: value for name, value in DPO.items() if name in TrlSettings.model_fields}
+    trl = TrlSettings(**same)
     plans = {n: Improvement(candidates=n, **DPO) for n in (2, 8)}
     measured: dict[int, list[tuple[float, float | None]]] = {n: [] for n in plans}
     for _ in range(RUNS):
@@ -57,7 +59,7 @@ def _ours(chat: Chat, trunks: list[Trunk], plan: Improvement) -> float:
     return sum(step["states"] for step in steps) * plan.candidates
 
 
-def _trl(chat: Chat, trunks: list[Trunk], plan: Improvement) -> float:
+def _trl(chat: Chat, trunks: list[Trunk], plan: TrlSettings) -> float:
     model, prm = checkpoints.load_policy(policy()), checkpoints.prm_from_policy(policy(), seed=0)
     train_with_trl(model, prm, chat, trunks, "append", plan, seed=0, monitor=SilentMonitor())
     return STEPS * EPISODES * STATES * 2

@@ -25,7 +25,7 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch.shards import shards_of
 from agentprm_dagster.training.optimizers import build_optimizer
-from agentprm_dagster.training.prm_loss import Example
+from agentprm_dagster.training.prm_examples import Example
 from agentprm_dagster.training.process_reward_model import predict, prm_examples, prm_work
 from agentprm_dagster.training.tree_training import fit, token_budget_batches
 from benchmarks.limits import matmul_flops, token_flops

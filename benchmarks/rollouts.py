@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from agentprm_dagster.agents.best_of_n import BestOfN
+from agentprm_dagster.agents.best_of_n import BestOfN, PrmJudge
 from agentprm_dagster.agents.policy import Policy
 from agentprm_dagster.config import Model
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.engine.embedded.model import build_model
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
@@ -98,12 +99,12 @@ def rollouts(
         "max_new_tokens": NEW_TOKENS,
         "seed": 0,
     }
-    tokenizer = checkpoints.load_tokenizer(policy())
-    agent = (
-        BestOfN(model, Chat(tokenizer, WORDING), prm, n=BEST_OF, **settings)
-        if prm
-        else Policy(model, Chat(tokenizer, WORDING), **settings)
-    )
+    chat = Chat(checkpoints.load_tokenizer(policy()), WORDING)
+    engine = EmbeddedEngine(model, conversations=slots)
+    agent = Policy(engine, chat, **settings)
+    if prm:
+        judge = PrmJudge(EmbeddedEngine(prm, conversations=slots), chat, "append")
+        agent = BestOfN(engine, chat, judge, n=BEST_OF, **settings)
     starts = whole_episodes(games, 1)
     return play(agent, starts, max_steps=turns, total=len(starts), monitor=SilentMonitor())
 

@@ -6,18 +6,19 @@ from functools import partial
 import torch
 
 from agentprm_dagster.algorithm.targets import mc_value_targets
-from agentprm_dagster.config import Improvement, Prm
+from agentprm_dagster.config import Prm
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
 from agentprm_dagster.envs.alfworld.language import WORDING
+from agentprm_dagster.improvement.contested_states import contested_states
+from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
+from agentprm_dagster.improvement.judging import Judge
+from agentprm_dagster.improvement.online_dpo import improvement_work
 from agentprm_dagster.launch.cores import cores
 from agentprm_dagster.launch.shards import Shards
 from agentprm_dagster.training.candidates import trunks_of
-from agentprm_dagster.training.contested_states import contested_states
-from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.policy_improvement import improvement_work
 from agentprm_dagster.training.process_reward_model import prm_examples, prm_work
 from agentprm_dagster.training.tree_training import token_budget_batches
 from benchmarks.measure import Row, compare

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.measure import RUNS, Row, seconds, summarise
 
-READY = "agentprm_dagster.training.policy_improvement"
+READY = "agentprm_dagster.improvement.online_dpo"
 """What the process of a training step has to import."""
 
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-from agentprm_dagster.config import Experiment
+from agentprm_dagster.config import Model, Sft
 from agentprm_dagster.envs.alfworld.errors import GamesNotFoundError
 from agentprm_dagster.envs.alfworld.games import GameRef, data_root, find_games
 from agentprm_dagster.envs.alfworld.generate import generate_games
@@ -24,13 +24,7 @@ from agentprm_dagster.rollouts.rollout import collect_rollouts
 from benchmarks.noisy_expert import NoisyExpert
 
 DEMONSTRATIONS = 600
-EXPERIMENT = Experiment.model_validate(
-    {
-        "name": "bench",
-        "demonstrations": {"expert": "handcoded_corrected", "episodes": DEMONSTRATIONS},
-        "sft": {"epochs": 2, "learning_rate": 2e-3, "batch_episodes": 4},
-    }
-)
+SFT = Sft(epochs=2, learning_rate=2e-3, batch_episodes=4)
 
 
 @cache
@@ -80,7 +74,7 @@ def policy() -> Path:
         seed=0,
         monitor=SilentMonitor(),
     )
-    train_initial_policy(shown, (), EXPERIMENT, out, seed=0, monitor=SilentMonitor())
+    train_initial_policy(shown, (), Model(), SFT, KIND.wording, out, dialogue="append", seed=0, monitor=SilentMonitor())
     return out
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.config import Experiment
+from agentprm_dagster.config import Rollouts
+from agentprm_dagster.engine.settings import EngineSettings
 from agentprm_dagster.envs.base import TaskRef
+from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.stage import Monitor, Resume
 from agentprm_dagster.home import games_scratch_folder
 from agentprm_dagster.launch.cores import cores
@@ -17,17 +19,21 @@ from agentprm_dagster.provenance.lock import held_folder
 
 
 class InferenceResource(dg.ConfigurableResource):
-    """The embedded engine: transformers, one cached conversation a slot, in several processes."""
+    """Plays with the experiment's engine, a small model in several processes."""
 
     processes: int = 0
-    """Processes that play at the same time; 0: one a core for the embedded model, else one."""
+    """Processes that play at the same time; 0: one a core for a small model on the embedded engine, else one."""
 
     def rollouts(
         self,
         checkpoint: Path,
-        experiment: Experiment,
+        how: Rollouts,
         games: Sequence[TaskRef],
         *,
+        environment: str,
+        dialogue: Format,
+        engine: EngineSettings,
+        embedded: bool,
         shown: Path,
         placed_by: Path | None,
         seed: int,
@@ -35,27 +41,25 @@ class InferenceResource(dg.ConfigurableResource):
         resume: Resume,
     ) -> Played:
         """Everything that one iteration rolls out; `shown` are the tables of demonstrations, `placed_by` is a PRM."""
-        how = experiment.rollouts
         at = shown if how.expert_starts else None
-        player = Player(
-            checkpoint, experiment.environment.kind, experiment.dialogue.format, how, shown=at, placed_by=placed_by
-        )
-        (played,) = self.play(experiment, [Task("", player, tuple(games), seed)], monitor, resume)
+        player = Player(checkpoint, environment, dialogue, how, shown=at, placed_by=placed_by, engine=engine)
+        (played,) = self.play([Task("", player, tuple(games), seed)], monitor, resume, embedded=embedded)
         return played
 
     def play(
-        self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor, resume: Resume | None = None
+        self, tasks: Sequence[Task], monitor: Monitor, resume: Resume | None = None, *, embedded: bool
     ) -> list[Played]:
-        """What came of every task; the same whatever the number of processes.
+        """What came of every task; the same whatever the number of processes, of which the embedded model has several.
 
         With `resume` the shards that an earlier attempt has played are not played again.
         """
-        there, embedded = cores(), experiment.model.name == "embedded"
+        there = cores()
+        small = embedded and all(task.player.engine.kind == "embedded" for task in tasks)
         with nullcontext(resume.folder) if resume else held_folder(games_scratch_folder()) as scratch:
             return play_in_processes(
                 tasks,
-                processes=self.processes or (there if embedded else 1),
-                threads=1 if embedded else there,
+                processes=self.processes or (there if small else 1),
+                threads=1 if small else there,
                 scratch=scratch,
                 monitor=monitor,
             )

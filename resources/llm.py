@@ -16,7 +16,6 @@ from agentprm_dagster.engine.served.chat_server import ChatServer
 from agentprm_dagster.engine.served.replies import Refusal, Refused, Reply, read_record, tokens_kept
 from agentprm_dagster.engine.served.served_model import LlmError, ServedModel
 from agentprm_dagster.envs.base import TaskRef
-from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.dialogue import Message, Wording
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor
@@ -40,12 +39,13 @@ class LlmResource(dg.ConfigurableResource):
         Raises:
             LlmError: the environment names none.
         """
-        model, settings = ServedModel.from_environment(), stage.experiment.llm
+        stage.settings(*LLM_SETTINGS, "gates.max_parse_failures")
+        model, settings = ServedModel.from_environment(), stage.unrecorded("llm").llm
         decides = settings.model_dump(mode="json", include={name.split(".")[1] for name in LLM_SETTINGS})
-        digest = kind_of(stage.experiment.environment.kind).digest(games)
+        digest = stage.kind.digest(games)
         key = digest_of([stage.asset, model.name, model.host, decides, digest, stage.seed])
         return LlmPlayer(
-            stage, stage.experiment.wording, model, settings, journals_folder() / f"{stage.asset}-{key[:16]}.jsonl"
+            stage, stage.kind.wording, model, settings, journals_folder() / f"{stage.asset}-{key[:16]}.jsonl"
         )
 
 
@@ -60,11 +60,10 @@ class LlmPlayer:
     journal: Path
     """Holds every answer from when it came: what was paid for is not asked again, by later code neither."""
 
-    def make(self, work: Work, *, settings: Sequence[str], games: Sequence[TaskRef]) -> dg.MaterializeResult:
+    def make(self, work: Work, *, games: Sequence[TaskRef]) -> dg.MaterializeResult:
         """`Stage.make` of what this model decides as well."""
         who = {"llm_model": self.model.name, "llm_server": self.model.host}
-        decides = (*settings, *LLM_SETTINGS, "gates.max_parse_failures")
-        return self.stage.make(work, settings=decides, games=games, identity=who)
+        return self.stage.make(work, games=games, identity=who)
 
     def play(self, starts: Sequence[Start], *, max_steps: int, monitor: Monitor) -> tuple[list[Episode], Asked]:
         """Plays every start, several at a time, and goes on from what the journal holds.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,10 @@ import dagster as dg
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import load_experiment
-from agentprm_dagster.envs.base import TaskRef
+from agentprm_dagster.engine.kinds import KINDS as ENGINES
+from agentprm_dagster.envs.base import EnvironmentKind, TaskRef
 from agentprm_dagster.envs.kinds import KINDS, kind_of
+from agentprm_dagster.envs.settings import EnvironmentSettings
 from agentprm_dagster.episodes.stage import SAVE_SECONDS, Monitor, Resume, StageReport
 from agentprm_dagster.iterations import FIRST, announce, iteration_of
 from agentprm_dagster.provenance.agreement import MixedInputsError, find_conflict
@@ -28,6 +29,8 @@ from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.tracker import TrackerResource
 from agentprm_dagster.stages.materialization import PAGE, in_words, materialization
 from agentprm_dagster.stages.monitor import StageMonitor, conclude
+from agentprm_dagster.stages.pinned import pin_settings
+from agentprm_dagster.stages.settings import AskedSettings, SettingError, picked
 
 NUMBERS_TOLD = 4
 
@@ -49,10 +52,13 @@ class StagesResource(dg.ConfigurableResource):
 
         Raises:
             PartitionError: the partition's name is no iteration's.
+            EditedSettingsError: the settings are no longer those that the run began with.
         """
         experiment, asset = context.asset_key.path
         iteration = iteration_of(context.partition_key) if context.assets_def.partitions_def else 0
-        return Stage(self, context, load_experiment(experiment), asset, iteration, self.artifacts.store())
+        settings = load_experiment(experiment)
+        pin_settings(context.instance, context.run.run_id, settings)
+        return Stage(self, context, settings, asset, iteration, self.artifacts.store())
 
 
 @dataclass
@@ -61,12 +67,14 @@ class Stage:
 
     resources: StagesResource
     context: dg.AssetExecutionContext
-    experiment: Experiment
+    _experiment: Experiment
     asset: str
     iteration: int
     store: ArtifactStore
     inputs: dict[str, Artifact] = field(default_factory=dict)
     """What was read so far, by role."""
+    asked: set[str] | frozenset[str] = field(default_factory=set)
+    """The settings that were handed out, and will be recorded."""
 
     @property
     def name(self) -> str:
@@ -74,9 +82,43 @@ class Stage:
         return f"{self.asset}[{self.iteration}]" if self.iteration else self.asset
 
     @property
+    def experiment(self) -> str:
+        """The experiment's name."""
+        return self._experiment.name
+
+    @property
+    def environment(self) -> EnvironmentSettings:
+        """Which tasks are played; recorded by the digest of those that are, and as the code of its kind."""
+        return self._experiment.environment
+
+    @property
+    def kind(self) -> EnvironmentKind:
+        """The kind of that environment."""
+        return kind_of(self.environment.kind)
+
+    @property
+    def experiment_seed(self) -> int:
+        """The experiment's own, recorded beside the stage's."""
+        return self._experiment.seed
+
+    def settings(self, *names: str) -> Any:
+        """All settings that were asked for so far: sections, and single values by dotted names (`gates.max_kl`).
+
+        They are what is recorded. Reading another one is a SettingError, and so is asking when the recipe is written.
+        """
+        if isinstance(self.asked, frozenset):
+            raise SettingError(f"{self.name} asks for {', '.join(names)} after its recipe was written: ask before")
+        self.asked.update(names)
+        return AskedSettings(self.name, frozenset(self.asked), self._experiment)
+
+    def unrecorded(self, *names: str) -> Any:
+        """Settings that decide nothing in what is made: what may be waited for or spent, which other stage is next."""
+        return AskedSettings(self.name, frozenset(names), self._experiment)
+
+    @property
     def seed(self) -> int:
         """A number below 2^31 that depends on the experiment's seed, the asset and the iteration alone."""
-        name = f"{self.experiment.seed}/{self.asset}/{self.iteration}"
+        name = f"{self.experiment_seed}/{self.asset}/{self.iteration}"
         return int(sha256(name.encode()).hexdigest()[:8], 16) >> 1
 
     def read(
@@ -88,7 +130,7 @@ class Stage:
             ArtifactError: it was not made, is damaged, or did not pass its gates.
         """
         where = self.iteration if iteration is None else iteration
-        return self._record(role or asset, self.store.current(experiment or self.experiment.name, asset, where))
+        return self._record(role or asset, self.store.current(experiment or self.experiment, asset, where))
 
     def behaviour_policy(self) -> Artifact:
         """The policy announced for this iteration; the version that the announcement names and no other.
@@ -96,7 +138,7 @@ class Stage:
         Raises:
             ArtifactError: none was announced, or what was announced is missing, damaged, or did not pass its gates.
         """
-        announced = self.store.announced(self.experiment.name, self.iteration)
+        announced = self.store.announced(self.experiment, self.iteration)
         return self._record(announced.role, self.store.resolve(announced))
 
     def refuse_other_games(self, role: str, games: Sequence[TaskRef]) -> None:
@@ -119,7 +161,6 @@ class Stage:
         self,
         work: Work,
         *,
-        settings: Sequence[str] = (),
         games: Sequence[TaskRef] = (),
         identity: Mapping[str, str] | None = None,
         announces: int | None = None,
@@ -127,8 +168,7 @@ class Stage:
     ) -> dg.MaterializeResult:
         """Answers the version made from the same inputs, settings, games, code and seed before; otherwise makes it.
 
-        `settings` names the sections (or single values, as `gates.max_kl`) of the experiment that decide what is
-        made, `games` are those that are played, `identity` says what else it depends on that stands in no setting.
+        `games` are those that are played, `identity` says what else it depends on that stands in no setting.
         `announces` is the iteration whose behaviour policy this is, `code` are modules that the settings have chosen.
 
         Raises:
@@ -137,20 +177,19 @@ class Stage:
         self._refuse_mixed_inputs()
         played = {GAMES_DIGEST: self._digest(games)} if games else {}
         modules = self._modules(code, plays=bool(games))
-        recipe = self._recipe(modules, {**_pick(self.experiment, settings), **played, **(identity or {})})
-        with self.store.lock(self.experiment.name, self.asset, self.iteration):
+        self.asked, values = frozenset(self.asked), self._experiment.model_dump(mode="json")
+        recipe = self._recipe(modules, {**picked(values, self.asked), **played, **(identity or {})})
+        with self.store.lock(self.experiment, self.asset, self.iteration):
             found = self.store.reuse(recipe, self.context.run.run_id)
             artifact = found or self._make(recipe, work, modules)
         self._conclude(artifact, made_before=found is not None)
         if announces is not None and not artifact.manifest.failed:
-            announce(
-                self.context.instance, self.store, self.experiment.name, announces, artifact, self.context.log_event
-            )
+            announce(self.context.instance, self.store, self.experiment, announces, artifact, self.context.log_event)
         ledger = costs(with_ancestors(self.store, artifact.version))
         return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id), ledger)
 
     def _digest(self, games: Sequence[TaskRef]) -> str:
-        return kind_of(self.experiment.environment.kind).digest(games)
+        return self.kind.digest(games)
 
     def _refuse_mixed_inputs(self) -> None:
         if conflict := find_conflict(self.store, self.inputs):
@@ -164,7 +203,7 @@ class Stage:
         """What brings the inputs of this stage together."""
         iterations = max(self.iteration, FIRST)
         return (
-            f"`agentprm run {self.experiment.name} --iterations {iterations}` makes anew what is out of date, and "
+            f"`agentprm run {self.experiment} --iterations {iterations}` makes anew what is out of date, and "
             "nothing else; nothing was changed"
         )
 
@@ -188,11 +227,12 @@ class Stage:
 
     def _modules(self, code: Sequence[str], *, plays: bool) -> tuple[str, ...]:
         """The asset's module, what the settings have chosen, and of the environment all where games are played, its
-        wording where dialogues are written.
+        wording where dialogues are written; the engine where models are computed by the kind that is set.
         """
-        package = KINDS[self.experiment.environment.kind]
-        writes = "agentprm_dagster.engine.chat" in reached_sources(self._module, *code)
-        return (self._module, *code, *([f"{package}.kind"] if plays else [f"{package}.language"] if writes else []))
+        package, reached = KINDS[self.environment.kind], reached_sources(self._module, *code)
+        writes, computes = (f"agentprm_dagster.engine.{name}" in reached for name in ("chat", "kinds"))
+        environment = [f"{package}.kind"] if plays else [f"{package}.language"] if writes else []
+        return (self._module, *code, *environment, *([ENGINES[self._experiment.engine.kind]] if computes else []))
 
     def _refuse_edits(self, modules: Sequence[str]) -> None:
         """The processes that a stage starts import the code that is there then, which must be what the recipe says."""
@@ -204,13 +244,13 @@ class Stage:
 
     def _recipe(self, modules: Sequence[str], config: dict[str, Any]) -> Recipe:
         return Recipe(
-            experiment=self.experiment.name,
+            experiment=self.experiment,
             asset=self.asset,
             iteration=self.iteration,
             inputs=tuple(artifact.as_input(role) for role, artifact in self.inputs.items()),
             config=config,
             code=current_code(*modules),
-            seeds={"experiment": self.experiment.seed, "stage": self.seed},
+            seeds={"experiment": self.experiment_seed, "stage": self.seed},
         )
 
     def _make(self, recipe: Recipe, work: Work, modules: Sequence[str]) -> Artifact:
@@ -227,9 +267,3 @@ class Stage:
             run.committed(artifact)
         forget_unfinished(self.store.work, artifact.version.slot)
         return artifact
-
-
-def _pick(experiment: Experiment, settings: Sequence[str]) -> dict[str, Any]:
-    """The named sections, and single values by their dotted names."""
-    values = experiment.model_dump(mode="json")
-    return {name: reduce(lambda part, key: part[key], name.split("."), values) for name in settings}

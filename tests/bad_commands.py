@@ -16,7 +16,7 @@ HUGE = "9" * 30
 
 USAGE: dict[tuple[str, ...], str] = {
     ("run",): "Missing argument 'EXPERIMENT'",
-    ("run", "nosuch"): "no experiment 'nosuch'; there are: alfworld_cpu",
+    ("run", "nosuch"): "no experiment 'nosuch'; there are: alfworld",
     ("run", ""): "no experiment ''",
     ("run", LONG): "no experiment 'aaaa",
     ("run", NOT_TEXT): "no experiment",
@@ -32,6 +32,37 @@ USAGE: dict[tuple[str, ...], str] = {
     ("run", "smoke", "--iterations", HUGE): "--iterations",
     ("run", "smoke", "--iterations"): "requires an argument",
     ("run", "smoke", "--nosuch"): "No such option: --nosuch",
+    ("run", "smoke", "--with", "nosuch"): "--with: no study 'nosuch'; there are: few_rollouts",
+    ("run", "smoke", "--with", "../smoke"): "no study '../smoke'",
+    ("run", "smoke", "--with", ""): "no study ''",
+    ("run", "smoke", "--with", LONG): "no study 'aaaa",
+    ("run", "smoke", "--with", NOT_TEXT): "--with: no study",
+    ("run", "smoke", "--with", "steered", "--with", "steered"): "expected everything once, got steered, steered",
+    ("run", "smoke", "--with", "tripwire"): "tripwire: kl needs measurements: every above 0 (tripwire.yaml, line 3)",
+    ("run", "smoke", "--set", ""): "expected a setting and its value",
+    ("run", "smoke", "--set", "prm.epochs"): "--set prm.epochs: expected a setting and its value",
+    ("run", "smoke", "--set", "=1"): "--set =1: expected a setting and its value",
+    ("run", "smoke", "--set", "prm..epochs=1"): "expected a setting and its value",
+    ("run", "smoke", "--set", "seed=1"): "--seeds sets the seed",
+    ("run", "smoke", "--set", "name=mine"): "expected a setting and its value",
+    ("run", "smoke", "--set", "extends=mine"): "expected a setting and its value",
+    ("run", "smoke", "--set", "llm.request" + ".a" * 5000 + "=1"): "expected a setting and its value",
+    ("run", "smoke", "--set", "prm.epochs=many"): "got 'many': write a number such as 0.5 or 1e-3",
+    ("run", "smoke", "--set", "prm.epochs=-1"): "(--set prm.epochs=-1)",
+    ("run", "smoke", "--set", "prm.epoch=1"): "prm.epoch: no such setting; did you mean epochs? (--set prm.epoch=1)",
+    ("run", "smoke", "--set", "prn.epochs=1"): "prn: no such setting; did you mean prm?",
+    ("run", "smoke", "--set", "prm=1"): "(--set prm=1)",
+    ("run", "smoke", "--set", "prm.epochs=["): "--set prm.epochs=[: its value is not valid YAML",
+    ("run", "smoke", "--set", "prm.epochs=" + "[" * 3000): "its value is not valid YAML",
+    ("run", "smoke", "--set", "model.name=" + NOT_TEXT): "its value is not valid YAML",
+    ("run", "smoke", "--set", NOT_TEXT + "=1"): "expected a setting and its value",
+    ("run", "smoke", "--set", "iterations=1", "--set", "iterations=2"): "got iterations, iterations",
+    ("run", "smoke", "--seeds", ""): "--seeds: expected whole numbers, each once",
+    ("run", "smoke", "--seeds", "0,1,0"): "got '0,1,0'",
+    ("run", "smoke", "--seeds", "0 1"): "--seeds: expected whole numbers",
+    ("run", "smoke", "--seeds", "-1"): "--seeds: expected whole numbers",
+    ("run", "smoke", "--seeds", "4294967296"): "--seeds: expected whole numbers",
+    ("run", "smoke", "--seeds", "1", "--set", "sft.epochs=0"): "(--set sft.epochs=0)",
     ("runn", "smoke"): "No such command 'runn'",
     ("report",): "Missing argument",
     ("report", "nosuch"): "no experiment 'nosuch'",
@@ -154,7 +185,7 @@ DAGSTER = {
 }
 """Files of Dagster's own, and what is in them."""
 
-NAMES = ("config", "class", "input", "Tried", "1st", "two words", "a-b", "a" * 41, "tré")
+NAMES = ("config", "class", "input", "Tried", "1st", "two words", "a-b", "a" * 101, "tré")
 """Names of files that no experiment may have."""
 
 
@@ -184,11 +215,11 @@ ODD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 """What lies where an experiment's file would, and what is said to it."""
 
 
-def committed(folder: Path) -> Path:
-    """Puts an artifact into the folder's store; the folder of its version."""
+def committed(folder: Path, experiment: str = "smoke") -> Path:
+    """Puts an experiment's artifact into the folder's store; the folder of its version."""
     store = ArtifactStore(folder / "home" / "artifacts")
     code = Code(version="0.1.0", source="0" * 64, git_commit=None, dirty=None)
-    with store.draft(Recipe("smoke", "initial_policy", 0, (), {}, code, {"stage": 0})) as draft:
+    with store.draft(Recipe(experiment, "initial_policy", 0, (), {}, code, {"stage": 0})) as draft:
         (draft.path / "policy.json").write_text("1", encoding="utf-8")
         made = draft.commit(metrics={"skill": 1.0})
     place = Path(made.path)

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from agentprm_dagster.config import Experiment
+from agentprm_dagster.config.experiment import USUAL
+from agentprm_dagster.config.experiment import settings_of as kinds_of
 from bad_inputs import BadInput
 
 WRONG_ANYWHERE = ("-1", "1000000000001", "[{a: 1}, {b: 2}]")
@@ -15,6 +17,8 @@ def settings_of(section: type[BaseModel], place: tuple[str, ...] = ()) -> Iterat
     """The names of all settings, section by section."""
     for name, info in section.model_fields.items():
         kind = info.annotation
+        if not place and name in USUAL:
+            kind = kinds_of(name)[USUAL[name]]
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from settings_of(kind, (*place, name))
         else:
@@ -84,7 +88,6 @@ TOGETHER = {
     "rollouts.expert_starts begins": "rollouts: {expert_starts: 0.5}\nenvironment: {demonstrated: 0.5}",
     "branch_placement: uncertainty compares": "rollouts: {branch_placement: uncertainty}\nprm: {loss: relative}",
     "calibration and committee are for PRMs": "improvement: {panel: {every: 1, committee: 2}}\nprm: {loss: relative}",
-    "no step may train on them": "improvement: {games: held_out, panel: {every: 10}}",
     "evaluation.foresight needs": "evaluation: {foresight: {worlds: oracle}}\nprm: {reply_weight: 0}",
     "evaluation.foresight compares": "evaluation: {foresight: {worlds: oracle}}\nprm: {loss: relative}",
     "set environment.held_out_rooms above 0": "evaluation: {splits: train_held_out}",
@@ -95,9 +98,9 @@ TOGETHER = {
     "expert: llm needs slips: 0": "demonstrations: {expert: llm, slips: 0.1}",
     "budget_money needs prices": "llm: {budget_money: 5}",
     "request names stream": "llm: {request: {stream: true}}",
-    "trainer: trl needs candidates: 2": "improvement: {trainer: trl}",
-    "watches trainer: agentprm alone": "improvement: {trainer: trl, candidates: 2, min_gap: 0, kl_weight: 0, "
-    "panel: {every: 1}}",
+    "improvement.panel: no such setting": "improvement: {kind: trl, panel: {every: 1}}",
+    "rank_by: Input should be 'answer'": "improvement: {kind: trl, rank_by: reply}",
+    "improvement.temperature": "improvement: {temperature: 0}",
     "evaluation.best_of_temperature": "evaluation: {best_of_temperature: 0}",
     "rollouts.branch_temperature": "rollouts: {branch_temperature: 0}",
     "improvement.min_gap": "improvement: {min_gap: 1}",

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from os import environ, umask
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 # For the smallest of models two threads wait for each other longer than they compute. Read when torch is imported.
 environ["OMP_NUM_THREADS"] = "1"
+
+# What Dagster loads depends on what was run in the home: not in that of whoever runs the tests.
+environ["AGENTPRM_HOME"] = mkdtemp(prefix="agentprm-")
 
 
 # How long an example takes says nothing on a busy machine.

@@ -91,7 +91,7 @@ class StoreHistory(RuleBasedStateMachine):
     def redo(self, experiment: str, asset: str, beta: int) -> None:
         """One stage of iteration 1 is made anew with other settings, and each of the others is tried alone."""
         self.made(self.slot(experiment, asset, 1), beta, 0)
-        for other in reversed(STAGES):
+        for other in reversed(list(STAGES)):
             if other != asset:
                 self.made(self.slot(experiment, other, 1), 1 - beta, 0)
 

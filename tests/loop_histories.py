@@ -52,7 +52,7 @@ class LoopHistory(RuleBasedStateMachine):
         self.folder = TemporaryDirectory()
         self.root = Path(self.folder.name)
         (self.root / "experiments").mkdir()
-        self.patches = [
+        self.patches: list[Any] = [
             patch.dict(
                 os.environ,
                 {

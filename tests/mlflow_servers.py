@@ -32,7 +32,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         "MLFLOW_ARTIFACTS_DESTINATION": str(folder / "artifacts"),
     }
     program = Path(sys.executable).with_name("mlflow")
-    command = [program, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [str(program), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
     try:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from agentprm_dagster.provenance.errors import ArtifactError, LockedError
-from agentprm_dagster.provenance.manifest import Code, Recipe, Slot
+from agentprm_dagster.provenance.manifest import Code, Input, Recipe, Slot
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import Verification, sweep, verify
 
@@ -76,7 +76,7 @@ def _write(store: ArtifactStore, rng: random.Random, steps: int) -> None:
 
 def _commit(store: ArtifactStore, experiment: str, asset: str, iteration: int, content: int) -> None:
     """One of a few things that all writers make, made from another or adopted where it is there already."""
-    inputs = ()
+    inputs: tuple[Input, ...] = ()
     if asset != "demonstrations":
         try:
             inputs = (store.current(experiment, "demonstrations", 1).as_input("demonstrations"),)

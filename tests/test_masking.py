@@ -3,6 +3,7 @@
 import html
 import json
 from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -33,7 +34,7 @@ def test_other_spellings_and_parts_go(spelt: str) -> None:
 
 @pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
 @pytest.mark.parametrize("user", ["", "u", "us", "use"])
-def test_within_base64_no_readable_part_of_it_stays(encode, user: str) -> None:
+def test_within_base64_no_readable_part_of_it_stays(encode: Callable[[bytes], bytes], user: str) -> None:
     spelt = encode(f"{user}:{SECRET}".encode()).decode()
     left = masked(spelt, [SECRET])
     assert MASK in left

@@ -1,5 +1,6 @@
 """The type of a small model's products: measured once, remembered, or chosen."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_where_nothing_can_be_written_children_are_told(unknown: Path, monkeypat
     unknown.parent.write_text("a file where the folder would be")
     monkeypatch.setattr(processor, "_faster", lambda: "bfloat16")
     assert product_type() == "bfloat16"
-    assert processor.environ[VARIABLE] == "bfloat16"
+    assert os.environ[VARIABLE] == "bfloat16"
 
 
 @pytest.mark.parametrize(

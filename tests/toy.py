@@ -9,7 +9,6 @@ from types import ModuleType
 
 import dagster as dg
 
-from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import load_experiment
 from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.envs.alfworld.game_file import Game
@@ -81,9 +80,9 @@ def toy_trainers() -> dict[str, ModuleType]:
     """What stands in for the training modules, which are then not imported (torch takes seconds)."""
     return dict(
         (
-            _module("sft", train_initial_policy=_initial_policy),
-            _module("process_reward_model", train_prm=_prm),
-            _module("policy_improvement", improve_policy=_improve),
+            _module("training.sft", train_initial_policy=_initial_policy),
+            _module("training.process_reward_model", train_prm=_prm),
+            _module("improvement.online_dpo", improve_policy=_improve),
         )
     )
 
@@ -92,7 +91,7 @@ class ToyInference(InferenceResource):
     """Agents that know every game's walkthrough and follow it as often as their skill says."""
 
     def play(
-        self, experiment: Experiment, tasks: Sequence[Task], monitor: Monitor, resume: Resume | None = None
+        self, tasks: Sequence[Task], monitor: Monitor, resume: Resume | None = None, *, embedded: bool
     ) -> list[Played]:
         return [self._play(task, monitor) for task in tasks]
 
@@ -129,7 +128,7 @@ class ToyAgent:
 
 
 def _module(name: str, **functions: Callable[..., StageReport]) -> tuple[str, ModuleType]:
-    full_name = f"agentprm_dagster.training.{name}"
+    full_name = f"agentprm_dagster.{name}"
     module = ModuleType(full_name)
     vars(module).update(functions)
     return full_name, module
@@ -150,13 +149,13 @@ def _write(out: Path, skill: float, *gates: str) -> StageReport:
 
 
 def _initial_policy(
-    episodes: Sequence[object], wandering: object, experiment: Experiment, out: Path, **rest: object
+    episodes: Sequence[object], wandering: object, base: object, sft: object, wording: object, out: Path, **rest: object
 ) -> StageReport:
     return _write(out, SKILL, "finite_loss")
 
 
 def _prm(
-    policy: Path, episodes: object, targets: object, experiment: Experiment, out: Path, **rest: object
+    policy: Path, episodes: object, targets: object, settings: object, wording: object, out: Path, **rest: object
 ) -> StageReport:
     return _write(out, _skill(policy), "better_than_constant", "orders_actions")
 
@@ -166,14 +165,12 @@ def _improve(
     prm: Path,
     episodes: Sequence[Episode],
     games: Mapping[str, PlayableGame],
-    experiment: Experiment,
+    environment: object,
+    settings: object,
     out: Path,
     *,
-    watched: None,
-    rationalised: None,
-    seed: int,
     monitor: Monitor,
-    resume: Resume,
+    **rest: object,
 ) -> StageReport:
     assert {episode.game for episode in episodes} <= set(games), "the games that the episodes come from are there"
     monitor.progress(1, 1, "steps")

@@ -1,6 +1,7 @@
 """What the tests of tracking share: a recipe, an artifact made under a tracker, and what MLflow says of it."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -21,7 +22,7 @@ def recipe_of(
     asset: str = "prm",
     iteration: int = 2,
     inputs: tuple[Input, ...] = (),
-    config: Mapping[str, object] = SETTINGS,
+    config: Mapping[str, Any] = SETTINGS,
 ) -> Recipe:
     """A recipe that nothing was made from yet."""
     return Recipe(experiment, asset, iteration, inputs, dict(config), CODE, {"stage": 7})

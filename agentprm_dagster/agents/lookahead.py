@@ -9,10 +9,9 @@ prior * log pi(answer) + logit(gamma^(turns - 1) Q) is taken: gamma is the disco
 from collections.abc import Sequence
 from typing import Any
 
-from transformers import PreTrainedModel
-
-from agentprm_dagster.agents.best_of_n import BestOfN, Future
+from agentprm_dagster.agents.best_of_n import BestOfN, Future, Judge
 from agentprm_dagster.agents.worlds import Path, World
+from agentprm_dagster.engine.base import Engine
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.records import Observation, Response, Turn
 
@@ -22,9 +21,9 @@ class ModelPredictive(BestOfN):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        engine: Engine,
         chat: Chat,
-        prm: PreTrainedModel,
+        prm: Judge,
         world: World,
         *,
         turns: int,
@@ -32,8 +31,8 @@ class ModelPredictive(BestOfN):
         lanes: int,
         **settings: Any,
     ) -> None:
-        """At most `lanes` paths of `turns` turns are imagined at a time."""
-        super().__init__(model, chat, prm, lanes=lanes, **settings)
+        """At most `lanes` paths of `turns` turns are imagined at a time, behind the conversations of all slots."""
+        super().__init__(engine, chat, prm, **settings)
         self.world, self.turns, self.gamma, self.lanes = world, turns, gamma, lanes
         self.usage = world.usage
 
@@ -79,9 +78,9 @@ class ModelPredictive(BestOfN):
         """The policy's likeliest next answer on each path, each in a lane of its own."""
         lanes = range(self.slots, self.slots + len(paths))
         for lane, path in zip(lanes, paths, strict=True):
-            here = self.conversations.by_slot[path.slot]
+            here = self.dialogues.by_slot[path.slot]
             seen = Observation(path.turns[-1].observation, (), reward=0.0, done=False)
-            self.conversations.begin(lane, here.first_observation, [*here.turns, *path.turns], seen)
+            self.dialogues.begin(lane, here.first_observation, [*here.turns, *path.turns], seen)
         sampled = self._draw(lanes, 1, 0.0)
         for path, (answer,) in zip(paths, self._answers(sampled), strict=True):
             path.answer(answer)

@@ -2,13 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-import torch
-from transformers import PreTrainedModel
-
-from agentprm_dagster.agents.best_of_n import PrmJudge
+from agentprm_dagster.agents.dialogues import Dialogues
+from agentprm_dagster.engine.base import Engine
 from agentprm_dagster.engine.chat import Chat
-from agentprm_dagster.engine.embedded.attention import use_grouped_attention
-from agentprm_dagster.engine.embedded.conversations import Conversations
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Observation, Response, Turn
 from agentprm_dagster.episodes.usage import Usage
@@ -19,26 +15,25 @@ class ValuePlacer:
 
     def __init__(
         self,
-        prm: PreTrainedModel,
+        engine: Engine,
         chat: Chat,
         score: Callable[[Sequence[float]], float],
         *,
         screening: int,
         dialogue: Format,
-        slots: int,
         usage: Usage,
     ) -> None:
-        """`score` makes one number of the values of a state's actions, each in [0, 1]; what is read goes to `usage`."""
-        use_grouped_attention(prm)
+        """`engine` holds the PRM; `score` makes one number of the values of a state's actions, each in [0, 1]; what is
+        read goes to `usage`.
+        """
+        self.engine, self.chat = engine, chat
         self.score, self.screening, self.usage = score, screening, usage
-        self.chat = chat
-        self.judge = PrmJudge(prm.eval(), Conversations(self.chat, dialogue), slots=slots, prior=0.0)
+        self.dialogues = Dialogues(engine, chat, dialogue)
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         """Opens a conversation in a slot."""
-        self.judge.conversations.begin(slot, first_observation, turns, observation)
+        self.dialogues.begin(slot, first_observation, turns, observation)
 
-    @torch.inference_mode()
     def scores(self, answers: Sequence[Sequence[Response]], tried: Sequence[Sequence[Response]]) -> list[float]:
         """The score of each slot's tried actions; a state where there is nothing to compare is not read."""
         scores = [0.0] * len(tried)
@@ -47,10 +42,10 @@ class ValuePlacer:
             return scores
         widest = max(len(tried[slot]) for slot in contested)
         ids = [[self.chat.answer(answer.text, answer.tokens) for answer in tried[slot]] for slot in contested]
-        before = self.judge.cache.tokens_read
+        before = self.engine.tokens_read
         # A slot with fewer actions than another reads its first one again.
-        logits = self.judge.logits(contested, [[*each, *each[:1] * (widest - len(each))] for each in ids])
-        self.usage.tokens_read += self.judge.cache.tokens_read - before + sum(len(each) for own in ids for each in own)
+        logits = self.engine.score(contested, [[*each, *each[:1] * (widest - len(each))] for each in ids])
+        self.usage.tokens_read += self.engine.tokens_read - before
         for slot, said in zip(contested, logits.sigmoid().tolist(), strict=True):
             scores[slot] = self.score(said[: len(tried[slot])])
         return scores

@@ -8,11 +8,12 @@ set; a branch counts from its first own turn on, because only there was its acti
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import pandas as pd
 
+from agentprm_dagster.algorithm.held_out import hold_out
 from agentprm_dagster.episodes.records import Episode
 
 Weighting = Literal["return_to_go", "reference"]
@@ -60,35 +61,6 @@ def discounted_outcome(reward: float, turn: int, last: int, gamma: float, weight
     if weighting == "reference":
         return float(0.5 + 0.5 * gamma**turn * (2 * reward - 1))
     return float(gamma ** (last - turn) * reward)
-
-
-def of_held_out_games(episodes: Sequence[Episode], targets: pd.DataFrame) -> list[Episode]:
-    """The episodes of games that `targets` (of the same rollouts) holds out."""
-    games = set(targets.loc[targets["held_out"], "game"])
-    return [episode for episode in episodes if episode.game in games]
-
-
-def hold_out(games: Iterable[str], share: float, seed: int) -> set[str]:
-    """About a share of the games, at least one where any is asked for.
-
-    Whether a game is among them depends on its id and the seed, and not on the other games: what one iteration holds
-    out, no other learns from.
-    """
-    places = {game: _place(game, seed) for game in games}
-    if not share or not places:
-        return set()
-    return {game for game in places if places[game] < share} or {min(places, key=lambda game: places[game])}
-
-
-def part_of_game(game: str, parts: int, seed: int) -> int:
-    """Which of some parts of about the same size a game belongs to, whatever other games there are."""
-    return int(_place(f"part {game}", seed) * parts)
-
-
-def _place(game: str, seed: int) -> float:
-    """A number in [0, 1) that looks random."""
-    digest = hashlib.blake2b(f"{seed}\0{game}".encode(), digest_size=7).digest()
-    return int.from_bytes(digest, "big") / 2**56
 
 
 def learnt_targets(targets: pd.DataFrame) -> pd.Series:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 import typer
 
 from agentprm_dagster.commands.ui import listening
-from agentprm_dagster.config.catalog import load_catalog
+from agentprm_dagster.config.catalog import load_catalog, study_files
 from agentprm_dagster.engine.served.served_model import LlmError, ServedModel
 from agentprm_dagster.envs.alfworld.errors import GameFileError, GamesNotFoundError
 from agentprm_dagster.envs.alfworld.games import data_root, find_games
@@ -69,8 +69,12 @@ def _packages() -> Iterator[Finding]:
 
 
 def _experiments() -> Iterator[Finding]:
-    catalog = load_catalog()
+    try:
+        catalog = load_catalog()
+    except HomeError:  # which stands under `home`
+        return
     yield Finding("experiments", True, ", ".join(catalog.experiments))
+    yield Finding("studies", True, ", ".join(study_files()))
     for error in catalog.errors:
         yield Finding("experiments", False, str(error), "correct it; until then it is left out and the others run")
 
@@ -96,11 +100,8 @@ def _devices() -> Finding:
 
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     found = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} torch threads, GPUs: {', '.join(names) or 'none'}"
-    large = [
-        name for name, each in load_catalog().experiments.items() if each.model.name not in ("embedded", "smollm2")
-    ]
-    remedy = f"only {', '.join(large)} would train faster on a GPU; to play, nothing uses one" if large else ""
-    return Finding("devices", bool(names) or not large, found, "" if names else remedy, needed=False)
+    remedy = "" if names else "only large pretrained models would train faster on a GPU; to play, nothing uses one"
+    return Finding("devices", bool(names), found, remedy, needed=False)
 
 
 def _models() -> Finding:

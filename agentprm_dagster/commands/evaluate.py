@@ -50,12 +50,17 @@ def evaluate_policy(
     judge = None if best_of == 1 else Judge(reward, store.current(name, reward, max(iteration, FIRST)).path)
     if root and experiment.environment.kind != "alfworld":
         raise typer.BadParameter(f"--games names ALFWorld's games; {name} plays {experiment.environment.kind}")
-    games = _games_in(root, split) if root else source.split(experiment, split)
-    trial = Trial(experiment, iteration, policy.path, judge, split, games, max_steps, best_of, seed)
+    games = (
+        _games_in(root, split)
+        if root
+        else source.split(experiment.environment, experiment.seed, split, experiment.evaluation.games)
+    )
+    kind = experiment.environment.kind
+    trial = Trial(name, kind, experiment, iteration, policy.path, judge, split, games, max_steps, best_of, seed)
     monitor = StageMonitor("evaluate", _log.debug, SilentMonitor())
     with progress_bars():
-        (played,) = InferenceResource().play(experiment, [trial.task], monitor)
-    print_rows([trial.row(played)], experiment.environment.kind, as_json=as_json)
+        (played,) = InferenceResource().play([trial.task], monitor, embedded=experiment.model.name == "embedded")
+    print_rows([trial.row(played)], kind, as_json=as_json)
 
 
 def _games_in(root: Path, split: str) -> tuple[TaskRef, ...]:

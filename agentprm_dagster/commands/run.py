@@ -1,6 +1,6 @@
 """`agentprm run`: the assets of an experiment, iteration after iteration, in this process."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from uuid import uuid4
 
 import dagster as dg
@@ -27,13 +27,20 @@ SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 console = Console(stderr=True)
 
 
+def run_experiments(names: Sequence[str], iterations: int | None) -> None:
+    """Makes what is not there yet of one experiment after the other; prints the table of the first, and over seeds."""
+    for name in names:
+        run_experiment(name, iterations)
+    print_report(names[0])
+
+
 def run_experiment(name: str, iterations: int | None) -> None:
-    """Makes what is not there yet, prints the table; exit code 1 where a stage failed.
+    """Makes what is not there yet; exit code 1 where a stage failed.
 
     A pretrained model that cannot be used is refused before anything is made.
     """
     experiment = load_experiment(name)
-    require_exact_base(experiment)
+    require_exact_base(experiment.model, experiment.wording, experiment.dialogue.format)
     definitions = build_definitions({name: experiment})
     instance = open_instance()
     for iteration in range(FIRST, (iterations or experiment.iterations) + 1):
@@ -44,7 +51,6 @@ def run_experiment(name: str, iterations: int | None) -> None:
                 typer.secho(line, fg="red", err=True)
             console.print(f"Run {result.run_id} has the details: see it with `agentprm ui`. The same command goes on.")
             raise typer.Exit(1)
-    print_report(name)
 
 
 def run_iteration(

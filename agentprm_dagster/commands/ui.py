@@ -15,8 +15,9 @@ from types import FrameType
 import psutil
 
 from agentprm_dagster.commands.instance import open_instance
-from agentprm_dagster.config.catalog import load_catalog
 from agentprm_dagster.home import home, make_private
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.stages.chosen import chosen_experiments
 from agentprm_dagster.tracking.uri import is_server, tracking_uri
 
 HOST = "127.0.0.1"
@@ -47,7 +48,7 @@ def serve(dagster_port: int, mlflow_port: int) -> None:
         ports["MLflow"] = mlflow_port
     _refuse_ports(ports)
     print("Starting; the first time this takes a minute.", flush=True)
-    for error in load_catalog().errors:
+    for error in chosen_experiments(ArtifactsResource().store()).errors:
         print(f"An experiment is left out: {error}", flush=True)
     open_instance().dispose()
     with _interruptible(), running(commands) as processes:

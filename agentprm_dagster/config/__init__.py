@@ -13,16 +13,14 @@ from agentprm_dagster.config.data import (
     Rollouts,
 )
 from agentprm_dagster.config.experiment import Experiment
-from agentprm_dagster.config.llm import Llm
 from agentprm_dagster.config.models import (
-    Improvement,
     InversePrm,
-    Model,
-    Panel,
     Prm,
     Sft,
     WorldModel,
 )
+from agentprm_dagster.engine.served.settings import Llm
+from agentprm_dagster.engine.settings import Model
 from agentprm_dagster.section import HeadTraining
 
 __all__ = [
@@ -33,11 +31,9 @@ __all__ = [
     "Foresight",
     "Gates",
     "HeadTraining",
-    "Improvement",
     "InversePrm",
     "Llm",
     "Model",
-    "Panel",
     "Pretraining",
     "Prm",
     "Rollouts",

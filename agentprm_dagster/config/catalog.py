@@ -1,5 +1,10 @@
-"""Which experiments there are: YAML files, read and refused where they are wrong."""
+"""Which experiments and studies there are: YAML files, read and refused where they are wrong.
 
+An experiment names what differs from the defaults, or from the experiment that it `extends:` and the studies laid over
+that, `with:`, in their order. A study is settings alone, which go over any experiment.
+"""
+
+from collections.abc import Iterable
 from importlib import resources
 from os import environ
 from os.path import expanduser
@@ -13,17 +18,37 @@ from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.experiment import RESERVED
 from agentprm_dagster.config.problems import Places, in_lines, shortened
 from agentprm_dagster.config.strict_yaml import Place, read_yaml
+from agentprm_dagster.home import experiments_folder
+
+STUDIES = "studies"
+"""The folder, within a folder of experiments, that holds studies."""
 
 
 class ExperimentError(ValueError):
-    """An experiment that is not there or not valid."""
+    """An experiment or a study that is not there or not valid."""
+
+
+class Settings(NamedTuple):
+    """What a file or a command line says."""
+
+    values: dict[str, Any]
+    places: Places
+
+    def over(self, below: "Settings") -> "Settings":
+        """These settings over others, section by section."""
+        return Settings(_over(self.values, below.values), {**below.places, **self.places})
 
 
 def experiment_folders() -> list[Path]:
-    """The package's own experiments, then the folders named by AGENTPRM_EXPERIMENTS (separated as in PATH)."""
+    """The package's own experiments, those composed in this home, and the folders that AGENTPRM_EXPERIMENTS names."""
     own = Path(str(resources.files("agentprm_dagster") / "experiments"))
-    extra = environ.get("AGENTPRM_EXPERIMENTS", "")
-    return [own, *(Path(expanduser(folder)) for folder in extra.split(":") if folder)]  # noqa: PTH111  # never fails
+    return [own, *filter(Path.is_dir, [experiments_folder()]), *_named_folders()]
+
+
+def _named_folders() -> list[Path]:
+    """What AGENTPRM_EXPERIMENTS names, separated as in PATH."""
+    folders = environ.get("AGENTPRM_EXPERIMENTS", "").split(":")
+    return [Path(expanduser(folder)) for folder in folders if folder]  # noqa: PTH111  # never fails
 
 
 def experiment_files() -> dict[str, Path]:
@@ -42,14 +67,19 @@ def require_experiment(name: str) -> Path:
     return _file(name, f"no experiment {shortened(name)!r}; there are: {', '.join(_files())}")
 
 
+def study_files() -> dict[str, Path]:
+    """Every study's file by name; of a name used twice, which cannot be laid over anything, the first."""
+    return {name: paths[0] for name, paths in _files(STUDIES).items()}
+
+
+def require_study(name: str) -> Path:
+    """The study's file, which is not read; ExperimentError if there is none of this name, or if there are two."""
+    return _file(name, f"--with: no study {shortened(name)!r}; there are: {', '.join(_files(STUDIES))}", STUDIES)
+
+
 def load_experiment(name: str) -> Experiment:
     """Reads and checks one experiment; ExperimentError says which key of which file is wrong, and how."""
     return read_experiment(_file(name, f"no experiment {shortened(name)!r}; there are: {', '.join(_files())}"))
-
-
-def load_experiments() -> dict[str, Experiment]:
-    """Every experiment that can be read, by name."""
-    return load_catalog().experiments
 
 
 class Catalog(NamedTuple):
@@ -61,10 +91,10 @@ class Catalog(NamedTuple):
     """What is wrong with the files that are no experiments, and with the folders that AGENTPRM_EXPERIMENTS names."""
 
 
-def load_catalog() -> Catalog:
-    """Reads every experiment, which takes a second; one that is wrong keeps no other out."""
+def load_catalog(names: Iterable[str] | None = None) -> Catalog:
+    """Reads the experiments of these names, by default all that there are; one that is wrong keeps no other out."""
     errors, experiments = _missing_folders(), {}
-    for name in _files():
+    for name in _files() if names is None else names:
         try:
             experiments[name] = load_experiment(name)
         except ExperimentError as error:
@@ -73,26 +103,27 @@ def load_catalog() -> Catalog:
 
 
 def _missing_folders() -> list[ExperimentError]:
-    missing = [folder for folder in experiment_folders() if not folder.is_dir()]
+    missing = [folder for folder in _named_folders() if not folder.is_dir()]
     return [ExperimentError(f"AGENTPRM_EXPERIMENTS names {folder}, which is not a folder") for folder in missing]
 
 
-def _files() -> dict[str, list[Path]]:
-    """Every experiment's files by name, hidden files left out."""
+def _files(within: str = ".") -> dict[str, list[Path]]:
+    """The files of every experiment, or `within` STUDIES of every study, by name, hidden files left out."""
     files: dict[str, list[Path]] = {}
     for folder in experiment_folders():
-        for path in sorted(path for path in folder.glob("*.yaml") if not path.name.startswith(".")):
+        for path in sorted(path for path in (folder / within).glob("*.yaml") if not path.name.startswith(".")):
             files.setdefault(path.stem, []).append(path)
     return files
 
 
-def _file(name: str, unknown: str) -> Path:
-    """An experiment's file; ExperimentError with the words `unknown` if there is none, or if there are two."""
-    paths = _files().get(name, [])
+def _file(name: object, unknown: str, within: str = ".") -> Path:
+    """The one file of a name; ExperimentError with the words `unknown` if there is none, or if there are two."""
+    paths = _files(within).get(name, []) if isinstance(name, str) else []
     if not paths:
         raise ExperimentError(unknown)
     if len(paths) > 1:
-        raise ExperimentError(f"two experiments are called {name}: {' and '.join(map(str, paths))}")
+        kind = "studies" if within == STUDIES else "experiments"
+        raise ExperimentError(f"two {kind} are called {name}: {' and '.join(map(str, paths))}")
     return paths[0]
 
 
@@ -100,11 +131,15 @@ def read_experiment(path: Path) -> Experiment:
     """Reads and checks the experiment in a YAML file, named after the file."""
     if path.stem in RESERVED:
         raise ExperimentError(f"{path}: name: Dagster keeps {path.stem!r} for itself: rename the file")
-    values, places = _settings(path, ())
+    return checked(path.stem, _settings(path, ()), str(path))
+
+
+def checked(name: str, settings: Settings, where: str) -> Experiment:
+    """The experiment of settings that were read `where`; ExperimentError says what is wrong with which of them."""
     try:
-        return Experiment.model_validate({"name": path.stem, **values})
+        return Experiment.model_validate({"name": name, **settings.values})
     except ValidationError as error:
-        raise ExperimentError(f"{path} is not a valid experiment:\n{in_lines(error, places)}") from error
+        raise ExperimentError(f"{where} is not a valid experiment:\n{in_lines(error, settings.places)}") from error
 
 
 def _of_yaml(path: Path) -> tuple[Any, dict[Place, int]]:
@@ -120,25 +155,51 @@ def _of_yaml(path: Path) -> tuple[Any, dict[Place, int]]:
         raise ExperimentError(f"{path} cannot be read: {error}") from error
 
 
-def _settings(path: Path, extended_by: tuple[Path, ...]) -> tuple[dict[str, Any], Places]:
-    """What a file says over what the experiment says that it `extends`, section by section, and where each is said."""
+def _settings(path: Path, extended_by: tuple[Path, ...]) -> Settings:
+    """What an experiment's file says over what it `extends`, and the studies that it names."""
     if path in extended_by:
         raise ExperimentError(
             f"{' extends '.join(map(str, [*extended_by, path]))}: expected an experiment to begin with"
         )
+    return resolved(_said(path), str(path), (*extended_by, path))
+
+
+def resolved(own: Settings, where: str, extended_by: tuple[Path, ...] = ()) -> Settings:
+    """Settings over the experiment that they `extends`, with the studies that they name laid over that.
+
+    Raises:
+        ExperimentError: a file that is named is not there or cannot be read.
+    """
+    values, below = dict(own.values), Settings({}, {})
+    if "extends" in values:
+        extended = values.pop("extends")
+        unknown = f"{where}: extends: expected one of {', '.join(_files())}, got {extended!r}"
+        below = _settings(_file(extended, unknown), extended_by)
+    studies = values.pop("with", [])
+    for study in studies if isinstance(studies, list) else [studies]:
+        unknown = f"{where}: with: expected one of {', '.join(_files(STUDIES))}, got {study!r}"
+        below = _with_study(_file(study, unknown, STUDIES), below)
+    return Settings(values, own.places).over(below)
+
+
+def _with_study(path: Path, below: Settings) -> Settings:
+    """A study laid over settings, its description behind theirs."""
+    study = _said(path)
+    if of_others := study.values.keys() & {"extends", "with", "seed"}:
+        raise ExperimentError(f"{path}: {min(of_others)}: a study goes over any experiment: leave it out")
+    both = study.over(below)
+    texts = [str(each.values["description"]) for each in (below, study) if "description" in each.values]
+    return Settings({**both.values, "description": " ".join(texts)}, both.places)
+
+
+def _said(path: Path) -> Settings:
     read, lines = _of_yaml(path)
     values = {} if read is None else read
     if not isinstance(values, dict):
         raise ExperimentError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
     if "name" in values:
         raise ExperimentError(f"{path}: name: an experiment is named after its file, {path.stem}: leave it out")
-    if "extends" not in values:
-        return values, {place: (path, line) for place, line in lines.items()}
-    extended = values.pop("extends")
-    unknown = f"{path}: extends: expected one of {', '.join(_files())}, got {extended!r}"
-    file = _file(extended if isinstance(extended, str) else "", unknown)
-    defaults, places = _settings(file, (*extended_by, path))
-    return _over(values, defaults), {**places, **{place: (path, line) for place, line in lines.items()}}
+    return Settings(values, {place: f"{path.name}, line {line}" for place, line in lines.items()})
 
 
 def _over(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

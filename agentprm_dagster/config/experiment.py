@@ -13,12 +13,18 @@ from agentprm_dagster.config.data import (
     Pretraining,
     Rollouts,
 )
-from agentprm_dagster.config.llm import Llm
-from agentprm_dagster.config.models import Improvement, InversePrm, Model, Prm, Sft, WorldModel
-from agentprm_dagster.envs.base import DrawsHypotheses, DrawsMistakes, DrawsRandomEpisodes
+from agentprm_dagster.config.models import InversePrm, Prm, Sft, WorldModel
+from agentprm_dagster.engine.kinds import KINDS as ENGINES
+from agentprm_dagster.engine.kinds import engine_kind
+from agentprm_dagster.engine.served.settings import Llm
+from agentprm_dagster.engine.settings import EngineSettings, Model
+from agentprm_dagster.envs.base import DrawsMistakes, DrawsRandomEpisodes
 from agentprm_dagster.envs.kinds import KINDS, kind_of, settings_class
 from agentprm_dagster.envs.settings import EnvironmentSettings
 from agentprm_dagster.episodes.dialogue import Wording
+from agentprm_dagster.improvement.kinds import KINDS as IMPROVEMENTS
+from agentprm_dagster.improvement.kinds import improvement_kind
+from agentprm_dagster.improvement.settings import ImprovementSettings
 from agentprm_dagster.section import Section
 from agentprm_dagster.targets.kinds import KINDS as TARGETS
 from agentprm_dagster.targets.kinds import target_kind
@@ -31,20 +37,35 @@ RESERVED = frozenset(kwlist) | {
 """Names that Dagster gives to no job; one of them would keep it from loading any experiment."""
 
 
-if TYPE_CHECKING:
-    AnyEnvironment = EnvironmentSettings
-    AnyTargets = TargetSettings
-else:
-    AnyEnvironment = Union[tuple(settings_class(name) for name in KINDS)]  # noqa: UP007  # as many as there are
-    AnyTargets = Union[tuple(target_kind(name).Settings for name in TARGETS)]  # noqa: UP007
-"""The settings of every kind of environment and of target; `kind` says whose they are."""
+MOST_LETTERS = 100
+"""How long a name may be: no longer than that of an artifact's folder."""
+
+USUAL = {"engine": "embedded", "environment": "alfworld", "improvement": "dpo", "targets": "mc"}
+"""The sections of several kinds, and which is meant where none is named."""
 
 
 def settings_of(section: str) -> dict[str, Any]:
     """The class of settings of every kind of a section that is of several kinds, by the kind's name."""
-    if section == "targets":
-        return {name: target_kind(name).Settings for name in TARGETS}
-    return {name: settings_class(name) for name in KINDS}
+    if section == "engine":
+        return {name: engine_kind(name).Settings for name in ENGINES}
+    if section == "environment":
+        return {name: settings_class(name) for name in KINDS}
+    if section == "improvement":
+        return {name: improvement_kind(name).Settings for name in IMPROVEMENTS}
+    return {name: target_kind(name).Settings for name in TARGETS}
+
+
+if TYPE_CHECKING:
+    AnyEngine = EngineSettings
+    AnyEnvironment = EnvironmentSettings
+    AnyImprovement = ImprovementSettings
+    AnyTargets = TargetSettings
+else:
+    AnyEngine, AnyEnvironment, AnyImprovement, AnyTargets = (
+        Annotated[Union[tuple(settings_of(each).values())], Field(discriminator="kind")]  # noqa: UP007
+        for each in USUAL
+    )
+"""The settings of every kind of engine, environment, improvement and target; `kind` says whose they are."""
 
 
 def _free(name: str) -> str:
@@ -53,29 +74,26 @@ def _free(name: str) -> str:
     return name
 
 
-USUAL = {"environment": "alfworld", "targets": "mc"}
-"""The sections of several kinds, and which is meant where none is named."""
-
-
 class Experiment(Section):
     """Everything that decides what an experiment makes."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$"), AfterValidator(_free)]
+    name: Annotated[str, Field(pattern=rf"^[a-z][a-z0-9_]{{0,{MOST_LETTERS - 1}}}$"), AfterValidator(_free)]
     description: Annotated[str, Field(max_length=1000)] = ""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     iterations: Annotated[int, Field(gt=0, le=1000)] = 2
-    environment: AnyEnvironment = Field(default_factory=settings_class("alfworld"), discriminator="kind")
+    environment: AnyEnvironment = Field(default_factory=settings_class("alfworld"))
     demonstrations: Demonstrations = Demonstrations()
     dialogue: Dialogue = Dialogue()
     model: Model = Model()
+    engine: AnyEngine = Field(default_factory=engine_kind("embedded").Settings)
     pretraining: Pretraining = Pretraining()
     sft: Sft = Sft()
     rollouts: Rollouts = Rollouts()
-    targets: AnyTargets = Field(default_factory=target_kind("mc").Settings, discriminator="kind")
+    targets: AnyTargets = Field(default_factory=target_kind("mc").Settings)
     prm: Prm = Prm()
     inverse_prm: InversePrm = InversePrm()
     world_model: WorldModel = WorldModel()
-    improvement: Improvement = Improvement()
+    improvement: AnyImprovement = Field(default_factory=improvement_kind("dpo").Settings)
     evaluation: Evaluation = Evaluation()
     llm: Llm = Llm()
     gates: Gates = Gates()
@@ -102,29 +120,15 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
-    def replies_are_read(self) -> Self:
-        if self.improvement.rank_by == "reply" and (self.dialogue.format != "append" or not self.prm.reply_weight):
-            raise ValueError(
-                "improvement.rank_by: reply needs values behind replies: dialogue.format: append and prm.reply_weight "
-                "above 0"
-            )
-        return self
-
-    @model_validator(mode="after")
     def pairs_are_read_together(self) -> Self:
         if self.prm.loss == "relative" and self.dialogue.format != "append":
             raise ValueError("prm.loss: relative compares answers that are read together: dialogue.format: append")
         return self
 
     @model_validator(mode="after")
-    def targets_go_with_the_rest(self) -> Self:
+    def kinds_go_with_the_rest(self) -> Self:
         self.targets.check(self)
-        return self
-
-    @model_validator(mode="after")
-    def inverse_prm_can_learn(self) -> Self:
-        if self.improvement.reward == "inverse_prm" and self.improvement.rank_by == "reply":
-            raise ValueError("improvement.rank_by: reply needs values behind replies; improvement.reward: prm has them")
+        self.improvement.check(self)
         return self
 
     @model_validator(mode="after")
@@ -144,19 +148,6 @@ class Experiment(Section):
             raise ValueError(
                 f"rollouts.branch_placement: {placement} compares different states, whose values must be chances of "
                 "success: improvement.reward: prm, prm.loss: absolute; spread asks the policy alone"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def panel_can_measure(self) -> Self:
-        panel = self.improvement.panel
-        of_returns = self.improvement.reward == "prm" and self.prm.loss == "absolute" and self.targets.of_returns
-        if panel.every and self.improvement.games == "held_out":
-            raise ValueError("improvement.panel plays the games held out, no step may train on them: games: all")
-        if (panel.tripwire == "calibration" or panel.committee) and not of_returns:
-            raise ValueError(
-                "improvement.panel: calibration and committee are for PRMs of returns: improvement.reward: prm, "
-                "prm.loss: absolute, targets.kind: mc"
             )
         return self
 
@@ -213,8 +204,6 @@ class Experiment(Section):
         kind = kind_of(self.environment.kind)
         if self.demonstrations.slips and not isinstance(kind, DrawsMistakes):
             raise ValueError(f"demonstrations.slips: {kind.name} knows no mistakes to make: set it to 0")
-        if self.improvement.steered and not isinstance(kind, DrawsHypotheses):
-            raise ValueError(f"improvement.steered: {kind.name} draws no hypotheses: set it to 0")
         if self.pretraining.hindsight and not isinstance(kind, DrawsRandomEpisodes):
             raise ValueError(f"pretraining.hindsight: {kind.name} tells no episode under another task: set it to false")
         return self
@@ -232,23 +221,18 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def games_suffice_to_learn(self) -> Self:
-        games, share, members = self._explored, self.targets.held_out_games, self.improvement.panel.committee
+        games, share = self.explored, self.targets.held_out_games
         if games is not None and (games < 2 or games * (1 - share) < 1):
             raise ValueError(
                 f"rollouts explore {games} games, of which targets.held_out_games: {share:g} keeps at least one to "
                 "measure with: raise environment.train or rollouts.games, or lower the share, so that one is learnt "
                 "from"
             )
-        if games is not None and members >= games:
-            raise ValueError(
-                f"improvement.panel.committee: {members} members each learn from their own games, and rollouts explore "
-                f"{games}, one of them held out: lower it, or raise environment.train or rollouts.games"
-            )
         return self
 
     @model_validator(mode="after")
     def gates_can_be_passed(self) -> Self:
-        games, rollouts, gates = self._explored, self.rollouts, self.gates
+        games, rollouts, gates = self.explored, self.rollouts, self.gates
         if games is None:
             return self
         branches = rollouts.branch_states * rollouts.branch_actions * rollouts.branch_continuations
@@ -291,7 +275,7 @@ class Experiment(Section):
         return train - min(max(round(share * train), 1), train - 1) if train > 1 else 0
 
     @property
-    def _explored(self) -> int | None:
+    def explored(self) -> int | None:
         """How many games rollouts play, as far as the settings tell."""
         return min((count for count in (self.rollouts.games, self._explorable) if count is not None), default=None)
 

@@ -1,7 +1,6 @@
 """What is wrong with an experiment's settings, a line each: its name, what was expected, what came, where it stands."""
 
 from difflib import get_close_matches
-from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -25,8 +24,8 @@ _WRITTEN = {
 }
 """By the kind of value that was expected."""
 
-Places = dict[Place, tuple[Path, int]]
-"""File and line of every setting."""
+Places = dict[Place, str]
+"""Where every setting stands, such as `smoke.yaml, line 3`."""
 
 
 def in_lines(error: ValidationError, places: Places) -> str:
@@ -56,9 +55,9 @@ def _untagged(place: Place) -> Place:
 
 
 def _place(where: Place, places: Places) -> str:
-    """In which line of which file a setting stands, if it stands in any."""
+    """Where a setting or the section that it belongs to stands, if it stands anywhere."""
     known = next((where[:n] for n in range(len(where), 0, -1) if where[:n] in places), None)
-    return f" ({places[known][0].name}, line {places[known][1]})" if known else ""
+    return f" ({places[known]})" if known else ""
 
 
 def _alternatives(place: tuple[int | str, ...]) -> str:

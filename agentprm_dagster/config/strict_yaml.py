@@ -41,8 +41,13 @@ def read_yaml(path: Path) -> tuple[Any, dict[Place, int]]:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"expected at most {MOST_BYTES} bytes, got more")
-    loader = _Loader(content.decode("utf-8-sig"))
-    loader.name = path.name
+    return parse_yaml(content.decode("utf-8-sig"), path.name)
+
+
+def parse_yaml(text: str, name: str) -> tuple[Any, dict[Place, int]]:
+    """The value of a text that errors call `name`, and the line of every value in it; yaml.YAMLError as `read_yaml`."""
+    loader = _Loader(text)
+    loader.name = name
     node = loader.get_single_node()
     return (loader.construct_document(node), dict(_lines(node))) if node else (None, {})
 

@@ -70,7 +70,7 @@ def require_relative_positions(config: PreTrainedConfig) -> None:
     """Raises ArchitectureError where padding before a conversation changes what is computed."""
     if not _ropes(config):
         raise ArchitectureError(
-            f"{config.name_or_path} has learnt positions, which TRL's padding shifts: set improvement.trainer: agentprm"
+            f"{config.name_or_path} has learnt positions, which TRL's padding shifts: set improvement.kind: dpo"
         )
 
 

@@ -3,8 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from agentprm_dagster.config import Model
 from agentprm_dagster.engine.checkpoint_files import PATTERNS, checkpoint_files
+from agentprm_dagster.engine.settings import Model
 from agentprm_dagster.engine.templates import NOW
 
 

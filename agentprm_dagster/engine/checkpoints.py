@@ -36,9 +36,9 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
 
 
-def load_policy(path: Path) -> PreTrainedModel:
-    """A causal language model."""
-    model, info = _load(AutoModelForCausalLM, path)
+def load_policy(path: Path, *, exact: bool = True, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """A causal language model; with `exact` only of the architectures that are computed here as by transformers."""
+    model, info = _load(AutoModelForCausalLM, path, exact=exact, dtype=dtype)
     if missing := info["missing_keys"]:
         raise CheckpointError(f"{path} is not a policy: it lacks {missing}; expected a causal language model")
     if _HEAD in info["unexpected_keys"]:
@@ -46,9 +46,9 @@ def load_policy(path: Path) -> PreTrainedModel:
     return model
 
 
-def load_prm(path: Path) -> PreTrainedModel:
-    """A sequence-classification model with one label; its head must be in the checkpoint."""
-    model, info = _load(AutoModelForSequenceClassification, path, num_labels=1)
+def load_prm(path: Path, *, exact: bool = True, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """A sequence-classification model with one label, whose head must be in the checkpoint; `exact` as for a policy."""
+    model, info = _load(AutoModelForSequenceClassification, path, exact=exact, dtype=dtype, num_labels=1)
     if missing := info["missing_keys"]:
         raise CheckpointError(
             f"{path} is not a process reward model: it lacks {missing}; expected a sequence-classification checkpoint "
@@ -80,10 +80,14 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pat
     tokenizer.save_pretrained(folder)
 
 
-def _load(kind: Any, path: Path, **settings: Any) -> tuple[PreTrainedModel, dict[str, list[str]]]:
+def _load(
+    kind: Any, path: Path, *, exact: bool = True, dtype: torch.dtype = torch.float32, **settings: Any
+) -> tuple[PreTrainedModel, dict[str, list[str]]]:
     """The model, and which of its weights are not in the checkpoint and the other way round, sorted."""
     model_type = _check(path)
-    if kind is AutoModelForSequenceClassification and model_type not in WITH_PRM:
+    if exact:
+        require_type(model_type, path)
+    if exact and kind is AutoModelForSequenceClassification and model_type not in WITH_PRM:
         raise ArchitectureError(
             f"{path} is of type {model_type!r}, of which transformers has no sequence-classification model for the "
             f"PRM: use a model of type {', '.join(sorted(WITH_PRM))} (docs/models.md)"
@@ -93,12 +97,13 @@ def _load(kind: Any, path: Path, **settings: Any) -> tuple[PreTrainedModel, dict
             path,
             use_safetensors=True,
             trust_remote_code=False,
-            dtype=torch.float32,
+            dtype=dtype,
             output_loading_info=True,
             return_dict=True,
             **settings,
         )
-    require_exact(model.config)
+    if exact:
+        require_exact(model.config)
     _without_noise(model)
     return model, {name: sorted(info[name]) for name in ("missing_keys", "unexpected_keys")}
 
@@ -107,7 +112,6 @@ def _check(path: Path) -> str:
     """The type of the model in a folder, of which nothing is read that is not plain weights and settings."""
     weights = weight_files(path)
     model_type = require_plain_model(path)
-    require_type(model_type, path)
     for file in weights:
         try:
             with safe_open(file, "pt"):

@@ -6,7 +6,7 @@ A small model gains nothing from a second thread and everything from a second pr
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,6 +16,9 @@ from pydantic import TypeAdapter
 
 from agentprm_dagster.agents.oracle_world import OracleWorld, Transparent
 from agentprm_dagster.config import Rollouts
+from agentprm_dagster.config.experiment import AnyEngine
+from agentprm_dagster.engine.base import Engine
+from agentprm_dagster.engine.kinds import engine_kind
 from agentprm_dagster.envs.base import Task, TaskRef
 from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.dialogue import Format
@@ -27,8 +30,6 @@ from agentprm_dagster.rollouts.placement import Placer, SpreadPlacer, disagreeme
 from agentprm_dagster.rollouts.rollout import Agent, collect_rollouts
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from agentprm_dagster.agents.worlds import World
     from agentprm_dagster.engine.chat import Chat
 
@@ -69,6 +70,8 @@ class Player:
     """The PRM that says where branches are worth while; None: what the policy answers says it."""
     lookahead: Lookahead | None = None
     """None: the judge reads the answers, and nothing is imagined."""
+    engine: AnyEngine = field(default_factory=engine_kind("embedded").Settings)
+    """What computes the models."""
 
     def opened(self, games: Sequence[TaskRef]) -> list[Task]:
         """The games as this player may see them."""
@@ -144,12 +147,11 @@ def _placer(player: Player, usage: Usage) -> Placer | None:
     from agentprm_dagster.agents.value_placer import ValuePlacer  # loads torch
 
     return ValuePlacer(
-        _judge(player.placed_by, is_policy=False),
-        _policy(player.policy, player.environment)[1],
+        _judge(player.placed_by, player.engine, is_policy=False, conversations=how.slots),
+        _chat(player.policy, player.environment),
         disagreement if how.branch_placement == "disagreement" else uncertainty,
         screening=how.branch_screening,
         dialogue=player.dialogue,
-        slots=how.slots,
         usage=usage,
     )
 
@@ -166,68 +168,74 @@ def _won_by_game(folder: Path) -> dict[str, list[Episode]]:
 
 def ready(player: Player, seed: int) -> Agent:
     """The player as an agent; the models of the player before are kept where they are the same."""
-    from agentprm_dagster.agents.best_of_n import BestOfN  # loads torch
+    from agentprm_dagster.agents.best_of_n import BestOfN, LogRatioJudge, PrmJudge  # loads torch
     from agentprm_dagster.agents.lookahead import ModelPredictive
     from agentprm_dagster.agents.policy import Policy
 
-    model, chat = _policy(player.policy, player.environment)
+    slots, chat = player.how.slots, _chat(player.policy, player.environment)
+    lanes = max(slots, player.best_of) if player.lookahead else 0
+    engine = _opened(_policy(player.policy, player.engine), player.engine, slots + lanes)
     settings: dict[str, Any] = {
         "dialogue": player.dialogue,
-        "slots": player.how.slots,
+        "slots": slots,
         "temperature": player.how.temperature,
         "max_new_tokens": player.how.max_new_tokens,
         "seed": seed,
     }
     if player.judge is None:
-        return Policy(model, chat, **settings)
-    judge = _judge(player.judge, is_policy=player.judge_is_policy)
+        return Policy(engine, chat, **settings)
+    kind = LogRatioJudge if player.judge_is_policy else PrmJudge
+    read = _judge(player.judge, player.engine, is_policy=player.judge_is_policy, conversations=slots)
+    judge = kind(read, chat, player.dialogue)
     settings |= {"n": player.best_of, "prior": player.prior}
     if player.lookahead is None:
-        return BestOfN(model, chat, judge, **settings)
-    lookahead, lanes = player.lookahead, max(player.how.slots, player.best_of)
-    return ModelPredictive(
-        model,
-        chat,
-        judge,
-        _world(lookahead, player.environment, slots=player.how.slots, lanes=lanes),
-        turns=lookahead.turns,
-        gamma=lookahead.gamma,
-        lanes=lanes,
-        **settings,
-    )
+        return BestOfN(engine, chat, judge, **settings)
+    turns, gamma = player.lookahead.turns, player.lookahead.gamma
+    world = _world(player.lookahead, player, lanes)
+    return ModelPredictive(engine, chat, judge, world, turns=turns, gamma=gamma, lanes=lanes, **settings)
 
 
 @lru_cache(maxsize=1)
-def _policy(path: Path, environment: str) -> "tuple[PreTrainedModel, Chat]":
-    return _language_model(path, environment)
+def _policy(path: Path, engine: AnyEngine) -> Any:
+    return engine_kind(engine.kind).load(path, "policy", engine)
 
 
 @lru_cache(maxsize=1)
-def _judge(path: Path, *, is_policy: bool) -> "PreTrainedModel":
-    from agentprm_dagster.engine import checkpoints
-
-    return checkpoints.load_policy(path) if is_policy else checkpoints.load_prm(path)
+def _judging(path: Path, engine: AnyEngine, *, is_policy: bool) -> Any:
+    return engine_kind(engine.kind).load(path, "policy" if is_policy else "prm", engine)
 
 
-def _world(lookahead: Lookahead, environment: str, *, slots: int, lanes: int) -> "World":
+@lru_cache(maxsize=1)
+def _world_model(path: Path, engine: AnyEngine) -> Any:
+    return engine_kind(engine.kind).load(path, "policy", engine)
+
+
+def _judge(path: Path, engine: AnyEngine, *, is_policy: bool, conversations: int) -> Engine:
+    return _opened(_judging(path, engine, is_policy=is_policy), engine, conversations)
+
+
+def _opened(model: Any, engine: AnyEngine, conversations: int) -> Engine:
+    return engine_kind(engine.kind).open(model, engine, conversations=conversations)
+
+
+def _world(lookahead: Lookahead, player: Player, lanes: int) -> "World":
     from agentprm_dagster.agents.learned_world import LearnedWorld
 
     if lookahead.world is None:
         return OracleWorld()
-    model, chat = _world_model(lookahead.world, environment)
-    return LearnedWorld(model, chat, slots=slots, lanes=lanes, max_reply_tokens=lookahead.max_reply_tokens)
+    slots = player.how.slots
+    engine = _opened(_world_model(lookahead.world, player.engine), player.engine, slots + lanes)
+    chat = _chat(lookahead.world, player.environment)
+    return LearnedWorld(engine, chat, slots=slots, max_reply_tokens=lookahead.max_reply_tokens)
 
 
-@lru_cache(maxsize=1)
-def _world_model(path: Path, environment: str) -> "tuple[PreTrainedModel, Chat]":
-    return _language_model(path, environment)
-
-
-def _language_model(path: Path, environment: str) -> "tuple[PreTrainedModel, Chat]":
+@lru_cache(maxsize=2)
+def _chat(path: Path, environment: str) -> "Chat":
+    """How dialogues are written for a checkpoint; what it has encoded is remembered."""
     from agentprm_dagster.engine import checkpoints
     from agentprm_dagster.engine.chat import Chat
 
-    return checkpoints.load_policy(path), Chat(checkpoints.load_tokenizer(path), kind_of(environment).wording)
+    return Chat(checkpoints.load_tokenizer(path), kind_of(environment).wording)
 
 
 @dataclass(frozen=True)

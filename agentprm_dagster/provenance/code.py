@@ -11,7 +11,7 @@ are recorded for people.
 
 import ast
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.machinery import ModuleSpec, PathFinder
@@ -96,28 +96,29 @@ def _source(module: str) -> Source | None:
     if spec is None or spec.origin is None:
         return None
     path = Path(spec.origin)
-    tree = ast.parse(path.read_bytes())
+    tree = ast.parse(_read[path] if path in _read else path.read_bytes())
     return Source(path, _digest(tree), tuple(_imports(tree)))
 
 
-def read_stages() -> None:
-    """Reads what every asset's module reaches, and every kind of environment, so that what is written down is what
-    this process has imported.
-    """
-    for name in asset_modules():
-        reached_sources(f"{PACKAGE}.assets.{name}")
-    for name in _modules_in("envs"):
-        reached_sources(f"{PACKAGE}.envs.{name}.kind")
+_read: dict[Path, bytes] = {}
+
+
+def read_sources() -> None:
+    """Reads the package's files as they are now, so that what is written down is what this process imports."""
+    _read.clear()
+    for package in (PACKAGE, f"{PACKAGE}.assets", f"{PACKAGE}.resources"):
+        for folder in _folders(package):
+            _read.update({path: path.read_bytes() for path in Path(folder).rglob("*.py")})
 
 
 def asset_modules() -> list[str]:
     """The names of the modules in the folder of assets, sorted."""
-    return _modules_in("assets")
+    return sorted(module.name for module in iter_modules(_folders(f"{PACKAGE}.assets")))
 
 
-def _modules_in(room: str) -> list[str]:
-    folder = find_spec(f"{PACKAGE}.{room}")
-    return sorted(module.name for module in iter_modules(folder.submodule_search_locations if folder else []))
+def _folders(package: str) -> Sequence[str]:
+    spec = find_spec(package)
+    return (spec.submodule_search_locations or ()) if spec else ()
 
 
 def _digest(tree: ast.Module) -> str:
@@ -177,4 +178,4 @@ def _git(*arguments: str) -> str | None:
         return None
 
 
-read_stages()
+read_sources()

@@ -9,11 +9,9 @@ episodes return.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 from agentprm_dagster.algorithm.statistics import wilson_interval
-from agentprm_dagster.episodes.records import Episode
 
 Signal = Literal["success", "kl", "disagreement", "calibration"]
 
@@ -24,16 +22,6 @@ PICTURE = "panel.png"
 
 LIMITS: Mapping[Signal, float] = {"success": 0.05, "kl": 0.1, "disagreement": 1.2, "calibration": 0.05}
 """Where each signal stops unless an experiment says otherwise; the table that says when each would have takes these."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """What a panel measures a policy on."""
-
-    episodes: Sequence[Episode]
-    """Rollouts of games that the PRM was not fitted on; no step trains on them."""
-    committee: Sequence[Path] = ()
-    """PRMs trained on disjoint games."""
 
 
 @dataclass(frozen=True, slots=True)

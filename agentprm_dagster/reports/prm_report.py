@@ -10,13 +10,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from agentprm_dagster.algorithm.statistics import (
-    calibration_error,
-    calibration_table,
-    correlation,
-    soft_bce,
-    wilson_interval,
-)
+from agentprm_dagster.algorithm.calibration import calibration_error, calibration_table, correlation, soft_bce
+from agentprm_dagster.algorithm.statistics import wilson_interval
 from agentprm_dagster.algorithm.targets import learnt_targets
 from agentprm_dagster.episodes.stage import Gate, StageReport
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from agentprm_dagster.algorithm.statistics import calibration_error, correlation, soft_bce
+from agentprm_dagster.algorithm.calibration import calibration_error, correlation, soft_bce
 from agentprm_dagster.episodes.stage import Gate, StageReport
 
 

@@ -72,8 +72,8 @@ def seeds_in_words(lines: Sequence[SeedRow], seed: int, processors: Sequence[str
     if lines:
         return f"{limits} The same settings and code with several seeds, each in the games that it draws:"
     return (
-        f"Seed {seed} alone: a hint. {limits} An experiment with another seed (`extends:` this one, `seed: 1`) stands "
-        "here beside it once it has run."
+        f"Seed {seed} alone: a hint. {limits} Other seeds (`agentprm run EXPERIMENT --seeds 0,1,2`) stand here beside "
+        "it once they have run."
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from agentprm_dagster.config import Experiment
+from agentprm_dagster.config import Rollouts
 from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.launch.pool import Played, Task
@@ -37,7 +37,12 @@ class Imagined:
 class Trial:
     """One policy to be judged in one way."""
 
-    experiment: Experiment
+    experiment: str
+    environment: str
+    """The kind of environment that is played."""
+    settings: Any
+    """`dialogue`, `engine`, `evaluation`, `rollouts.slots`, `rollouts.max_new_tokens`, and where something is imagined
+    `targets.gamma` and `world_model.max_reply_tokens`, as an experiment has them."""
     iteration: int
     """Which pi_i."""
     policy: Path
@@ -71,16 +76,16 @@ class Trial:
     @property
     def task(self) -> Task:
         """What is to be played."""
-        settings = self.experiment.evaluation
-        once = {
-            "per_game": 1,
-            "branch_states": 0,
-            "max_steps": self.max_steps,
-            "patience": None,
-            "temperature": settings.temperature if self.judge is None else settings.best_of_temperature,
-        }
-        how = self.experiment.rollouts.model_copy(update=once)
-        player = Player(self.policy, self.experiment.environment.kind, self.experiment.dialogue.format, how)
+        settings, rollouts = self.settings.evaluation, self.settings.rollouts
+        how = Rollouts(
+            per_game=1,
+            branch_states=0,
+            max_steps=self.max_steps,
+            temperature=settings.temperature if self.judge is None else settings.best_of_temperature,
+            slots=rollouts.slots,
+            max_new_tokens=rollouts.max_new_tokens,
+        )
+        player = Player(self.policy, self.environment, self.settings.dialogue.format, how, engine=self.settings.engine)
         if self.judge is not None:
             player = replace(
                 player,
@@ -93,8 +98,8 @@ class Trial:
             lookahead = Lookahead(
                 self.imagined.model,
                 self.imagined.turns,
-                self.experiment.targets.gamma,
-                self.experiment.world_model.max_reply_tokens,
+                self.settings.targets.gamma,
+                self.settings.world_model.max_reply_tokens,
             )
             player = replace(player, prior=settings.foresight.prior, lookahead=lookahead)
         return Task(self.name, player, self.games, self.seed)
@@ -103,11 +108,11 @@ class Trial:
         """The row of the table for what was played."""
         return evaluation_row(
             played.episodes,
-            experiment=self.experiment.name,
+            experiment=self.experiment,
             iteration=self.iteration,
             max_steps=self.max_steps,
             seed=self.seed,
             tokens=played.usage.tokens,
-            kinds=kind_of(self.experiment.environment.kind).task_kinds,
+            kinds=kind_of(self.environment).task_kinds,
             **self._how,
         )

@@ -24,13 +24,13 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.algorithm.inverse_prm import discrimination_term, transition_rewards
 from agentprm_dagster.algorithm.terms import Term, Terms
-from agentprm_dagster.config import Experiment, InversePrm
+from agentprm_dagster.config import InversePrm
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
 from agentprm_dagster.engine.embedded.token_tree import TokenTree
-from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, Resume
 from agentprm_dagster.launch.shards import Numbers, Work, shards_of
@@ -87,9 +87,13 @@ def train_inverse_prm(
     expert: Sequence[Episode],
     past: Sequence[Episode],
     current: Sequence[Episode],
-    experiment: Experiment,
+    settings: InversePrm,
+    wording: Wording,
     out: Path,
     *,
+    dialogue: Format,
+    temperature: float,
+    max_new_tokens: int,
     held_out: Collection[str],
     seed: int,
     monitor: Monitor,
@@ -98,12 +102,22 @@ def train_inverse_prm(
     """Trains on games that are not held out, writes the PRM to `out`; how it tells the sides apart on those that are.
 
     `current` are episodes of `policy`, the current one, perhaps with branches; `past` whole ones of those before it.
+    `temperature` and `max_new_tokens` are those that the current policy has played with, and answers with here.
     """
-    settings, dialogue = experiment.inverse_prm, experiment.dialogue.format
     tokenizer = checkpoints.load_tokenizer(policy)
-    chat = Chat(tokenizer, experiment.wording)
+    chat = Chat(tokenizer, wording)
     others = [*expert, *past]
-    answers = next_answers(policy, chat, others, experiment, seed=seed, monitor=monitor)
+    answers = next_answers(
+        policy,
+        chat,
+        others,
+        dialogue,
+        n=settings.draws,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        monitor=monitor,
+    )
     made = [
         (episode.game, transitions(chat, episode, dialogue, after, expert=i < len(expert)))
         for i, (episode, after) in enumerate(zip(others, answers, strict=True))
@@ -130,15 +144,23 @@ def train_inverse_prm(
 
 @torch.inference_mode()
 def next_answers(
-    policy: Path, chat: Chat, episodes: Sequence[Episode], experiment: Experiment, *, seed: int, monitor: Monitor
+    policy: Path,
+    chat: Chat,
+    episodes: Sequence[Episode],
+    dialogue: Format,
+    *,
+    n: int,
+    temperature: float,
+    max_new_tokens: int,
+    seed: int,
+    monitor: Monitor,
 ) -> list[NextAnswers]:
-    """For every episode: what the policy answers in the state before each of its own turns but the first."""
-    n, rollouts = experiment.inverse_prm.draws, experiment.rollouts
+    """For every episode: `n` answers of the policy in the state before each of its own turns but the first."""
     trunks = [
         (i, trunk)
         for i, episode in enumerate(episodes)
         if len(episode.own_turns) > 1
-        for trunk in trunks_of(chat, episode, range(episode.start + 1, len(episode.turns)), experiment.dialogue.format)
+        for trunk in trunks_of(chat, episode, range(episode.start + 1, len(episode.turns)), dialogue)
     ]
     if not trunks:
         return [{} for _ in episodes]
@@ -152,14 +174,14 @@ def next_answers(
         rows=_TRUNKS_TOGETHER,
         states=max(len(trunk.states) for _, trunk in trunks),
         n=n,
-        new=rollouts.max_new_tokens,
+        new=max_new_tokens,
     )
     generator = torch.Generator().manual_seed(seed)
     drawn: list[dict[int, list[Candidate]]] = [defaultdict(list) for _ in episodes]
     for first in range(0, len(trunks), _TRUNKS_TOGETHER):
         some = trunks[first : first + _TRUNKS_TOGETHER]
         read = [trunk for _, trunk in some]
-        for candidate in sampler.draw(read, temperature=rollouts.temperature, generator=generator):
+        for candidate in sampler.draw(read, temperature=temperature, generator=generator):
             i, trunk = some[candidate.state[0]]
             drawn[i][trunk.turns[candidate.state[1]]].append(candidate)
         monitor.progress(min(first + _TRUNKS_TOGETHER, len(trunks)), len(trunks), "trunks answered")
@@ -283,18 +305,18 @@ def predict_rewards(model: PreTrainedModel, examples: Sequence[Transitions], set
 
 
 def score_decisions(
-    prm: Path, episodes: Sequence[Episode], targets: pd.DataFrame, experiment: Experiment
+    prm: Path, episodes: Sequence[Episode], targets: pd.DataFrame, wording: Wording, *, dialogue: Format, budget: int
 ) -> pd.DataFrame:
     """The rows of the targets table that are decisions of some episodes, with the column `logit`: Q(s, a)."""
     model, tokenizer = checkpoints.load_prm(prm), checkpoints.load_tokenizer(prm)
     use_grouped_attention(model)
     examples = prm_examples(
-        Chat(tokenizer, experiment.wording),
+        Chat(tokenizer, wording),
         episodes,
         targets,
-        experiment.dialogue.format,
+        dialogue,
         branch_turns=1,
         read_replies=False,
     )
-    logits, _ = predict(model, examples, experiment.inverse_prm.batch_tokens)
+    logits, _ = predict(model, examples, budget)
     return targets.iloc[[row for example in examples for row in example.rows]].assign(logit=logits)

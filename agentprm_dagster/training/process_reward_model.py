@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import combinations
 from math import nan
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -17,13 +18,12 @@ from transformers import PreTrainedModel
 from agentprm_dagster.algorithm.prm_loss import Reading
 from agentprm_dagster.algorithm.targets import learnt_targets
 from agentprm_dagster.algorithm.terms import Terms
-from agentprm_dagster.config import Experiment, Prm
+from agentprm_dagster.config import Prm
 from agentprm_dagster.engine import checkpoints
-from agentprm_dagster.engine.base_model import base_folder
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
-from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.launch.shards import Numbers, Work, shards_of
@@ -37,27 +37,35 @@ def train_prm(
     policy: Path,
     episodes: Sequence[Episode],
     targets: pd.DataFrame,
-    experiment: Experiment,
+    settings: Prm,
+    wording: Wording,
     out: Path,
     *,
-    previous: Path | None,
+    dialogue: Format,
+    max_loss: float,
+    min_ordering: float,
+    rank_by: Literal["answer", "reply"] = "answer",
+    base: Path | None = None,
+    previous: Path | None = None,
     seed: int,
     monitor: Monitor,
     resume: Resume | None = None,
 ) -> StageReport:
-    """Trains a PRM on the games that are not held out, writes it to `out`, and reports on those that are."""
-    settings = experiment.prm
+    """Trains a PRM on the games that are not held out, writes it to `out`, and reports on those that are.
+
+    It begins at the trunk of `policy`, of the untuned model `base` where one is given, or is the PRM `previous` trained
+    on. `max_loss`, `min_ordering` and `rank_by` are for the gates (`reports.prm_report`).
+    """
     tokenizer = checkpoints.load_tokenizer(policy)
-    trunk = base_folder(experiment.model) if settings.init == "base" else policy
-    model = checkpoints.load_prm(previous) if previous else checkpoints.prm_from_policy(trunk, seed=seed)
+    model = checkpoints.load_prm(previous) if previous else checkpoints.prm_from_policy(base or policy, seed=seed)
     use_grouped_attention(model)
     use_lean_layers(model)
     examples = prm_examples(
-        Chat(tokenizer, experiment.wording),
+        Chat(tokenizer, wording),
         episodes,
         targets,
-        experiment.dialogue.format,
-        branch_turns=settings.branch_turns,
+        dialogue,
+        branch_turns=1,  # what a branch was played for
         read_replies=settings.reply_weight > 0,
         whole_games=settings.loss == "relative",
     )
@@ -73,14 +81,13 @@ def train_prm(
     rows = [row for example in test for row in example.rows]
     scored = targets.iloc[rows].assign(logit=answer, reply_logit=reply)
     constant = float(learnt_targets(targets)[~targets["held_out"]].mean())
-    limits = experiment.gates
     report = prm_report(
         scored,
         constant=constant,
         train_loss=losses,
-        max_loss=limits.max_prm_loss,
-        min_ordering=limits.min_ordering_accuracy,
-        rank_by=experiment.improvement.rank_by,
+        max_loss=max_loss,
+        min_ordering=min_ordering,
+        rank_by=rank_by,
         relative_margin=settings.margin if settings.loss == "relative" else None,
     )
     tokens = settings.epochs * tokens_in(train) + tokens_in(test)

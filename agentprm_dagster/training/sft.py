@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agentprm_dagster.algorithm.terms import Term, Terms
-from agentprm_dagster.config import Experiment, Sft
+from agentprm_dagster.config import Model, Sft
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.architectures import require_length
 from agentprm_dagster.engine.base_model import base_folder
@@ -37,29 +37,33 @@ _BATCHES_SORTED = 50
 def train_initial_policy(
     episodes: Sequence[Episode],
     wandering: Sequence[Episode],
-    experiment: Experiment,
+    base: Model,
+    settings: Sft,
+    wording: Wording,
     out: Path,
     *,
+    dialogue: Format,
+    reading_epochs: float = 0.0,
     seed: int,
     monitor: Monitor,
     resume: Resume | None = None,
 ) -> StageReport:
-    """Fine-tunes the experiment's model on won episodes and writes the checkpoint to `out`.
+    """Fine-tunes a model on won episodes and writes the checkpoint to `out`.
 
-    A model built from scratch first reads the `wandering` episodes, if there are any, as a language model. With
-    `resume` it goes on from where an earlier attempt has saved.
+    A model built from scratch first reads the `wandering` episodes, if there are any, as a language model, so many
+    epochs. With `resume` it goes on from where an earlier attempt has saved.
     """
-    model, tokenizer = initial_model(episodes, wandering, experiment, seed=seed)
-    chat = Chat(tokenizer, experiment.wording)
-    rows = sft_rows(episodes, chat, experiment.dialogue.format)
+    model, tokenizer = initial_model(episodes, wandering, base, wording, dialogue, seed=seed)
+    chat = Chat(tokenizer, wording)
+    rows = sft_rows(episodes, chat, dialogue)
     use_lean_layers(model)
-    tokens = experiment.sft.epochs * _tokens(rows)
+    tokens = settings.epochs * _tokens(rows)
     if wandering:
-        reading = experiment.sft.model_copy(update={"epochs": experiment.pretraining.epochs})
+        reading = settings.model_copy(update={"epochs": reading_epochs})
         read = reading_rows(wandering, chat)
         fit(model, read, reading, seed=seed, monitor=monitor, resume=resume and resume.part("reading"))
         tokens += reading.epochs * _tokens(read)
-    result = fit(model, rows, experiment.sft, seed=seed, monitor=monitor, resume=resume and resume.part("answers"))
+    result = fit(model, rows, settings, seed=seed, monitor=monitor, resume=resume and resume.part("answers"))
     checkpoints.save(model, tokenizer, out)
     metrics = {
         "train_loss": result["train_loss"],
@@ -79,16 +83,21 @@ def train_initial_policy(
 
 
 def initial_model(
-    episodes: Sequence[Episode], wandering: Sequence[Episode], experiment: Experiment, *, seed: int
+    episodes: Sequence[Episode],
+    wandering: Sequence[Episode],
+    base: Model,
+    wording: Wording,
+    dialogue: Format,
+    *,
+    seed: int,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model before fine-tuning: built for the corpus, or loaded by name or path."""
-    if experiment.model.name != "embedded":
-        base = base_folder(experiment.model)
-        return checkpoints.load_policy(base), checkpoints.load_tokenizer(base)
-    wording, dialogue = experiment.wording, experiment.dialogue.format
+    if base.name != "embedded":
+        folder = base_folder(base)
+        return checkpoints.load_policy(folder), checkpoints.load_tokenizer(folder)
     messages = chain(_messages(episodes, wording, dialogue), _messages(wandering, wording, "append"))
     tokenizer = build_tokenizer(message["content"] for message in messages)
-    return build_model(experiment.model, tokenizer, seed=seed), tokenizer
+    return build_model(base, tokenizer, seed=seed), tokenizer
 
 
 def _messages(episodes: Sequence[Episode], wording: Wording, dialogue: Format) -> Iterator[Message]:

@@ -15,13 +15,14 @@ import torch
 from transformers import PreTrainedModel
 
 from agentprm_dagster.algorithm.terms import Term, Terms
-from agentprm_dagster.config import Experiment, WorldModel
+from agentprm_dagster.config import WorldModel
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
 from agentprm_dagster.engine.embedded.token_tree import TokenTree, read_trees
 from agentprm_dagster.engine.heads import language_head
+from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.launch.shards import Numbers, Work, shards_of
@@ -61,20 +62,24 @@ def train_world_model(
     policy: Path,
     demonstrations: Sequence[Episode],
     rollouts: Sequence[Episode],
-    experiment: Experiment,
+    settings: WorldModel,
+    wording: Wording,
     out: Path,
     *,
+    min_exact: float,
     held_out: set[str],
     seed: int,
     monitor: Monitor,
     resume: Resume | None = None,
 ) -> StageReport:
-    """Trains on the games that are not held out, writes the checkpoint to `out`, and reports on those that are."""
-    settings = experiment.world_model
+    """Trains on the games that are not held out, writes the checkpoint to `out`, and reports on those that are.
+
+    `min_exact` is what the gate asks for (`reports.world_report`).
+    """
     model, tokenizer = checkpoints.load_policy(policy), checkpoints.load_tokenizer(policy)
     use_grouped_attention(model)
     use_lean_layers(model)
-    chat = Chat(tokenizer, experiment.wording)
+    chat = Chat(tokenizer, wording)
 
     def examples(unknown: bool) -> list[Example]:
         parts = ([each for each in part if (each.game in held_out) == unknown] for part in (demonstrations, rollouts))
@@ -87,8 +92,9 @@ def train_world_model(
     checkpoints.save(model, tokenizer, out)
     habits = Habits(reply.turn for example in train for reply in example.replies)
     tokens = settings.epochs * tokens_in(train) + tokens_in(test)
-    least = experiment.gates.min_world_exact
-    return world_report(scored, habits, train_loss=loss, min_exact=least, tokens=tokens, refusal=chat.wording.refusal)
+    return world_report(
+        scored, habits, train_loss=loss, min_exact=min_exact, tokens=tokens, refusal=chat.wording.refusal
+    )
 
 
 def world_examples(chat: Chat, episodes: Sequence[Episode]) -> list[Example]:

@@ -1,24 +1,27 @@
 """Best-of-N with caches chooses what scoring every whole conversation from its start would choose."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 import torch
 from transformers import PreTrainedModel
 
-from agentprm_dagster.agents import best_of_n
-from agentprm_dagster.agents.best_of_n import BestOfN
+from agentprm_dagster.agents.best_of_n import BestOfN, Judge, LogRatioJudge, PrmJudge
 from agentprm_dagster.config import Model
 from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.base import ContextOverflow, Sampled
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.engine.embedded.model import build_model
-from agentprm_dagster.engine.embedded.sampling import Sampled
-from agentprm_dagster.engine.embedded.slots import ContextOverflow
 from agentprm_dagster.engine.tokenizer import build_tokenizer
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.parsing import may_be_chosen
 from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
+
+T = TypeVar("T")
 
 FIRST = "You are in the middle of a room. You see a shelf 1, and a mug 2.\n\nYour task is to: put a mug in shelf."
 TEXTS = [FIRST, write_answer("I look for a mug.", "go to shelf 1"), "You arrive at shelf 1. On it, you see a mug 2."]
@@ -37,10 +40,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def agent(
     checkpoint: Path, n: int, prior: float = 0.0, slots: int = 3, judged_by: PreTrainedModel | None = None
 ) -> BestOfN:
+    chat = Chat(checkpoints.load_tokenizer(checkpoint), WORDING)
+    prm = checkpoints.prm_from_policy(checkpoint, seed=1)
+    kind = LogRatioJudge if judged_by else PrmJudge
     return BestOfN(
-        checkpoints.load_policy(checkpoint),
-        Chat(checkpoints.load_tokenizer(checkpoint), WORDING),
-        judged_by or checkpoints.prm_from_policy(checkpoint, seed=1),
+        EmbeddedEngine(checkpoints.load_policy(checkpoint), conversations=slots),
+        chat,
+        kind(EmbeddedEngine(judged_by or prm, conversations=slots), chat, "append"),
         n=n,
         prior=prior,
         dialogue="append",
@@ -51,22 +57,32 @@ def agent(
     )
 
 
+def noting(work: Callable[..., T], answers: list[T]) -> Callable[..., T]:
+    """The same work, whose answers are kept."""
+
+    def noted(*arguments: object) -> T:
+        answers.append(work(*arguments))
+        return answers[-1]
+
+    return noted
+
+
 @pytest.mark.parametrize(("prior", "together"), [(0.0, 5), (0.5, 5), (0.5, 2)])
 def test_it_keeps_the_answer_that_ranks_first(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, prior: float, together: int
 ) -> None:
-    player, seen = agent(checkpoint, n=5, prior=prior), []
-    monkeypatch.setattr(best_of_n.Judge, "_together", lambda judge, rows, tokens: together)
-    scores = best_of_n.PrmJudge.scores
+    player = agent(checkpoint, n=5, prior=prior)
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(EmbeddedEngine, "_together", lambda engine, rows, tokens: together)
+    scores = PrmJudge.scores
 
-    def watched(judge: best_of_n.PrmJudge, *arguments: torch.Tensor) -> torch.Tensor:
+    def watched(judge: PrmJudge, *arguments: Any) -> torch.Tensor:
         seen.append(scores(judge, *arguments))
         return seen[-1]
 
     draws: list[Sampled] = []
-    draw = player._draw
-    monkeypatch.setattr(best_of_n.PrmJudge, "scores", watched)
-    monkeypatch.setattr(player, "_draw", lambda *arguments: draws.append(draw(*arguments)) or draws[-1])
+    monkeypatch.setattr(PrmJudge, "scores", watched)
+    monkeypatch.setattr(player, "_draw", noting(player._draw, draws))
     prm, policy = checkpoints.prm_from_policy(checkpoint, seed=1).eval(), checkpoints.load_policy(checkpoint).eval()
     histories = {slot: player.chat.prompt(WORDING.conversation(FIRST, [], last_observation=True)) for slot in (0, 2)}
     for slot in histories:
@@ -97,8 +113,7 @@ def test_without_a_prm_it_keeps_what_improvement_made_likelier(
         weight.data += 0.02 * torch.randn_like(weight)
     player = agent(checkpoint, n=5, judged_by=before)
     draws: list[Sampled] = []
-    draw = player._draw
-    monkeypatch.setattr(player, "_draw", lambda *arguments: draws.append(draw(*arguments)) or draws[-1])
+    monkeypatch.setattr(player, "_draw", noting(player._draw, draws))
     policy, history = (
         checkpoints.load_policy(checkpoint).eval(),
         player.chat.prompt(WORDING.conversation(FIRST, [], last_observation=True)),
@@ -125,7 +140,7 @@ def log_probability(policy: torch.nn.Module, before: list[int], answer: list[int
 
 
 @torch.no_grad()
-def score(prm: torch.nn.Module, ids: list[int]) -> float:
+def score(prm: Any, ids: list[int]) -> float:
     hidden = prm.base_model(input_ids=torch.tensor([ids])).last_hidden_state
     return float(prm.score(hidden[0, -1]))
 
@@ -140,18 +155,19 @@ def test_the_same_seed_gives_the_same_answers(checkpoint: Path) -> None:
     assert play() == play()
 
 
-@pytest.mark.parametrize("kind", [best_of_n.PrmJudge, best_of_n.LogRatioJudge])
+@pytest.mark.parametrize("kind", [PrmJudge, LogRatioJudge])
 def test_what_may_not_be_chosen_is_not_while_another_is_there(
-    taught_folder: Path, monkeypatch: pytest.MonkeyPatch, kind: type[best_of_n.Judge], demonstrations: list[Episode]
+    taught_folder: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Judge], demonstrations: list[Episode]
 ) -> None:
     """The judge likes nothing better than answers in another form, and log pi those that were cut."""
-    judged_by = checkpoints.load_policy(taught_folder) if kind is best_of_n.LogRatioJudge else None
+    judged_by = checkpoints.load_policy(taught_folder) if kind is LogRatioJudge else None
     player = agent(taught_folder, n=4, prior=0.1, judged_by=judged_by, slots=8)
     drawn: list[list[list[Response]]] = []
-    answers_of = player._answers
-    monkeypatch.setattr(player, "_answers", lambda sampled: drawn.append(answers_of(sampled)) or drawn[-1])
+    scores = kind.scores
+    monkeypatch.setattr(player, "_answers", noting(player._answers, drawn))
 
-    def likes(judge: best_of_n.Judge, *arguments: torch.Tensor) -> torch.Tensor:
+    def likes(judge: Judge, *arguments: Any) -> torch.Tensor:
+        scores(judge, *arguments)
         return 100.0 * ~torch.tensor([[may_be_chosen(answer) for answer in each] for each in drawn[-1]])
 
     monkeypatch.setattr(kind, "scores", likes)
@@ -168,12 +184,12 @@ def test_what_may_not_be_chosen_is_not_while_another_is_there(
 
 
 def test_as_many_answers_are_read_together_as_have_room(checkpoint: Path) -> None:
-    judge = agent(checkpoint, n=5).judge
+    engine = EmbeddedEngine(checkpoints.load_policy(checkpoint), conversations=3)
     rows, tokens = torch.tensor([0, 2]), torch.zeros(2, 5, 12, dtype=torch.long)
-    judge.cache.lengths[2] = 30
+    engine.cache.lengths[2] = 30
     for capacity, together in ((42, 1), (65, 2), (66, 3), (90, 5), (2048, 5)):
-        judge.cache.capacity = capacity
-        assert judge._together(rows, tokens) == together
-    judge.cache.capacity = 41
-    with pytest.raises(ContextOverflow, match="needs 42 tokens, the cache holds 41"):
-        judge._together(rows, tokens)
+        engine.cache.capacity = capacity
+        assert engine._together(rows, tokens) == together
+    engine.cache.capacity = 41
+    with pytest.raises(ContextOverflow, match="needs 42 tokens, the model holds 41"):
+        engine._together(rows, tokens)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from agentprm_dagster.agents.best_of_n import discounted
+from agentprm_dagster.agents.best_of_n import PrmJudge, discounted
 from agentprm_dagster.agents.learned_world import LearnedWorld
 from agentprm_dagster.agents.lookahead import ModelPredictive
 from agentprm_dagster.agents.oracle_world import OracleWorld, Transparent
@@ -16,10 +16,11 @@ from agentprm_dagster.agents.policy import Policy
 from agentprm_dagster.agents.worlds import Path, World
 from agentprm_dagster.config import Model, WorldModel
 from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.base import Sampled
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.engine.embedded.model import build_model
-from agentprm_dagster.engine.embedded.sampling import Sampled
 from agentprm_dagster.engine.tokenizer import build_tokenizer
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
@@ -65,11 +66,11 @@ def wins(answer: str) -> bool:
 
 
 def agent(folder: File, world: World, *, turns: int, prior: float = 0.02, temperature: float = 1.5) -> ModelPredictive:
-    model, tokenizer = checkpoints.load_policy(folder), checkpoints.load_tokenizer(folder)
+    chat, prm = Chat(checkpoints.load_tokenizer(folder), WORDING), checkpoints.prm_from_policy(folder, seed=1)
     return ModelPredictive(
-        model,
-        Chat(tokenizer, WORDING),
-        checkpoints.prm_from_policy(folder, seed=1),
+        EmbeddedEngine(checkpoints.load_policy(folder), conversations=5),
+        chat,
+        PrmJudge(EmbeddedEngine(prm, conversations=2), chat, "append"),
         world,
         n=4,
         turns=turns,
@@ -109,8 +110,8 @@ def test_it_takes_the_answer_of_the_best_end(
     prm = checkpoints.prm_from_policy(taught_folder, seed=1).eval()
     tokenizer = checkpoints.load_tokenizer(taught_folder)
     greedy = Policy(
-        checkpoints.load_policy(taught_folder), Chat(tokenizer, WORDING), dialogue="append", slots=1, temperature=0,
-        max_new_tokens=14, seed=0)  # fmt: skip
+        EmbeddedEngine(checkpoints.load_policy(taught_folder), conversations=1), Chat(tokenizer, WORDING),
+        dialogue="append", slots=1, temperature=0, max_new_tokens=14, seed=0)  # fmt: skip
 
     def said(answer: Response) -> Turn:
         parsed = parse_answer(answer.text)
@@ -173,7 +174,8 @@ def test_tokens_by_hand(taught_folder: File, demonstrations: list[Episode], monk
     (sampled,) = draws
     answers = [chat.decode(ids) for ids in sampled.tokens[0]]
     imagined = sum(len(chat.follow_up(replied(answer))) for answer in answers)
-    assert world.usage.tokens == 2 * len(chat.state(first, [])) + 2 * sampled.count() + imagined
+    judged = sum(len(ids) + 1 for ids in sampled.tokens[0])  # an end token stands behind one that was cut, too
+    assert world.usage.tokens == 2 * len(chat.state(first, [])) + sampled.count() + judged + imagined
     assert player.usage is world.usage, "one account for all models"
 
 
@@ -190,7 +192,10 @@ def test_a_perfect_world_model_foresees_what_the_oracle_sees(
     seen = imagined(agent(tmp_path, OracleWorld(), turns=2), games)
     assert len({path.turns[0].observation for path in seen}) > 2
     learned = LearnedWorld(
-        by_heart(tmp_path, games, seen), Chat(tokenizer, WORDING), slots=2, lanes=3, max_reply_tokens=64
+        EmbeddedEngine(by_heart(tmp_path, games, seen), conversations=5),
+        Chat(tokenizer, WORDING),
+        slots=2,
+        max_reply_tokens=64,
     )
     assert imagined(agent(tmp_path, learned, turns=2), games) == seen
 

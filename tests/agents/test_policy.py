@@ -8,8 +8,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from agentprm_dagster.agents.policy import Policy
 from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.base import ContextOverflow
 from agentprm_dagster.engine.chat import Chat
-from agentprm_dagster.engine.embedded.slots import ContextOverflow
+from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.base import Environment
@@ -33,7 +34,7 @@ def policy(
 ) -> Policy:
     model, tokenizer = checkpoints.load_policy(folder), checkpoints.load_tokenizer(folder)
     return Policy(
-        model,
+        EmbeddedEngine(model, conversations=slots),
         Chat(tokenizer, WORDING),
         dialogue=dialogue,
         slots=slots,
@@ -178,9 +179,9 @@ def test_a_conversation_that_outgrows_the_context_is_told(
     model = checkpoints.load_policy(policy_folder)
     model.config.max_position_embeddings = 150
     agent = Policy(
-        model, Chat(tokenizer, WORDING), dialogue="append", slots=2, temperature=0, max_new_tokens=LONG_ENOUGH, seed=0
-    )
+        EmbeddedEngine(model, conversations=2), Chat(tokenizer, WORDING), dialogue="append", slots=2, temperature=0,
+        max_new_tokens=LONG_ENOUGH, seed=0)  # fmt: skip
     starts = whole_episodes(household_games[:2], 1)
-    message = r"a conversation needs \d+ tokens, the cache holds 150: raise the model's context or lower max_steps"
+    message = r"a conversation needs \d+ tokens, the model holds 150: raise its context or lower max_steps"
     with pytest.raises(ContextOverflow, match=message):
         play(agent, starts, max_steps=30, total=2, monitor=SilentMonitor())

@@ -1,6 +1,7 @@
 """A PRM that places branches: its values are those of every whole conversation read alone."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from agentprm_dagster.agents.value_placer import ValuePlacer
 from agentprm_dagster.config import Rollouts
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
@@ -34,14 +36,13 @@ def test_the_values_are_the_standard_heads_on_whole_conversations(
 ) -> None:
     tokenizer, stock = checkpoints.load_tokenizer(prm_folder), checkpoints.load_prm(prm_folder).eval()
     chat, usage = Chat(tokenizer, WORDING), Usage()
-    as_they_are = list
+    as_they_are: Any = list
     placer = ValuePlacer(
-        checkpoints.load_prm(prm_folder),
+        EmbeddedEngine(checkpoints.load_prm(prm_folder), conversations=4),
         Chat(tokenizer, WORDING),
         as_they_are,
         screening=3,
         dialogue="append",
-        slots=4,
         usage=usage,
     )
     whole = [episode for episode in rollouts if episode.parent is None][:2]

@@ -11,8 +11,10 @@ from agentprm_dagster.agents.oracle_world import OracleWorld, Transparent
 from agentprm_dagster.agents.worlds import Path
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.envs.base import SnapshotEnvironment
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
@@ -26,7 +28,8 @@ LONGEST = 12
 @pytest.fixture(scope="module")
 def learned(policy_folder: File) -> LearnedWorld:
     model, tokenizer = checkpoints.load_policy(policy_folder), checkpoints.load_tokenizer(policy_folder)
-    return LearnedWorld(model, Chat(tokenizer, WORDING), slots=2, lanes=4, max_reply_tokens=LONGEST)
+    engine = EmbeddedEngine(model, conversations=6)
+    return LearnedWorld(engine, Chat(tokenizer, WORDING), slots=2, max_reply_tokens=LONGEST)
 
 
 def path(slot: int, *answers: str) -> Path:
@@ -128,6 +131,7 @@ def test_a_transparent_game_returns_to_its_states(household_games: list[Playable
     game = Transparent(household_games[0])
     assert (game.id, game.kind) == (household_games[0].id, household_games[0].kind)
     environment = game.environment()
+    assert isinstance(environment, SnapshotEnvironment)
     start = environment.reset()
     here = environment.snapshot()
     moved = environment.step(start.admissible_commands[0])

@@ -19,7 +19,7 @@ def test_by_hand() -> None:
     assert (found.n, found.won_alone, found.lost_alone) == (10, 3, 1)
     assert found.rate == pytest.approx(0.2)
     half = 1.959964 * sqrt((6 / 12 - (2 / 12) ** 2) / 12)
-    assert (found.low, found.high) == (pytest.approx(2 / 12 - half), pytest.approx(2 / 12 + half))
+    assert (found.low, found.high) == pytest.approx((2 / 12 - half, 2 / 12 + half))
 
 
 @given(OUTCOMES)
@@ -27,7 +27,7 @@ def test_the_other_way_round_it_is_the_same_with_the_sign_changed(pairs: list[tu
     one, other = ({i: pair[side] for i, pair in enumerate(pairs)} for side in (0, 1))
     forth, back = paired_difference(one, other), paired_difference(other, one)
     assert forth.rate == -back.rate == pytest.approx((sum(one.values()) - sum(other.values())) / len(pairs))
-    assert (forth.low, forth.high) == (pytest.approx(-back.high), pytest.approx(-back.low))
+    assert (forth.low, forth.high) == pytest.approx((-back.high, -back.low))
     assert -1 <= forth.low < forth.high <= 1
 
 

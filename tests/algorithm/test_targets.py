@@ -9,13 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentprm_dagster.algorithm.targets import (
-    Weighting,
-    discounted_outcome,
-    hold_out,
-    mc_value_targets,
-    of_held_out_games,
-)
+from agentprm_dagster.algorithm.held_out import hold_out
+from agentprm_dagster.algorithm.targets import Weighting, discounted_outcome, mc_value_targets
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.reports.targets_report import targets_report
 
@@ -137,14 +132,6 @@ def test_a_game_is_held_out_whatever_other_games_are_there() -> None:
     held = hold_out(games, 0.15, seed=3)
     assert 0.12 < len(held) / len(games) < 0.18
     assert hold_out(games[500:], 0.15, seed=3) == held & set(games[500:])
-
-
-def test_episodes_of_held_out_games_are_found() -> None:
-    table = targets(*GAMES, held_out_games=0.3)
-    held = {game for game, is_held in zip(table["game"], table["held_out"], strict=True) if is_held}
-    found = of_held_out_games(GAMES, table)
-    assert found == [episode for episode in GAMES if episode.game in held]
-    assert 0 < len(found) < len(GAMES)
 
 
 def test_what_is_held_out_depends_on_seed_and_games_alone() -> None:

@@ -1,5 +1,6 @@
 """What Dagster loads."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +13,15 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 from agentprm_dagster.commands.lineage import asset_names
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.config.catalog import load_experiments
-from agentprm_dagster.definitions import build_definitions, defs
+from agentprm_dagster.config.catalog import load_catalog
+from agentprm_dagster.config.compose import compose
+from agentprm_dagster.definitions import build_definitions, load
+from agentprm_dagster.home import dagster_folder
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.stages.chosen import chosen_experiments
+from bad_commands import committed
+
+ROOT = Path(__file__).parents[2]
 
 ASSETS = {
     "behaviour_policy",
@@ -37,22 +45,38 @@ UNPARTITIONED = {"demonstrations", "initial_policy", "react_report", "reference_
 
 
 @pytest.fixture(scope="module")
-def graph() -> AssetGraph:
-    """The asset graph of all experiments."""
+def experiments() -> dict[str, Experiment]:
+    """Those of the package, and the quickstart with the studies that use other assets."""
+    for study in ("inverse", "hacking", "shaped", "predictive", "react"):
+        compose("quickstart", [study])
+    return load_catalog().experiments
+
+
+@pytest.fixture(scope="module")
+def defs(experiments: dict[str, Experiment]) -> dg.Definitions:
+    """The definitions of all of them."""
+    defs = build_definitions(experiments)
     dg.Definitions.validate_loadable(defs)
+    return defs
+
+
+@pytest.fixture(scope="module")
+def graph(defs: dg.Definitions) -> AssetGraph:
+    """Their asset graph."""
     return defs.resolve_asset_graph()
 
 
-def test_every_experiment_has_the_assets_that_it_uses(graph: AssetGraph) -> None:
-    experiments = load_experiments().values()
-    used = {each.name: {asset for asset, is_used in WHERE_USED.items() if is_used(each)} for each in experiments}
+def test_every_experiment_has_the_assets_that_it_uses(graph: AssetGraph, experiments: dict[str, Experiment]) -> None:
+    used = {
+        each.name: {asset for asset, is_used in WHERE_USED.items() if is_used(each)} for each in experiments.values()
+    }
     assert set.union(*used.values()) == set(WHERE_USED)
     expected = {dg.AssetKey([name, asset]) for name, more in used.items() for asset in ASSETS | more}
     assert graph.get_all_asset_keys() == expected
 
 
-def test_one_reward_model_is_read(graph: AssetGraph) -> None:
-    for experiment in load_experiments().values():
+def test_one_reward_model_is_read(graph: AssetGraph, experiments: dict[str, Experiment]) -> None:
+    for experiment in experiments.values():
         for reads_it in ("improved_policy", "eval_report"):
             parents = {key.path[-1] for key in graph.get(dg.AssetKey([experiment.name, reads_it])).parent_keys}
             assert parents & {"prm", "inverse_prm"} == {experiment.improvement.reward}
@@ -87,8 +111,10 @@ def test_assets_say_what_they_are(graph: AssetGraph) -> None:
     assert all(graph.get(key).description for key in graph.get_all_asset_keys())
 
 
-def test_one_job_schedule_and_sensor_for_each_experiment() -> None:
-    names = set(load_experiments())
+def test_one_job_schedule_and_sensor_for_each_experiment(
+    defs: dg.Definitions, experiments: dict[str, Experiment]
+) -> None:
+    names = set(experiments)
     repository = defs.get_repository_def()
     assert {name for name in repository.job_names if not name.startswith("__")} == names
     assert {schedule.name for schedule in repository.schedule_defs} == {f"{name}_nightly" for name in names}
@@ -96,18 +122,59 @@ def test_one_job_schedule_and_sensor_for_each_experiment() -> None:
 
 
 def test_two_experiments_share_a_code_location() -> None:
-    smoke = load_experiments()["smoke"]
+    smoke = load_catalog().experiments["smoke"]
     twice = {name: smoke.model_copy(update={"name": name}) for name in ("one", "two")}
     assert len(build_definitions(twice).resolve_asset_graph().get_all_asset_keys()) == 2 * len({*ASSETS, "prm"})
 
 
+def test_dagster_loads_what_was_run_or_is_asked_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loaded() -> set[str]:
+        return {name for name in load().get_repository_def().job_names if not name.startswith("__")}
+
+    assert (loaded(), home.exists()) == ({"quickstart", "smoke"}, False)
+    (steered,) = compose("smoke", ["steered"])
+    assert loaded() == {"quickstart", "smoke"}, "composed, and not run yet"
+    committed(home.parent, steered)
+    assert loaded() == {"quickstart", "smoke", steered}
+    monkeypatch.setenv("AGENTPRM_LOAD", "alfworld, smoke,")
+    assert loaded() == {"quickstart", "smoke", steered, "alfworld"}
+
+
+def test_artifacts_without_an_experiment_are_told(home: Path) -> None:
+    committed(home.parent, "steered_quickstart")
+    experiments, errors = chosen_experiments(ArtifactsResource().store())
+    assert set(experiments) == {"quickstart", "smoke"}
+    assert "has artifacts of steered_quickstart, and there is no experiment of such a name" in str(errors.pop())
+
+
 def test_the_workspace_names_the_definitions() -> None:
-    workspace = yaml.safe_load((Path(__file__).parents[2] / "workspace.yaml").read_text(encoding="utf-8"))
+    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text(encoding="utf-8"))
     assert workspace == {"load_from": [{"python_module": "agentprm_dagster.definitions"}]}
 
 
+def test_dg_loads_the_definitions(home: Path) -> None:
+    dg_command = Path(sys.executable).with_name("dg")
+    environment = {**os.environ, "DAGSTER_HOME": str(dagster_folder())}
+    answer = subprocess.run(
+        [dg_command, "check", "defs"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "All definitions loaded successfully." in answer.stdout + answer.stderr
+
+
 def test_loading_imports_no_heavy_library() -> None:
-    heavy = {"alfworld", "matplotlib", "mlflow", "openai", "textworld", "torch", "transformers", "trl"}
+    heavy = {
+        "alfworld",
+        "matplotlib",
+        "mlflow",
+        "openai",
+        "pandas",
+        "scipy",
+        "textworld",
+        "torch",
+        "transformers",
+        "trl",
+    }
     code = (
         "import sys; from agentprm_dagster.definitions import defs; defs.get_repository_def(); "
         f"print(*({heavy} & sys.modules.keys()))"

@@ -8,8 +8,9 @@ import torch
 
 from agentprm_dagster.agents.policy import Policy
 from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.base import Sampled
 from agentprm_dagster.engine.chat import Chat
-from agentprm_dagster.engine.embedded.sampling import Sampled
+from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
@@ -24,7 +25,7 @@ STEPS, NEW_TOKENS = 12, 16
 
 def policy(folder: Path, temperature: float) -> Policy:
     return Policy(
-        checkpoints.load_policy(folder),
+        EmbeddedEngine(checkpoints.load_policy(folder), conversations=5),
         Chat(checkpoints.load_tokenizer(folder), WORDING),
         dialogue="append",
         slots=5,

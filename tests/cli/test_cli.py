@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from agentprm_dagster import cli
 from agentprm_dagster.algorithm.statistics import ComparisonError
 from agentprm_dagster.resources.tracker import MlflowTracker
-from toy import ToyInference
+from toy import ToyInference, toy_definitions
 
 ROW_KEYS = [
     "experiment", "ranked_by", "policy", "iteration", "split", "n", "successes", "success_rate", "ci_low", "ci_high",
@@ -22,14 +22,16 @@ ROW_KEYS = [
 ANSWER_KEYS = ["observation", "admissible_commands", "won", "done"]
 
 
-def call(*arguments: str | Path) -> Result:
+def call(*arguments: object) -> Result:
     return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
 def toy_cli(toy: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line plays the toy; MLflow is left out."""
-    monkeypatch.setattr("agentprm_dagster.commands.run.build_definitions", lambda experiments: toy)
+    monkeypatch.setattr(
+        "agentprm_dagster.commands.run.build_definitions", lambda experiments: toy_definitions(*experiments)
+    )
     monkeypatch.setattr("agentprm_dagster.commands.evaluate.InferenceResource", ToyInference)
     monkeypatch.setattr(MlflowTracker, "reconcile", lambda self, store: [])
 
@@ -85,6 +87,23 @@ def test_run_makes_resumes_and_reports(toy_cli: None, home: Path) -> None:
     tampered = call("verify")
     assert tampered.exit_code == 1
     assert "page.md" in tampered.output
+
+
+def test_a_composed_experiment_with_several_seeds_has_a_table_and_a_name(toy_cli: None, tmp_path: Path) -> None:
+    (tmp_path / "experiments" / "studies").mkdir()
+    (tmp_path / "experiments" / "studies" / "short.yaml").write_text("iterations: 1")
+    ran = call("run", "toy", "--with", "short", "--set", "evaluation.best_of=4", "--seeds", "0,1")
+    assert ran.exit_code == 0, ran.output
+    name = "toy__short__evaluation_best_of_4"
+    assert f"{name}__seed_1, iteration 1" in ran.output
+    assert f"{name}, iteration 2" not in ran.output, "the study plans one"
+    assert "95% over seeds" in ran.output
+    first, second = (json.loads(call("report", each, "--json").output) for each in (name, f"{name}__seed_1"))
+    assert [row["policy"] for row in first] == [row["policy"] for row in second]
+    assert call("compare", name).exit_code == 0
+    assert "prm" in call("lineage", f"{name}__seed_1", "eval_report", "-i", 1).output
+    again = call("run", f"{name}__seed_1", "--iterations", 2)
+    assert again.exit_code == 0, again.output
 
 
 def test_a_stage_that_fails_is_told_in_its_own_words(toy_cli: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,8 +231,9 @@ def test_doctor_tells_what_is_there(home: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     findings = {finding["topic"]: finding for finding in json.loads(call("doctor", "--json").output)}
     assert findings["torch"]["ok"]
-    large = "only inverse_3b, paper_3b would train faster on a GPU; to play, nothing uses one"
+    large = "only large pretrained models would train faster on a GPU; to play, nothing uses one"
     assert findings["devices"]["remedy"] in ("", large)
+    assert {"steered", "low_sample"} <= {*findings["studies"]["found"].split(", ")}
     assert findings["home"]["found"].startswith(str(home))
     assert findings["llm"]["found"] == "gpt-4o at api.openai.com, with a key; not asked"
 

@@ -38,7 +38,8 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     packaged.mkdir()
     for name in ("smoke", "quickstart"):
         (packaged / f"{name}.yaml").write_text((catalog.experiment_folders()[0] / f"{name}.yaml").read_text())
-    monkeypatch.setattr(catalog, "experiment_folders", lambda: [packaged, folder, tmp_path / "missing"])
+    monkeypatch.setattr(catalog, "experiment_folders", lambda: [packaged, folder])
+    monkeypatch.setenv("AGENTPRM_EXPERIMENTS", str(tmp_path / "missing"))
     (folder / "good.yaml").write_text("extends: smoke")
     return folder
 
@@ -76,7 +77,53 @@ def test_dagster_loads_the_others_and_its_log_names_the_one(tmp_path: Path, monk
     monkeypatch.setenv("AGENTPRM_EXPERIMENTS", str(tmp_path))
     (tmp_path / "broken.yaml").write_text("a: [")
     (tmp_path / "good.yaml").write_text("extends: smoke")
+    (tmp_path / "not_chosen.yaml").write_text("a: [")
+    monkeypatch.setenv("AGENTPRM_LOAD", "good, broken,nosuch")
     script = "from agentprm_dagster.definitions import defs; print(defs.resolve_job_def('good').name)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert loaded.stdout == "good\n"
     assert f"An experiment is left out: {tmp_path / 'broken.yaml'} is not valid YAML" in loaded.stderr
+    assert "An experiment is left out: no experiment 'nosuch'; there are: alfworld" in loaded.stderr
+    assert "not_chosen.yaml" not in loaded.stderr
+
+
+def study(folder: Path, text: str, name: str = "tried") -> None:
+    (folder / "studies").mkdir(exist_ok=True)
+    (folder / "studies" / f"{name}.yaml").write_text(text)
+
+
+def test_studies_are_laid_over_one_after_the_other(own: Path) -> None:
+    study(own, "description: First.\nprm: {epochs: 7, margin: 0.1}\nsft: {epochs: 2}", "first")
+    study(own, "description: Second.\nprm: {epochs: 9}", "second")
+    (own / "mine.yaml").write_text("extends: smoke\nwith: [first, second]\nsft: {epochs: 5}")
+    smoke, mine = load_experiment("smoke"), load_experiment("mine")
+    assert (mine.prm.epochs, mine.prm.margin, mine.sft.epochs) == (9, 0.1, 5)
+    assert mine.sft.learning_rate == smoke.sft.learning_rate
+    assert mine.description == f"{smoke.description} First. Second."
+    assert "first" not in experiment_files()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("extends: smoke", r"tried\.yaml: extends: a study goes over any experiment: leave it out"),
+        ("with: tried", r"tried\.yaml: with: a study goes"),
+        ("seed: 1", r"tried\.yaml: seed: a study goes"),
+        ("name: tried", r"tried\.yaml: name: "),
+        ("- prm", r"tried\.yaml: expected a mapping of settings, got list"),
+        ("prm: {epoch: 1}", r"prm\.epoch: no such setting; did you mean epochs\? \(tried\.yaml, line 1\)"),
+    ],
+)
+def test_a_study_that_is_wrong_is_named(own: Path, text: str, words: str) -> None:
+    study(own, text)
+    (own / "mine.yaml").write_text("extends: smoke\nwith: tried")
+    with pytest.raises(ExperimentError, match=words):
+        load_experiment("mine")
+
+
+@pytest.mark.parametrize("named", ["nosuch", "[tried, nosuch]", "[[tried]]", "{tried: 1}", "null", "3"])
+def test_studies_that_are_not_there_are_told_with_those_that_are(own: Path, named: str) -> None:
+    study(own, "prm: {epochs: 7}")
+    (own / "mine.yaml").write_text(f"extends: smoke\nwith: {named}")
+    with pytest.raises(ExperimentError, match=r"mine\.yaml: with: expected one of tried, got "):
+        load_experiment("mine")

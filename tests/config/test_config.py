@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,8 @@ from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import (
     ExperimentError,
     experiment_files,
+    load_catalog,
     load_experiment,
-    load_experiments,
     read_experiment,
 )
 from agentprm_dagster.config.strict_yaml import read_yaml
@@ -144,16 +145,16 @@ def test_games_that_will_be_missed_are_asked_for(tmp_path: Path, settings: str, 
 
 
 def test_games_that_nobody_plays_need_no_number(tmp_path: Path) -> None:
-    assert (
-        read(tmp_path, "environment: {valid_unseen: 0}\nevaluation: {splits: valid_seen}").environment.valid_unseen == 0
-    )
+    settings: Any = read(tmp_path, "environment: {valid_unseen: 0}\nevaluation: {splits: valid_seen}").environment
+    assert settings.valid_unseen == 0
     assert read(tmp_path, "environment: {source: alfworld, train: null, valid_seen: null}").environment.train is None
 
 
 def test_shipped_experiments_play_all_real_games() -> None:
-    for experiment in load_experiments().values():
-        if experiment.environment.source == "alfworld":
-            counts = experiment.environment.model_dump(include=set(experiment.evaluation.splits))
+    for experiment in load_catalog().experiments.values():
+        settings: Any = experiment.environment
+        if settings.kind == "alfworld" and settings.source == "alfworld":
+            counts = settings.model_dump(include=set(experiment.evaluation.splits))
             assert not any(counts.values()), f"{experiment.name} plays only some, or more than there are"
 
 
@@ -198,11 +199,6 @@ def test_imagined_ends_need_a_value(tmp_path: Path, settings: str, needed: str) 
     assert read(tmp_path, settings).evaluation.foresight.worlds == ()
 
 
-def test_no_step_trains_on_the_panels_games(tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match=r"plays the games held out, no step may train on them: games: all"):
-        read(tmp_path, "improvement: {games: held_out, panel: {every: 10}}")
-
-
 def test_disagreement_must_grow_before_it_stops_anything(tmp_path: Path) -> None:
     def limit(value: str) -> float | None:
         panel = f"{{every: 10, committee: 2, tripwire: disagreement, limit: {value}}}"
@@ -230,7 +226,6 @@ def test_what_compares_states_needs_a_prm_that_can(tmp_path: Path, placement: st
         "targets: {held_out_games: 0}",
         "targets: {held_out_games: 1}",
         "evaluation: {best_of_prior: -1}",
-        "improvement: {games: some}",
         "rollouts: {patience: 1}",
         "rollouts: {branch_draws: 0}",
         "prm: {reply_weight: -1}",
@@ -261,8 +256,8 @@ def test_as_many_answers_are_drawn_as_actions_are_wanted(tmp_path: Path) -> None
 def test_exploration_that_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=r"with environment\.demonstrated below 1 rollouts play other games"):
         read(tmp_path, "rollouts: {expert_starts: 0.5}\nenvironment: {demonstrated: 0.5}")
-    with pytest.raises(ExperimentError, match=r"trainer: trl needs .*steered: 0"):
-        read(tmp_path, "improvement: {trainer: trl, steered: 0.5}")
+    with pytest.raises(ExperimentError, match=r"improvement\.steered: no such setting"):
+        read(tmp_path, "improvement: {kind: trl, steered: 0.5}")
 
 
 def test_a_wrong_setting_is_told_with_its_file_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -89,13 +90,14 @@ def test_what_is_edited_while_a_stage_runs_is_not_committed(
     toy: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from agentprm_dagster.assets import mc_value_targets
+    from agentprm_dagster.reports.targets_report import targets_report
 
-    report, now = mc_value_targets.targets_report, code._digest_now
+    now = code._digest_now
 
-    def meanwhile(targets: object) -> object:
+    def meanwhile(targets: Any) -> object:
         edited = {"targets.py": "edited"}
         monkeypatch.setattr(code, "_digest_now", lambda path: edited.get(path.name) or now(path))
-        return report(targets)
+        return targets_report(targets)
 
     monkeypatch.setattr(mc_value_targets, "targets_report", meanwhile)
     result = run_iteration(toy, instance, "toy", 1)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -161,7 +162,7 @@ def test_the_prm_learns_from_pairs_alone_where_that_is_wanted(home: Path) -> Non
     assert store.head("relative", "mc_value_targets", 1).digest == store.head("inverse", "mc_value_targets", 1).digest
     targets = pd.read_parquet(store.current("relative", "mc_value_targets", 1).path / "targets.parquet")
     of_state = targets.groupby(["held_out", "state"])["q"]
-    apart = of_state.max() - of_state.min() >= 0.015
+    apart: Any = of_state.max() - of_state.min() >= 0.015
     assert apart[False].any(), "there are pairs to learn from"
     numbers = store.current("relative", "prm", 1).manifest.metrics
     assert numbers["held_out_states_with_pair"] <= apart[True].sum(), "answers that may not be chosen are left out"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -16,8 +17,10 @@ from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.manifest import GAMES_DIGEST
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
+from agentprm_dagster.resources.llm import LLM_SETTINGS
 from chat_servers import KEY, LOOK, Proxy, Sent, completion
 from toy import TOY, toy_definitions
 
@@ -81,6 +84,8 @@ def test_an_iteration_with_a_model_that_is_asked(
     assert all(turn.action in turn.candidates for episode in episodes if episode.won for turn in episode.turns)
     assert shown.manifest.config["llm_model"] == model
     assert shown.manifest.config["llm_server"] == asked.url.split("/")[2]
+    recorded = made(home, "react_report").manifest.config.keys() - {"llm_model", "llm_server", GAMES_DIGEST}
+    assert recorded == {"evaluation.splits", "evaluation.max_steps", "gates.max_parse_failures", *LLM_SETTINGS}
     numbers = shown.manifest.metrics
     assert numbers["decisions"] == sum(len(episode.turns) for episode in episodes)
     assert numbers["money"] == pytest.approx(numbers["tokens_drawn"] / 1e6)
@@ -110,7 +115,7 @@ def test_an_iteration_with_a_model_that_is_asked(
     assert "answered HTTP 400, not a completion by another" in told, "another model shares nothing"
 
 
-def rows_of(home: Path) -> list[dict[str, object]]:
+def rows_of(home: Path) -> list[dict[str, Any]]:
     return json.loads((made(home, "results").path / "results.json").read_text(encoding="utf-8"))
 
 
@@ -183,8 +188,8 @@ def test_answers_that_cannot_be_read_are_no_success_rate(
 
 
 def test_a_prompt_that_is_refused_costs_its_episode_alone(asked: Proxy, home: Path) -> None:
-    asked.upstream = lambda question: too_long if '"action"' in str(question["messages"]) else completion(LOOK)
     too_long = Sent(b'{"error": {"message": "maximum context length is 512 tokens"}}', 400)
+    asked.upstream = lambda question: too_long if '"action"' in str(question["messages"]) else completion(LOOK)
     (told,) = make("react_report")
     assert "4 of 4 episodes ended, lost, where the server refused the prompt for good: `127" in told
     assert "maximum context length is 512 tokens" in told

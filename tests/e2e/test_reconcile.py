@@ -136,7 +136,7 @@ def test_a_run_that_names_only_a_number_is_failed_when_nobody_has_it(instance: d
     assert fail_dead_runs(instance) == [run.run_id]
 
 
-@dg.executor(name="owned", config_schema=dg.in_process_executor.config_schema)
+@dg.executor(name="owned", config_schema=dg.in_process_executor.config_schema.as_field())
 def owned(context: dg.InitExecutorContext) -> dg.Executor:
     return OwnedExecutor(dg.in_process_executor.executor_creation_fn(context))  # type: ignore[misc]
 

@@ -11,6 +11,7 @@ import pytest
 
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
+from pages import ROOT, blocks, commands
 
 AGENTPRM = Path(sys.executable).with_name("agentprm")
 
@@ -48,6 +49,25 @@ def test_evaluating_again_gives_the_greedy_row_again(home: Path) -> None:
     arguments = ("-i", "1", "--split", "valid_seen", "--max-steps", "12", "--best-of", "1", "--json")
     (now,) = json.loads(call(home, "evaluate", "smoke", *arguments).stdout)
     assert {**now, "seed": before["seed"]} == before
+
+
+def test_the_commands_of_getting_started_answer(home: Path) -> None:
+    shown = commands(ROOT / "docs" / "getting_started.md", "agentprm")
+    called = [arguments for arguments in shown if arguments[0] not in ("run", "games")]
+    assert ["report", "smoke"] in called
+    for arguments in called:
+        answered = call(home, *arguments)
+        assert answered.returncode == 0, answered.stderr
+        assert answered.stdout
+
+
+def test_the_sample_that_reads_artifacts_runs(home: Path) -> None:
+    (sample,) = blocks(ROOT / "docs" / "trusting_a_number.md", "python")
+    environment = {**os.environ, "AGENTPRM_HOME": str(home)}
+    ran = subprocess.run([sys.executable, "-c", sample], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert digests(home)["smoke/eval_report[1]"] in ran.stdout
+    assert "smoke/demonstrations[0]" in ran.stdout
 
 
 def test_resuming_makes_nothing_new(home: Path) -> None:

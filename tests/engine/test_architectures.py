@@ -71,7 +71,7 @@ def test_refused_by_name(model_type: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
     save_file({"weight": torch.zeros(1)}, tmp_path / "model.safetensors")
     told = rf"a model of type '{model_type}', .* expected one of arcee, .*llama"
-    for load in (checkpoints.load_policy, checkpoints.load_prm, checkpoints.load_tokenizer):
+    for load in (checkpoints.load_policy, checkpoints.load_prm):
         with pytest.raises(ArchitectureError, match=told):
             load(tmp_path)
 

@@ -5,6 +5,7 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,9 +47,10 @@ def test_a_prm_keeps_its_head(policy_folder: Path, tmp_path: Path) -> None:
     prm = saved_prm(policy_folder, tmp_path)
     with safe_open(tmp_path / WEIGHTS, "pt") as file:
         assert "score.weight" in file.keys()  # noqa: SIM118 (not a mapping)
+    loaded: Any
     for loaded in (checkpoints.load_prm(tmp_path), AutoModelForSequenceClassification.from_pretrained(tmp_path)):
         assert loaded.config.num_labels == 1
-        assert torch.equal(loaded.score.weight, prm.score.weight)
+        assert torch.equal(loaded.score.weight, prm.get_parameter("score.weight"))
         assert torch.equal(loaded(IDS).logits, prm(IDS).logits)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,9 +14,10 @@ from agentprm_dagster.agents.value_placer import ValuePlacer
 from agentprm_dagster.agents.worlds import Path as ImaginedPath
 from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.base import Sampled
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
-from agentprm_dagster.engine.embedded.sampling import Sampled
+from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
@@ -67,7 +69,7 @@ class Spelling(Policy):
 def played(folder: Path, household_games: list[PlayableGame]) -> tuple[Spelling, list[Episode]]:
     """Episodes of the random policy with branches whose first answers are spelled, and who played them."""
     agent = Spelling(
-        checkpoints.load_policy(folder),
+        EmbeddedEngine(checkpoints.load_policy(folder), conversations=4),
         Chat(checkpoints.load_tokenizer(folder), WORDING),
         dialogue="append",
         slots=4,
@@ -155,7 +157,7 @@ def test_a_trainer_finds_them_as_likely_as_whoever_drew_them(
     for episode in episodes:
         for t in range(episode.start + bool(episode.parent), len(episode.turns)):
             tokens = episode.turns[t].tokens
-            answer = Candidate((0, 0), (*tokens, chat.end), 1, cut=len(tokens) == agent.max_new_tokens)
+            answer = Candidate((0, 0), (*tokens, chat.end), 1, cut=len(tokens) == agent.limits.max_new_tokens)
             read = CandidateTrees([trunk_of(chat, episode, [t])], [answer]).log_probabilities(model)
             assert float(read) == pytest.approx(drawn[tokens], abs=1e-3)
             compared += 1
@@ -168,15 +170,17 @@ def test_a_placer_and_a_world_read_them_too(played: tuple[Spelling, list[Episode
     shown, tried = episodes[0], [spelled(chat, write_answer("I try.", each)) for each in ("look", "help")]
     state = chat.state(shown.first_observation, shown.turns[:2])
     stock = checkpoints.prm_from_policy(folder, seed=0).eval()
+    as_they_are: Any = list
     placer = ValuePlacer(
-        checkpoints.prm_from_policy(folder, seed=0), chat, list, screening=1, dialogue="append", slots=1,
-        usage=Usage())  # fmt: skip
+        EmbeddedEngine(checkpoints.prm_from_policy(folder, seed=0), conversations=1), chat, as_they_are, screening=1,
+        dialogue="append", usage=Usage())  # fmt: skip
     placer.begin(0, shown.first_observation, shown.turns[:2], NOWHERE)
     (values,) = placer.scores([tried], [tried])
     read = [torch.tensor([[*state, *answer.tokens, chat.end]]) for answer in tried]
     assert values == pytest.approx([stock(ids).logits.sigmoid().item() for ids in read], abs=1e-5)
 
-    world = LearnedWorld(checkpoints.load_policy(folder), chat, slots=1, lanes=1, max_reply_tokens=4)
+    engine = EmbeddedEngine(checkpoints.load_policy(folder), conversations=2)
+    world = LearnedWorld(engine, chat, slots=1, max_reply_tokens=4)
     world.begin(0, shown.first_observation, shown.turns[:1], NOWHERE)
     world.observe(0, shown.turns[1], NOWHERE)
     imagined = ImaginedPath(0, [])
@@ -184,7 +188,7 @@ def test_a_placer_and_a_world_read_them_too(played: tuple[Spelling, list[Episode
     world.replies([imagined])
     before, _ = chat.frame
     told = [*state, *tried[0].tokens, chat.end, *before]
-    assert world.cache._ids[1, : len(told)].tolist() == told
+    assert engine.cache._ids[1, : len(told)].tolist() == told
 
 
 def test_what_reads_as_nothing_is_never_drawn(folder: Path, chat: Chat) -> None:
@@ -196,7 +200,8 @@ def test_what_reads_as_nothing_is_never_drawn(folder: Path, chat: Chat) -> None:
     assert set(chat.never_drawn(vocabulary)) == barred
     model = checkpoints.load_policy(folder)
     use_grouped_attention(model)
-    agent = Policy(model, chat, dialogue="append", slots=1, temperature=1.0, max_new_tokens=8, seed=0)
+    engine = EmbeddedEngine(model, conversations=2)
+    agent = Policy(engine, chat, dialogue="append", slots=1, temperature=1.0, max_new_tokens=8, seed=0)
     agent.begin(0, "You see a desk 1.", (), NOWHERE)
     (proposed,) = agent.propose([0], 200, 20.0)
     drawn = {token for answer in proposed for token in answer.tokens}
@@ -210,9 +215,9 @@ def test_what_reads_as_nothing_is_never_drawn(folder: Path, chat: Chat) -> None:
     candidates = sampler.draw([trunk], temperature=20.0, generator=torch.Generator().manual_seed(0))
     assert not {token for each in candidates for token in each.ids} & barred
 
-    world = LearnedWorld(model, chat, slots=1, lanes=1, max_reply_tokens=4)
+    world = LearnedWorld(engine, chat, slots=1, max_reply_tokens=4)
     _, (stop, *_) = chat.frame
-    assert set(world.sampler.banned.tolist()) == (barred | {chat.end}) - {stop}
+    assert set(engine._sampler(world.reply.end, world.reply.banned).banned.tolist()) == (barred | {chat.end}) - {stop}
 
 
 def test_a_tokenizer_may_know_more_ids_than_the_model(chat: Chat) -> None:

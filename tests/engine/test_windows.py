@@ -10,7 +10,7 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.architectures import ArchitectureError
 from agentprm_dagster.engine.chat import TRIAL_START, TRIAL_TURNS, Chat
 from agentprm_dagster.engine.embedded.attention import GROUPED, use_grouped_attention
-from agentprm_dagster.engine.embedded.conversations import Conversations
+from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.engine.embedded.slots import SlotModel
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Observation
@@ -63,13 +63,12 @@ def test_answers_drawn_along_an_episode_are_those_of_transformers(model_type: st
 def test_a_judge_reads_several_answers_of_one_conversation(model_type: str, tmp_path: Path) -> None:
     folder = checkpoint(tmp_path, model_type, sliding_window=WINDOW)
     prm, chat = checkpoints.prm_from_policy(folder, seed=0).eval(), Chat(checkpoints.load_tokenizer(folder), WORDING)
-    use_grouped_attention(prm)
-    judge = PrmJudge(prm, Conversations(chat, "append"), slots=2, prior=0.0)
+    judge = PrmJudge(EmbeddedEngine(prm, conversations=2), chat, "append")
     answers = [chat.answer(text) for text in ("REASON: I look.\nACTION: look", "no", "REASON: Why not?")]
     turns = [TRIAL_TURNS[:1], TRIAL_TURNS[:2]]
     for slot, each in enumerate(turns):
-        judge.conversations.begin(slot, TRIAL_START, each, Observation("", (), reward=0.0, done=False))
-    logits = judge.logits([0, 1], [answers, answers])
+        judge.dialogues.begin(slot, TRIAL_START, each, Observation("", (), reward=0.0, done=False))
+    logits = judge.engine.score([0, 1], [answers, answers])
     for slot, each in enumerate(turns):
         rows = [chat.state(TRIAL_START, each) + answer for answer in answers]
         expected = [prm.score(prm.base_model(torch.tensor([row])).last_hidden_state[0, -1]) for row in rows]

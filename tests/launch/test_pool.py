@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,14 +90,14 @@ def test_an_agent_has_all_the_settings_of_its_player(taught_folder: Path, prm_fo
     player = Player(taught_folder, "alfworld", "append", how, prm_folder, best_of=3, prior=0.5)
     agent = ready(player, seed=0)
     assert isinstance(agent, BestOfN)
-    assert (agent.n, agent.judge.prior, agent.temperature, agent.slots) == (3, 0.5, 1.3, 5)
+    assert (agent.n, agent.prior, agent.temperature, agent.slots) == (3, 0.5, 1.3, 5)
 
 
 def test_a_worker_plays_as_this_process_would(
     tasks: list[Task], household_games: list[PlayableGame], tmp_path: Path
 ) -> None:
     (there,) = played(tasks[:1], 2, tmp_path / "scratch", Listening())
-    agent = ready(tasks[0].player, seed=9)
+    agent: Any = ready(tasks[0].player, seed=9)
     here = collect_rollouts(
         agent,
         household_games,

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from agentprm_dagster.provenance import code
-from agentprm_dagster.provenance.code import current_code, edited_sources, reached_sources, read_stages, source_digest
+from agentprm_dagster.provenance.code import current_code, edited_sources, reached_sources, read_sources, source_digest
 from agentprm_dagster.provenance.environment import environment
 
 REASONS = "agentprm_dagster.envs.alfworld.reasons"
@@ -23,11 +24,12 @@ def test_what_a_module_reaches_counts_and_plumbing_does_not() -> None:
 
 def new_process() -> None:
     """Sources are read once a process."""
+    read_sources()
     code._source.cache_clear()
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch) -> Iterator[Path]:
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A small package in place of ours: assets.a reaches core.b, core.c (inside a function), and plumbing."""
     files = {
         "__init__.py": "",
@@ -89,7 +91,7 @@ def test_comments_docstrings_and_layout_do_not_count(house: Path) -> None:
 
 
 def test_an_edit_while_a_process_runs_is_not_what_it_runs_and_is_told(house: Path) -> None:
-    read_stages()
+    read_sources()
     (house / "core/c.py").write_text("name = 2\n")
     (house / "core/unrelated.py").write_text("# changed")
     edited = source_digest("house.assets.a")
@@ -115,7 +117,7 @@ def test_the_code_names_its_version() -> None:
     assert now.version == version("agentprm_dagster")
 
 
-def test_outside_a_checkout_there_is_no_commit(monkeypatch) -> None:
+def test_outside_a_checkout_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_git(*_: object, **__: object) -> None:
         raise FileNotFoundError("git")
 
@@ -124,11 +126,11 @@ def test_outside_a_checkout_there_is_no_commit(monkeypatch) -> None:
     assert (now.git_commit, now.dirty) == (None, None)
 
 
-def test_in_a_checkout_the_commit_and_its_cleanness_are_recorded(monkeypatch) -> None:
+def test_in_a_checkout_the_commit_and_its_cleanness_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     for status, dirty in (("", False), (" M a.py\n", True)):
         answers = {"ls-files": "code.py\n", "rev-parse": "abc\n", "status": status}
 
-        def git(command: list[str], answers=answers, **_: object) -> SimpleNamespace:
+        def git(command: list[str], answers: dict[str, Any] = answers, **_: object) -> SimpleNamespace:
             return SimpleNamespace(stdout=answers[command[3]])
 
         monkeypatch.setattr(subprocess, "run", git)
@@ -136,7 +138,7 @@ def test_in_a_checkout_the_commit_and_its_cleanness_are_recorded(monkeypatch) ->
         assert (now.git_commit, now.dirty) == ("abc", dirty)
 
 
-def test_libraries_that_are_not_installed_are_absent(monkeypatch) -> None:
+def test_libraries_that_are_not_installed_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentprm_dagster.provenance.environment.LIBRARIES", ("torch", "no_such_library"))
     versions = environment()
     assert versions["no_such_library"] == "absent"

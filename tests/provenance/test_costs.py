@@ -1,25 +1,32 @@
 """The ledger says what the manifests say, of exactly what an artifact was made from."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.costs import Cost, costs, current_artifacts, markdown, total
 from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.provenance.store import ArtifactStore
+from artifacts import make_recipe
 
 
-def made(store: ArtifactStore, make_recipe, asset: str, inputs=(), *, seed: int = 0, **metrics: float):
+def made(
+    store: ArtifactStore, asset: str, inputs: Sequence[Artifact] = (), *, seed: int = 0, **metrics: Any
+) -> Artifact:
     recipe = make_recipe(asset, 1, tuple(each.as_input(each.manifest.asset) for each in inputs), seed=seed)
     with store.draft(recipe) as draft:
         (draft.path / "data.json").write_bytes(b"{}")
         return draft.commit(metrics=metrics)
 
 
-PLAYED = {"tokens": 100.0, "decisions": 10.0, "environment_seconds": 0.5}
+PLAYED: dict[str, Any] = {"tokens": 100.0, "decisions": 10.0, "environment_seconds": 0.5}
 
 
-def test_an_artifact_costs_what_it_was_made_from_as_well(store: ArtifactStore, make_recipe) -> None:
-    rollouts = made(store, make_recipe, "rollouts", **PLAYED)
-    unread = made(store, make_recipe, "rollouts", seed=1, **PLAYED)
-    targets = made(store, make_recipe, "mc_value_targets", [rollouts], decisions=10.0)
-    prm = made(store, make_recipe, "prm", [rollouts, targets], tokens=7.0)
+def test_an_artifact_costs_what_it_was_made_from_as_well(store: ArtifactStore) -> None:
+    rollouts = made(store, "rollouts", **PLAYED)
+    unread = made(store, "rollouts", seed=1, **PLAYED)
+    targets = made(store, "mc_value_targets", [rollouts], decisions=10.0)
+    prm = made(store, "prm", [rollouts, targets], tokens=7.0)
     rows = costs(with_ancestors(store, prm.version))
     assert [(row.stage, row.tokens, row.decisions, row.environment_seconds) for row in rows] == [
         ("rollouts[1]", 100, 10, 0.5),
@@ -36,8 +43,8 @@ def test_the_sum_leaves_out_what_was_not_counted() -> None:
     assert markdown(rows).splitlines()[-1] == "| all | 4.0 | 11 |  | 0 |"
 
 
-def test_only_current_versions_count(store: ArtifactStore, make_recipe) -> None:
-    made(store, make_recipe, "rollouts", **PLAYED)
-    again = made(store, make_recipe, "rollouts", seed=1, **PLAYED)
+def test_only_current_versions_count(store: ArtifactStore) -> None:
+    made(store, "rollouts", **PLAYED)
+    again = made(store, "rollouts", seed=1, **PLAYED)
     assert [each.version for each in current_artifacts(store, "smoke")] == [again.version]
     assert current_artifacts(store, "another") == []

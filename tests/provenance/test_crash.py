@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import Verification, sweep, verify
+from artifacts import commit, make_recipe
 
 DISK_EVENTS = {
     "fcntl.flock",
@@ -57,7 +59,7 @@ def killed_before(event: int, work: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(status)
 
 
-def test_killed_anywhere_there_is_the_old_or_the_new_and_again_makes_the_new(tmp_path, make_recipe, commit) -> None:
+def test_killed_anywhere_there_is_the_old_or_the_new_and_again_makes_the_new(tmp_path: Path) -> None:
     expected = commit(ArtifactStore(tmp_path / "undisturbed"), make_recipe(seed=1), NEW)
     torn, kills = 0, 0
     while True:
@@ -85,14 +87,14 @@ def test_killed_anywhere_there_is_the_old_or_the_new_and_again_makes_the_new(tmp
     assert torn > 15
 
 
-def test_killed_anywhere_the_announcement_is_the_old_or_the_new(tmp_path, make_recipe, commit) -> None:
+def test_killed_anywhere_the_announcement_is_the_old_or_the_new(tmp_path: Path) -> None:
     kills = 0
     while True:
         store = ArtifactStore(tmp_path / str(kills))
         old = commit(store, make_recipe("improved_policy", seed=0), OLD)
         new = commit(store, make_recipe("improved_policy", seed=1), NEW)
         store.announce("smoke", 2, old)
-        if not killed_before(kills, lambda store=store, new=new: store.announce("smoke", 2, new)):
+        if not killed_before(kills, partial(store.announce, "smoke", 2, new)):
             break
         kills += 1
         assert store.announced("smoke", 2).digest in (old.digest, new.digest)
@@ -103,10 +105,13 @@ def test_killed_anywhere_the_announcement_is_the_old_or_the_new(tmp_path, make_r
 
 @pytest.mark.parametrize("call", ["os.fsync", "os.rename", "os.replace", "os.mkdir", "pathlib.Path.write_text"])
 @pytest.mark.parametrize("nth", range(6))
-def test_a_full_disk_is_an_error_and_leaves_the_old(tmp_path, make_recipe, commit, monkeypatch, call, nth) -> None:
+def test_a_full_disk_is_an_error_and_leaves_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, nth: int
+) -> None:
     store = ArtifactStore(tmp_path)
     old = commit(store, make_recipe(seed=0), OLD)
-    real, left = Path.write_text if "Path" in call else getattr(os, call.split(".")[1]), nth
+    real: Callable[..., object] = Path.write_text if "Path" in call else getattr(os, call.split(".")[1])
+    left = nth
 
     def full(*args: object, **kwargs: object) -> object:
         nonlocal left
@@ -130,7 +135,9 @@ def test_a_full_disk_is_an_error_and_leaves_the_old(tmp_path, make_recipe, commi
     assert len(list(store.artifacts())) == 2
 
 
-def test_everything_is_synced_before_the_rename_that_commits(store, make_recipe, monkeypatch) -> None:
+def test_everything_is_synced_before_the_rename_that_commits(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events: list[tuple[str, str]] = []
     fsync, rename = os.fsync, os.rename
 
@@ -156,7 +163,7 @@ def test_everything_is_synced_before_the_rename_that_commits(store, make_recipe,
     assert ("sync", str(made.path.parent)) in events[commit:]
 
 
-def test_two_that_commit_the_same_at_once_make_one_version(store, make_recipe, commit) -> None:
+def test_two_that_commit_the_same_at_once_make_one_version(store: ArtifactStore) -> None:
     with store.draft(make_recipe()) as slow:
         (slow.path / "data.json").write_text("{}")
         fast = commit(store, make_recipe(), {"data.json": b"{}"})
@@ -166,13 +173,18 @@ def test_two_that_commit_the_same_at_once_make_one_version(store, make_recipe, c
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "no manifest": lambda version: (version / "manifest.json").unlink(),
-    "nothing but a folder in it": lambda version: [path.unlink() for path in version.rglob("*") if path.is_file()],
+    "nothing but a folder in it": lambda version: [*map(Path.unlink, filter(Path.is_file, version.rglob("*")))],
     "an empty manifest": lambda version: rewrite(version / "manifest.json", b""),
     "another file": lambda version: (version / "more.json").write_text("{}"),
     "a changed file": lambda version: rewrite(version / "data.json", b"odd"),
-    "a file in its place": lambda version: (shutil.rmtree(version), version.write_text("not a folder")),
-    "a link to nowhere": lambda version: (shutil.rmtree(version), version.symlink_to("nowhere")),
+    "a file in its place": lambda version: replaced(version).write_text("not a folder"),
+    "a link to nowhere": lambda version: replaced(version).symlink_to("nowhere"),
 }
+
+
+def replaced(path: Path) -> Path:
+    shutil.rmtree(path)
+    return path
 
 
 def rewrite(path: Path, content: bytes) -> None:
@@ -181,7 +193,7 @@ def rewrite(path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_is_damaged_in_a_versions_place_is_set_aside(store, make_recipe, commit, damage: str) -> None:
+def test_what_is_damaged_in_a_versions_place_is_set_aside(store: ArtifactStore, damage: str) -> None:
     other, made = commit(store, make_recipe(seed=1), NEW), commit(store, make_recipe(), OLD)
     DAMAGES[damage](made.path)
     assert not verify(store).sound
@@ -192,7 +204,9 @@ def test_what_is_damaged_in_a_versions_place_is_set_aside(store, make_recipe, co
     assert verify(store).sound
 
 
-def test_a_kill_between_the_rename_and_the_pointer_is_mended_by_a_sweep(store, make_recipe, monkeypatch) -> None:
+def test_a_kill_between_the_rename_and_the_pointer_is_mended_by_a_sweep(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     child = os.fork()
     if child == 0:
         monkeypatch.setattr(ArtifactStore, "select", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
@@ -221,7 +235,7 @@ def stopped_before(event: int, work: Callable[[], object]) -> int | None:
 
 
 def test_whoever_looks_or_sweeps_while_another_is_at_work_finds_nothing_wrong(
-    tmp_path, make_recipe, commit, monkeypatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process is stopped before every single thing that it does to the disk: slow, and alive."""
     monkeypatch.setattr("os.fsync", lambda _: None)  # the disk is waited for in the tests above

@@ -17,6 +17,7 @@ from agentprm_dagster.provenance.filesystem import warn_once
 from agentprm_dagster.provenance.owner import Owner
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import Verification, sweep, verify
+from artifacts import commit, make_recipe
 
 REFUSALS = [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM]
 
@@ -41,7 +42,9 @@ def lock_file(store: ArtifactStore) -> Path:
     return store.work / "locks" / "smoke.prm.1.lock"
 
 
-def test_without_locks_the_owners_name_decides(no_locks, store, make_recipe, commit, caplog) -> None:
+def test_without_locks_the_owners_name_decides(
+    no_locks: None, store: ArtifactStore, caplog: pytest.LogCaptureFixture
+) -> None:
     me = Owner.this_process()
     for dead in (replace(me, started="0"), replace(me, pid=2**22 + 1)):
         replace_text(lock_file(store), dead.to_json())
@@ -67,7 +70,7 @@ def test_without_locks_the_owners_name_decides(no_locks, store, make_recipe, com
     assert len([record for record in caplog.records if "keeps no locks" in record.message]) == 1
 
 
-def test_without_locks_a_killed_process_leaves_what_is_swept(no_locks, store, make_recipe) -> None:
+def test_without_locks_a_killed_process_leaves_what_is_swept(no_locks: None, store: ArtifactStore) -> None:
     child = os.fork()
     if child == 0:
         with store.lock("smoke", "rollouts", 1), store.draft(make_recipe()):
@@ -77,7 +80,9 @@ def test_without_locks_a_killed_process_leaves_what_is_swept(no_locks, store, ma
     assert verify(store).leftovers == ()
 
 
-def test_without_locks_one_of_many_takes_a_dead_owners_lock(store, monkeypatch) -> None:
+def test_without_locks_one_of_many_takes_a_dead_owners_lock(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -107,7 +112,11 @@ def test_without_locks_one_of_many_takes_a_dead_owners_lock(store, monkeypatch) 
 @pytest.mark.parametrize("folders_only", [True, False])
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EBADF], ids=errno.errorcode.get)
 def test_what_cannot_be_synced_is_committed_with_one_warning(
-    store, make_recipe, commit, monkeypatch, caplog, number: int, folders_only: bool
+    store: ArtifactStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+    folders_only: bool,
 ) -> None:
     real = os.fsync
 
@@ -126,7 +135,7 @@ def test_what_cannot_be_synced_is_committed_with_one_warning(
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
-def test_a_broken_or_full_disk_is_an_error(store, make_recipe, commit, monkeypatch, number: int) -> None:
+def test_a_broken_or_full_disk_is_an_error(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def fsync(_: int) -> None:
         raise OSError(number, os.strerror(number))
 
@@ -135,7 +144,7 @@ def test_a_broken_or_full_disk_is_an_error(store, make_recipe, commit, monkeypat
         commit(store, make_recipe())
 
 
-def test_a_full_filesystem_loses_the_new_and_keeps_the_old(tmp_path, make_recipe, commit) -> None:
+def test_a_full_filesystem_loses_the_new_and_keeps_the_old(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True).returncode:
@@ -152,7 +161,7 @@ def test_a_full_filesystem_loses_the_new_and_keeps_the_old(tmp_path, make_recipe
         subprocess.run(["umount", disk], check=True)
 
 
-def test_what_is_made_is_for_this_user_alone(tmp_path, make_recipe, commit) -> None:
+def test_what_is_made_is_for_this_user_alone(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path / "made" / "store")
     before = os.umask(0o022)
     try:

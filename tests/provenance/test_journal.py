@@ -62,9 +62,10 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
 
 def counted(record: dict[str, object]) -> int:
     """A record's number; ValueError where it has none."""
-    if not isinstance(record.get("n"), int):
+    number = record.get("n")
+    if not isinstance(number, int):
         raise ValueError("n: expected a number")
-    return record["n"]
+    return number
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -11,10 +12,12 @@ from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.drawing import _layout, draw, text_tree
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import Lineage, lineage
+from agentprm_dagster.provenance.store import ArtifactStore
+from artifacts import commit, make_recipe
 
 
 @pytest.fixture
-def loop(store, make_recipe, commit) -> dict[str, Artifact]:
+def loop(store: ArtifactStore) -> dict[str, Artifact]:
     """Two iterations: demos -> policy -> rollouts -> prm -> policy -> rollouts; then rollouts[1] is redone."""
     made = {}
     made["demos"] = commit(store, make_recipe("demonstrations", 1))
@@ -28,7 +31,7 @@ def loop(store, make_recipe, commit) -> dict[str, Artifact]:
     return made
 
 
-def test_a_redo_changes_no_answer_already_given(store, loop) -> None:
+def test_a_redo_changes_no_answer_already_given(store: ArtifactStore, loop: dict[str, Artifact]) -> None:
     upstream = lineage(store, "smoke", "prm", 1)
     assert upstream.versions() == [loop[name].version for name in ("prm1", "rollouts1", "pi0", "demos")]
     assert store.current("smoke", "rollouts", 1) == loop["redone"]
@@ -38,7 +41,7 @@ def test_a_redo_changes_no_answer_already_given(store, loop) -> None:
     assert old.versions() == [loop[name].version for name in ("rollouts1", "prm1", "pi1", "rollouts2")]
 
 
-def test_the_tree_says_roles_and_shows_shared_parts_once(store, loop) -> None:
+def test_the_tree_says_roles_and_shows_shared_parts_once(store: ArtifactStore, loop: dict[str, Artifact]) -> None:
     tree = lineage(store, "smoke", "rollouts", 2).to_dict()
     assert tree["direction"] == "upstream"
     policy = tree["root"]["children"][0]
@@ -49,7 +52,7 @@ def test_the_tree_says_roles_and_shows_shared_parts_once(store, loop) -> None:
     assert (again["asset"], again["repeated"], again["children"]) == ("initial_policy", True, [])
 
 
-def test_an_artifact_read_in_two_roles_is_one_edge(store, make_recipe, commit) -> None:
+def test_an_artifact_read_in_two_roles_is_one_edge(store: ArtifactStore) -> None:
     policy = commit(store, make_recipe("initial_policy", 0))
     both = (policy.as_input("behaviour_policy"), policy.as_input("reference"))
     made = commit(store, make_recipe("improved_policy", 1, both))
@@ -58,7 +61,7 @@ def test_an_artifact_read_in_two_roles_is_one_edge(store, make_recipe, commit) -
     assert answer.root.children[0].roles == ("behaviour_policy", "reference")
 
 
-def test_a_deleted_input_is_shown_as_not_there(store, loop) -> None:
+def test_a_deleted_input_is_shown_as_not_there(store: ArtifactStore, loop: dict[str, Artifact]) -> None:
     for path in loop["pi0"].path.iterdir():
         path.unlink()
     answer = lineage(store, "smoke", "rollouts", 2)
@@ -67,7 +70,9 @@ def test_a_deleted_input_is_shown_as_not_there(store, loop) -> None:
     assert any("initial_policy[0]" in line and "not in the store" in line for line in printed(answer))
 
 
-def test_another_artifacts_damage_is_passed_over_and_told_where_it_may_matter(store, loop) -> None:
+def test_another_artifacts_damage_is_passed_over_and_told_where_it_may_matter(
+    store: ArtifactStore, loop: dict[str, Artifact]
+) -> None:
     (loop["rollouts2"].path / "manifest.json").chmod(0o644)
     (loop["rollouts2"].path / "manifest.json").write_text("{}")
     upstream = lineage(store, "smoke", "prm", 1)
@@ -78,7 +83,7 @@ def test_another_artifacts_damage_is_passed_over_and_told_where_it_may_matter(st
     assert downstream.to_dict()["unread"] == [loop["rollouts2"].version.place]
 
 
-def test_the_code_is_told(store, make_recipe) -> None:
+def test_the_code_is_told(store: ArtifactStore) -> None:
     recipe = make_recipe("demonstrations", 1)
     with store.draft(replace(recipe, code=replace(recipe.code, git_commit="abcdef0123456789", dirty=True))) as draft:
         (draft.path / "data.json").write_bytes(b"{}")
@@ -94,7 +99,7 @@ def printed(answer: Lineage) -> list[str]:
     return [line.rstrip() for line in page.getvalue().splitlines()]
 
 
-def test_a_digest_that_names_none_or_several_is_an_error(store, loop) -> None:
+def test_a_digest_that_names_none_or_several_is_an_error(store: ArtifactStore, loop: dict[str, Artifact]) -> None:
     with pytest.raises(ArtifactError, match="begins with 'nothing'; there are: "):
         lineage(store, "smoke", "rollouts", 1, "nothing")
     with pytest.raises(ArtifactError, match=loop["redone"].digest[:16]):
@@ -103,7 +108,7 @@ def test_a_digest_that_names_none_or_several_is_an_error(store, loop) -> None:
         lineage(store, "smoke", "eval_report", 1)
 
 
-def test_the_text_tree(store, loop) -> None:
+def test_the_text_tree(store: ArtifactStore, loop: dict[str, Artifact]) -> None:
     digest = {name: artifact.digest[:16] for name, artifact in loop.items()}
     assert printed(lineage(store, "smoke", "rollouts", 2)) == [
         f"smoke/rollouts[2] {digest['rollouts2']}",
@@ -117,7 +122,9 @@ def test_the_text_tree(store, loop) -> None:
 
 
 @pytest.mark.parametrize("direction", ["upstream", "downstream"])
-def test_pictures_point_from_what_was_read_to_what_was_made(store, loop, tmp_path: Path, direction) -> None:
+def test_pictures_point_from_what_was_read_to_what_was_made(
+    store: ArtifactStore, loop: dict[str, Artifact], tmp_path: Path, direction: Any
+) -> None:
     answer = lineage(store, "smoke", "prm", 1, loop["prm1"].digest, direction)
     columns = {version: column for version, (column, _) in _layout(answer).items()}
     assert all(columns[read] < columns[made] for read, made in answer.edges())

@@ -17,6 +17,7 @@ from agentprm_dagster.provenance.errors import LockedError
 from agentprm_dagster.provenance.owner import Owner
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import sweep, verify
+from artifacts import make_recipe
 
 HOLD = """
 import sys
@@ -49,7 +50,7 @@ def holding(store: ArtifactStore) -> Iterator[subprocess.Popen[str]]:
         holder.kill()
 
 
-def test_a_lock_is_held_for_its_block_only(store) -> None:
+def test_a_lock_is_held_for_its_block_only(store: ArtifactStore) -> None:
     for _ in range(2):
         with store.lock("smoke", "prm", 1):
             assert Owner.from_json(lock_file(store).read_text()) == Owner.this_process()
@@ -59,14 +60,14 @@ def test_a_lock_is_held_for_its_block_only(store) -> None:
     assert not lock_file(store).exists()
 
 
-def test_the_same_process_cannot_hold_it_twice_but_others_beside_it(store) -> None:
+def test_the_same_process_cannot_hold_it_twice_but_others_beside_it(store: ArtifactStore) -> None:
     with store.lock("smoke", "prm", 1), store.lock("smoke", "prm", 2), store.lock("other", "prm", 1):
         with pytest.raises(LockedError, match=rf"smoke/prm\[1\].*process {os.getpid()}"), store.lock("smoke", "prm", 1):
             pass
         assert lock_file(store).exists()
 
 
-def test_a_living_process_keeps_it_and_a_killed_one_loses_it(store) -> None:
+def test_a_living_process_keeps_it_and_a_killed_one_loses_it(store: ArtifactStore) -> None:
     with holding(store) as holder:
         with pytest.raises(LockedError, match=rf"process {holder.pid}.*wait for it or stop it"):
             store.lock("smoke", "prm", 1).__enter__()
@@ -76,7 +77,7 @@ def test_a_living_process_keeps_it_and_a_killed_one_loses_it(store) -> None:
             assert Owner.from_json(lock_file(store).read_text()) == Owner.this_process()
 
 
-def test_a_stopped_process_is_alive(store) -> None:
+def test_a_stopped_process_is_alive(store: ArtifactStore) -> None:
     with holding(store) as holder:
         holder.send_signal(signal.SIGSTOP)
         os.waitpid(holder.pid, os.WUNTRACED)
@@ -84,7 +85,7 @@ def test_a_stopped_process_is_alive(store) -> None:
             store.lock("smoke", "prm", 1).__enter__()
 
 
-def test_a_process_forked_from_the_owner_does_not_keep_it(store) -> None:
+def test_a_process_forked_from_the_owner_does_not_keep_it(store: ArtifactStore) -> None:
     orphan_lives, end = os.pipe()
     owner = os.fork()
     if owner == 0:
@@ -113,7 +114,7 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize("content", CONTENTS)
-def test_whatever_a_lock_file_says_the_lock_decides(store, content: str) -> None:
+def test_whatever_a_lock_file_says_the_lock_decides(store: ArtifactStore, content: str) -> None:
     written_by(store, CONTENTS[content])
     assert verify(store).sound
     with store.lock("smoke", "prm", 1):
@@ -126,7 +127,9 @@ def test_whatever_a_lock_file_says_the_lock_decides(store, content: str) -> None
 
 
 @pytest.mark.parametrize("odd", [lambda path: path.mkdir(), lambda path: path.symlink_to(path.parent)])
-def test_a_lock_file_that_is_none_is_an_error_and_ends_no_sweep(store, odd: Callable[[Path], None]) -> None:
+def test_a_lock_file_that_is_none_is_an_error_and_ends_no_sweep(
+    store: ArtifactStore, odd: Callable[[Path], None]
+) -> None:
     lock_file(store).parent.mkdir(parents=True)
     odd(lock_file(store))
     with pytest.raises(LockedError, match=r"prm\.1\.lock: expected a lock file.*Remove it"):
@@ -157,7 +160,7 @@ except LockedError as error:
 """
 
 
-def test_two_containers_of_one_name_keep_off_each_others_locks_and_drafts(store, make_recipe, tmp_path) -> None:
+def test_two_containers_of_one_name_keep_off_each_others_locks_and_drafts(store: ArtifactStore, tmp_path: Path) -> None:
     command = in_another_container(HOLD, store.root)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
@@ -178,14 +181,14 @@ def test_two_containers_of_one_name_keep_off_each_others_locks_and_drafts(store,
         assert looked.stdout.startswith("elsewhere () []\nsmoke/prm[1] is being made by process")
 
 
-def test_a_lock_taken_by_another_meanwhile_is_not_released(store) -> None:
+def test_a_lock_taken_by_another_meanwhile_is_not_released(store: ArtifactStore) -> None:
     other = replace(Owner.this_process(), host="elsewhere")
     with store.lock("smoke", "prm", 1):
         written_by(store, other.to_json())
     assert Owner.from_json(lock_file(store).read_text()) == other
 
 
-def test_of_many_that_find_a_dead_owner_one_gets_it(store) -> None:
+def test_of_many_that_find_a_dead_owner_one_gets_it(store: ArtifactStore) -> None:
     written_by(store, CONTENTS["another boot"])
     readers, children = [], []
     for _ in range(8):
@@ -217,9 +220,9 @@ def test_owners_states(tmp_path: Path) -> None:
     assert me.state() == "alive"
     assert replace(me, host="renamed").state() == "alive"
     assert replace(me, started="0").state() == "dead"
-    for field in ("boot", "namespace"):
-        assert replace(me, **{field: "another"}).state() == "elsewhere"
-        assert replace(me, **{field: ""}).state() == "elsewhere"
+    for other in ("another", ""):
+        assert replace(me, boot=other).state() == "elsewhere"
+        assert replace(me, namespace=other).state() == "elsewhere"
     assert Owner.from_json(me.to_json()) == me
     child = os.fork()
     if child == 0:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -75,7 +76,7 @@ def test_it_comes_back_from_json() -> None:
         {"seeds": {"stage": 8}},
     ],
 )
-def test_the_key_covers_what_decides_the_result(change: dict[str, object]) -> None:
+def test_the_key_covers_what_decides_the_result(change: dict[str, Any]) -> None:
     other = replace(RECIPE, **change)
     assert other.key != RECIPE.key
     assert other.digest(FILES) != RECIPE.digest(FILES)
@@ -91,7 +92,7 @@ def test_the_key_covers_what_decides_the_result(change: dict[str, object]) -> No
         {"code": Code("0.1.0", "c" * 64, "another commit", True)},
     ],
 )
-def test_the_key_covers_nothing_else(change: dict[str, object]) -> None:
+def test_the_key_covers_nothing_else(change: dict[str, Any]) -> None:
     assert replace(RECIPE, **change).key == RECIPE.key
 
 
@@ -164,7 +165,8 @@ def test_a_metric_that_is_no_number_is_none() -> None:
 
 
 def test_wrong_iterations_are_refused() -> None:
-    for iteration in (-1, True, "1", 1.0):
+    wrong: tuple[Any, ...] = (-1, True, "1", 1.0)
+    for iteration in wrong:
         with pytest.raises(ValidationError):
             Slot("smoke", "prm", iteration)
 

@@ -10,6 +10,7 @@ from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import lineage
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
+from artifacts import commit, make_recipe
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def remote(tmp_path: Path) -> ArtifactStore:
 FILES = {"data.json": b"{}", "deep/er/page.md": b"hello"}
 
 
-def test_it_keeps_finds_and_announces(remote, tmp_path, make_recipe, commit) -> None:
+def test_it_keeps_finds_and_announces(remote: ArtifactStore, tmp_path: Path) -> None:
     made = commit(remote, make_recipe("improved_policy"), FILES)
     assert made.uri == f"{remote.root}/smoke/improved_policy/1/{made.digest[:16]}"
     assert not made.path.exists()
@@ -34,11 +35,11 @@ def test_it_keeps_finds_and_announces(remote, tmp_path, make_recipe, commit) -> 
     assert lineage(remote, "smoke", "improved_policy", 1).root.version == made.version
 
 
-def test_it_gives_the_digest_that_a_local_store_gives(remote, store, make_recipe, commit) -> None:
+def test_it_gives_the_digest_that_a_local_store_gives(remote: ArtifactStore, store: ArtifactStore) -> None:
     assert commit(remote, make_recipe(), FILES).digest == commit(store, make_recipe(), FILES).digest
 
 
-def test_another_machine_reads_what_was_committed(remote, tmp_path, make_recipe, commit) -> None:
+def test_another_machine_reads_what_was_committed(remote: ArtifactStore, tmp_path: Path) -> None:
     made = commit(remote, make_recipe(), FILES)
     elsewhere = ArtifactStore(str(remote.root), scratch=tmp_path / "other")
     copy = elsewhere.current("smoke", "rollouts", 1)
@@ -47,14 +48,16 @@ def test_another_machine_reads_what_was_committed(remote, tmp_path, make_recipe,
     assert (copy.path / "data.json").read_bytes() == b"{}"
 
 
-def test_another_experiment_adopts_what_was_committed(remote, make_recipe, commit) -> None:
+def test_another_experiment_adopts_what_was_committed(remote: ArtifactStore) -> None:
     made = commit(remote, make_recipe(), FILES)
     own = remote.reuse(make_recipe(experiment="relative"))
     assert own.digest == made.digest
     assert (remote.current("relative", "rollouts", 1).path / "deep/er/page.md").read_text() == "hello"
 
 
-def test_an_upload_cut_short_is_no_version_and_is_completed_next_time(remote, make_recipe, commit, monkeypatch) -> None:
+def test_an_upload_cut_short_is_no_version_and_is_completed_next_time(
+    remote: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, left = UPath.write_bytes, 1
 
     def cut(path: UPath, content: bytes) -> int:
@@ -75,7 +78,7 @@ def test_an_upload_cut_short_is_no_version_and_is_completed_next_time(remote, ma
     assert verify(remote).sound
 
 
-def test_damage_is_found_there_and_in_the_copy(remote, make_recipe, commit) -> None:
+def test_damage_is_found_there_and_in_the_copy(remote: ArtifactStore) -> None:
     made = commit(remote, make_recipe(), FILES)
     remote.resolve(made.as_input("x"))
     (made.path / "data.json").write_bytes(b"[]")
@@ -91,7 +94,7 @@ def test_a_remote_store_needs_a_local_folder() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "file://"])
-def test_a_local_folder_may_be_written_as_a_uri(tmp_path, make_recipe, commit, prefix: str) -> None:
+def test_a_local_folder_may_be_written_as_a_uri(tmp_path: Path, prefix: str) -> None:
     made = commit(ArtifactStore(f"{prefix}{tmp_path}"), make_recipe(), FILES)
     assert made.path == tmp_path / made.version.place
     assert made.uri == str(made.path)

@@ -5,6 +5,7 @@ from ast import literal_eval
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,16 +13,17 @@ from hypothesis import strategies as st
 
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.durable import replace_text
-from agentprm_dagster.provenance.lock import LockedError
+from agentprm_dagster.provenance.errors import LockedError
 from agentprm_dagster.provenance.owner import Owner
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import Verification, sweep, verify
+from artifacts import commit, make_recipe
 
 FILES = {"data.json": b'{"value": 1}', "sub/page.md": b"hello"}
 
 
 @pytest.fixture
-def chain(store, make_recipe, commit) -> list[Artifact]:
+def chain(store: ArtifactStore) -> list[Artifact]:
     """demonstrations -> rollouts -> prm, and an eval_report made from nothing."""
     demos = commit(store, make_recipe("demonstrations"), FILES)
     rollouts = commit(store, make_recipe("rollouts", 1, (demos.as_input("demonstrations"),)), FILES)
@@ -33,7 +35,7 @@ def said(found: Verification) -> list[tuple[str, str, list[str]]]:
     return [(p.place, p.kind, [version.asset for version in p.downstream]) for p in found.problems]
 
 
-def test_what_is_whole_is_sound(store, chain) -> None:
+def test_what_is_whole_is_sound(store: ArtifactStore, chain: list[Artifact]) -> None:
     store.announce("smoke", 2, chain[1])
     found = verify(store)
     assert found == Verification(checked=4, problems=(), leftovers=())
@@ -42,7 +44,9 @@ def test_what_is_whole_is_sound(store, chain) -> None:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_one_flipped_bit_anywhere_is_found_with_all_that_was_made_from_it(store, chain, data) -> None:
+def test_one_flipped_bit_anywhere_is_found_with_all_that_was_made_from_it(
+    store: ArtifactStore, chain: list[Artifact], data: st.DataObject
+) -> None:
     artifact = data.draw(st.sampled_from(chain))
     path = data.draw(st.sampled_from(sorted(path for path in artifact.path.rglob("*") if path.is_file())))
     content = path.read_bytes()
@@ -61,14 +65,16 @@ def test_one_flipped_bit_anywhere_is_found_with_all_that_was_made_from_it(store,
     assert {place for place, kind, _ in said(found) if kind != "pointer"} == {artifact.version.place}
 
 
-def test_missing_and_extra_files(store, chain) -> None:
+def test_missing_and_extra_files(store: ArtifactStore, chain: list[Artifact]) -> None:
     (chain[1].path / "data.json").unlink()
     (chain[2].path / "more.json").write_text("{}")
     assert [(p.kind, p.detail) for p in verify(store).problems] == [("extra", "more.json"), ("missing", "data.json")]
     assert {version.asset for p in verify(store).problems if p.kind == "missing" for version in p.downstream} == {"prm"}
 
 
-def test_a_version_that_is_gone_is_named_with_all_that_was_made_from_it(store, chain) -> None:
+def test_a_version_that_is_gone_is_named_with_all_that_was_made_from_it(
+    store: ArtifactStore, chain: list[Artifact]
+) -> None:
     for path in sorted(chain[0].path.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     chain[0].path.rmdir()
@@ -79,12 +85,12 @@ def test_a_version_that_is_gone_is_named_with_all_that_was_made_from_it(store, c
     ]
 
 
-def test_a_version_without_manifest_is_incomplete(store, chain) -> None:
+def test_a_version_without_manifest_is_incomplete(store: ArtifactStore, chain: list[Artifact]) -> None:
     (chain[0].path / "manifest.json").unlink()
     assert (chain[0].version.place, "incomplete", ["prm", "rollouts"]) in said(verify(store))
 
 
-def test_pointers_to_nothing(store, chain) -> None:
+def test_pointers_to_nothing(store: ArtifactStore, chain: list[Artifact]) -> None:
     root = Path(str(store.root))
     store.announce("smoke", 2, chain[1])
     (root / "smoke/prm/1/HEAD").write_text("0" * 64 + "\n")
@@ -96,7 +102,7 @@ def test_pointers_to_nothing(store, chain) -> None:
     ]
 
 
-def test_pointers_that_are_gone(store, make_recipe, commit, chain) -> None:
+def test_pointers_that_are_gone(store: ArtifactStore, chain: list[Artifact]) -> None:
     root = Path(str(store.root))
     store.announce("smoke", 2, chain[1])
     commit(store, make_recipe("rollouts", 2, (chain[1].as_input("behaviour_policy"),)))
@@ -109,7 +115,7 @@ def test_pointers_that_are_gone(store, make_recipe, commit, chain) -> None:
     ]
 
 
-def test_a_pointer_names_the_whole_digest(store, chain) -> None:
+def test_a_pointer_names_the_whole_digest(store: ArtifactStore, chain: list[Artifact]) -> None:
     head = Path(str(store.root)) / "smoke/prm/1/HEAD"
     head.write_text(head.read_text()[:16] + "0" * 48 + "\n")
     assert said(verify(store)) == [("smoke/prm/1/HEAD", "pointer", [])]
@@ -120,7 +126,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_leftovers_of_the_dead_are_swept_and_the_living_left_alone(store, make_recipe, chain) -> None:
+def test_leftovers_of_the_dead_are_swept_and_the_living_left_alone(store: ArtifactStore, chain: list[Artifact]) -> None:
     dead = Owner(pid=1, host=Owner.this_process().host, boot="another", started="0")
     draft, lock = store.work / "drafts" / "abc", store.work / "locks" / "smoke.prm.2.lock"
     replace_text(draft / "owner", dead.to_json())
@@ -169,7 +175,9 @@ LINKS: dict[str, tuple[Callable[[Path, Path], None], str, str, str]] = {
 
 
 @pytest.mark.parametrize("case", LINKS)
-def test_what_can_be_changed_from_outside_is_named(store, make_recipe, chain, tmp_path, case: str) -> None:
+def test_what_can_be_changed_from_outside_is_named(
+    store: ArtifactStore, chain: list[Artifact], tmp_path: Path, case: str
+) -> None:
     store.reuse(make_recipe("demonstrations", experiment="adopting"))
     assert verify(store).sound, "an adopted file has two names, both in the store"
     link, path, place, detail = LINKS[case]
@@ -182,7 +190,9 @@ def test_what_can_be_changed_from_outside_is_named(store, make_recipe, chain, tm
     assert detail in links[0].detail
 
 
-def test_a_name_outside_is_found_among_those_that_adoption_gave(store, make_recipe, chain, tmp_path) -> None:
+def test_a_name_outside_is_found_among_those_that_adoption_gave(
+    store: ArtifactStore, chain: list[Artifact], tmp_path: Path
+) -> None:
     adopted = store.reuse(make_recipe("demonstrations", experiment="adopting"))
     os.link(adopted.path / "data.json", tmp_path / "outside")
     assert {(p.place, p.kind) for p in verify(store).problems} == {
@@ -192,7 +202,7 @@ def test_a_name_outside_is_found_among_those_that_adoption_gave(store, make_reci
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder"])
-def test_what_is_no_file_is_changed_and_is_not_waited_for(store, make_recipe, commit, kind: str) -> None:
+def test_what_is_no_file_is_changed_and_is_not_waited_for(store: ArtifactStore, kind: str) -> None:
     made = commit(store, make_recipe(), {"empty.txt": b"", "data.json": b"{}"})
     (made.path / "empty.txt").unlink()
     os.mkfifo(made.path / "empty.txt") if kind == "pipe" else (made.path / "empty.txt").mkdir()
@@ -200,7 +210,7 @@ def test_what_is_no_file_is_changed_and_is_not_waited_for(store, make_recipe, co
     assert [(p.kind, p.detail) for p in found.problems] == [("changed" if kind == "pipe" else "missing", "empty.txt")]
 
 
-def by_somebody_else(work: Callable[[], object]) -> object:
+def by_somebody_else(work: Callable[[], object]) -> Any:
     """What `work` answers in a process without any rights but those that all users have."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -219,7 +229,7 @@ def by_somebody_else(work: Callable[[], object]) -> object:
 
 
 @pytest.fixture
-def shown(make_recipe, commit) -> Iterator[ArtifactStore]:
+def shown() -> Iterator[ArtifactStore]:
     """A store that everybody may read and nobody may write to."""
     with TemporaryDirectory() as folder:
         store = ArtifactStore(Path(folder) / "store")
@@ -258,15 +268,15 @@ UNREADABLE = {
 def test_what_cannot_be_read_is_a_problem_among_the_others(shown: ArtifactStore, path: str) -> None:
     version = shown.current("smoke", "rollouts", 1).digest[:16]
     (Path(str(shown.root)) / path.format(version)).chmod(0)
-    problems, _ = by_somebody_else(lambda: plain(verify(shown)))  # type: ignore[misc]
+    problems, _ = by_somebody_else(lambda: plain(verify(shown)))
     assert (UNREADABLE[path].format(version), "unreadable") in problems
 
 
-def test_an_empty_store_is_sound(store) -> None:
+def test_an_empty_store_is_sound(store: ArtifactStore) -> None:
     assert verify(store) == Verification(0, (), ())
 
 
-def test_the_report_is_plain_json(store, chain) -> None:
+def test_the_report_is_plain_json(store: ArtifactStore, chain: list[Artifact]) -> None:
     (chain[0].path / "more.json").write_text("{}")
     found = verify(store).to_dict()
     assert found["problems"][0]["downstream"][0]["asset"] == "prm"

@@ -1,6 +1,7 @@
 """When the panel's signals trip, by hand."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,8 @@ START = Measurement(0, 0.5, 100, 0.4, 0.0, 0.9, 0.02, 0.5)
 def history(**values: list[float]) -> list[Measurement]:
     """Measurements ten steps apart, with the given numbers and all else as at the start."""
     (length,) = {len(series) for series in values.values()}
-    return [replace(START, step=10 * i, **{name: series[i] for name, series in values.items()}) for i in range(length)]
+    changes: list[dict[str, Any]] = [{name: series[i] for name, series in values.items()} for i in range(length)]
+    return [replace(START, step=10 * i, **change) for i, change in enumerate(changes)]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agentprm_dagster.algorithm.statistics import calibration_error, soft_bce, wilson_interval
+from agentprm_dagster.algorithm.calibration import calibration_error, soft_bce
+from agentprm_dagster.algorithm.statistics import wilson_interval
 from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.reports.prm_report import action_ordering, pair_loss, prm_report, states_with_pair
 

@@ -8,15 +8,15 @@ from agentprm_dagster.reports.seeds import SEED_COLUMNS, over_seeds, seed_cells,
 
 def rows(pi_0: float, pi_1: float | None) -> list[dict[str, object]]:
     named = {"split": "valid_seen", "ranked_by": None, "imagined": None, "imagined_turns": 0, "best_of": 1}
-    found = [{**named, "policy": "pi_0", "iteration": 0, "success_rate": pi_0}]
+    found: list[dict[str, object]] = [{**named, "policy": "pi_0", "iteration": 0, "success_rate": pi_0}]
     return found if pi_1 is None else [*found, {**named, "policy": "pi_1", "iteration": 1, "success_rate": pi_1}]
 
 
 def test_the_interval_by_hand() -> None:
     found = spread([0.5, 0.6, 0.7])
     # Student's t with two degrees of freedom: 4.3027 at 97.5%; the standard deviation is 0.1.
-    assert (found.n, found.mean, found.least, found.most) == (3, pytest.approx(0.6), 0.5, 0.7)
-    assert (found.low, found.high) == (pytest.approx(0.6 - 0.24841, abs=1e-5), pytest.approx(0.6 + 0.24841, abs=1e-5))
+    assert (found.n, found.mean, found.least, found.most) == pytest.approx((3, 0.6, 0.5, 0.7))
+    assert (found.low, found.high) == pytest.approx((0.6 - 0.24841, 0.6 + 0.24841), abs=1e-5)
 
 
 def test_one_number_has_no_spread() -> None:

@@ -1,15 +1,15 @@
 """Which games an experiment plays."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agentprm_dagster.config import Evaluation, Experiment
 from agentprm_dagster.envs.alfworld.errors import GamesNotFoundError
 from agentprm_dagster.envs.alfworld.settings import Settings
 from agentprm_dagster.resources.tasks import TasksResource
 
-SMALL = Experiment(name="small", environment=Settings(train=24, valid_seen=12, valid_unseen=12))
+SMALL = Settings(train=24, valid_seen=12, valid_unseen=12)
 
 
 @pytest.fixture
@@ -18,62 +18,56 @@ def games(home: Path) -> TasksResource:
 
 
 def test_generated_games_are_made_once(games: TasksResource) -> None:
-    first = games.train(SMALL)[0].path
+    first = games.train(SMALL, 0)[0].path
     made = first.stat().st_mtime_ns
-    assert games.train(SMALL.model_copy(update={"name": "other"}))[0].path == first
+    assert games.train(SMALL, 0)[0].path == first
     assert first.stat().st_mtime_ns == made
-    assert games.train(SMALL.model_copy(update={"seed": 1}))[0].path.parents[3] != first.parents[3]
+    assert games.train(SMALL, 1)[0].path.parents[3] != first.parents[3]
 
 
 def test_splits_have_the_sizes_asked_for(games: TasksResource) -> None:
-    assert len(games.train(SMALL)) == 24
-    assert len(games.split(SMALL, "valid_seen")) == len(games.split(SMALL, "valid_unseen")) == 12
-    few = SMALL.model_copy(update={"evaluation": Evaluation(games=5)})
-    assert len(games.split(few, "valid_seen")) == 5
+    assert len(games.train(SMALL, 0)) == 24
+    assert len(games.split(SMALL, 0, "valid_seen", None)) == len(games.split(SMALL, 0, "valid_unseen", None)) == 12
+    assert len(games.split(SMALL, 0, "valid_seen", 5)) == 5
 
 
 def test_held_out_rooms_are_never_trained_on(games: TasksResource) -> None:
-    experiment = SMALL.model_copy(
-        update={
-            "environment": Settings(train=None, valid_seen=12, valid_unseen=12, held_out_rooms=0.3, source="alfworld")
-        }
-    )
-    assert experiment.environment.source == "alfworld"
-    root = games.train(SMALL)[0].path.parents[4]
+    real = Settings(train=None, valid_seen=12, valid_unseen=12, held_out_rooms=0.3, source="alfworld")
+    root = games.train(SMALL, 0)[0].path.parents[4]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALFWORLD_DATA", str(root))
-        train, held_out = games.train(experiment), games.split(experiment, "train_held_out")
+        train: Any = games.train(real, 0)
+        held_out: Any = games.split(real, 0, "train_held_out", None)
     assert len(train) + len(held_out) == 24
     assert held_out
     assert not {game.room for game in train} & {game.room for game in held_out}
 
 
 def test_draws_depend_on_the_seed_alone(games: TasksResource) -> None:
-    first = games.explored(SMALL, 6, seed=1)
-    assert first == games.explored(SMALL, 6, seed=1) == games.demonstrated(SMALL, 6, seed=1)
-    assert first != games.explored(SMALL, 6, seed=2)
+    first = games.explored(SMALL, 0, 6, order=1)
+    assert first == games.explored(SMALL, 0, 6, order=1) == games.demonstrated(SMALL, 0, 6, order=1)
+    assert first != games.explored(SMALL, 0, 6, order=2)
     assert len(set(first)) == 6
-    assert len(games.explored(SMALL, None, seed=1)) == len(games.explored(SMALL, 1000, seed=1)) == 24
+    assert len(games.explored(SMALL, 0, None, order=1)) == len(games.explored(SMALL, 0, 1000, order=1)) == 24
 
 
 @pytest.mark.parametrize(("share", "shown"), [(0.25, 6), (0.001, 1), (0.999, 23)])
 def test_what_is_demonstrated_is_not_explored(games: TasksResource, share: float, shown: int) -> None:
-    parted = SMALL.model_copy(update={"environment": SMALL.environment.model_copy(update={"demonstrated": share})})
-    demonstrated, explored = games.demonstrated(parted, None, seed=1), games.explored(parted, None, seed=1)
+    parted = SMALL.model_copy(update={"demonstrated": share})
+    demonstrated, explored = games.demonstrated(parted, 0, None, order=1), games.explored(parted, 0, None, order=1)
     assert (len(demonstrated), len(explored)) == (shown, 24 - shown)
-    assert {*demonstrated, *explored} == {*games.train(parted)}
+    assert {*demonstrated, *explored} == {*games.train(parted, 0)}
     # The parts are the experiment's: another iteration, with another seed, explores the same ones.
-    assert {*games.explored(parted, None, seed=2)} == {*explored}
+    assert {*games.explored(parted, 0, None, order=2)} == {*explored}
 
 
 def test_a_single_game_cannot_be_parted(games: TasksResource) -> None:
-    one = Settings(train=1, valid_seen=None, valid_unseen=1, demonstrated=0.5)
-    alone = SMALL.model_copy(update={"environment": one})  # a YAML that says so is refused
+    alone = Settings(train=1, valid_seen=None, valid_unseen=1, demonstrated=0.5)  # an experiment that has it is refused
     with pytest.raises(ValueError, match=r"environment\.demonstrated is 0\.5: expected at least two training tasks"):
-        games.explored(alone, None, seed=1)
+        games.explored(alone, 0, None, order=1)
 
 
 def test_missing_real_games_are_told(games: TasksResource, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
     with pytest.raises(GamesNotFoundError, match="agentprm games download"):
-        games.train(Experiment(name="real", environment=Settings(source="alfworld")))
+        games.train(Settings(source="alfworld"), 0)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,6 +117,7 @@ def test_a_replay_opens_every_state(episodes: list[Episode]) -> None:
 def test_eq_1_is_the_mean_of_discounted_rewards(episodes: list[Episode]) -> None:
     table = mc_value_targets(episodes, gamma=0.9, weighting="return_to_go", held_out_games=0.3, seed=0)
     by_id = {episode.episode_id: episode for episode in episodes}
+    row: Any
     for row in table.itertuples():
         episode = by_id[row.episode_id]
         assert row.outcome == pytest.approx(0.9 ** (len(episode.turns) - 1 - row.turn) * episode.reward)

@@ -8,10 +8,11 @@ import dagster as dg
 import pytest
 
 from agentprm_dagster.commands.run import failures, run_experiment, run_iteration
-from agentprm_dagster.config import Dialogue, Experiment, Model
+from agentprm_dagster.config import Model
 from agentprm_dagster.engine.architectures import ArchitectureError
 from agentprm_dagster.engine.base_model import BaseModelError
 from agentprm_dagster.engine.templates import ChatTemplateError
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.stages.base_models import require_exact_base
@@ -22,8 +23,8 @@ from toy import toy_definitions, toy_trainers, write_toy
 REFUSES_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
 
 
-def experiment(name: str | Path, dialogue: Format = "append") -> Experiment:
-    return Experiment(name="tried", model=Model(name=str(name)), dialogue=Dialogue(format=dialogue))
+def require(name: str | Path, dialogue: Format = "append") -> None:
+    require_exact_base(Model(name=str(name)), WORDING, dialogue)
 
 
 @pytest.fixture
@@ -43,12 +44,12 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Format]]:
 def test_it_is_tried_once_for_its_bytes_and_format(home: Path, tmp_path: Path, trials: list[object]) -> None:
     folder = checkpoint(tmp_path)
     for _ in range(2):
-        require_exact_base(experiment(folder))
+        require(folder)
     assert trials == [(folder, "append")]
-    require_exact_base(experiment(folder, "restated"))
+    require(folder, "restated")
     assert trials[1:] == [(folder, "restated")]
     (folder / "generation_config.json").write_text("{}")
-    require_exact_base(experiment(folder))
+    require(folder)
     assert len(trials) == 3
     assert [path.stat().st_size for path in (home / "checked").iterdir()] == [0, 0, 0]
 
@@ -57,13 +58,13 @@ def test_what_was_refused_is_tried_again(home: Path, tmp_path: Path, trials: lis
     folder = checkpoint(tmp_path, tokenizer=byte_tokenizer(REFUSES_SYSTEM))
     for _ in range(2):
         with pytest.raises(ChatTemplateError, match=r"no system.*use dialogue.format: restated"):
-            require_exact_base(experiment(folder))
+            require(folder)
     assert len(trials) == 2
-    require_exact_base(experiment(folder, "restated"))
+    require(folder, "restated")
 
 
 def test_the_embedded_model_needs_no_trial(home: Path, trials: list[object]) -> None:
-    require_exact_base(experiment("embedded"))
+    require("embedded")
     assert (trials, home.exists()) == ([], False)
 
 

@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Iterator
+from functools import partial
 from logging import LogRecord
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
+from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources import tracker as tracking
 from agentprm_dagster.resources.tracker import MlflowTracker, TrackedRun
 from agentprm_dagster.tracking import client as mlflow_client
@@ -58,7 +60,14 @@ def ours(record: LogRecord) -> bool:
     return record.name.startswith("agentprm_dagster")
 
 
-def test_gone_from_the_start_it_is_told_later(door, patient, store, client, experiment, caplog) -> None:
+def test_gone_from_the_start_it_is_told_later(
+    door: Door,
+    patient: None,
+    store: ArtifactStore,
+    client: MlflowClient,
+    experiment: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     door.shut()
     artifact = make(MlflowTracker(), store, recipe_of(experiment))
     (warning,) = warnings(caplog)
@@ -76,7 +85,9 @@ def test_gone_from_the_start_it_is_told_later(door, patient, store, client, expe
 
 
 @pytest.mark.parametrize("manner", ["hanging", "dripping"])
-def test_hanging_from_the_start_it_is_asked_once(door, store, experiment, caplog, manner: Manner) -> None:
+def test_hanging_from_the_start_it_is_asked_once(
+    door: Door, store: ArtifactStore, experiment: str, caplog: pytest.LogCaptureFixture, manner: Manner
+) -> None:
     door.manner = manner
     assert MlflowTracker().reconcile(store) == []
     artifact = make(MlflowTracker(), store, recipe_of(f"{experiment}-{manner}"))
@@ -86,7 +97,9 @@ def test_hanging_from_the_start_it_is_asked_once(door, store, experiment, caplog
     assert "no answer in time" in warning
 
 
-def test_what_is_no_mlflow_server_is_said_to_be_none(door, patient, store, experiment, caplog) -> None:
+def test_what_is_no_mlflow_server_is_said_to_be_none(
+    door: Door, patient: None, store: ArtifactStore, experiment: str, caplog: pytest.LogCaptureFixture
+) -> None:
     door.manner = "empty"
     assert make(MlflowTracker(), store, recipe_of(experiment)).manifest.mlflow_run_id is None
     (warning,) = warnings(caplog)
@@ -94,7 +107,14 @@ def test_what_is_no_mlflow_server_is_said_to_be_none(door, patient, store, exper
     assert sync(mlflow_at(door.url), store)["failed"]
 
 
-def test_hanging_in_the_middle_it_is_asked_once_more(door, patient, store, experiment, caplog, monkeypatch) -> None:
+def test_hanging_in_the_middle_it_is_asked_once_more(
+    door: Door,
+    patient: None,
+    store: ArtifactStore,
+    experiment: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(tracking, "FLUSH_SECONDS", 0.0)
     asked = []
 
@@ -110,7 +130,14 @@ def test_hanging_in_the_middle_it_is_asked_once_more(door, patient, store, exper
     assert len(warnings(caplog)) == 1
 
 
-def test_gone_in_the_middle_for_good_it_is_completed_later(door, patient, store, client, experiment, caplog) -> None:
+def test_gone_in_the_middle_for_good_it_is_completed_later(
+    door: Door,
+    patient: None,
+    store: ArtifactStore,
+    client: MlflowClient,
+    experiment: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     artifact = make(MlflowTracker(), store, recipe_of(experiment), during=lambda run: door.shut())
     assert len(warnings(caplog)) == 1
     assert [(run.info.status, run.data.metrics) for run in runs_of(client, experiment)] == [("RUNNING", {})]
@@ -122,7 +149,14 @@ def test_gone_in_the_middle_for_good_it_is_completed_later(door, patient, store,
     assert client.get_model_version_by_alias(f"{experiment}-prm", "iteration-2").run_id == run.info.run_id
 
 
-def test_back_in_time_it_misses_nothing(door, patient, store, client, experiment, monkeypatch) -> None:
+def test_back_in_time_it_misses_nothing(
+    door: Door,
+    patient: None,
+    store: ArtifactStore,
+    client: MlflowClient,
+    experiment: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(tracking, "FLUSH_SECONDS", 0.0)
     monkeypatch.setattr(tracking, "FLUSH_SHARE", 0.0)
     monkeypatch.setattr(mlflow_client, "QUICK", 60.0)
@@ -140,7 +174,12 @@ def test_back_in_time_it_misses_nothing(door, patient, store, client, experiment
 
 
 def test_a_place_for_artifacts_that_cannot_be_written_leaves_no_run_behind(
-    door, patient, store, client, experiment, caplog
+    door: Door,
+    patient: None,
+    store: ArtifactStore,
+    client: MlflowClient,
+    experiment: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     client.create_experiment(experiment, artifact_location="file:///proc/elsewhere")
     artifact = make(MlflowTracker(), store, recipe_of(experiment))
@@ -150,7 +189,14 @@ def test_a_place_for_artifacts_that_cannot_be_written_leaves_no_run_behind(
     assert (run.info.status, run.data.tags["digest"]) == ("FINISHED", artifact.digest)
 
 
-def test_settings_that_a_server_refuses_are_made_acceptable(door, patient, store, client, experiment, caplog) -> None:
+def test_settings_that_a_server_refuses_are_made_acceptable(
+    door: Door,
+    patient: None,
+    store: ArtifactStore,
+    client: MlflowClient,
+    experiment: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     config = {"$ref": "a=b", "": "", "x" * 300: "y" * 7000, **{f"p{i}": "\U0001f600" * 6000 for i in range(30)}}
     artifact = make(MlflowTracker(), store, recipe_of(experiment, config=config))
     run = client.get_run(artifact.manifest.mlflow_run_id)
@@ -163,7 +209,15 @@ PASSWORDS = ["s3cret-word", "p@ss/wo?rd#", "%70%40ss w\u00f6rd"]
 
 @pytest.mark.parametrize("password", PASSWORDS)
 def test_a_password_in_the_address_opens_the_door_and_is_never_seen(
-    door, patient, store, client, experiment, caplog, capfd, monkeypatch, password: str
+    door: Door,
+    patient: None,
+    store: ArtifactStore,
+    client: MlflowClient,
+    experiment: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    password: str,
 ) -> None:
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, "")
@@ -188,7 +242,9 @@ def test_a_password_in_the_address_opens_the_door_and_is_never_seen(
         assert secret not in seen
 
 
-def test_what_a_user_has_set_for_mlflow_stays(door, store, experiment, monkeypatch) -> None:
+def test_what_a_user_has_set_for_mlflow_stays(
+    door: Door, store: ArtifactStore, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Seven retries, as MLflow has them itself: minutes, of which none are waited for."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
     door.shut()
@@ -196,7 +252,7 @@ def test_what_a_user_has_set_for_mlflow_stays(door, store, experiment, monkeypat
     assert mlflow.environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == 7
 
 
-def test_a_slow_failure_earns_a_rest_and_a_quick_one_none(shared_home, monkeypatch) -> None:
+def test_a_slow_failure_earns_a_rest_and_a_quick_one_none(shared_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(mlflow_client, "monotonic", lambda: now)
     asked, place = [], Mlflow("http://127.0.0.1:1")
@@ -221,7 +277,11 @@ def test_a_slow_failure_earns_a_rest_and_a_quick_one_none(shared_home, monkeypat
     assert not fail_after(0.1)
 
 
+def raising(error: type[BaseException]) -> None:
+    raise error
+
+
 def test_work_that_raises_anything_raises_it_where_it_is_waited_for() -> None:
     for error in (ValueError, KeyboardInterrupt, SystemExit):
         with pytest.raises(error):
-            within(60.0, lambda error=error: (_ for _ in ()).throw(error))
+            within(60.0, partial(raising, error))

@@ -1,16 +1,17 @@
 """Names that MLflow takes, and checkpoints as model versions, on a real SQLite store."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import mlflow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.utils.validation import _validate_batch_log_data
 
 from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.tracking.records import (
     checkpoint_folder,
     fitting_name,
@@ -53,7 +54,9 @@ def test_settings_become_flat_parameters() -> None:
     }
 
 
-def test_a_checkpoint_is_a_model_version_in_the_store_itself(tracker, client, store, experiment, monkeypatch) -> None:
+def test_a_checkpoint_is_a_model_version_in_the_store_itself(
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     artifact = make(tracker, store, recipe_of(experiment))
     version = client.get_model_version_by_alias(f"{experiment}-prm", "iteration-2")
     assert version.tags == {"digest": artifact.digest, "asset": "prm", "iteration": "2"}
@@ -64,7 +67,9 @@ def test_a_checkpoint_is_a_model_version_in_the_store_itself(tracker, client, st
     assert store.resolve(artifact.as_input("prm")) == artifact
 
 
-def test_policies_of_all_iterations_are_versions_of_one_model(tracker, client, store, experiment) -> None:
+def test_policies_of_all_iterations_are_versions_of_one_model(
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore, experiment: str
+) -> None:
     initial = make(tracker, store, recipe_of(experiment, "initial_policy", 0))
     improved = make(tracker, store, recipe_of(experiment, "improved_policy", 1))
     name = f"{experiment}-policy"
@@ -73,7 +78,9 @@ def test_policies_of_all_iterations_are_versions_of_one_model(tracker, client, s
     assert client.get_run(initial.manifest.mlflow_run_id).info.run_name == "initial_policy"
 
 
-def test_the_same_checkpoint_is_registered_once_and_another_takes_the_alias(tracker, client, store, experiment) -> None:
+def test_the_same_checkpoint_is_registered_once_and_another_takes_the_alias(
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore, experiment: str
+) -> None:
     first = make(tracker, store, recipe_of(experiment))
     make(tracker, store, recipe_of(experiment))
     assert len(client.search_model_versions(f"name = '{experiment}-prm'")) == 1
@@ -85,19 +92,23 @@ def test_the_same_checkpoint_is_registered_once_and_another_takes_the_alias(trac
 
 
 @pytest.mark.parametrize(("folder", "source"), [("model", "/model"), (".", "")])
-def test_a_remote_store_is_the_source_itself(client, experiment, tmp_path, folder: str, source: str) -> None:
+def test_a_remote_store_is_the_source_itself(
+    client: MlflowClient, experiment: str, tmp_path: Path, folder: str, source: str
+) -> None:
     store = ArtifactStore(f"memory://{experiment}", scratch=tmp_path)
     artifact = make(NullTracker(), store, recipe_of(experiment))
     assert own_place(client, artifact, folder) == artifact.uri + source
 
 
-def test_a_server_needs_a_copy_of_what_lies_on_this_machine(store, experiment) -> None:
+def test_a_server_needs_a_copy_of_what_lies_on_this_machine(store: ArtifactStore, experiment: str) -> None:
     """A server takes no folder of this machine as a model's source (tried on MLflow 3.17.2)."""
     artifact = make(NullTracker(), store, recipe_of(experiment))
-    assert own_place(SimpleNamespace(tracking_uri="http://127.0.0.1:1"), artifact, "model") is None
+    assert own_place(MlflowClient("http://127.0.0.1:1"), artifact, "model") is None
 
 
-def test_what_holds_no_checkpoint_is_no_model(tracker, client, store, experiment) -> None:
+def test_what_holds_no_checkpoint_is_no_model(
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore, experiment: str
+) -> None:
     make(tracker, store, recipe_of(experiment), {"config.json": b"{}", "weights/model.safetensors": b"x"})
     assert client.search_registered_models(f"name = '{experiment}-prm'") == []
 
@@ -112,7 +123,7 @@ def test_what_holds_no_checkpoint_is_no_model(tracker, client, store, experiment
     ],
 )
 def test_the_checkpoint_is_the_outermost_folder_with_config_and_weights(
-    store, experiment, files: list[str], folder: str | None
+    store: ArtifactStore, experiment: str, files: list[str], folder: str | None
 ) -> None:
     artifact = make(NullTracker(), store, recipe_of(experiment), dict.fromkeys(files, b"x"))
     assert checkpoint_folder(artifact.manifest) == folder

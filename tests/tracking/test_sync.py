@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 import mlflow
-from mlflow import MlflowException
+import pytest
+from mlflow import MlflowClient, MlflowException
 
 from agentprm_dagster.provenance.owner import Owner
 from agentprm_dagster.provenance.store import ArtifactStore
@@ -38,7 +39,9 @@ def killed(work: Callable[[], object]) -> None:
     assert os.WIFSIGNALED(status)
 
 
-def test_the_runs_of_killed_processes_are_ended(tracker, client, store, experiment) -> None:
+def test_the_runs_of_killed_processes_are_ended(
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore, experiment: str
+) -> None:
     before, after = recipe_of(experiment, "prm", 1), recipe_of(experiment, "prm", 2)
 
     def die_before_the_commit() -> None:
@@ -91,7 +94,13 @@ FOREIGN: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
-def test_what_is_not_ours_is_left_alone_silently(tracker, client, store, experiment, caplog) -> None:
+def test_what_is_not_ours_is_left_alone_silently(
+    tracker: MlflowTracker,
+    client: MlflowClient,
+    store: ArtifactStore,
+    experiment: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     for owner, tags in FOREIGN.items():
         client.create_run(client.create_experiment(f"{experiment} {owner}"), tags=tags)
     deleted = client.create_experiment(experiment)
@@ -107,7 +116,11 @@ def test_what_is_not_ours_is_left_alone_silently(tracker, client, store, experim
 
 
 def test_what_was_made_without_mlflow_is_written_down_when_a_command_starts(
-    tracker, client, store, experiment, caplog
+    tracker: MlflowTracker,
+    client: MlflowClient,
+    store: ArtifactStore,
+    experiment: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     data = make(NullTracker(), store, recipe_of(experiment, "rollouts"), {"data.json": b"{}"})
     artifact = make(NullTracker(), store, recipe_of(experiment, inputs=(data.as_input("rollouts"),)))
@@ -129,7 +142,9 @@ def test_what_was_made_without_mlflow_is_written_down_when_a_command_starts(
     assert not behind().exists()
 
 
-def test_writing_down_may_be_repeated(tracker, client, store, experiment) -> None:
+def test_writing_down_may_be_repeated(
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore, experiment: str
+) -> None:
     make(NullTracker(), store, recipe_of(experiment))
     done = [sync(tracker.mlflow(), store) for _ in range(3)]
     assert [each["written"] for each in done] == [1, 0, 0]
@@ -138,7 +153,9 @@ def test_writing_down_may_be_repeated(tracker, client, store, experiment) -> Non
     assert len(client.search_model_versions(f"name = '{experiment}-prm'")) == 1
 
 
-def test_a_writer_that_was_killed_is_continued(tracker, client, store, experiment, monkeypatch) -> None:
+def test_a_writer_that_was_killed_is_continued(
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     artifact = make(NullTracker(), store, recipe_of(experiment))
 
     def die_with_half_of_it_written() -> None:
@@ -153,7 +170,9 @@ def test_a_writer_that_was_killed_is_continued(tracker, client, store, experimen
     assert run.data.params["prm.epochs"] == "3"
 
 
-def test_a_run_that_lost_mlflow_on_the_way_is_completed(tracker, client, store, experiment, monkeypatch) -> None:
+def test_a_run_that_lost_mlflow_on_the_way_is_completed(
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def gone(*_: object, **__: object) -> None:
         raise MlflowException("gone")
 
@@ -171,7 +190,7 @@ def test_a_run_that_lost_mlflow_on_the_way_is_completed(tracker, client, store, 
 
 
 def test_what_another_mlflow_was_told_is_written_down_on_demand_alone(
-    tracker, client, store, experiment, monkeypatch
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifact = make(tracker, store, recipe_of(experiment))
     number = client.get_experiment_by_name(experiment).experiment_id
@@ -185,7 +204,9 @@ def test_what_another_mlflow_was_told_is_written_down_on_demand_alone(
     assert run.data.tags["digest"] == artifact.digest
 
 
-def test_what_a_person_deleted_stays_deleted(tracker, client, store, experiment) -> None:
+def test_what_a_person_deleted_stays_deleted(
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore, experiment: str
+) -> None:
     for asset in ("prm", "world_model"):
         make(NullTracker(), store, recipe_of(f"{experiment}-{asset}", asset))
     sync(tracker.mlflow(), store)
@@ -197,7 +218,9 @@ def test_what_a_person_deleted_stays_deleted(tracker, client, store, experiment)
     assert client.get_experiment_by_name(f"{experiment}-world_model").lifecycle_stage == "deleted"
 
 
-def test_what_another_experiment_adopted_has_a_run_under_either_name(tracker, client, store, experiment) -> None:
+def test_what_another_experiment_adopted_has_a_run_under_either_name(
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore, experiment: str
+) -> None:
     made = make(tracker, store, recipe_of(experiment))
     adopted = store.reuse(replace(recipe_of(experiment), experiment=f"{experiment}-2"))
     assert adopted is not None
@@ -207,7 +230,9 @@ def test_what_another_experiment_adopted_has_a_run_under_either_name(tracker, cl
     assert sync(tracker.mlflow(), store)["written"] == 0
 
 
-def test_an_older_version_does_not_take_the_alias(tracker, client, store, experiment) -> None:
+def test_an_older_version_does_not_take_the_alias(
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore, experiment: str
+) -> None:
     first = make(NullTracker(), store, recipe_of(experiment))
     second = make(NullTracker(), store, recipe_of(experiment), {**CHECKPOINT, "page.md": b"other"})
     store.select(first)
@@ -218,7 +243,12 @@ def test_an_older_version_does_not_take_the_alias(tracker, client, store, experi
 
 
 def test_a_command_that_starts_writes_for_a_bounded_time(
-    tracker, client, store, experiment, caplog, monkeypatch
+    tracker: MlflowTracker,
+    client: MlflowClient,
+    store: ArtifactStore,
+    experiment: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make(NullTracker(), store, recipe_of(experiment))
     behind().touch()
@@ -232,7 +262,9 @@ def test_a_command_that_starts_writes_for_a_bounded_time(
     assert len(runs_of(client, experiment)) == 1
 
 
-def test_an_artifact_that_cannot_be_read_is_no_hindrance(tracker, client, store, experiment) -> None:
+def test_an_artifact_that_cannot_be_read_is_no_hindrance(
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore, experiment: str
+) -> None:
     broken = make(NullTracker(), store, recipe_of(experiment, "rollouts"))
     (broken.path / "manifest.json").chmod(0o644)
     (broken.path / "manifest.json").write_text("{")
@@ -242,7 +274,13 @@ def test_an_artifact_that_cannot_be_read_is_no_hindrance(tracker, client, store,
 
 
 def test_a_home_that_moved_is_registered_under_its_new_place(
-    tracker, client, store, experiment, shared_home, tmp_path, monkeypatch
+    tracker: MlflowTracker,
+    client: MlflowClient,
+    store: ArtifactStore,
+    experiment: str,
+    shared_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     artifact = make(tracker, store, recipe_of(experiment))
     moved = tmp_path / "moved"

@@ -2,14 +2,17 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 import requests
-from mlflow import MlflowException
+from mlflow import MlflowClient, MlflowException
 from sqlalchemy.exc import OperationalError
 
+from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources import tracker as tracking
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.tracker import MlflowTracker, TrackerResource
@@ -18,7 +21,9 @@ from toy import NullTracker
 from tracked import make, recipe_of, runs_of
 
 
-def test_a_run_tells_what_was_made_from_what(tracker, client, store, experiment, shared_home) -> None:
+def test_a_run_tells_what_was_made_from_what(
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore, experiment: str, shared_home: Path
+) -> None:
     data = make(tracker, store, recipe_of(experiment, "rollouts"), {"data.json": b"{}"})
     artifact = make(tracker, store, recipe_of(experiment, inputs=(data.as_input("rollouts"),)))
     assert artifact.manifest.mlflow_run_id
@@ -46,11 +51,13 @@ def test_a_run_tells_what_was_made_from_what(tracker, client, store, experiment,
     assert where.artifact_location == (shared_home / "mlflow" / "artifacts" / experiment).as_uri()
 
 
-def test_metrics_are_written_in_batches_and_all_of_them(tracker, client, experiment, monkeypatch) -> None:
+def test_metrics_are_written_in_batches_and_all_of_them(
+    tracker: MlflowTracker, client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batches: list[int] = []
     real = client.log_batch
 
-    def log_batch(run_id: str, metrics: list = (), **rest: object) -> object:
+    def log_batch(run_id: str, metrics: Sequence[Any] = (), **rest: Any) -> object:
         batches.append(len(metrics))
         return real(run_id, metrics, **rest)
 
@@ -65,12 +72,12 @@ def test_metrics_are_written_in_batches_and_all_of_them(tracker, client, experim
 
 
 def test_metrics_are_written_once_they_are_due_and_later_the_longer_it_takes(
-    tracker, client, experiment, monkeypatch
+    tracker: MlflowTracker, client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
     monkeypatch.setattr(tracking, "monotonic", lambda: now)
 
-    def log_slowly(*arguments: object, **rest: object) -> None:
+    def log_slowly(*arguments: Any, **rest: Any) -> None:
         nonlocal now
         now += 1.0
         real(*arguments, **rest)
@@ -84,14 +91,18 @@ def test_metrics_are_written_once_they_are_due_and_later_the_longer_it_takes(
             assert [point.step for point in client.get_metric_history(run.id, "loss")] == written
 
 
-def test_what_is_no_finite_number_is_not_written_as_one(tracker, client, experiment) -> None:
+def test_what_is_no_finite_number_is_not_written_as_one(
+    tracker: MlflowTracker, client: MlflowClient, experiment: str
+) -> None:
     with tracker.run(recipe_of(experiment), "dagster-run") as run:
         run.metrics({"loss": float("nan"), "kl": float("inf"), "lr": 0.1}, 1)
     assert client.get_run(run.id).data.metrics == {"lr": 0.1}
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, ValueError])
-def test_a_stage_that_fails_has_a_failed_run_with_its_metrics(tracker, client, experiment, stop) -> None:
+def test_a_stage_that_fails_has_a_failed_run_with_its_metrics(
+    tracker: MlflowTracker, client: MlflowClient, experiment: str, stop: type[BaseException]
+) -> None:
     with pytest.raises(stop), tracker.run(recipe_of(experiment), "dagster-run") as run:
         run.metrics({"loss": 1.0}, 1)
         raise stop
@@ -111,7 +122,14 @@ ERRORS = [
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("call", ["create_run", "log_batch", "log_inputs", "set_terminated", "create_model_version"])
 def test_whatever_mlflow_raises_costs_one_warning_and_not_the_work(
-    tracker, client, store, experiment, monkeypatch, caplog, call: str, error: Exception
+    tracker: MlflowTracker,
+    client: MlflowClient,
+    store: ArtifactStore,
+    experiment: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    call: str,
+    error: Exception,
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise error
@@ -132,7 +150,9 @@ def test_whatever_mlflow_raises_costs_one_warning_and_not_the_work(
         assert client.get_run(run_id).info.status == "FINISHED"
 
 
-def test_metrics_that_could_not_be_written_are_written_when_they_can(tracker, client, experiment, monkeypatch) -> None:
+def test_metrics_that_could_not_be_written_are_written_when_they_can(
+    tracker: MlflowTracker, client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise MlflowException("gone")
 
@@ -146,7 +166,9 @@ def test_metrics_that_could_not_be_written_are_written_when_they_can(tracker, cl
         assert [point.value for point in client.get_metric_history(run.id, "loss")] == [2.0, 1.0]
 
 
-def test_only_so_many_metrics_wait(tracker, client, experiment, monkeypatch) -> None:
+def test_only_so_many_metrics_wait(
+    tracker: MlflowTracker, client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tracking, "KEPT_POINTS", 3)
     with tracker.run(recipe_of(experiment), "dagster-run") as run:
         for step in range(5):
@@ -154,7 +176,7 @@ def test_only_so_many_metrics_wait(tracker, client, experiment, monkeypatch) -> 
     assert [point.step for point in client.get_metric_history(run.id, "loss")] == [2, 3, 4]
 
 
-ODD: dict[str, Callable[[], dict[str, object]]] = {
+ODD: dict[str, Callable[[], dict[str, Any]]] = {
     "letters": lambda: {"llm": {"$ref": 1, "a=b": 2, "ü": 3, "": "", "a//b": 5, "..": 6, "/": 7, "\n": 8}},
     "long": lambda: {"x" * 300: 1, "y" * 300: 2, "prompt": "z" * 7000},
     "many": lambda: {f"p{i}": "\U0001f600" * 6000 for i in range(60)},
@@ -163,7 +185,12 @@ ODD: dict[str, Callable[[], dict[str, object]]] = {
 
 @pytest.mark.parametrize("kind", ODD)
 def test_settings_that_mlflow_would_refuse_are_made_acceptable(
-    tracker, client, store, experiment, caplog, kind: str
+    tracker: MlflowTracker,
+    client: MlflowClient,
+    store: ArtifactStore,
+    experiment: str,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
 ) -> None:
     config = ODD[kind]()
     artifact = make(tracker, store, recipe_of(f"{experiment}-{kind}", config=config))
@@ -173,14 +200,16 @@ def test_settings_that_mlflow_would_refuse_are_made_acceptable(
     assert not [record for record in caplog.records if record.name.startswith("agentprm_dagster")]
 
 
-def test_metrics_of_any_name_are_written(tracker, client, experiment) -> None:
+def test_metrics_of_any_name_are_written(tracker: MlflowTracker, client: MlflowClient, experiment: str) -> None:
     with tracker.run(recipe_of(experiment), "dagster-run") as run:
         run.metrics({"valid_seen ReAct a=b": 1.0, "$": 2.0, "plain": 3.0}, 1)
     written = client.get_run(run.id).data.metrics
     assert (written["plain"], sorted(written.values())) == (3.0, [1.0, 2.0, 3.0])
 
 
-def test_an_experiment_deleted_in_the_ui_comes_back(tracker, client, experiment) -> None:
+def test_an_experiment_deleted_in_the_ui_comes_back(
+    tracker: MlflowTracker, client: MlflowClient, experiment: str
+) -> None:
     for _ in range(2):
         with tracker.run(recipe_of(experiment), "dagster-run"):
             pass
@@ -189,7 +218,7 @@ def test_an_experiment_deleted_in_the_ui_comes_back(tracker, client, experiment)
     assert runs_of(client, experiment) == []
 
 
-def test_links(tracker, monkeypatch) -> None:
+def test_links(tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tracker.url("abc") == "http://127.0.0.1:5000/#/runs/abc"
     assert tracker.url(None) is None
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org/")
@@ -198,7 +227,7 @@ def test_links(tracker, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("used", [NullTracker(), MlflowTracker()])
-def test_an_asset_takes_either_tracker(used: TrackerResource, shared_home) -> None:
+def test_an_asset_takes_either_tracker(used: TrackerResource, shared_home: Path) -> None:
     urls = []
 
     @dg.asset

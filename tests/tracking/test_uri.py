@@ -1,5 +1,6 @@
 """Addresses as people may see them, and homes whose names are odd."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,7 +61,9 @@ def test_a_link_has_neither_password_nor_query() -> None:
 
 
 @pytest.mark.parametrize("name", ["a%20b", "a b#c?d&e=f", "\u00fc@%2F:'+\\"])
-def test_a_home_of_any_name_works(tmp_path: Path, empty_database: Path, monkeypatch, name: str) -> None:
+def test_a_home_of_any_name_works(
+    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     home = tmp_path / name
     monkeypatch.setenv("AGENTPRM_HOME", str(home))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -77,7 +80,7 @@ def test_a_home_of_any_name_works(tmp_path: Path, empty_database: Path, monkeypa
     assert {path.name for path in (home / "mlflow").iterdir()} == {"artifacts", "mlflow.db"}
 
 
-def test_a_new_database_is_made_where_it_belongs(tmp_path: Path, monkeypatch) -> None:
+def test_a_new_database_is_made_where_it_belongs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTPRM_HOME", str(tmp_path / "a%20b"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     mlflow_at(tracking_uri()).ask(lambda client: client.get_experiment("0"))
@@ -89,19 +92,19 @@ def test_a_new_database_is_made_where_it_belongs(tmp_path: Path, monkeypatch) ->
 SECRET = "postgresql://alice:hunter2@127.0.0.1:1/db"
 
 
-def test_the_doctor_shows_no_password(home: Path, monkeypatch) -> None:
+def test_the_doctor_shows_no_password(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", SECRET)
     (found,) = (finding for finding in doctor._home() if finding.topic == "mlflow store")
     assert found.found == "postgresql://***@127.0.0.1:1/db"
 
 
-def test_programs_are_given_no_password_among_their_arguments(home: Path, monkeypatch) -> None:
+def test_programs_are_given_no_password_among_their_arguments(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = {}
 
     @contextmanager
     def running(commands: dict[str, list[str]], *_: object, **__: object) -> Iterator[None]:
         started.update(commands)
-        started["environment"] = [ui.os.environ["MLFLOW_BACKEND_STORE_URI"]]
+        started["environment"] = [os.environ["MLFLOW_BACKEND_STORE_URI"]]
         raise ui.UiError("enough")
         yield
 
@@ -116,7 +119,9 @@ def test_programs_are_given_no_password_among_their_arguments(home: Path, monkey
     assert "hunter2" not in str(started)
 
 
-def test_a_database_that_is_gone_costs_a_command_its_patience_and_no_password(home: Path, monkeypatch, caplog) -> None:
+def test_a_database_that_is_gone_costs_a_command_its_patience_and_no_password(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """No driver for it is installed here, so MLflow's client itself is what fails."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", SECRET)
     store = ArtifactsResource().store()
@@ -126,14 +131,18 @@ def test_a_database_that_is_gone_costs_a_command_its_patience_and_no_password(ho
     assert "hunter2" not in caplog.text
 
 
-def test_a_database_that_is_damaged_is_said_to_be(home: Path, monkeypatch, caplog) -> None:
+def test_a_database_that_is_damaged_is_said_to_be(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     (home / "mlflow").mkdir(parents=True)
     (home / "mlflow" / "mlflow.db").write_bytes(b"garbage" * 1000)
     assert make(MlflowTracker(), ArtifactsResource().store(), recipe_of("damaged")).path.is_dir()
     assert "file is not a database" in caplog.text
 
 
-def test_the_command_tells_what_it_wrote(tmp_path: Path, empty_database: Path, home: Path, monkeypatch) -> None:
+def test_the_command_tells_what_it_wrote(
+    tmp_path: Path, empty_database: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (home / "mlflow").mkdir(parents=True)
     shutil.copy(empty_database, home / "mlflow")
     result = CliRunner().invoke(cli.app, ["mlflow", "sync"])

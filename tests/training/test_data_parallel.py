@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from agentprm_dagster.algorithm.targets import mc_value_targets
-from agentprm_dagster.config import Improvement, Prm, Sft
+from agentprm_dagster.config import Prm, Sft
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
@@ -18,13 +18,14 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.improvement.consequences import Consequences
+from agentprm_dagster.improvement.contested_states import contested_states
+from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
+from agentprm_dagster.improvement.judging import Judge
+from agentprm_dagster.improvement.online_dpo import improve
 from agentprm_dagster.launch import shards
 from agentprm_dagster.training import process_reward_model, sft, tree_training
 from agentprm_dagster.training.candidates import trunks_of
-from agentprm_dagster.training.consequences import Consequences
-from agentprm_dagster.training.contested_states import contested_states
-from agentprm_dagster.training.judging import Judge
-from agentprm_dagster.training.policy_improvement import improve
 
 Train = Callable[[], PreTrainedModel]
 

@@ -7,12 +7,11 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from agentprm_dagster.algorithm.targets import mc_value_targets
-from agentprm_dagster.config import Experiment
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.training.contested_states import contested_states
+from agentprm_dagster.improvement.contested_states import contested_states
 from agentprm_dagster.training.inverse_prm import next_answers, own_transitions, transitions
 from agentprm_dagster.training.process_reward_model import prm_examples
 
@@ -58,8 +57,8 @@ def test_own_turns_alone_are_transitions(chat: Chat, reset: Episode, own_ends: l
 
 
 def test_answers_are_drawn_behind_own_turns_alone(taught_folder: Path, chat: Chat, reset: Episode) -> None:
-    experiment = Experiment(name="tiny")
-    (after,) = next_answers(taught_folder, chat, [reset], experiment, seed=0, monitor=SilentMonitor())
+    how = {"n": 2, "temperature": 1.0, "max_new_tokens": 16, "seed": 0, "monitor": SilentMonitor()}
+    (after,) = next_answers(taught_folder, chat, [reset], "append", **how)
     assert sorted(after) == list(range(START + 1, len(reset.turns)))
 
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.algorithm.terms import loss_of
-from agentprm_dagster.config import Experiment, InversePrm
+from agentprm_dagster.config import InversePrm
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.envs.alfworld.language import WORDING
+from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.unrewarded import without_outcomes
@@ -36,9 +38,8 @@ from agentprm_dagster.training.inverse_prm import (
 )
 
 GAMMA = 0.9
-EXPERIMENT = Experiment(
-    name="tiny", inverse_prm=InversePrm(epochs=10, learning_rate=3e-3, batch_tokens=4096, gamma=GAMMA)
-)
+SETTINGS = InversePrm(epochs=10, learning_rate=3e-3, batch_tokens=4096, gamma=GAMMA)
+ANSWERS: dict[str, Any] = {"temperature": 1.0, "max_new_tokens": 16, "seed": 0, "monitor": SilentMonitor()}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def by_hand(stock: PreTrainedModel, chat: Chat, episode: Episode, t: int, after:
 
 @pytest.mark.parametrize("dialogue", ["append", "restated"])
 def test_rewards_are_eq_8_of_the_standard_head(
-    prm: PreTrainedModel, policy_folder: Path, chat: Chat, learners: list[Episode], dialogue: str
+    prm: PreTrainedModel, policy_folder: Path, chat: Chat, learners: list[Episode], dialogue: Format
 ) -> None:
     stock = checkpoints.prm_from_policy(policy_folder, seed=0).eval()
     some = [replace(episode, turns=episode.turns[:3]) for episode in learners[:2]]
@@ -107,7 +108,7 @@ def test_rewards_are_eq_8_of_the_standard_head(
 
 @pytest.mark.parametrize("dialogue", ["append", "restated"])
 def test_where_the_policy_acted_itself_its_next_answer_is_the_second_term(
-    prm: PreTrainedModel, policy_folder: Path, chat: Chat, rollouts: list[Episode], dialogue: str
+    prm: PreTrainedModel, policy_folder: Path, chat: Chat, rollouts: list[Episode], dialogue: Format
 ) -> None:
     """Of a branch the first turn is a transition, and its second, if there is one, what comes after."""
     family = max(families(rollouts), key=lambda family: len({each.own_turns[0].response for each in family[1:]}))
@@ -135,7 +136,7 @@ def test_where_the_policy_acted_itself_its_next_answer_is_the_second_term(
 @pytest.mark.parametrize("dialogue", ["append", "restated"])
 @pytest.mark.parametrize("expert", [True, False])
 def test_the_last_turn_of_what_was_broken_off_is_no_transition(
-    prm: PreTrainedModel, chat: Chat, learners: list[Episode], dialogue: str, expert: bool
+    prm: PreTrainedModel, chat: Chat, learners: list[Episode], dialogue: Format, expert: bool
 ) -> None:
     """Only a game's end is a state behind which nothing is; all turns before are as they are."""
     ended = max(learners, key=lambda episode: len(episode.turns))
@@ -151,7 +152,7 @@ def test_the_last_turn_of_what_was_broken_off_is_no_transition(
 
 @pytest.mark.parametrize("dialogue", ["append", "restated"])
 def test_so_it_is_of_the_policys_own_episodes_and_their_branches(
-    prm: PreTrainedModel, chat: Chat, learners: list[Episode], dialogue: str
+    prm: PreTrainedModel, chat: Chat, learners: list[Episode], dialogue: Format
 ) -> None:
     parent = replace(learners[0], turns=learners[0].turns[:3])
     other = replace(parent.turns[1], response="REASON: a\nACTION: look")
@@ -218,12 +219,12 @@ def test_next_answers_are_the_policys_in_every_state_but_the_first(
     taught_folder: Path, chat: Chat, learners: list[Episode]
 ) -> None:
     some = learners[:3]
-    drawn = next_answers(taught_folder, chat, some, EXPERIMENT, seed=0, monitor=SilentMonitor())
+    drawn = next_answers(taught_folder, chat, some, "append", n=3, **ANSWERS)
     for episode, after in zip(some, drawn, strict=True):
         assert sorted(after) == list(range(1, len(episode.turns)))
-        assert all(sum(answer.draws for answer in said) == EXPERIMENT.inverse_prm.draws for said in after.values())
+        assert all(sum(answer.draws for answer in said) == 3 for said in after.values())
         assert all(answer.ids[-1] == chat.end for said in after.values() for answer in said)
-    again = next_answers(taught_folder, chat, some, EXPERIMENT, seed=0, monitor=SilentMonitor())
+    again = next_answers(taught_folder, chat, some, "append", n=3, **ANSWERS)
     assert drawn == again
 
 
@@ -242,11 +243,12 @@ def test_it_learns_to_tell_the_expert_without_reading_an_outcome(
         expert,
         lost[:6],
         lost[6:],
-        EXPERIMENT,
+        SETTINGS,
+        WORDING,
         tmp_path,
+        dialogue="append",
         held_out=held_out,
-        seed=0,
-        monitor=SilentMonitor(),
+        **ANSWERS,
     )
     assert told.expert.any()
     assert not told.expert.all()
@@ -260,7 +262,8 @@ def test_it_learns_to_tell_the_expert_without_reading_an_outcome(
     ]
     assert len(told.rewards) == sum(turn.admissible or not expert for turn, expert in turns), "nothing was left out"
     targets = mc_value_targets(rollouts, gamma=GAMMA, weighting="return_to_go", held_out_games=0.3, seed=0)
-    scored = score_decisions(tmp_path, [e for e in rollouts if e.game in held_out], targets, EXPERIMENT)
+    unknown = [episode for episode in rollouts if episode.game in held_out]
+    scored = score_decisions(tmp_path, unknown, targets, WORDING, dialogue="append", budget=4096)
     assert set(scored["game"]) == held_out
     assert np.isfinite(scored["logit"]).all()
     assert isinstance(scored, pd.DataFrame)

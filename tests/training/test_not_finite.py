@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agentprm_dagster.algorithm.targets import mc_value_targets
-from agentprm_dagster.config import Experiment, Model, Prm, Sft
+from agentprm_dagster.config import Model, Prm, Sft
+from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor, StageReport
 from agentprm_dagster.provenance.costs import Cost
@@ -19,23 +21,21 @@ from agentprm_dagster.training.sft import train_initial_policy
 
 HIGH = 1e30
 """A learning rate after which no number is left; an experiment's file could not ask for it."""
-EXPERIMENT = Experiment(
-    name="diverging",
-    model=Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512),
-    sft=Sft(epochs=2, batch_episodes=4).model_copy(update={"learning_rate": HIGH}),
-    prm=Prm(epochs=2, batch_tokens=2000).model_copy(update={"learning_rate": HIGH}),
-)
+MODEL = Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512)
+SFT = Sft(epochs=2, batch_episodes=4).model_copy(update={"learning_rate": HIGH})
+PRM = Prm(epochs=2, batch_tokens=2000).model_copy(update={"learning_rate": HIGH})
+HOW: dict[str, Any] = {"dialogue": "append", "seed": 0, "monitor": SilentMonitor()}
 
 Diverge = Callable[[Path, list[Episode], list[Episode], Path], StageReport]
 
 
 def initial_policy(policy: Path, demonstrations: list[Episode], rollouts: list[Episode], out: Path) -> StageReport:
-    return train_initial_policy(demonstrations[:12], [], EXPERIMENT, out, seed=0, monitor=SilentMonitor())
+    return train_initial_policy(demonstrations[:12], [], MODEL, SFT, WORDING, out, **HOW)
 
 
 def prm(policy: Path, demonstrations: list[Episode], rollouts: list[Episode], out: Path) -> StageReport:
     targets = mc_value_targets(rollouts, gamma=0.9, weighting="return_to_go", held_out_games=0.3, seed=0)
-    return train_prm(policy, rollouts, targets, EXPERIMENT, out, previous=None, seed=0, monitor=SilentMonitor())
+    return train_prm(policy, rollouts, targets, PRM, WORDING, out, max_loss=1.0, min_ordering=0.5, **HOW)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,13 @@ def prm(policy: Path, demonstrations: list[Episode], rollouts: list[Episode], ou
     ids=["initial_policy", "prm"],
 )
 def test_a_training_that_diverges_says_so_and_can_be_committed(
-    diverge: Diverge, not_finite: set[str], gate: str, taught_folder, demonstrations, rollouts, tmp_path
+    diverge: Diverge,
+    not_finite: set[str],
+    gate: str,
+    taught_folder: Path,
+    demonstrations: list[Episode],
+    rollouts: list[Episode],
+    tmp_path: Path,
 ) -> None:
     store = ArtifactStore(tmp_path / "store")
     recipe = Recipe("diverging", diverge.__name__, 0, (), {}, Code("0", "0" * 64, None, None), {})

@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -70,7 +71,7 @@ def test_matrices_together_are_stepped_as_by_torch(products: torch.dtype, monkey
     shapes = [(8, 8), (8, 8), (4, 8), (20, 8), (20, 8), (8, 20)]
     mine = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
     theirs = copy.deepcopy(mine)
-    settings = {"lr": 0.1, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
+    settings: dict[str, Any] = {"lr": 0.1, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
     both = BatchedMuon(mine, **settings), torch.optim.Muon(theirs, **settings)
     for _ in range(3):
         for one, other in zip(mine, theirs, strict=True):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import isnan, log
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,15 +13,17 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from agentprm_dagster.algorithm.prm_loss import Reading
 from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.algorithm.terms import Terms
-from agentprm_dagster.config import Experiment, Prm
+from agentprm_dagster.config import Prm
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.envs.alfworld.language import WORDING
+from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.reports.prm_report import action_ordering
 from agentprm_dagster.training.episode_trees import families
+from agentprm_dagster.training.optimizers import OptimizerName
 from agentprm_dagster.training.prm_examples import Example, terms_of
 from agentprm_dagster.training.process_reward_model import (
     predict,
@@ -59,7 +62,7 @@ def examples(
     restated: bool = False,
     replies: bool = True,
 ) -> list[Example]:
-    dialogue = "restated" if restated else "append"
+    dialogue: Format = "restated" if restated else "append"
     return prm_examples(chat, rollouts, targets, dialogue, branch_turns=branch_turns, read_replies=replies)
 
 
@@ -184,7 +187,7 @@ def test_two_steps_move_every_parameter(
     chat: Chat,
     rollouts: list[Episode],
     targets: pd.DataFrame,
-    optimizer: str,
+    optimizer: OptimizerName,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     model, before = (checkpoints.prm_from_policy(policy_folder, seed=0) for _ in range(2))
@@ -223,10 +226,8 @@ def _other_start(episode: Episode) -> tuple[Turn, ...]:
 def test_it_learns_from_pairs_alone(
     policy_folder: Path, rollouts: list[Episode], targets: pd.DataFrame, tmp_path: Path
 ) -> None:
-    experiment = EXPERIMENT.model_copy(update={"prm": EXPERIMENT.prm.model_copy(update={"loss": "relative"})})
-    report = train_prm(
-        policy_folder, rollouts, targets, experiment, tmp_path, previous=None, seed=0, monitor=SilentMonitor()
-    )
+    settings = SETTINGS.model_copy(update={"loss": "relative"})
+    report = train_prm(policy_folder, rollouts, targets, settings, WORDING, tmp_path, seed=0, **HOW)
     assert report.metrics["train_loss"] < 1.5 * log(2), "two readings, of which each begins at log 2"
     assert report.metrics["held_out_constant_loss"] == log(2)
     loaded = checkpoints.load_prm(tmp_path)
@@ -255,15 +256,14 @@ def test_bootstrapping_grows_with_the_steps_taken(
     assert progress == [0.0, 0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75], "two batches a step"
 
 
-EXPERIMENT = Experiment(name="tiny", prm=Prm(epochs=30, learning_rate=1e-2, batch_tokens=4096))
+SETTINGS = Prm(epochs=30, learning_rate=1e-2, batch_tokens=4096)
+HOW: dict[str, Any] = {"dialogue": "append", "max_loss": 1.0, "min_ordering": 0.5, "monitor": SilentMonitor()}
 
 
 def test_it_learns_and_is_stored_as_an_ordinary_checkpoint(
     policy_folder: Path, rollouts: list[Episode], targets: pd.DataFrame, tmp_path: Path
 ) -> None:
-    report = train_prm(
-        policy_folder, rollouts, targets, EXPERIMENT, tmp_path, previous=None, seed=0, monitor=SilentMonitor()
-    )
+    report = train_prm(policy_folder, rollouts, targets, SETTINGS, WORDING, tmp_path, seed=0, **HOW)
     held_out = targets[targets["held_out"]]
     assert report.metrics["held_out_decisions"] <= len(held_out)
     loaded = checkpoints.load_prm(tmp_path)
@@ -295,9 +295,7 @@ def test_no_held_out_game_is_trained_on(
         return 0.0
 
     monkeypatch.setattr("agentprm_dagster.training.process_reward_model.fit", note)
-    report = train_prm(
-        policy_folder, rollouts, targets, EXPERIMENT, tmp_path, previous=None, seed=0, monitor=SilentMonitor()
-    )
+    report = train_prm(policy_folder, rollouts, targets, SETTINGS, WORDING, tmp_path, seed=0, **HOW)
     assert seen
     assert not targets["held_out"].iloc[seen].any()
     read = len(seen) + report.metrics["held_out_decisions"]
@@ -309,10 +307,8 @@ def test_training_may_go_on_from_the_last_prm(
     policy_folder: Path, rollouts: list[Episode], targets: pd.DataFrame, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "1", tmp_path / "2"
-    brief = EXPERIMENT.model_copy(update={"prm": Prm(epochs=1, learning_rate=1e-9, batch_tokens=10**6)})
+    brief = Prm(epochs=1, learning_rate=1e-9, batch_tokens=10**6)
     for seed, folder, previous in ((1, first, None), (2, second, first)):
-        train_prm(
-            policy_folder, rollouts, targets, brief, folder, previous=previous, seed=seed, monitor=SilentMonitor()
-        )
+        train_prm(policy_folder, rollouts, targets, brief, WORDING, folder, previous=previous, seed=seed, **HOW)
     heads = [checkpoints.load_prm(folder).score.weight for folder in (first, second)]
     torch.testing.assert_close(*heads, atol=1e-6, rtol=0)

@@ -11,28 +11,20 @@ import pytest
 import torch
 
 from agentprm_dagster.algorithm.targets import mc_value_targets
-from agentprm_dagster.config import (
-    Experiment,
-    Improvement,
-    InversePrm,
-    Model,
-    Panel,
-    Pretraining,
-    Prm,
-    Rollouts,
-    Sft,
-    WorldModel,
-)
+from agentprm_dagster.config import InversePrm, Model, Prm, Rollouts, Sft, WorldModel
 from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Resume, SilentMonitor, StageReport
-from agentprm_dagster.reports.overoptimization import Watched
+from agentprm_dagster.improvement.dpo_settings import Panel
+from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
+from agentprm_dagster.improvement.online_dpo import improve_policy
+from agentprm_dagster.improvement.panel import Watched
 from agentprm_dagster.section import HeadTraining
 from agentprm_dagster.training import snapshots
 from agentprm_dagster.training.inverse_prm import train_inverse_prm
-from agentprm_dagster.training.policy_improvement import improve_policy
 from agentprm_dagster.training.process_reward_model import train_prm
 from agentprm_dagster.training.reference_value import train_reference_value
 from agentprm_dagster.training.sft import train_initial_policy
@@ -44,28 +36,22 @@ SEED = int(os.environ.get("AGENTPRM_TORTURE_SEED", "0"))
 Train = Callable[..., Any]
 """Called with the folder to write to, `monitor` and `resume`."""
 
-SMALL = {"epochs": 2, "batch_tokens": 800}
-EXPERIMENT = Experiment(
-    name="tiny",
-    model=Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512),
-    pretraining=Pretraining(episodes=6, epochs=1),
-    sft=Sft(epochs=1.5, batch_episodes=3, learning_rate=1e-2),
-    rollouts=Rollouts(temperature=1.0, max_steps=6, slots=4),
-    prm=Prm(**SMALL),
-    inverse_prm=InversePrm(**SMALL),
-    world_model=WorldModel(**SMALL),
-    improvement=Improvement(
-        steps=6,
-        episodes_per_step=4,
-        states_per_episode=2,
-        candidates=4,
-        min_gap=0,
-        temperature=1.5,
-        steered=0.3,
-        optimizer="muon",
-        learning_rate=1e-2,
-        panel=Panel(every=2, games=3, states=6, tripwire="success", limit=1.0),
-    ),
+SMALL: dict[str, Any] = {"epochs": 2, "batch_tokens": 800}
+MODEL = Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512)
+SFT = Sft(epochs=1.5, batch_episodes=3, learning_rate=1e-2)
+ROLLOUTS = Rollouts(temperature=1.0, max_steps=6, slots=4)
+PRM = Prm(**SMALL)
+IMPROVEMENT = Improvement(
+    steps=6,
+    episodes_per_step=4,
+    states_per_episode=2,
+    candidates=4,
+    min_gap=0,
+    temperature=1.5,
+    steered=0.3,
+    optimizer="muon",
+    learning_rate=1e-2,
+    panel=Panel(every=2, games=3, states=6, tripwire="success", limit=1.0),
 )
 
 
@@ -79,33 +65,46 @@ def train(
     tmp_path: Path,
 ) -> Train:
     """One of the trainings."""
-    plan, some = EXPERIMENT, demonstrations[:8]
+    some = demonstrations[:8]
     held_out = {game.id for game in household_games[:4]}
     targets = mc_value_targets(rollouts, gamma=0.9, weighting="return_to_go", held_out_games=0.3, seed=0)
     prm = tmp_path / "critic"
     checkpoints.save(checkpoints.prm_from_policy(taught_folder, seed=1), checkpoints.load_tokenizer(taught_folder), prm)
     own = [episode for episode in rollouts if episode.game not in held_out]
-    watched = Watched([episode for episode in rollouts if episode.game in held_out])
+    others = [episode for episode in rollouts if episode.game in held_out]
+    watched = Watched(others, (), ROLLOUTS, 0.95, "return_to_go", PRM.batch_tokens)
     games = {game.id: game for game in household_games}
 
     def sft(out: Path, **rest: Any) -> StageReport:
-        return train_initial_policy(some, demonstrations[8:14], plan, out, seed=0, **rest)
+        return train_initial_policy(
+            some, demonstrations[8:14], MODEL, SFT, WORDING, out, dialogue="append", reading_epochs=1, seed=0, **rest
+        )
 
     def reward(out: Path, **rest: Any) -> StageReport:
-        return train_prm(taught_folder, rollouts, targets, plan, out, previous=None, seed=0, **rest)
+        how: dict[str, Any] = {"dialogue": "append", "max_loss": 1.0, "min_ordering": 0.5, "seed": 0}
+        return train_prm(taught_folder, rollouts, targets, PRM, WORDING, out, **how, **rest)
 
     def inverse(out: Path, **rest: Any) -> object:
-        return train_inverse_prm(taught_folder, some, [], own, plan, out, held_out=held_out, seed=0, **rest)
+        how: dict[str, Any] = {
+            "dialogue": "append",
+            "temperature": 1.0,
+            "max_new_tokens": 16,
+            "held_out": held_out,
+            "seed": 0,
+        }
+        return train_inverse_prm(taught_folder, some, [], own, InversePrm(**SMALL), WORDING, out, **how, **rest)
 
     def value(out: Path, **rest: Any) -> StageReport:
-        how = {"gamma": 0.95, "max_loss": 1.0, "held_out": held_out, "seed": 0}
+        how: dict[str, Any] = {"gamma": 0.95, "max_loss": 1.0, "held_out": held_out, "seed": 0}
         return train_reference_value(taught_folder, demonstrations, WORDING, HeadTraining(**SMALL), out, **how, **rest)
 
     def world(out: Path, **rest: Any) -> StageReport:
-        return train_world_model(taught_folder, some, rollouts, plan, out, held_out=held_out, seed=0, **rest)
+        how = {"min_exact": 1.0, "held_out": held_out, "seed": 0}
+        return train_world_model(taught_folder, some, rollouts, WorldModel(**SMALL), WORDING, out, **how, **rest)
 
     def improved(out: Path, **rest: Any) -> StageReport:
-        return improve_policy(taught_folder, prm, own, games, plan, out, watched=watched, seed=0, **rest)
+        how: dict[str, Any] = {"dialogue": "append", "centred": False, "max_kl": 20.0, "watched": watched, "seed": 0}
+        return improve_policy(taught_folder, prm, own, games, KIND, IMPROVEMENT, out, **how, **rest)
 
     made: dict[str, Train] = {
         "sft": sft,

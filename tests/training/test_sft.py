@@ -2,9 +2,11 @@
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -13,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from trl import SFTConfig, SFTTrainer
 
 from agentprm_dagster.algorithm.terms import loss_of
-from agentprm_dagster.config import Experiment, Model, Pretraining, Sft
+from agentprm_dagster.config import Model, Sft
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.tokenizer import build_tokenizer
@@ -37,8 +39,8 @@ class Notes:
     def progress(self, done: int, total: int, what: str) -> None:
         self.steps.append((done, total))
 
-    def metrics(self, values: dict[str, float], step: int) -> None:
-        self.numbers.append(values)
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        self.numbers.append(dict(values))
 
 
 def test_what_is_learnt_is_exactly_the_answers(
@@ -203,13 +205,13 @@ def test_the_same_seed_gives_the_same_weights(
     assert not torch.equal(weights(0), weights(1))
 
 
+SMALL = Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512)
+HOW: dict[str, Any] = {"dialogue": "append", "seed": 0, "monitor": SilentMonitor()}
+
+
 def test_an_initial_policy_is_an_ordinary_checkpoint(demonstrations: list[Episode], tmp_path: Path) -> None:
-    experiment = Experiment(
-        name="tiny",
-        model=Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512),
-        sft=Sft(epochs=2, batch_episodes=6, learning_rate=1e-2),
-    )
-    report = train_initial_policy(demonstrations[:12], [], experiment, tmp_path, seed=0, monitor=SilentMonitor())
+    settings = Sft(epochs=2, batch_episodes=6, learning_rate=1e-2)
+    report = train_initial_policy(demonstrations[:12], [], SMALL, settings, WORDING, tmp_path, **HOW)
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     assert report.metrics["parameters"] == model.num_parameters()
@@ -225,14 +227,11 @@ def test_an_initial_policy_is_an_ordinary_checkpoint(demonstrations: list[Episod
 
 
 def test_what_was_read_before_lowers_the_loss(demonstrations: list[Episode], tmp_path: Path) -> None:
-    experiment = Experiment(
-        name="reader",
-        model=Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512),
-        pretraining=Pretraining(episodes=24, epochs=4),
-        sft=Sft(epochs=1, batch_episodes=6, learning_rate=1e-2),
-    )
+    settings = Sft(epochs=1, batch_episodes=6, learning_rate=1e-2)
     reports = [
-        train_initial_policy(demonstrations[:12], read, experiment, tmp_path / str(i), seed=0, monitor=SilentMonitor())
+        train_initial_policy(
+            demonstrations[:12], read, SMALL, settings, WORDING, tmp_path / str(i), reading_epochs=4, **HOW
+        )
         for i, read in enumerate([[], demonstrations[12:36]])
     ]
     assert reports[1].metrics["train_loss"] < reports[0].metrics["train_loss"]
@@ -241,7 +240,7 @@ def test_what_was_read_before_lowers_the_loss(demonstrations: list[Episode], tmp
 def test_a_named_model_keeps_its_tokenizer(
     policy_folder: Path, tokenizer: PreTrainedTokenizerFast, demonstrations: list[Episode], tmp_path: Path
 ) -> None:
-    experiment = Experiment(name="named", model=Model(name=str(policy_folder)), sft=Sft(epochs=1, learning_rate=1e-4))
-    train_initial_policy(demonstrations[:2], [], experiment, tmp_path, seed=0, monitor=SilentMonitor())
+    base, settings = Model(name=str(policy_folder)), Sft(epochs=1, learning_rate=1e-4)
+    train_initial_policy(demonstrations[:2], [], base, settings, WORDING, tmp_path, **HOW)
     assert checkpoints.load_tokenizer(tmp_path).get_vocab() == tokenizer.get_vocab()
     assert checkpoints.load_policy(tmp_path).config.hidden_size == 32

@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from agentprm_dagster.algorithm.terms import loss_of
-from agentprm_dagster.config import Experiment, WorldModel
+from agentprm_dagster.config import WorldModel
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
@@ -92,8 +92,10 @@ def test_it_learns_what_it_is_shown_and_is_judged_on_other_games(
         taught_folder,
         [*shown, *unknown],
         tried,
-        Experiment(name="tiny", world_model=SETTINGS),
+        SETTINGS,
+        WORDING,
         tmp_path,
+        min_exact=1.0,
         held_out=held_out,
         seed=0,
         monitor=SilentMonitor(),

@@ -3,7 +3,7 @@
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from agentprm_dagster.config import Model
+from agentprm_dagster.engine.settings import Model
 
 
 def build_model(settings: Model, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlamaForCausalLM:

@@ -5,29 +5,18 @@ from dataclasses import dataclass
 
 import torch
 
+from agentprm_dagster.engine.base import Sampled
 from agentprm_dagster.engine.embedded.slots import SlotModel
 from agentprm_dagster.engine.embedded.trunks import Group, Reading
 from agentprm_dagster.engine.heads import Head
 
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
-    """Candidate answers of B conversations, n each."""
+class SlotSampled(Sampled):
+    """Candidate answers, and where they lie."""
 
-    tokens: list[list[list[int]]]
-    """[B][n] token ids without the end token."""
-    finished: list[list[bool]]
-    """[B][n] whether the answer ended by itself; else it was cut at the token limit."""
-    log_probabilities: torch.Tensor
-    """(B, n) log pi(answer | conversation) at temperature 1, in nats: the model's own, of all its vocabulary, tokens
-    that are never drawn included. Of an answer that was cut, without an end token."""
     scratch: torch.Tensor
     """(B, n, T) where in the cache each candidate's tokens lie."""
-
-    def count(self) -> int:
-        """How many tokens were drawn, end tokens included."""
-        answers = (len(ids) for row in self.tokens for ids in row)
-        return sum(answers) + sum(map(sum, self.finished))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +49,7 @@ class Sampler:
         max_new_tokens: int,
         generator: torch.Generator,
         idle: torch.Tensor | None = None,
-    ) -> Sampled:
+    ) -> SlotSampled:
         """Samples an answer in every lane. Temperature 0 is greedy.
 
         hidden (B, n, H) is the state behind the conversation's first `prefix` (B, n) tokens, which a lane continues;
@@ -162,7 +151,7 @@ class Sampler:
             batch.group.filled += lanes
         return hidden
 
-    def _collect(self, drawn: torch.Tensor, log_probabilities: torch.Tensor, base: torch.Tensor) -> Sampled:
+    def _collect(self, drawn: torch.Tensor, log_probabilities: torch.Tensor, base: torch.Tensor) -> SlotSampled:
         ended = drawn == self.end
         finished = ended.any(-1)
         counts = torch.where(finished, ended.int().argmax(-1), drawn.shape[-1])
@@ -172,4 +161,4 @@ class Sampler:
         ]
         lanes = drawn.shape[1]
         scratch = base[:, None, None] + torch.arange(drawn.shape[-1]) * lanes + torch.arange(lanes)[:, None]
-        return Sampled(tokens, finished.tolist(), log_probabilities, scratch)
+        return SlotSampled(tokens, finished.tolist(), log_probabilities, scratch)

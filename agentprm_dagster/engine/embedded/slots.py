@@ -15,14 +15,11 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
+from agentprm_dagster.engine.base import ContextOverflow
 from agentprm_dagster.engine.embedded.trunks import Group, Reading, trunk_of
 
 _ROOM = 256
 """Tokens of every conversation that there is room for at first."""
-
-
-class ContextOverflow(ValueError):
-    """A conversation that has outgrown the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +58,11 @@ class SlotModel:
     def clear(self, slot: int) -> None:
         """Ends the slot's conversation."""
         self.lengths[slot] = 0
+
+    def take_last(self, slot: int) -> int:
+        """Takes the last token off the slot's conversation, to be read again."""
+        self.lengths[slot] -= 1
+        return int(self._ids[slot, self.lengths[slot]])
 
     def feed(self, slots: Sequence[int], tokens: Sequence[Sequence[int]]) -> torch.Tensor:
         """Appends tokens to slots (each named once); hidden state behind each last one (B, H)."""
@@ -189,10 +191,7 @@ class SlotModel:
     def require(self, tokens: int) -> None:
         """Raises ContextOverflow where a slot has no room for a conversation of so many tokens."""
         if tokens > self.capacity:
-            raise ContextOverflow(
-                f"a conversation needs {tokens} tokens, the cache holds {self.capacity}: "
-                "raise the model's context or lower max_steps or max_new_tokens"
-            )
+            raise ContextOverflow(tokens, self.capacity)
 
 
 def _with_columns(memory: torch.Tensor, columns: int) -> torch.Tensor:

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 
-from agentprm_dagster.config import Llm
 from agentprm_dagster.engine.served.replies import Reply
 from agentprm_dagster.engine.served.served_model import LlmError
+from agentprm_dagster.engine.served.settings import Llm
 from agentprm_dagster.episodes.dialogue import Message
 from agentprm_dagster.episodes.usage import Usage
 

@@ -10,9 +10,9 @@ from typing import Any
 import httpx2
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-from agentprm_dagster.config import Llm
 from agentprm_dagster.engine.served.replies import InvalidAnswer, read_completion, tokens_in
 from agentprm_dagster.engine.served.served_model import ServedModel
+from agentprm_dagster.engine.served.settings import Llm
 from agentprm_dagster.episodes.usage import Usage
 
 PROBLEM = "agentprm_problem"

@@ -7,9 +7,9 @@ from dataclasses import replace
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from agentprm_dagster.config import Llm
 from agentprm_dagster.engine.served.replies import Refused, Reply, read_completion
 from agentprm_dagster.engine.served.served_model import KEY, URL, LlmError, ServedModel
+from agentprm_dagster.engine.served.settings import Llm
 from agentprm_dagster.episodes.dialogue import Message
 from agentprm_dagster.episodes.usage import Usage
 

@@ -25,8 +25,8 @@ class Alfworld:
 
     name = "alfworld"
     task_kinds: Mapping[str, str] = SHORT_NAMES
-    splits = ("valid_seen", "valid_unseen", HELD_OUT)
-    experts = ("handcoded", "handcoded_corrected", "walkthrough")
+    splits: tuple[str, ...] = ("valid_seen", "valid_unseen", HELD_OUT)
+    experts: tuple[str, ...] = ("handcoded", "handcoded_corrected", "walkthrough")
     wording: Wording = WORDING
 
     def task_set(self, settings: Settings, *, seed: int, folder: Path) -> AlfworldTasks:

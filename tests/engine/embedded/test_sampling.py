@@ -8,10 +8,11 @@ import torch
 from transformers import PreTrainedModel
 
 from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.base import ContextOverflow
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
-from agentprm_dagster.engine.embedded.sampling import Sampled, Sampler, _Batch
-from agentprm_dagster.engine.embedded.slots import ContextOverflow, SlotModel
+from agentprm_dagster.engine.embedded.sampling import Sampler, SlotSampled, _Batch
+from agentprm_dagster.engine.embedded.slots import SlotModel
 from agentprm_dagster.engine.tokenizer import SPECIAL_TOKENS
 from agentprm_dagster.envs.alfworld.language import WORDING
 
@@ -51,7 +52,7 @@ def fed(model: PreTrainedModel, slots: int = 4) -> tuple[SlotModel, torch.Tensor
     return cache, cache.feed(list(PREFIXES), list(PREFIXES.values()))
 
 
-def draw(model: PreTrainedModel, n: int, *, temperature: float = 2.0, new: int = 16) -> tuple[Watched, Sampled]:
+def draw(model: PreTrainedModel, n: int, *, temperature: float = 2.0, new: int = 16) -> tuple[Watched, SlotSampled]:
     cache, hidden = fed(model)
     sampler = Watched(cache, model.get_output_embeddings(), end=END, banned=BANNED)
     sampler.order, sampler.steps = list(range(len(PREFIXES))), []
@@ -169,7 +170,7 @@ def test_an_idle_lane_answers_nothing(model: PreTrainedModel) -> None:
 def test_more_than_the_cache_holds_is_refused(model: PreTrainedModel) -> None:
     cache = SlotModel(model, slots=2, capacity=10)
     cache.feed([0], [list(range(20, 30))])
-    with pytest.raises(ContextOverflow, match="a conversation needs 11 tokens, the cache holds 10: raise"):
+    with pytest.raises(ContextOverflow, match="a conversation needs 11 tokens, the model holds 10: raise"):
         cache.feed([0], [[9]])
 
 

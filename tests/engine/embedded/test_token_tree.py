@@ -22,7 +22,7 @@ def trees(draw: st.DrawFn) -> tuple[TokenTree, Paths]:
     for _ in range(draw(st.integers(1, 8))):
         ids = draw(st.lists(st.integers(0, 29), min_size=1, max_size=5))
         start = len(tree)
-        if paths and draw(st.integers(0, 9)):
+        if paths and draw(st.integers(0, 9)) > 0:
             parent = draw(st.integers(0, len(paths) - 1))
             length = draw(st.integers(1, len(paths[parent])))
         else:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentprm_dagster.envs.alfworld.errors import BrokenGameError, GamesNotFoundError
+from agentprm_dagster.envs.alfworld.game_data import TASK_FILE
 from agentprm_dagster.envs.alfworld.games import (
     GAME_FILE,
-    TASK_FILE,
     GameRef,
     data_root,
     find_games,

@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -109,10 +110,10 @@ def test_a_killed_generation_leaves_no_games_and_can_be_repeated(
     assert tree_hash(tmp_path) == tree_hash(root)
 
 
-def _killed_at_the_fifth(write):
-    calls = Counter()
+def _killed_at_the_fifth(write: Callable[..., None]) -> Callable[..., None]:
+    calls: Counter[str] = Counter()
 
-    def killed(*args):
+    def killed(*args: object) -> None:
         calls["write"] += 1
         if calls["write"] == 5:
             raise KeyboardInterrupt

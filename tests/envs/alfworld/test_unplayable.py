@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from agentprm_dagster.commands.games import print_games
-from agentprm_dagster.config import Experiment
 from agentprm_dagster.envs.alfworld.errors import GameFileError, OldWordingError, OtherGoalError
 from agentprm_dagster.envs.alfworld.games import find_games
 from agentprm_dagster.envs.alfworld.settings import Settings
@@ -15,7 +14,7 @@ from bad_games import OLD, with_code
 from kitchen import kitchen, write
 
 HUMAN = {**kitchen(), "grammar": kitchen()["grammar"].replace("put a mug in countertop", "Bring a mug, please")}
-REAL = Experiment(name="real", environment=Settings(source="alfworld", train=None, valid_seen=None))
+REAL = Settings(source="alfworld", train=None, valid_seen=None)
 
 
 def data(folder: Path, **contents: object) -> Path:
@@ -55,7 +54,7 @@ def test_the_first_and_how_many_are_named(tmp_path: Path) -> None:
 
 def test_a_stage_has_its_games_refused_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALFWORLD_DATA", str(data(tmp_path, Good=kitchen(), Old=OLD)))
-    for ask in (lambda games: games.train(REAL), lambda games: games.split(REAL, "valid_seen")):
+    for ask in (lambda games: games.train(REAL, 0), lambda games: games.split(REAL, 0, "valid_seen", None)):
         with pytest.raises(GameFileError, match="1 of 2 games have the wording"):
             ask(TasksResource())
 
@@ -64,9 +63,9 @@ def test_goals_in_peoples_words_are_judged_on_and_not_learnt_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALFWORLD_DATA", str(data(tmp_path, Good=kitchen(), Human=HUMAN)))
-    assert len(TasksResource().split(REAL, "valid_seen")) == 2
+    assert len(TasksResource().split(REAL, 0, "valid_seen", None)) == 2
     with pytest.raises(GameFileError, match=r"got 'Bring a mug, please'.*goal_desc_human_anns_prob 0"):
-        TasksResource().train(REAL)
+        TasksResource().train(REAL, 0)
 
 
 def test_they_are_counted_apart_in_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

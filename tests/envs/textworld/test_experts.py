@@ -2,6 +2,7 @@
 
 import random
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,8 @@ def test_the_recipe_is_read_before_anything_is_touched(games: list[PlayableGame]
 def test_they_recover_from_what_the_player_did_instead(games: list[PlayableGame], name: str, is_told: bool) -> None:
     ends = []
     for seed, game in enumerate(games * 2):
-        environment, expert, rng = game.environment(), game.expert(name, seed), random.Random(seed)
+        environment, rng = game.environment(), random.Random(seed)
+        expert: Any = game.expert(name, seed)
         seen, played = environment.reset(), None
         for _ in range(60):
             advice = expert.act(seen, played) if is_told else expert.act(seen)

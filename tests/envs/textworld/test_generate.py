@@ -22,7 +22,7 @@ from agentprm_dagster.envs.textworld.settings import Settings
 from agentprm_dagster.workers import Worker, WorkerError
 
 SEED = 7
-TWO = Settings(games="coin_collector", train=1, valid_seen=1, valid_unseen=0)
+TWO = Settings(games=("coin_collector",), train=1, valid_seen=1, valid_unseen=0)
 
 
 def tree_hash(folder: Path) -> str:

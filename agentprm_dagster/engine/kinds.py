@@ -1,0 +1,17 @@
+"""Which kinds of engine there are. A kind is a module here, and a line in KINDS."""
+
+from importlib import import_module
+
+from agentprm_dagster.engine.base import EngineKind
+
+KINDS = {
+    "embedded": "agentprm_dagster.engine.embedded.kind",
+    "transformers": "agentprm_dagster.engine.transformers.kind",
+}
+"""The module of each kind."""
+
+
+def engine_kind(name: str) -> EngineKind:
+    """The kind of this name; KeyError where there is none."""
+    kind: EngineKind = import_module(KINDS[name])
+    return kind

@@ -1,0 +1,30 @@
+"""The states that policy improvement draws answers in: those that rollouts branched from.
+
+Of the states that were tried these are the ones where the policy gave different answers.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.training.candidates import Trunk, trunks_of
+
+
+def policy_trunks(chat: Chat, episodes: Sequence[Episode], dialogue: Format) -> list[Trunk]:
+    """The contested states of some episodes as dialogues of this format have them."""
+    contested = contested_states(episodes)
+    return [t for episode, turns in contested for t in trunks_of(chat, episode, turns, dialogue)]
+
+
+def contested_states(episodes: Sequence[Episode]) -> list[tuple[Episode, list[int]]]:
+    """Whole episodes with the turns that branches start at; with all their own turns where nothing was branched."""
+    starts: dict[str, set[int]] = defaultdict(set)
+    for episode in episodes:
+        if episode.parent:
+            starts[episode.parent].add(episode.start)
+    whole = [episode for episode in episodes if episode.parent is None and episode.own_turns]
+    if not starts:
+        return [(episode, list(range(episode.start, len(episode.turns)))) for episode in whole]
+    return [(episode, sorted(starts[episode.episode_id])) for episode in whole if starts[episode.episode_id]]

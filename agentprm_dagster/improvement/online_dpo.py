@@ -1,0 +1,260 @@
+"""Policy improvement against the PRM (the paper's Eq. 3) by Online DPO with the last policy as reference.
+
+At every step the current policy answers n times in each of some states (`contested_states`), the PRM ranks the answers
+(`judging`), and the DPO loss draws the policy from the worst towards the best of each state (`improvement_loss`).
+Sampling, scoring and the loss share the episode's tokens between all its states.
+"""
+
+import copy
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from agentprm_dagster.algorithm.improvement_loss import improvement_terms
+from agentprm_dagster.algorithm.terms import Terms
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
+from agentprm_dagster.envs.base import DrawsHypotheses, EnvironmentKind, Task
+from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.improvement.consequences import Consequences
+from agentprm_dagster.improvement.contested_states import policy_trunks
+from agentprm_dagster.improvement.dpo_settings import Settings
+from agentprm_dagster.improvement.judging import Judge
+from agentprm_dagster.improvement.panel import Panel, Watched, build_panel
+from agentprm_dagster.improvement.rationalisation import Rationalised
+from agentprm_dagster.improvement.rationalised_answers import with_rationalised
+from agentprm_dagster.improvement.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler, WithHypothesis
+from agentprm_dagster.launch.shards import Numbers, Shards, Work
+from agentprm_dagster.launch.threads import training_threads
+from agentprm_dagster.reports.improvement_report import improvement_report, together
+from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk
+from agentprm_dagster.training.loop import LOG_EVERY, Epochs, Plan, Training, step_seed
+from agentprm_dagster.training.snapshots import Stateful
+
+
+def improve_policy(
+    policy: Path,
+    prm: Path,
+    episodes: Sequence[Episode],
+    games: Mapping[str, Task],
+    environment: EnvironmentKind,
+    settings: Settings,
+    out: Path,
+    *,
+    dialogue: Format,
+    centred: bool,
+    max_kl: float,
+    watched: Watched | None = None,
+    rationalised: Rationalised | None = None,
+    seed: int,
+    monitor: Monitor,
+    resume: Resume | None = None,
+) -> StageReport:
+    """Improves the behaviour policy on the states of its own whole episodes and writes the checkpoint to `out`.
+
+    Args:
+        games: those that the episodes come from, by id; they are played where candidates are ranked by reply, and those
+            of `watched` by the panel.
+        centred: whether the reward model knows values up to what their state adds.
+        max_kl: what the gate allows, in nats an answer.
+        watched: what a panel measures on; None watches nothing.
+        rationalised: answers that are learnt beside what is drawn.
+        resume: where an earlier attempt has saved, which is gone on from.
+    """
+    tokenizer = checkpoints.load_tokenizer(policy)
+    model, critic = checkpoints.load_policy(policy), checkpoints.load_prm(prm)
+    chat = Chat(tokenizer, environment.wording)
+    trunks, panel = policy_trunks(chat, episodes, dialogue), None
+    with training_threads(model):
+        for each in (model, critic):
+            use_grouped_attention(each)
+            use_lean_layers(each)
+        reference = copy.deepcopy(model).requires_grad_(False)
+        consequences = Consequences(chat, games) if settings.rank_by == "reply" else None
+        judge = Judge(critic.eval(), chat, consequences, centred=centred)
+        if watched:
+            panel = build_panel(
+                model, reference, judge, watched, games, settings, dialogue=dialogue, seed=seed, monitor=monitor
+            )
+        with_hypothesis = environment.with_hypothesis if isinstance(environment, DrawsHypotheses) else None
+        history = improve(
+            *(model, reference, judge, chat, trunks, settings, dialogue, rationalised, panel, with_hypothesis),
+            seed=seed,
+            monitor=monitor,
+            resume=resume,
+        )
+    kept = panel.settle() if panel else None
+    checkpoints.save(model, tokenizer, out)
+    planned = settings.steps if kept is None else len(history)
+    report = improvement_report(history, planned=planned, max_kl=max_kl, kept=kept)
+    return panel.added_to(report, kept, out) if panel else report
+
+
+def improve(
+    model: PreTrainedModel,
+    reference: PreTrainedModel,
+    judge: Judge,
+    chat: Chat,
+    trunks: Sequence[Trunk],
+    settings: Settings,
+    dialogue: Format = "append",
+    rationalised: Rationalised | None = None,
+    panel: Panel | None = None,
+    with_hypothesis: WithHypothesis | None = None,
+    *,
+    seed: int,
+    monitor: Monitor,
+    resume: Resume | None = None,
+) -> list[dict[str, float]]:
+    """Trains in place; the numbers of every step. `reference` is the policy as it is before.
+
+    A `panel` watches, and may stop it. With `resume` it goes on from where an earlier attempt has saved.
+    """
+    model.eval()  # no dropout: the log-probabilities compared are those of the policy that acts
+    history = _History()
+    plan = Plan(settings.steps, settings.optimizer, settings.learning_rate, warmup_ratio=settings.warmup_ratio)
+    states: dict[str, Stateful] = {"history": history, **({"panel": panel} if panel else {})}
+    training = Training(model, plan, seed=seed, monitor=monitor, resume=resume, states=states)
+    size, per_trunk = _batch_size(settings, dialogue)
+    batches = Epochs(lambda rng: _batches(trunks, size, per_trunk, rng), seed)
+    longest = max(len(trunk.ids) for trunk in trunks)
+    arguments = (reference, judge, chat, settings, longest, seed, dialogue, rationalised, with_hypothesis)
+
+    def parts(step: int) -> list[tuple[int, list[Trunk]]]:
+        batch, count = batches.batch(step), shards.count
+        return [(step, list(part)) for shard in range(count) if (part := batch[shard::count])]
+
+    tokens = settings.steps * size * longest
+    with Shards(model, improvement_work, *arguments, tokens=tokens) as shards:
+        if panel and not training.done:
+            panel.watch(0)
+        for done in training.steps(shards, parts, "policy updates"):
+            numbers = together(done.numbers)
+            history.append(numbers if done.loss is None else {**numbers, "loss": done.loss})
+            if training.done % LOG_EVERY == 0:
+                monitor.metrics(history[-1], training.done)
+            if panel and panel.watch(training.done):
+                break
+    return history
+
+
+class _History(list[dict[str, float]]):
+    """The numbers of every step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": list(self)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self[:] = state_dict["steps"]
+
+
+def improvement_work(
+    model: PreTrainedModel,
+    shard: int,
+    reference: PreTrainedModel,
+    judge: Judge,
+    chat: Chat,
+    settings: Settings,
+    longest: int,
+    seed: int,
+    dialogue: Format = "append",
+    rationalised: Rationalised | None = None,
+    with_hypothesis: WithHypothesis | None = None,
+) -> Work:
+    """From (step, trunks) to the terms of the loss of the answers that the model, as it is then, gives in them.
+
+    Raises:
+        ValueError: the settings ask for steered states, and nobody draws hypotheses.
+    """
+    steered = settings.steered > 0
+    if steered and with_hypothesis is None:
+        raise ValueError("improvement.steered asks for hypotheses, and this environment draws none: set it to 0")
+    rows, states = _batch_size(settings, dialogue)
+    sampler = CandidateSampler(
+        model,
+        chat,
+        longest=longest + HYPOTHESIS_ROOM * steered,
+        rows=rows * (1 + steered),
+        states=states,
+        n=settings.candidates,
+        new=settings.max_new_tokens,
+    )
+    banned = chat.never_drawn(model.config.vocab_size)
+    steering = None
+    if steered and with_hypothesis is not None:
+        steering = SteeredSampler(sampler, with_hypothesis, share=settings.steered, dialogue=dialogue)
+
+    def draw(trunks: list[Trunk], step: int) -> tuple[list[Candidate], list[Trunk]]:
+        own = step_seed(seed + shard, step)
+        generator = torch.Generator().manual_seed(own)
+        if steering:
+            rng = random.Random(f"{own} steered")
+            return steering.draw(trunks, temperature=settings.temperature, generator=generator, rng=rng)
+        return sampler.draw(trunks, temperature=settings.temperature, generator=generator), trunks
+
+    def work(part: tuple[int, list[Trunk]]) -> tuple[Terms, Numbers]:
+        step, trunks = part
+        candidates, read = draw(trunks, step)
+        trees = CandidateTrees(trunks, candidates)
+        values, judged = judge.values(trunks, candidates, trees)
+        terms, numbers = terms_of(model, reference, trees, values, settings, banned=banned)
+        # Policy and reference read the trees, the PRM what it judges by.
+        tokens = _tokens_sampled(read, candidates) + 2 * trees.tokens_read + judged
+        return terms, {**numbers, "tokens": float(tokens)}
+
+    if rationalised is None:
+        return work
+    return with_rationalised(work, model, chat, rationalised, settings.rationalised_weight)
+
+
+def terms_of(
+    model: PreTrainedModel,
+    reference: PreTrainedModel,
+    trees: CandidateTrees,
+    values: torch.Tensor,
+    settings: Settings,
+    *,
+    banned: Sequence[int] = (),
+) -> tuple[Terms, Numbers]:
+    """`improvement_terms` of candidates that were drawn as the settings say, with their values (C,)."""
+    with torch.no_grad():
+        log_reference = trees.token_log_probabilities(reference)
+    how = settings.model_dump(include={"labels", "beta", "kl_weight", "min_gap", "temperature"})
+    return improvement_terms(
+        trees.answers, trees.token_log_probabilities(model), log_reference, values, **how, banned=banned
+    )
+
+
+def _batch_size(settings: Settings, dialogue: Format) -> tuple[int, int]:
+    """Trunks of a step, and most states of each: a trunk is an episode, or a state where turns restate the history."""
+    if dialogue == "restated":
+        return settings.most_states_per_step, 1
+    return settings.episodes_per_step, settings.states_per_episode
+
+
+def _tokens_sampled(trunks: Sequence[Trunk], candidates: Sequence[Candidate]) -> int:
+    """Tokens that sampling read and drew."""
+    return sum(len(trunk.ids) for trunk in trunks) + sum(len(each.ids) * each.draws for each in candidates)
+
+
+def _batches(trunks: Sequence[Trunk], size: int, states: int, rng: random.Random) -> list[list[Trunk]]:
+    """Every trunk once, `size` of them together, with at most so many of its states."""
+    shuffled = rng.sample(trunks, len(trunks))
+    return [
+        [_some_states(trunk, states, rng) for trunk in shuffled[first : first + size]]
+        for first in range(0, len(shuffled), size)
+    ]
+
+
+def _some_states(trunk: Trunk, count: int, rng: random.Random) -> Trunk:
+    chosen = sorted(rng.sample(range(len(trunk.states)), min(count, len(trunk.states))))
+    states = [trunk.states[i] for i in chosen]
+    return Trunk(trunk.ids[: states[-1]], states, trunk.episode, [trunk.turns[i] for i in chosen])

@@ -1,0 +1,251 @@
+"""A small panel of held-out games and states on which a policy is measured while it is improved."""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from agentprm_dagster.agents.policy import Policy
+from agentprm_dagster.algorithm.answer_kl import answer_kl
+from agentprm_dagster.algorithm.targets import Weighting, mc_value_targets
+from agentprm_dagster.config import Rollouts
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
+from agentprm_dagster.envs.base import Task
+from agentprm_dagster.episodes.dialogue import Format
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import Monitor, SilentMonitor, StageReport
+from agentprm_dagster.improvement.contested_states import policy_trunks
+from agentprm_dagster.improvement.dpo_settings import Settings
+from agentprm_dagster.improvement.judging import Judge, advantages
+from agentprm_dagster.reports.chart import draw_panel
+from agentprm_dagster.reports.overoptimization import (
+    LIMITS,
+    MEASUREMENTS,
+    PICTURE,
+    Measurement,
+    panel_metrics,
+    panel_page,
+    to_go_back_to,
+    tripped,
+)
+from agentprm_dagster.rollouts.rollout import play, whole_episodes
+from agentprm_dagster.training.candidates import CandidateSampler, CandidateTrees, Trunk
+from agentprm_dagster.training.process_reward_model import predict, prm_examples
+
+_TRUNKS_TOGETHER = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a panel measures a policy on, and how."""
+
+    episodes: Sequence[Episode]
+    """Rollouts of games that the PRM was not fitted on; no step trains on them."""
+    committee: Sequence[Path]
+    """PRMs trained on disjoint games."""
+    rollouts: Rollouts
+    """How games are played; `games`, `per_game` and branches are not read here."""
+    gamma: float
+    weighting: Weighting
+    """Discount and weighting of the returns that the PRM was fitted on."""
+    batch_tokens: int
+    """Padded tokens that the PRM reads at once."""
+
+
+class Panel:
+    """Measures a policy every so many steps, remembers it, and says when to stop."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        reference: PreTrainedModel,
+        judge: Judge,
+        committee: Sequence[PreTrainedModel],
+        games: Sequence[Task],
+        trunks: Sequence[Trunk],
+        watched: Watched,
+        settings: Settings,
+        *,
+        dialogue: Format,
+        seed: int,
+        monitor: Monitor,
+    ) -> None:
+        """`games` and `trunks` are of games that neither the PRM nor the steps are trained on."""
+        self.model, self.reference, self.judge, self.committee = model, reference, judge, committee
+        self.games, self.trunks, self.watched = games, trunks, watched
+        self.drawing, self.settings, self.dialogue = settings, settings.panel, dialogue
+        self.seed, self.monitor = seed, monitor
+        self.history: list[Measurement] = []
+        self.stopped = False
+        self._kept: tuple[Measurement, dict[str, torch.Tensor]] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has measured so far, and the weights that it would go back to."""
+        kept = {"measured": asdict(self._kept[0]), "weights": self._kept[1]} if self._kept else None
+        return {"history": [asdict(each) for each in self.history], "kept": kept}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` answered."""
+        self.history = [Measurement(**each) for each in state_dict["history"]]
+        kept = state_dict["kept"]
+        self._kept = (Measurement(**kept["measured"]), kept["weights"]) if kept else None
+
+    def watch(self, step: int) -> bool:
+        """Measures where it is time to; whether the improvement is to stop here."""
+        if step % self.settings.every:
+            return False
+        self.history.append(self._measure(step))
+        signal = self.settings.tripwire
+        self.monitor.metrics({f"panel_{k}": v for k, v in _numbers(self.history[-1]).items()}, step)
+        if signal == "none":
+            return False
+        limit = LIMITS[signal] if self.settings.limit is None else self.settings.limit
+        self.stopped = tripped(self.history, signal, limit)
+        if not self.stopped and (signal != "success" or to_go_back_to(self.history, signal) == len(self.history) - 1):
+            weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self._kept = (self.history[-1], weights)
+        return self.stopped
+
+    def settle(self) -> Measurement | None:
+        """Where it stopped the improvement, takes the policy back; what it had measured of it there."""
+        if not self.stopped or self._kept is None:
+            return None
+        measured, weights = self._kept
+        self.model.load_state_dict(weights)
+        return measured
+
+    def added_to(self, report: StageReport, kept: Measurement | None, out: Path) -> StageReport:
+        """The report with what was measured, which is also written and drawn beside the checkpoint in `out`."""
+        measured = [asdict(each) for each in self.history]
+        (out / MEASUREMENTS).write_text(json.dumps(measured, indent=2), encoding="utf-8")
+        draw_panel(measured, out / PICTURE)
+        went_back = {} if kept is None else {"kept_step": float(kept.step)}
+        metrics = {**report.metrics, **panel_metrics(self.history), **went_back}
+        return replace(report, metrics=metrics, preview=report.preview + panel_page(self.history, PICTURE))
+
+    def _measure(self, step: int) -> Measurement:
+        episodes = self._play()
+        turns = [turn for episode in episodes for turn in episode.turns]
+        value, kl, disagreement = self._draw()
+        return Measurement(
+            step=step,
+            success=fmean(episode.won for episode in episodes),
+            games=len(episodes),
+            value=value,
+            kl=kl,
+            validity=fmean(turn.admissible for turn in turns),
+            calibration=None if self.judge.centred else self._calibration(episodes),
+            disagreement=disagreement if self.committee else None,
+        )
+
+    def _play(self) -> list[Episode]:
+        rollouts = self.watched.rollouts
+        slots = min(rollouts.slots, len(self.games))
+        agent = Policy(
+            EmbeddedEngine(self.model, conversations=slots),
+            self.judge.chat,
+            dialogue=self.dialogue,
+            slots=slots,
+            temperature=rollouts.temperature,
+            max_new_tokens=rollouts.max_new_tokens,
+            seed=self.seed,
+        )
+        return play(
+            agent,
+            whole_episodes(self.games, 1),
+            max_steps=rollouts.max_steps,
+            total=len(self.games),
+            patience=rollouts.patience,
+            keep_candidates=self.dialogue == "restated",
+            monitor=SilentMonitor(),
+        )
+
+    @torch.no_grad()
+    def _calibration(self, episodes: Sequence[Episode]) -> float:
+        targets = mc_value_targets(
+            episodes,
+            gamma=self.watched.gamma,
+            weighting=self.watched.weighting,
+            held_out_games=0,
+            seed=0,
+        )
+        examples = prm_examples(self.judge.chat, episodes, targets, self.dialogue, branch_turns=1, read_replies=False)
+        logits, _ = predict(self.judge.prm, examples, self.watched.batch_tokens)
+        return float(torch.tensor(logits).sigmoid().mean()) - float(targets["q"].mean())
+
+    @torch.no_grad()
+    def _draw(self) -> tuple[float, float, float]:
+        """Mean value and KL of answers drawn in the held-out states, and how much the committee disagrees on them."""
+        settings = self.drawing
+        sampler = CandidateSampler(
+            self.model,
+            self.judge.chat,
+            longest=max(len(trunk.ids) for trunk in self.trunks),
+            rows=min(_TRUNKS_TOGETHER, len(self.trunks)),
+            states=max(len(trunk.states) for trunk in self.trunks),
+            n=settings.candidates,
+            new=settings.max_new_tokens,
+        )
+        generator = torch.Generator().manual_seed(self.seed)
+        banned = self.judge.chat.never_drawn(self.model.config.vocab_size)
+        sums = torch.zeros(4, dtype=torch.float64)
+        for first in range(0, len(self.trunks), _TRUNKS_TOGETHER):
+            trunks = self.trunks[first : first + _TRUNKS_TOGETHER]
+            candidates = sampler.draw(trunks, temperature=settings.temperature, generator=generator)
+            trees = CandidateTrees(trunks, candidates)
+            draws = trees.answers.draws
+            tokens, before = (trees.token_log_probabilities(model) for model in (self.model, self.reference))
+            kl = answer_kl(trees.answers, tokens, before, temperature=settings.temperature, banned=banned)
+            spread = torch.zeros_like(draws)
+            if self.committee:
+                said = [advantages(trees.values(member), candidates) for member in self.committee]
+                spread = torch.stack(said).std(0)
+            values, _ = self.judge.values(trunks, candidates, trees)
+            sums += torch.stack([(draws * each).sum() for each in (values, kl, spread, torch.ones_like(draws))])
+        value, kl_mean, disagreement = (sums[:3] / sums[3]).tolist()
+        return value, kl_mean, disagreement
+
+
+def build_panel(
+    model: PreTrainedModel,
+    reference: PreTrainedModel,
+    judge: Judge,
+    watched: Watched,
+    games: Mapping[str, Task],
+    settings: Settings,
+    *,
+    dialogue: Format,
+    seed: int,
+    monitor: Monitor,
+) -> Panel:
+    """A panel of some of the watched episodes' games, and of their contested states; `games` holds them by id."""
+    panel, rng = settings.panel, random.Random(seed)
+    committee = [checkpoints.load_prm(path).eval() for path in watched.committee]
+    for each in committee:
+        use_grouped_attention(each)
+    known = sorted({episode.game for episode in watched.episodes})
+    played = [games[game] for game in rng.sample(known, min(panel.games, len(known)))]
+    trunks, states = [], 0
+    there = policy_trunks(judge.chat, watched.episodes, dialogue)
+    for trunk in rng.sample(there, len(there)):
+        if states < panel.states:
+            trunks.append(trunk)
+            states += len(trunk.states)
+    return Panel(
+        *(model, reference, judge, committee, played, trunks, watched, settings),
+        dialogue=dialogue,
+        seed=seed,
+        monitor=monitor,
+    )
+
+
+def _numbers(measured: Measurement) -> dict[str, float]:
+    return {name: value for name, value in asdict(measured).items() if value is not None and name != "step"}

@@ -1,0 +1,64 @@
+"""What the settings of every kind of policy improvement say."""
+
+from typing import Any, Literal
+
+from agentprm_dagster.section import (
+    LearningRate,
+    Positive,
+    PositiveFloat,
+    PositiveTemperature,
+    Probability,
+    Section,
+    Tokens,
+)
+
+
+class ImprovementSettings(Section):
+    """Policy improvement against a reward model (Eq. 3); each kind adds its own, among them `kind: Literal[...]`."""
+
+    kind: str
+    reward: Literal["prm", "inverse_prm"] = "prm"
+    """What answers are ranked by: the PRM of outcomes (AgentPRM), or the one of demonstrations (InversePRM)."""
+    rank_by: Literal["answer", "reply"] = "answer"
+    """Candidates are ranked by Q(s, a), or by what the PRM says behind the environment's reply to each, played from a
+    snapshot of the state: beyond the paper, and only where the environment has snapshots. The PRM's gate judges it as
+    it is read here."""
+    steps: Positive = 150
+    episodes_per_step: Positive = 24
+    """Episodes of whose states some are drawn for a step: one that sees few of them learns their peculiarities. Where
+    states are read one by one (`dialogue.format: restated`, TRL) a step has as many states as these have at most."""
+    states_per_episode: Positive = 8
+    """Most states drawn from one of them."""
+    temperature: PositiveTemperature = 1.0
+    """At which answers are drawn; the KL per answer is that of the policy at 1 all the same."""
+    max_new_tokens: Tokens = 16
+    beta: PositiveFloat = 1.0
+    """Weight of the KL to pi_(i-1) in Eq. 3."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    learning_rate: LearningRate = 3e-4
+    warmup_ratio: Probability = 0.1
+
+    @property
+    def most_states_per_step(self) -> int:
+        """States of a step whose episodes all have enough of them."""
+        return self.episodes_per_step * self.states_per_episode
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The assets of the same iteration that are read besides the policy, the rollouts and the reward model."""
+        return ()
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The settings of an experiment that are read besides these: sections, or single values by dotted names."""
+        return ("dialogue", "gates.max_kl")
+
+    def check(self, experiment: Any) -> None:
+        """ValueError where they do not go together with an experiment's other settings."""
+        if self.rank_by == "reply" and (experiment.dialogue.format != "append" or not experiment.prm.reply_weight):
+            raise ValueError(
+                "improvement.rank_by: reply needs values behind replies: dialogue.format: append and prm.reply_weight "
+                "above 0"
+            )
+        if self.rank_by == "reply" and self.reward == "inverse_prm":
+            raise ValueError("improvement.rank_by: reply needs values behind replies; improvement.reward: prm has them")

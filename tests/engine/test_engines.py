@@ -1,0 +1,205 @@
+"""Every kind of engine says of the same conversations what transformers' plain forward says of their whole text."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, GenerationConfig, MambaConfig, MambaForCausalLM, PreTrainedModel
+
+import parrot
+from agentprm_dagster.config import Rollouts
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.architectures import ArchitectureError
+from agentprm_dagster.engine.base import ContextOverflow, Engine, Limits, Role, WrongRoleError
+from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.kinds import KINDS, engine_kind
+from agentprm_dagster.envs.alfworld.language import WORDING
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.launch.worker import Player, play_shard, ready
+
+END = 5
+TALK = [[7, 8, 9, 10], [11, 12], [7, 8, 13, 14, 15, 16]]
+"""Three conversations, of which two begin alike."""
+FOLLOW_UP = [20, 21]
+
+
+def opened(kind: str, folder: Path, role: Role, **settings: object) -> Engine:
+    module = engine_kind(kind)
+    how = module.Settings(**settings)
+    return module.open(module.load(folder, role, how), how, conversations=3)
+
+
+@pytest.fixture(scope="module")
+def prm_folder(policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prm")
+    prm = checkpoints.prm_from_policy(policy_folder, seed=1)
+    checkpoints.save(prm, checkpoints.load_tokenizer(policy_folder), folder)
+    return folder
+
+
+@torch.no_grad()
+def log_p(model: PreTrainedModel, before: Sequence[int], ids: Sequence[int]) -> float:
+    logits = model(torch.tensor([[*before, *ids]])).logits[0, len(before) - 1 : -1]
+    return float(logits.log_softmax(-1)[torch.arange(len(ids)), list(ids)].sum())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("temperature", "new"), [(0.0, 6), (1.0, 6), (1.0, 1)])
+def test_answers_and_their_log_probabilities(kind: str, policy_folder: Path, temperature: float, new: int) -> None:
+    engine, stock = opened(kind, policy_folder, "policy"), checkpoints.load_policy(policy_folder).eval()
+    limits, generator = Limits(END, new, banned=(0, 1)), torch.Generator().manual_seed(0)
+    told = [list(ids) for ids in TALK]
+    for i, ids in enumerate(told):
+        engine.begin(i, ids)
+    for turn in range(3):
+        sampled = engine.sample(range(3), 4, limits, temperature=temperature, generator=generator)
+        for i, (answers, finished) in enumerate(zip(sampled.tokens, sampled.finished, strict=True)):
+            for c, (ids, ended) in enumerate(zip(answers, finished, strict=True)):
+                assert ended or len(ids) == new
+                assert not {0, 1, END} & {*ids}
+                said = log_p(stock, told[i], [*ids, *([END] if ended else [])])
+                assert float(sampled.log_probabilities[i, c]) == pytest.approx(said, abs=1e-4)
+                assert temperature or ids == answers[0]
+        choice = [turn, 3, 0]
+        kept = [sampled.tokens[i][c] for i, c in enumerate(choice)]
+        engine.keep(range(3), choice, list(map(len, kept)))
+        for i, ids in enumerate(kept):
+            engine.extend(i, [END, *FOLLOW_UP])
+            told[i] += [*ids, END, *FOLLOW_UP]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_and_log_ratios_of_given_answers(kind: str, policy_folder: Path, prm_folder: Path) -> None:
+    stock, stock_prm = checkpoints.load_policy(policy_folder).eval(), checkpoints.load_prm(prm_folder).eval()
+    judge, reference = opened(kind, prm_folder, "prm"), opened(kind, policy_folder, "policy")
+    told = [list(ids) for ids in TALK]
+    for engine in (judge, reference):
+        for i, ids in enumerate(told):
+            engine.begin(i, ids)
+    lanes = [[[30 + i, 31, END, 32], [33, END]] for i in range(3)]
+    for _ in range(3):
+        scores, sums = judge.score(range(3), lanes), reference.log_probs(range(3), lanes)
+        assert scores.shape == sums.shape == (3, 2)
+        with torch.no_grad():
+            for i, each in enumerate(lanes):
+                whole = [stock_prm(torch.tensor([[*told[i], *ids]])).logits.item() for ids in each]
+                assert scores[i].tolist() == pytest.approx(whole, abs=1e-4)
+                assert sums[i].tolist() == pytest.approx([log_p(stock, told[i], ids) for ids in each], abs=1e-4)
+        for engine in (judge, reference):
+            engine.keep(range(3), [0, 1, 0], [3, 2, 0])
+            engine.extend(2, FOLLOW_UP)
+        told[0] += lanes[0][0][:3]
+        told[1] += lanes[1][1]
+        told[2] += FOLLOW_UP
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_is_asked_what_its_role_can_answer(kind: str, policy_folder: Path, prm_folder: Path) -> None:
+    policy, prm = opened(kind, policy_folder, "policy"), opened(kind, prm_folder, "prm")
+    for engine in (policy, prm):
+        engine.begin(0, TALK[0])
+    with pytest.raises(WrongRoleError, match="expected a process reward model, got a policy: LlamaForCausalLM"):
+        policy.score([0], [[[END]]])
+    limits = Limits(END, 2)
+    with pytest.raises(WrongRoleError, match="expected a policy, got a process reward model"):
+        prm.sample([0], 1, limits, temperature=1.0, generator=torch.Generator())
+    with pytest.raises(WrongRoleError, match="expected a policy"):
+        prm.log_probs([0], [[[END]]])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_context_that_is_outgrown_is_told(kind: str, policy_folder: Path) -> None:
+    module = engine_kind(kind)
+    model = module.load(policy_folder, "policy", module.Settings())
+    model.config.max_position_embeddings = 12
+    engine = module.open(model, module.Settings(), conversations=1)
+    engine.begin(0, list(range(10, 18)))
+    assert engine.log_probs([0], [[[3, 4]]]).shape == (1, 1)
+    with pytest.raises(ContextOverflow, match=r"needs 1[34] tokens, the model holds 12"):
+        engine.log_probs([0], [[[3] * 5, [3] * 6]])
+
+
+def test_transformers_computes_what_the_embedded_engine_refuses(tmp_path: Path, policy_folder: Path) -> None:
+    """A state-space model has no attention, and reads padding: conversations of other lengths change nothing."""
+    torch.manual_seed(0)
+    config = MambaConfig(vocab_size=64, hidden_size=32, num_hidden_layers=2, state_size=4)
+    MambaForCausalLM(config).save_pretrained(tmp_path)
+    with pytest.raises(ArchitectureError, match="mamba"):
+        opened("embedded", tmp_path, "policy")
+    engine, stock = opened("transformers", tmp_path, "policy"), AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    for i, ids in enumerate(TALK):
+        engine.begin(i, ids)
+    sampled = engine.sample(range(3), 2, Limits(END, 5), temperature=1.0, generator=torch.Generator().manual_seed(1))
+    for i, told in enumerate(TALK):
+        said = [ids + [END] * end for ids, end in zip(sampled.tokens[i], sampled.finished[i], strict=True)]
+        whole = [log_p(stock, told, ids) for ids in said]
+        assert sampled.log_probabilities[i].tolist() == pytest.approx(whole, abs=1e-4)
+
+
+def test_a_checkpoints_own_way_of_sampling_is_left_out(policy_folder: Path, tmp_path: Path) -> None:
+    """A policy is the softmax of its logits; a file beside the weights may ask for penalties and cuts."""
+    checkpoints.save(checkpoints.load_policy(policy_folder), checkpoints.load_tokenizer(policy_folder), tmp_path)
+    GenerationConfig(repetition_penalty=9.0, top_k=1, do_sample=True).save_pretrained(tmp_path)
+    drawn = []
+    for folder in (policy_folder, tmp_path):
+        engine = opened("transformers", folder, "policy")
+        engine.begin(0, TALK[0])
+        rng = torch.Generator().manual_seed(2)
+        drawn.append(engine.sample([0], 8, Limits(END, 8), temperature=1.0, generator=rng).tokens)
+    assert drawn[0] == drawn[1]
+    assert len({tuple(ids) for ids in drawn[0][0]}) > 1
+
+
+def test_the_type_of_numbers_is_what_is_set(policy_folder: Path) -> None:
+    module = engine_kind("transformers")
+    model = module.load(policy_folder, "policy", module.Settings(dtype="bfloat16", device="cpu"))
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+
+
+def test_games_are_played_alike_on_both(taught_folder: Path, household_games: list[PlayableGame]) -> None:
+    """Greedy, with branches whose actions are drawn at next to no temperature."""
+
+    def played(kind: str) -> list[Episode]:
+        how = Rollouts(per_game=1, temperature=0.0, max_steps=6, branch_states=0, slots=3, max_new_tokens=24)
+        player = Player(taught_folder, "alfworld", "append", how, engine=engine_kind(kind).Settings())
+        return play_shard(ready(player, 0), household_games, player, seed=0, monitor=SilentMonitor())
+
+    assert played("transformers") == played("embedded")
+
+
+ADDED = """
+from agentprm_dagster.engine.kinds import KINDS
+KINDS["parrot"] = "parrot"
+from sys import argv
+from pathlib import Path
+from agentprm_dagster.config.catalog import read_experiment
+engine = read_experiment(Path(argv[1])).engine
+print(engine.kind, *engine.tokens)
+"""
+"""The line, and what reads an experiment."""
+
+
+def test_a_new_kind_is_a_file_and_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "tried.yaml"
+    path.write_text("engine: {kind: parrot, tokens: [8, 9]}", encoding="utf-8")
+    command = [sys.executable, "-c", ADDED, str(path)]
+    read = subprocess.run(command, cwd=Path(parrot.__file__).parent, capture_output=True, text=True, check=False)
+    assert read.stdout.split() == ["parrot", "8", "9"], read.stderr
+
+
+@pytest.mark.parametrize("judge", [False, True])
+def test_a_new_kind_plays_and_judges(
+    taught_folder: Path, household_games: list[PlayableGame], monkeypatch: pytest.MonkeyPatch, judge: bool
+) -> None:
+    monkeypatch.setitem(KINDS, "parrot", "parrot")
+    said = Chat(checkpoints.load_tokenizer(taught_folder), WORDING).answer("REASON: I look.\nACTION: look")[:-1]
+    how = Rollouts(per_game=1, max_steps=3, branch_states=0, slots=3, max_new_tokens=24)
+    judged = {"judge": taught_folder, "best_of": 2} if judge else {}
+    player = Player(taught_folder, "alfworld", "append", how, engine=parrot.Settings(tokens=tuple(said)), **judged)
+    episodes = play_shard(ready(player, 0), household_games[:4], player, seed=0, monitor=SilentMonitor())
+    assert {turn.action for episode in episodes for turn in episode.turns} == {"look"}

@@ -1,0 +1,83 @@
+"""Settings that are edited while a run goes on: the next stage is refused, and nothing that was made is lost."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from agentprm_dagster.assets import mc_value_targets
+from agentprm_dagster.commands.run import failures, run_iteration
+from agentprm_dagster.config.catalog import load_experiment
+from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.stages.pinned import EditedSettingsError, pin_settings
+from toy import TOY
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance with its records on the disk, as other processes see them."""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        instance.add_dynamic_partitions(ITERATION, ["1"])
+        yield instance
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    return tmp_path / "experiments" / "toy.yaml"
+
+
+def test_an_edit_stops_the_next_stage_and_the_next_run_goes_on(
+    toy: dg.Definitions, instance: dg.DagsterInstance, settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = mc_value_targets.targets_report
+
+    def meanwhile(targets: object) -> object:
+        settings.write_text(TOY + "prm: {epochs: 7}\nimprovement: {beta: 0.7}\n", encoding="utf-8")
+        return report(targets)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mc_value_targets, "targets_report", meanwhile)
+        stopped = run_iteration(toy, instance, "toy", 1)
+    (told,) = (line for line in failures(stopped) if "EditedSettingsError" in line)
+    assert told.startswith("prm failed: EditedSettingsError: improvement, prm of toy was edited since this run began")
+    assert str(settings) in told
+    store = ArtifactsResource().store()
+    before = {artifact.version.slot: artifact.digest for artifact in store.artifacts("toy")}
+    assert {slot.asset for slot in before} == {"demonstrations", "initial_policy", "rollouts", "mc_value_targets"}
+    again = run_iteration(toy, instance, "toy", 1)
+    assert again.success, list(failures(again))
+    assert before.items() <= {artifact.version.slot: artifact.digest for artifact in store.artifacts("toy")}.items()
+    assert store.current("toy", "prm", 1).manifest.config["prm"]["epochs"] == 7
+
+
+def test_a_file_that_says_the_same_is_no_edit(
+    toy: dg.Definitions, instance: dg.DagsterInstance, settings: Path
+) -> None:
+    run = instance.create_run_for_job(toy.resolve_job_def("toy"))
+    pin_settings(instance, run.run_id, load_experiment("toy"))
+    settings.write_text(f"# a comment\n{TOY}seed: 0\n", encoding="utf-8")
+    pin_settings(instance, run.run_id, load_experiment("toy"))
+    settings.write_text(f"{TOY}seed: 1\n", encoding="utf-8")
+    with pytest.raises(EditedSettingsError, match=r"^seed of toy was edited"):
+        pin_settings(instance, run.run_id, load_experiment("toy"))
+
+
+def test_a_run_that_is_executed_again_has_the_settings_of_its_own_start(
+    toy: dg.Definitions, instance: dg.DagsterInstance, settings: Path
+) -> None:
+    job = toy.resolve_job_def("toy")
+    first = instance.create_run_for_job(job)
+    pin_settings(instance, first.run_id, load_experiment("toy"))
+    settings.write_text(f"{TOY}seed: 1\n", encoding="utf-8")
+    tags = instance.get_run_by_id(first.run_id).tags  # which Dagster copies
+    again = instance.create_run_for_job(job, tags=tags)
+    pin_settings(instance, again.run_id, load_experiment("toy"))
+
+
+def test_experiments_of_one_run_are_pinned_apart(toy: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    run = instance.create_run_for_job(toy.resolve_job_def("toy"))
+    for _ in range(2):
+        for name in ("toy", "smoke"):
+            pin_settings(instance, run.run_id, load_experiment(name))
