@@ -256,19 +256,23 @@ class LoopHistory(RuleBasedStateMachine):
         train = modules[PRM].train_prm
 
         def checked(
-            policy: Path, episodes: list[Episode], targets: pd.DataFrame, experiment: Any, out: Path, **rest: object
+            policy: Path, episodes: list[Episode], targets: pd.DataFrame, *how: Any, **rest: object
         ) -> StageReport:
             # Not the settings': they may have been edited since.
             settings: Any = self.stage.inputs["mc_value_targets"].manifest.config["targets"]
             right = mc_value_targets(
-                episodes, gamma=settings["gamma"], weighting="return_to_go", held_out_games=0.15, seed=experiment.seed
+                episodes,
+                gamma=settings["gamma"],
+                weighting="return_to_go",
+                held_out_games=0.15,
+                seed=self.stage.experiment_seed,
             )
             keys = ["episode_id", "turn"]
             both = right.merge(targets, on=keys, suffixes=("", "_told"), how="outer", indicator=True)
             assert (both["_merge"] == "both").all(), "targets of other rollouts"
             assert (both["action"] == both["action_told"]).all()
             assert (both["q"] - both["q_told"]).abs().max() < 1e-9
-            return train(policy, episodes, targets, experiment, out, **rest)
+            return train(policy, episodes, targets, *how, **rest)
 
         modules[PRM].train_prm = checked  # type: ignore[attr-defined]
         return dict(modules)

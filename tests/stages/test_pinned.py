@@ -6,10 +6,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from agentprm_dagster.assets import mc_value_targets
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.config.catalog import load_experiment
 from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.reports import targets_report
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.pinned import EditedSettingsError, pin_settings
 from toy import TOY
@@ -31,14 +31,14 @@ def settings(tmp_path: Path) -> Path:
 def test_an_edit_stops_the_next_stage_and_the_next_run_goes_on(
     toy: dg.Definitions, instance: dg.DagsterInstance, settings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = mc_value_targets.targets_report
+    report = targets_report.targets_report
 
     def meanwhile(targets: object) -> object:
         settings.write_text(TOY + "prm: {epochs: 7}\nimprovement: {beta: 0.7}\n", encoding="utf-8")
         return report(targets)
 
     with monkeypatch.context() as patch:
-        patch.setattr(mc_value_targets, "targets_report", meanwhile)
+        patch.setattr(targets_report, "targets_report", meanwhile)
         stopped = run_iteration(toy, instance, "toy", 1)
     (told,) = (line for line in failures(stopped) if "EditedSettingsError" in line)
     assert told.startswith("prm failed: EditedSettingsError: improvement, prm of toy was edited since this run began")
