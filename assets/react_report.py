@@ -34,6 +34,7 @@ def react_report(
     games = {s: tasks.split(stage.environment, stage.experiment_seed, s, count) for s in settings.splits}
     played = [game for refs in games.values() for game in refs]
     player = llm.player(stage, played)
+    limit = stage.settings().gates.max_parse_failures  # asked for with the player
 
     def evaluate(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         rows, everything, total = [], [], Asked()
@@ -62,7 +63,6 @@ def react_report(
             total += usage
         (out / EVALUATION).write_text(json.dumps(rows, indent=2), encoding="utf-8")
         counts: dict[str, int] = {split: len(refs) for split, refs in games.items()}
-        limit = stage.settings().gates.max_parse_failures  # asked for with the player
         report = evaluation_report(rows, counts, total)
         report = with_answers_gate(report, everything, max_parse_failures=limit, asked=total)
         return replace(report, metrics={**report.metrics, **player.numbers(everything, total)})

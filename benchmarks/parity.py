@@ -23,8 +23,8 @@ from rich.table import Table
 
 from agentprm_dagster.envs.alfworld.errors import GamesNotFoundError
 from agentprm_dagster.envs.alfworld.games import GameRef, data_root, find_games
-from agentprm_dagster.envs.alfworld.parity import Comparison, compare_games
 from agentprm_dagster.envs.alfworld.tasks import SPLITS, TASK_TYPES, Split
+from benchmarks.parity_episodes import Comparison, compare_games
 
 COLUMNS = ("stock engine", "task type", "games", "episodes", "steps", "won", "mismatches")
 _SHARE = 4

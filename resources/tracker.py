@@ -6,7 +6,7 @@ costs a warning and never the work; what it then lacks is written down later fro
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -69,22 +69,6 @@ class TrackerResource(dg.ConfigurableResource[Any], ABC):
     @abstractmethod
     def reconcile(self, store: ArtifactStore) -> list[str]:
         """Ends the runs of killed processes and writes those that could not be written; their ids."""
-
-
-class NullTracker(TrackerResource):
-    """Keeps no account."""
-
-    def run(self, recipe: Recipe, dagster_run_id: str) -> AbstractContextManager[TrackedRun]:
-        """A run that is not tracked."""
-        return nullcontext(_UntrackedRun())
-
-    def url(self, run_id: str | None) -> str | None:
-        """Nowhere."""
-        return None
-
-    def reconcile(self, store: ArtifactStore) -> list[str]:
-        """Nothing to end."""
-        return []
 
 
 class MlflowTracker(TrackerResource):

@@ -139,9 +139,9 @@ USAGE: dict[tuple[str, ...], str] = {
     ("games", "generate", "--dir", "new", "--train", "0"): "at least 6 train games",
     ("games", "generate", "--dir", "new", "--train", "0", "--valid-seen", "0", "--valid-unseen", "0"): "at least one",
     ("games", "generate", "--dir", "new", "--size", "huge"): "--size",
-    ("games", "generate", "--dir", "occupied"): "holds games that were not generated",
-    ("games", "generate", "--dir", "other", "--train", "6"): "holds games generated with",
-    ("games", "generate", "--dir", "garbled"): "expected a JSON object of what was generated",
+    ("games", "generate", "--dir", "occupied"): "holds tasks that were not generated",
+    ("games", "generate", "--dir", "other", "--train", "6"): "holds tasks generated with",
+    ("games", "generate", "--dir", "garbled"): "holds tasks generated with {, asked for",
     ("games", "generate", "--dir", "locked"): ".generate.lock: Is a directory",
     ("games", "download", "--dir", "file"): "is a file",
 }

@@ -88,7 +88,6 @@ TOGETHER = {
     "rollouts.expert_starts begins": "rollouts: {expert_starts: 0.5}\nenvironment: {demonstrated: 0.5}",
     "branch_placement: uncertainty compares": "rollouts: {branch_placement: uncertainty}\nprm: {loss: relative}",
     "calibration and committee are for PRMs": "improvement: {panel: {every: 1, committee: 2}}\nprm: {loss: relative}",
-    "no step may train on them": "improvement: {games: held_out, panel: {every: 10}}",
     "evaluation.foresight needs": "evaluation: {foresight: {worlds: oracle}}\nprm: {reply_weight: 0}",
     "evaluation.foresight compares": "evaluation: {foresight: {worlds: oracle}}\nprm: {loss: relative}",
     "set environment.held_out_rooms above 0": "evaluation: {splits: train_held_out}",

@@ -16,13 +16,14 @@ from agentprm_dagster.targets.kinds import KINDS as TARGETS
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "agentprm_dagster"
 
-BELOW = {"processor", "masking", "section"}
+BELOW = {"processor", "masking", "section", "workers"}
 """Small helpers that any room may use."""
 
 MAY_IMPORT = {
     "processor": set(),
     "masking": set(),
     "section": set(),
+    "workers": set(),
     "episodes": set(),
     "algorithm": {"episodes"},
     "config": {"engine", "envs", "episodes", "home", "improvement", "targets"},

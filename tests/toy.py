@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -20,12 +21,14 @@ from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.home import games_folder
 from agentprm_dagster.launch.pool import Played, Task
 from agentprm_dagster.launch.worker import play_shard
+from agentprm_dagster.provenance.manifest import Recipe
+from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
-from agentprm_dagster.resources.tracker import NullTracker
+from agentprm_dagster.resources.tracker import TrackedRun, TrackerResource, _UntrackedRun
 
 TOY = """
 description: A toy whose policies are numbers, how often they know the way.
@@ -43,6 +46,22 @@ def write_toy(folder: Path) -> None:
     """Puts the experiment's YAML into a folder, to be named in AGENTPRM_EXPERIMENTS."""
     folder.mkdir()
     (folder / "toy.yaml").write_text(TOY, encoding="utf-8")
+
+
+class NullTracker(TrackerResource):
+    """Keeps no account."""
+
+    def run(self, recipe: Recipe, dagster_run_id: str) -> AbstractContextManager[TrackedRun]:
+        """A run that is not tracked."""
+        return nullcontext(_UntrackedRun())
+
+    def url(self, run_id: str | None) -> str | None:
+        """Nowhere."""
+        return None
+
+    def reconcile(self, store: ArtifactStore) -> list[str]:
+        """Nothing to end."""
+        return []
 
 
 def toy_definitions(name: str = "toy") -> dg.Definitions:

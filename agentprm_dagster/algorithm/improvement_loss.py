@@ -31,7 +31,6 @@ def improvement_terms(
     labels: Labels,
     beta: float,
     kl_weight: float,
-    sft_weight: float,
     min_gap: float,
     temperature: float,
     banned: Sequence[int] = (),
@@ -45,7 +44,6 @@ def improvement_terms(
         labels: `hard`, the best answer of a state wins against the worst; `soft`, all pairs as likely as values say.
         beta: weight of the log-ratios in DPO.
         kl_weight: of KL(pi || pi_(i-1)) per answer.
-        sft_weight: of the negative log-likelihood of the better answers.
         min_gap: least difference of the values of a pair.
         temperature: at which the answers were drawn.
         banned: tokens that are never drawn.
@@ -78,12 +76,7 @@ def improvement_terms(
         # As often as a pair of draws is this pair of answers: what is rarely said hardly matters.
         preference, weight = preferences(values[better], values[worse]), draws[better] * draws[worse]
     dpo = (weight * soft_dpo_loss(ratio[better], ratio[worse], beta, preference)).sum()
-    likelihood = answers.sums(drawn_p)[better].sum()
-    return {
-        **terms,
-        "pairs": Term(dpo, float(weight.sum())),
-        "better": Term(-sft_weight * likelihood, len(pairs)),
-    }, {
+    return {**terms, "pairs": Term(dpo, float(weight.sum()))}, {
         **numbers,
         "pair_accuracy": float((ratio[better] > ratio[worse]).float().mean()),
         "gap": float(gap.mean()),

@@ -41,8 +41,6 @@ class Prm(HeadTraining):
     """Least distance of the targets of such a pair; 0 takes all that differ."""
     pairwise_weight: Weight = 1.0
     """Weight of the pairwise term on states with several tried actions; 0 is the paper's soft BCE alone."""
-    branch_turns: Positive = 1
-    """How many of a branch's own turns are read: the first is what it was played for."""
     reply_weight: Weight = 1.0
     """Weight of the value read again behind the environment's reply (`append` dialogues); 0 reads answers alone."""
     bootstrap: Probability = 0.7

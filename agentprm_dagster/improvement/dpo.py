@@ -24,11 +24,11 @@ def improve(inputs: Inputs, settings: Any, out: Path, *, seed: int, monitor: Mon
     if how.rationalised_weight:
         explain = explain_in(inputs.environment)
         rationalised = rationalise(inputs.episodes, inputs.targets, explain, margin=how.rationalised_margin)
-    known_apart = how.games == "held_out" or how.panel.every
     return improve_policy(
         inputs.policy,
         inputs.reward,
-        inputs.of_games(held_out=how.games == "held_out") if known_apart else inputs.episodes,
+        # No step may train on what the panel measures on.
+        inputs.of_games(held_out=False) if how.panel.every else inputs.episodes,
         inputs.games,
         inputs.environment,
         how,

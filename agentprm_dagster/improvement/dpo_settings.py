@@ -52,8 +52,6 @@ class Settings(ImprovementSettings):
     steered: Probability = 0.0
     """Chance of a state that its answers are drawn under a second prompt, which names a receptacle to look at first
     (steered exploration, section 4 of the paper; there 0.5); all else reads the nominal prompt."""
-    sft_weight: Weight = 0.0
-    """Weight of the negative log-likelihood of the chosen answer, beside the DPO loss; 0 is the paper's."""
     kl_weight: Weight = 0.3
     """Weight of KL(pi || pi_(i-1)) per answer over all that was drawn, beside the DPO loss; 0 is the paper's."""
     rationalised_weight: Weight = 0.0
@@ -80,7 +78,7 @@ class Settings(ImprovementSettings):
     @property
     def reads(self) -> tuple[str, ...]:
         """See the base."""
-        targets = self.games == "held_out" or self.panel.every or self.rationalised_weight
+        targets = self.panel.every or self.rationalised_weight
         return (*(["mc_value_targets"] if targets else []), *(["prm_committee"] if self.panel.committee else []))
 
     @property
@@ -95,8 +93,6 @@ class Settings(ImprovementSettings):
         kind, panel = kind_of(experiment.environment.kind), self.panel
         if self.steered and not isinstance(kind, DrawsHypotheses):
             raise ValueError(f"improvement.steered: {kind.name} draws no hypotheses: set it to 0")
-        if panel.every and self.games == "held_out":
-            raise ValueError("improvement.panel plays the games held out, no step may train on them: games: all")
         of_returns = self.reward == "prm" and experiment.prm.loss == "absolute" and experiment.targets.of_returns
         if (panel.tripwire == "calibration" or panel.committee) and not of_returns:
             raise ValueError(

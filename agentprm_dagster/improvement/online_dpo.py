@@ -227,7 +227,7 @@ def terms_of(
     """`improvement_terms` of candidates that were drawn as the settings say, with their values (C,)."""
     with torch.no_grad():
         log_reference = trees.token_log_probabilities(reference)
-    how = settings.model_dump(include={"labels", "beta", "kl_weight", "sft_weight", "min_gap", "temperature"})
+    how = settings.model_dump(include={"labels", "beta", "kl_weight", "min_gap", "temperature"})
     return improvement_terms(
         trees.answers, trees.token_log_probabilities(model), log_reference, values, **how, banned=banned
     )

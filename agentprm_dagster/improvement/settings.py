@@ -19,9 +19,6 @@ class ImprovementSettings(Section):
     kind: str
     reward: Literal["prm", "inverse_prm"] = "prm"
     """What answers are ranked by: the PRM of outcomes (AgentPRM), or the one of demonstrations (InversePRM)."""
-    games: Literal["all", "held_out"] = "all"
-    """Whose states are improved on: all rollouts', or those of games that the PRM was not fitted on
-    (`targets.held_out_games`). On the others its values fit returns that it has seen, luck included."""
     rank_by: Literal["answer", "reply"] = "answer"
     """Candidates are ranked by Q(s, a), or by what the PRM says behind the environment's reply to each, played from a
     snapshot of the state: beyond the paper, and only where the environment has snapshots. The PRM's gate judges it as
@@ -49,7 +46,7 @@ class ImprovementSettings(Section):
     @property
     def reads(self) -> tuple[str, ...]:
         """The assets of the same iteration that are read besides the policy, the rollouts and the reward model."""
-        return ("mc_value_targets",) if self.games == "held_out" else ()
+        return ()
 
     @property
     def sections(self) -> tuple[str, ...]:

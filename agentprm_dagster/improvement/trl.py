@@ -23,7 +23,7 @@ def improve(inputs: Inputs, settings: Any, out: Path, *, seed: int, monitor: Mon
     return improve_with_trl(
         inputs.policy,
         inputs.reward,
-        inputs.of_games(held_out=True) if how.games == "held_out" else inputs.episodes,
+        inputs.episodes,
         inputs.environment.wording,
         how,
         out,

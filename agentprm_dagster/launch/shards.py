@@ -7,20 +7,19 @@ the last bit: cores decide when a model is trained, not which.
 """
 
 import random
-import signal
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import torch
-from torch import multiprocessing
+import torch.multiprocessing  # tensors in shared memory can now be sent to another process
 from transformers import PreTrainedModel
 
 from agentprm_dagster.algorithm.terms import Terms, add_items, loss_of
 from agentprm_dagster.launch.cores import cores
 from agentprm_dagster.launch.threads import is_small
+from agentprm_dagster.workers import Worker
 
 _WORTH_A_PROCESS = 500_000
 """Tokens; to train on fewer takes hardly longer than starting a process."""
@@ -32,8 +31,8 @@ Build = Callable[..., Work]
 """Called with the model, the shard's number and further arguments, in the process that is to do the work."""
 
 
-class ShardError(RuntimeError):
-    """A process that computed gradients failed or died, or a batch was cut into more parts than there are shards."""
+class ShardError(ValueError):
+    """A batch was cut into more parts than there are shards."""
 
 
 def shards_of(model: PreTrainedModel) -> int:
@@ -87,7 +86,8 @@ class Shards:
             seed: decides all that a shard draws from torch's own random numbers.
 
         Raises:
-            ShardError: there are more parts than shards, or a shard's process failed or died.
+            ShardError: there are more parts than shards.
+            WorkerError: a shard's process failed or died.
         """
         if len(parts) > self.count:
             raise ShardError(f"expected at most {self.count} parts of a batch, got {len(parts)}: none may be left out")
@@ -173,75 +173,44 @@ class _Elsewhere:
     def __init__(self, model: PreTrainedModel, build: Build, shard: int, arguments: Sequence[Any]) -> None:
         model.share_memory()
         self._gradients = [torch.zeros_like(p).share_memory_() for p in model.parameters() if p.requires_grad]
-        spawn = multiprocessing.get_context("spawn")
-        self._pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(
-            target=_serve, args=(theirs, self._gradients, model, build, shard, arguments), daemon=True
-        )
-        self._process.start()
-        theirs.close()
+        self._worker = Worker(__name__)
+        self._worker.send((self._gradients, model, build, shard, arguments))
 
     def start(self, part: Any, seed: int) -> None:
-        self._send((part, seed))
+        self._worker.send((part, seed))
 
     def items(self) -> Said:
-        said: Said = self._receive()
+        said: Said = self._worker.receive()
         return said
 
     def go_on(self, items: Mapping[str, float] | None) -> None:
-        self._send(items)
+        self._worker.send(items)
 
     def finish(self, gradients: Gradients) -> tuple[float, Numbers]:
         """Adds its gradients to those of the shards before."""
-        loss, numbers = self._receive()
+        loss, numbers = self._worker.receive()
         _add(gradients, self._gradients)
         return loss, numbers
 
-    def _send(self, message: object) -> None:
-        with suppress(ConnectionError):  # its end is heard of when it is to answer
-            self._pipe.send(message)
-
-    def _receive(self) -> Any:
-        try:
-            answer = self._pipe.recv()
-        except (EOFError, ConnectionError) as error:
-            self._process.join()
-            raise ShardError(
-                f"a process that computed gradients ended with exit code {self._process.exitcode} before its work was "
-                "done; one that was killed (-9) may have found no memory"
-            ) from error
-        if isinstance(answer, str):
-            raise ShardError(f"a process that computed gradients failed:\n{answer}")
-        return answer
-
     def close(self) -> None:
         """Ends the process."""
-        self._pipe.close()
-        self._process.join()
+        self._worker.close()
 
 
-def _serve(
-    pipe: Any, gradients: list[torch.Tensor], model: PreTrainedModel, build: Build, shard: int, arguments: Sequence[Any]
-) -> None:
-    """Computes shard after shard, until nobody asks any more."""
+def serve(pipe: Connection) -> None:
+    """Computes shard after shard."""
     import agentprm_dagster.engine.embedded.attention  # noqa: F401, registers what the model may have been switched to
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever asks
     torch.set_num_threads(1)
+    gradients, model, build, shard, arguments = pipe.recv()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    try:
-        here = _Shard(parameters, build(model, shard, *arguments))
-        while True:
-            here.start(*pipe.recv())
-            pipe.send(here.items())
-            here.go_on(pipe.recv())
-            own: Gradients = [None] * len(parameters)
-            done = here.finish(own)
-            for shared, gradient in zip(gradients, own, strict=True):
-                shared.zero_() if gradient is None else shared.copy_(gradient)
-            pipe.send(done)
-    except EOFError:
-        return
-    except Exception:  # whatever it is, whoever asked is told, and raises it there
-        with suppress(ConnectionError):  # nobody is there any more
-            pipe.send(traceback.format_exc())
+    here = _Shard(parameters, build(model, shard, *arguments))
+    while True:
+        here.start(*pipe.recv())
+        pipe.send(here.items())
+        here.go_on(pipe.recv())
+        own: Gradients = [None] * len(parameters)
+        done = here.finish(own)
+        for shared, gradient in zip(gradients, own, strict=True):
+            shared.zero_() if gradient is None else shared.copy_(gradient)
+        pipe.send(done)

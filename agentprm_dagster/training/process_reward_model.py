@@ -65,7 +65,7 @@ def train_prm(
         episodes,
         targets,
         dialogue,
-        branch_turns=settings.branch_turns,
+        branch_turns=1,  # what a branch was played for
         read_replies=settings.reply_weight > 0,
         whole_games=settings.loss == "relative",
     )

@@ -199,11 +199,6 @@ def test_imagined_ends_need_a_value(tmp_path: Path, settings: str, needed: str) 
     assert read(tmp_path, settings).evaluation.foresight.worlds == ()
 
 
-def test_no_step_trains_on_the_panels_games(tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match=r"plays the games held out, no step may train on them: games: all"):
-        read(tmp_path, "improvement: {games: held_out, panel: {every: 10}}")
-
-
 def test_disagreement_must_grow_before_it_stops_anything(tmp_path: Path) -> None:
     def limit(value: str) -> float | None:
         panel = f"{{every: 10, committee: 2, tripwire: disagreement, limit: {value}}}"
@@ -231,7 +226,6 @@ def test_what_compares_states_needs_a_prm_that_can(tmp_path: Path, placement: st
         "targets: {held_out_games: 0}",
         "targets: {held_out_games: 1}",
         "evaluation: {best_of_prior: -1}",
-        "improvement: {games: some}",
         "rollouts: {patience: 1}",
         "rollouts: {branch_draws: 0}",
         "prm: {reply_weight: -1}",

@@ -17,8 +17,10 @@ from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.manifest import GAMES_DIGEST
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
+from agentprm_dagster.resources.llm import LLM_SETTINGS
 from chat_servers import KEY, LOOK, Proxy, Sent, completion
 from toy import TOY, toy_definitions
 
@@ -82,6 +84,8 @@ def test_an_iteration_with_a_model_that_is_asked(
     assert all(turn.action in turn.candidates for episode in episodes if episode.won for turn in episode.turns)
     assert shown.manifest.config["llm_model"] == model
     assert shown.manifest.config["llm_server"] == asked.url.split("/")[2]
+    recorded = made(home, "react_report").manifest.config.keys() - {"llm_model", "llm_server", GAMES_DIGEST}
+    assert recorded == {"evaluation.splits", "evaluation.max_steps", "gates.max_parse_failures", *LLM_SETTINGS}
     numbers = shown.manifest.metrics
     assert numbers["decisions"] == sum(len(episode.turns) for episode in episodes)
     assert numbers["money"] == pytest.approx(numbers["tokens_drawn"] / 1e6)

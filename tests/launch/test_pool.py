@@ -1,6 +1,5 @@
 """Worker processes: the same episodes however many there are, their progress in sum, their failures in words."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch import pool
-from agentprm_dagster.launch.pool import Played, Task, WorkerError, play_in_processes
-from agentprm_dagster.launch.worker import Player, Shard, ready
+from agentprm_dagster.launch.pool import Played, Task, play_in_processes
+from agentprm_dagster.launch.worker import Player, ready
 from agentprm_dagster.rollouts.rollout import collect_rollouts
+from agentprm_dagster.workers import WorkerError
 
 ONCE = Rollouts(per_game=1, temperature=0, max_steps=5, branch_states=0, slots=3)
 BRANCHED = Rollouts(per_game=2, max_steps=4, branch_states=1, branch_actions=2, slots=3)
@@ -85,13 +85,10 @@ def test_the_number_of_processes_does_not_change_what_is_played(tasks: list[Task
     }
 
 
-def test_a_player_reaches_the_worker_with_all_its_settings(
-    taught_folder: Path, prm_folder: Path, household_games: list[PlayableGame], tmp_path: Path
-) -> None:
+def test_an_agent_has_all_the_settings_of_its_player(taught_folder: Path, prm_folder: Path) -> None:
     how = ONCE.model_copy(update={"temperature": 1.3, "slots": 5})
     player = Player(taught_folder, "alfworld", "append", how, prm_folder, best_of=3, prior=0.5)
-    Shard(player, tuple(game.ref for game in household_games), 0, tmp_path / "shard").write()
-    agent = ready(Shard.read(tmp_path / "shard.json").player, seed=0)
+    agent = ready(player, seed=0)
     assert isinstance(agent, BestOfN)
     assert (agent.n, agent.prior, agent.temperature, agent.slots) == (3, 0.5, 1.3, 5)
 
@@ -126,10 +123,6 @@ def test_shards_are_even_and_have_seeds_of_their_own(tasks: list[Task], tmp_path
     assert [len(shard.games) for shard in shards] == [4, 4, 4]
     assert [game for shard in shards for game in shard.games] == list(tasks[2].games)
     assert [shard.seed for shard in shards] == [2, 3, 4]
-    for shard in shards:
-        read = Shard.read(shard.path)
-        assert (read.player, read.seed, read.out) == (shard.player, shard.seed, shard.out)
-        assert [(ref.id, ref.path) for ref in read.games] == [(ref.id, ref.path) for ref in shard.games]
 
 
 def test_shards_that_were_played_are_not_played_again(
@@ -159,61 +152,3 @@ def test_what_a_worker_died_of_is_told(tasks: list[Task], tmp_path: Path) -> Non
     missing = Task("", Player(tmp_path / "nowhere", "alfworld", "append", ONCE), tasks[0].games, 0)
     with pytest.raises(WorkerError, match=r"before its work was done; it said:\n(.|\n)*nowhere"):
         played([missing], 2, tmp_path / "scratch", Listening())
-
-
-def started_by(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets a shell script start the workers, whatever its arguments; PYTHON there is this interpreter."""
-    path = folder / "python"
-    path.write_text(f"#!/bin/sh\nPYTHON={sys.executable}\n{script}\n", encoding="utf-8")
-    path.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(path))
-
-
-@pytest.mark.parametrize(
-    ("script", "words"),
-    [
-        ("echo so it goes >&2; kill -9 $$", r"was killed by SIGKILL \(there may have been no memory left\)"),
-        ("echo so it goes >&2; kill -11 $$", "was killed by SIGSEGV"),
-        ("echo so it goes >&2; exit 7", "ended with exit code 7"),
-    ],
-)
-def test_how_a_worker_ended_is_told(
-    tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str
-) -> None:
-    started_by(script, tmp_path, monkeypatch)
-    with pytest.raises(WorkerError, match=rf"a worker {words} before its work was done; it said:\nso it goes"):
-        played(tasks[:1], 1, tmp_path / "scratch", Listening())
-
-
-def test_what_is_no_message_is_told(tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started_by("echo and this >&2; echo Welcome to the library; exec cat > /dev/null", tmp_path, monkeypatch)
-    with pytest.raises(WorkerError, match=r"wrote 'Welcome to the library\\n' to its standard output(.|\n)*and this"):
-        played(tasks[:1], 2, tmp_path / "scratch", Listening())
-
-
-LOUD = """
-import os
-from agentprm_dagster.launch import worker
-
-play = worker.play_shard
-
-def loudly(*arguments, **named):
-    print("from Python", flush=True)
-    os.write(1, b"from C")
-    return play(*arguments, **named)
-
-worker.play_shard = loudly
-worker.main(1)
-"""
-
-
-def test_what_a_library_prints_is_no_message(
-    tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quiet = played(tasks[:1], 1, tmp_path / "quiet", Listening())
-    (tmp_path / "loud.py").write_text(LOUD, encoding="utf-8")
-    started_by(f"exec $PYTHON {tmp_path / 'loud.py'}", tmp_path, monkeypatch)
-    assert played(tasks[:1], 1, tmp_path / "loud", Listening())[0].episodes == quiet[0].episodes
-    said = (tmp_path / "loud" / "worker0.log").read_text(encoding="utf-8")
-    assert "from Python" in said
-    assert "from C" in said

@@ -15,6 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from agentprm_dagster.algorithm.terms import Term, Terms
 from agentprm_dagster.launch.shards import Numbers, ShardError, Shards, Step, Work
+from agentprm_dagster.workers import WorkerError
 
 IDS = torch.arange(40).view(4, 10) % 32
 
@@ -162,10 +163,11 @@ def test_no_part_of_a_batch_is_dropped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "told"), [("fails", "no such thing"), ("dies", "exit code -9"), ("dies before it reads", "exit code -9")]
+    ("how", "told"),
+    [("fails", "no such thing"), ("dies", "signal 9"), ("dies before it reads", "signal 9")],
 )
 def test_what_went_wrong_elsewhere_is_told(how: str, told: str) -> None:
-    with Shards(tiny(), failing, how, apart=True) as shards, pytest.raises(ShardError, match=told):
+    with Shards(tiny(), failing, how, apart=True) as shards, pytest.raises(WorkerError, match=told):
         shards.backward([None, None])
 
 

@@ -11,7 +11,7 @@ from mlflow.entities import Metric, Param
 from mlflow.utils.validation import _validate_batch_log_data
 
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources.tracker import MlflowTracker, NullTracker
+from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.tracking.records import (
     checkpoint_folder,
     fitting_name,
@@ -20,6 +20,7 @@ from agentprm_dagster.tracking.records import (
     register_checkpoint,
 )
 from agentprm_dagster.tracking.uri import tracking_uri
+from toy import NullTracker
 from tracked import CHECKPOINT, make, recipe_of
 
 NAMES = st.text(st.sampled_from("ab./ :-_$=%\n\tü😀"), max_size=12) | st.text(max_size=400)

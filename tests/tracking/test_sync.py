@@ -14,11 +14,12 @@ from mlflow import MlflowClient, MlflowException
 
 from agentprm_dagster.provenance.owner import Owner
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources.tracker import MlflowTracker, NullTracker
+from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.tracking import sync as mlflow_sync
 from agentprm_dagster.tracking.client import behind
 from agentprm_dagster.tracking.sync import sync
 from agentprm_dagster.tracking.uri import tracking_uri
+from toy import NullTracker
 from tracked import CHECKPOINT, METRICS, make, recipe_of, runs_of
 
 

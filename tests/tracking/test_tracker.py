@@ -15,8 +15,9 @@ from sqlalchemy.exc import OperationalError
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources import tracker as tracking
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.tracker import MlflowTracker, NullTracker, TrackerResource
+from agentprm_dagster.resources.tracker import MlflowTracker, TrackerResource
 from agentprm_dagster.tracking.client import behind
+from toy import NullTracker
 from tracked import make, recipe_of, runs_of
 
 
@@ -223,13 +224,6 @@ def test_links(tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org/")
     assert tracker.url("abc") == "https://mlflow.example.org/#/runs/abc"
     assert MlflowTracker(uri="sqlite:///x.db").url("abc") == "http://127.0.0.1:5000/#/runs/abc"
-
-
-def test_the_null_tracker_does_the_same_and_keeps_nothing(store: ArtifactStore, experiment: str) -> None:
-    artifact = make(NullTracker(), store, recipe_of(experiment))
-    assert artifact.manifest.mlflow_run_id is None
-    assert NullTracker().url(None) is None
-    assert NullTracker().reconcile(store) == []
 
 
 @pytest.mark.parametrize("used", [NullTracker(), MlflowTracker()])

@@ -27,10 +27,6 @@ class EngineError(RuntimeError):
     """The stock engine's worker process failed."""
 
 
-class GamesConflictError(ValueError):
-    """A folder holds other games than those that were to be generated into it."""
-
-
 class GamesCountError(TasksCountError):
     """Fewer games than are needed, or numbers of games that cannot be generated."""
 

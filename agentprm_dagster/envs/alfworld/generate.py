@@ -4,27 +4,25 @@ The same arguments give the same bytes. Rooms are made up too: `train` and `vali
 `valid_unseen` plays in rooms of its own.
 """
 
-import fcntl
 import json
 import random
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agentprm_dagster.envs.alfworld.errors import GamesConflictError, GamesCountError
-from agentprm_dagster.envs.alfworld.game_data import TASK_FILE, read_json
+from agentprm_dagster.envs.alfworld.errors import GamesCountError
+from agentprm_dagster.envs.alfworld.game_data import TASK_FILE
 from agentprm_dagster.envs.alfworld.games import GAME_FILE, GAMES_FOLDER
 from agentprm_dagster.envs.alfworld.generate_pddl import game_data, problem_text, task_folder, trajectory
 from agentprm_dagster.envs.alfworld.generate_rooms import furnish
 from agentprm_dagster.envs.alfworld.generate_scenes import Scene, draw_scene
 from agentprm_dagster.envs.alfworld.generate_tables import FIRST_ROOM, TASK_KINDS, Kind, Size
 from agentprm_dagster.envs.alfworld.tasks import SPLITS, TASK_TYPES, Split, TaskType
-
-RECORD_FILE = "generated.json"
+from agentprm_dagster.envs.generated import generate_once
 
 _FORMAT = 1
 _ROOMS_OF_A_KIND = 99
@@ -38,7 +36,7 @@ def generate_games(root: Path, *, seed: int, counts: Mapping[Split, int], size: 
     appear all at once when the last is written; a call with the parameters already on record does nothing.
 
     Raises:
-        GamesConflictError: `root` holds games made with other parameters, or games that were not generated.
+        TasksConflictError: `root` holds games made with other parameters, or games that were not generated.
         GamesCountError: no game is asked for; or games of seen rooms are, but fewer than six of train, which show one
             of each task type.
     """
@@ -49,57 +47,22 @@ def generate_games(root: Path, *, seed: int, counts: Mapping[Split, int], size: 
             f"expected at least {len(TASK_TYPES)} train games, one of each task type, to take the rooms of valid_seen "
             f"from; got {counts.get('train', 0)}"
         )
-    parameters = _parameters(seed, counts, size)
-    root.mkdir(parents=True, exist_ok=True)
-    with _locked(root):
-        _claim(root, parameters)
-        if not (root / GAMES_FOLDER).exists():
-            _write_all(root, parameters)
-
-
-def _parameters(seed: int, counts: Mapping[Split, int], size: Size) -> dict[str, Any]:
-    return {
+    parameters = {
         "format": _FORMAT,
         "seed": seed,
         "size": size,
         "counts": {split: counts.get(split, 0) for split in SPLITS},
         "alfworld": version("alfworld"),
     }
+    generate_once(root, GAMES_FOLDER, parameters, partial(_write_all, parameters))
 
 
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Keeps a second process waiting; the operating system lets go of the lock when the first one dies."""
-    with (root / ".generate.lock").open("w") as file:
-        with suppress(OSError):  # some network shares keep no locks: there it is for one process at a time
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _claim(root: Path, parameters: Mapping[str, Any]) -> None:
-    """Puts the parameters on record before the first game, or checks them against the record."""
-    record = root / RECORD_FILE
-    if not record.exists():
-        if (root / GAMES_FOLDER).exists():
-            raise GamesConflictError(f"{root / GAMES_FOLDER} holds games that were not generated; name an empty folder")
-        partial = record.with_suffix(".partial")
-        partial.write_text(json.dumps(parameters, indent=2) + "\n")
-        partial.replace(record)
-    elif (made := read_json(record, "a JSON object of what was generated")) != parameters:
-        raise GamesConflictError(
-            f"{root} holds games generated with {made}, asked for {dict(parameters)}; name another folder, or remove "
-            "this one"
-        )
-
-
-def _write_all(root: Path, parameters: Mapping[str, Any]) -> None:
-    staging = root / f".{GAMES_FOLDER}.partial"
+def _write_all(parameters: Mapping[str, Any], staging: Path) -> None:
     shutil.rmtree(staging, ignore_errors=True)
     for split, index, scene in _scenes(parameters["seed"], parameters["counts"], parameters["size"]):
         trial = f"trial_T{index:06d}"
         rng = random.Random(f"sentence {parameters['seed']} {split} {index}")
         _write_game(staging / split / task_folder(scene) / trial, scene, trial, rng)
-    staging.replace(root / GAMES_FOLDER)
 
 
 def _scenes(seed: int, counts: Mapping[Split, int], size: Size) -> Iterator[tuple[Split, int, Scene]]:

@@ -11,7 +11,6 @@ from typing import Literal, get_args
 from agentprm_dagster.envs.alfworld.tasks import TaskType
 
 Size = Literal["small", "medium", "full"]
-SIZES: tuple[Size, ...] = get_args(Size)
 
 Kind = Literal["kitchen", "living", "bedroom", "bathroom"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

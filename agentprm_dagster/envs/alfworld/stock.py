@@ -1,23 +1,19 @@
 """The stock engine: alfworld's `AlfredTWEnv` through textworld and Fast Downward, as a user of alfworld meets it.
 
 It runs in a process of its own because it leaks memory, is not thread-safe, and overwrites `sys.argv`; the process is
-replaced after a number of games. The two sides speak JSON lines over pipes.
+replaced after a number of games.
 """
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from agentprm_dagster.envs.alfworld.errors import EngineError
 from agentprm_dagster.envs.alfworld.game_data import read_game_data
 from agentprm_dagster.episodes.records import Observation
+from agentprm_dagster.workers import Worker, WorkerError
 
-_GRACE_SECONDS = 10
+_SERVED_BY = "agentprm_dagster.envs.alfworld.stock_worker"
 
 
 class StockEngine:
@@ -37,7 +33,7 @@ class StockEngine:
         self._memoised = memoised
         self._games_per_worker = games_per_worker
         self._games_played = 0
-        self._worker: _Worker | None = None
+        self._worker: Worker | None = None
 
     def load(self, game_path: Path) -> None:
         """Turns to another game, which the next `reset` starts."""
@@ -55,9 +51,11 @@ class StockEngine:
         if self._games_played >= self._games_per_worker:
             self.close()
         if self._worker is None:
-            self._worker = _Worker(["--memoised"] if self._memoised else [])
+            # alfworld makes the folder that this names when it is imported; games are named one by one.
+            self._worker = Worker(_SERVED_BY, {"ALFWORLD_DATA": str(Path(__file__).parent)})
+            self._worker.send(self._memoised)
         self._games_played += 1
-        return self._ask(self._worker, {"reset": str(self._game_path)})
+        return self._ask(self._worker, "reset", str(self._game_path))
 
     def step(self, command: str) -> Observation:
         """Plays one command; a command that is not admissible answers "Nothing happens.".
@@ -67,7 +65,7 @@ class StockEngine:
         """
         if self._worker is None:
             raise EngineError(f"expected a reset before the command {command!r} in {self._game_path}, got none")
-        return self._ask(self._worker, {"step": command})
+        return self._ask(self._worker, "step", command)
 
     def close(self) -> None:
         """Ends the worker process; the next `reset` starts another."""
@@ -84,55 +82,14 @@ class StockEngine:
     ) -> None:
         self.close()
 
-    def _ask(self, worker: "_Worker", request: dict[str, str]) -> Observation:
+    def _ask(self, worker: Worker, method: str, argument: str) -> Observation:
+        what = f"{method} {argument!r} in {self._game_path}"
+        worker.send((method, argument))
         try:
-            reply = worker.ask(request)
-        except EOFError as error:
+            reply: Observation | str = worker.receive()
+        except WorkerError as error:
             self.close()
-            raise EngineError(
-                f"the stock engine's process ended on {request} in {self._game_path}; reset starts another. {error}"
-            ) from error
-        if "error" in reply:
-            raise EngineError(f"the stock engine failed on {request} in {self._game_path}: {reply['error']}")
-        return Observation(**{**reply, "admissible_commands": tuple(reply["admissible_commands"])})
-
-
-class _Worker:
-    """A process that runs `alfworld_worker.py`."""
-
-    def __init__(self, arguments: list[str]) -> None:
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115, `close` closes it
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "agentprm_dagster.envs.alfworld.stock_worker", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            encoding="utf-8",
-            # alfworld makes the folder that this names when it is imported; games are named one by one.
-            env={**os.environ, "ALFWORLD_DATA": str(Path(__file__).parent)},
-        )
-
-    def ask(self, request: dict[str, str]) -> dict[str, Any]:
-        """Sends a request and waits for its reply; raises EOFError, with the process's last words, where it died."""
-        assert self._process.stdin and self._process.stdout
-        try:
-            print(json.dumps(request), file=self._process.stdin, flush=True)
-            reply = self._process.stdout.readline()
-        except BrokenPipeError:
-            reply = ""
-        if not reply:
-            raise EOFError(f"Exit code {self._process.wait()}, last words: {self._last_words()}")
-        return dict(json.loads(reply))
-
-    def close(self) -> None:
-        """Ends the process by ending its input; kills it where it is too busy to notice."""
-        try:
-            self._process.communicate(timeout=_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-        self._stderr.close()
-
-    def _last_words(self) -> str:
-        self._stderr.seek(0)
-        return self._stderr.read().decode(errors="replace").strip()[-2000:] or "none"
+            raise EngineError(f"the stock engine's process ended on {what}; reset starts another. {error}") from error
+        if isinstance(reply, str):
+            raise EngineError(f"the stock engine failed on {what}: {reply}")
+        return reply

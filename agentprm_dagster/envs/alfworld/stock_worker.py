@@ -1,13 +1,6 @@
-"""The stock engine's side of the pipe: `python -m agentprm_dagster.envs.alfworld.stock_worker [--memoised]`.
+"""The stock engine's side of the pipe, in a process of its own."""
 
-Reads requests from stdin, one JSON object a line, and answers each with one line on stdout:
-`{"reset": "<game file>"}` and `{"step": "<command>"}` are answered with an observation's fields, or with `{"error":
-"<what went wrong>"}`. Whatever alfworld, textworld or the planner print goes to stderr. Ends when stdin does.
-"""
-
-import json
-import os
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +9,25 @@ from alfworld.agents.environment.alfred_tw_env import TASK_TYPES, AlfredTWEnv
 
 from agentprm_dagster.envs.alfworld.guarded import guard_textworld
 from agentprm_dagster.envs.alfworld.memoised import memoise_textworld
+from agentprm_dagster.episodes.records import Observation
 
 
-def main() -> None:
-    """Serves until stdin ends."""
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+def serve(pipe: Connection) -> None:
+    """Receives whether to be memoised, and then pairs of a `_Player`'s method and its argument.
+
+    Each is answered with the observation, or with what went wrong as a string.
+    """
     guard_textworld()
-    if "--memoised" in sys.argv:
+    if pipe.recv():
         memoise_textworld()
     player = _Player()
-    for line in sys.stdin:
-        print(json.dumps(_answer(player, json.loads(line))), file=replies, flush=True)
-
-
-def _answer(player: "_Player", request: dict[str, str]) -> dict[str, Any]:
-    try:
-        return player.reset(request["reset"]) if "reset" in request else player.step(request["step"])
-    except Exception as error:  # the parent raises it again, with the game's name
-        return {"error": f"{type(error).__name__}: {error}"}
+    while True:
+        method, argument = pipe.recv()
+        try:
+            reply = getattr(player, method)(argument)
+        except Exception as error:  # the starter raises it again, with the game's name
+            reply = f"{type(error).__name__}: {error}"
+        pipe.send(reply)
 
 
 class _Player:
@@ -44,25 +37,22 @@ class _Player:
         self.game = ""
         self.env: Any = None
 
-    def reset(self, game: str) -> dict[str, Any]:
+    def reset(self, game: str) -> Observation:
         if game != self.game:
             self.env = _make_env(game)
             self.game = game
         (text,), infos = self.env.reset()
         return _observation(text, False, infos)
 
-    def step(self, command: str) -> dict[str, Any]:
+    def step(self, command: str) -> Observation:
         (text,), _, (done,), infos = self.env.step([command])
         return _observation(text, done, infos)
 
 
-def _observation(text: str, done: bool, infos: dict[str, list[Any]]) -> dict[str, Any]:
-    return {
-        "text": text,
-        "admissible_commands": infos["admissible_commands"][0],
-        "reward": float(bool(infos["won"][0])),
-        "done": bool(done),
-    }
+def _observation(text: str, done: bool, infos: dict[str, list[Any]]) -> Observation:
+    return Observation(
+        text, tuple(infos["admissible_commands"][0]), reward=float(bool(infos["won"][0])), done=bool(done)
+    )
 
 
 def _make_env(game: str) -> textworld.gym.envs.TextworldBatchGymEnv:
@@ -82,7 +72,3 @@ def _make_env(game: str) -> textworld.gym.envs.TextworldBatchGymEnv:
             'neither "movable" nor "Sliced" in the path.'
         )
     return stock.init_env(batch_size=1)
-
-
-if __name__ == "__main__":
-    main()

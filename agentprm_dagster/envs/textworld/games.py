@@ -33,7 +33,7 @@ class Games:
             TasksNotFoundError: the settings ask for none of this split.
             TasksCountError: some of them are gone, or not so many can be made.
             TaskFileError: some of them are broken.
-            GamesConflictError: the folder holds other games.
+            TasksConflictError: the folder holds other games.
         """
         if split not in SPLITS:
             raise ValueError(f"expected a split, one of {', '.join(SPLITS)}, got {split!r}")

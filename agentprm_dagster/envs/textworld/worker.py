@@ -1,22 +1,17 @@
-"""The process that makes games: `python -m agentprm_dagster.envs.textworld.worker`, with PYTHONHASHSEED=0.
+"""The process that makes games, with PYTHONHASHSEED=0.
 
 A process of its own, because what TextWorld draws hangs on the order of sets, which is another in every process unless
 that variable fixes it, and because TextWorld is patched here.
-
-Reads one line from stdin, `{"folder": ..., "plans": [...]}`, and writes every game that is not in the folder yet.
-Answers with one JSON line for each, and at last with `{"done": true}` or `{"error": "<what went wrong>"}`. Ends when
-stdin does, which is when the process that asked has died.
 """
 
-import json
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
+from agentprm_dagster.envs.base import TasksCountError
 from agentprm_dagster.envs.textworld.make import compile_to, content_digest, draw_game, speed_up
 from agentprm_dagster.envs.textworld.plan import Plan
 
@@ -24,23 +19,18 @@ ATTEMPTS = 100
 """How often a game is drawn anew that cannot be, or that there is one like already."""
 
 
-class TooFewGames(ValueError):
-    """Hardly a game can be drawn that is not there yet."""
+def serve(pipe: Connection) -> None:
+    """Receives a folder and plans, and sends the id of each game that is in the folder, until all are.
 
-
-def main() -> None:
-    """Serves one request."""
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    request = json.loads(sys.stdin.readline())
-    Thread(target=_end_with_stdin, daemon=True).start()
+    Instead of an id it sends a TasksCountError where hardly a game can be drawn that is not there yet.
+    """
+    folder, plans = pipe.recv()
     speed_up()
     try:
-        for id_ in _make_all(Path(request["folder"]), [Plan(**plan) for plan in request["plans"]]):
-            print(json.dumps({"made": id_}), file=replies, flush=True)
-        print(json.dumps({"done": True}), file=replies, flush=True)
-    except TooFewGames as error:
-        print(json.dumps({"error": str(error)}), file=replies, flush=True)
+        for id_ in _make_all(folder, plans):
+            pipe.send(id_)
+    except TasksCountError as error:
+        pipe.send(error)
 
 
 def _make_all(folder: Path, plans: list[Plan]) -> Iterator[str]:
@@ -71,19 +61,9 @@ def _drawn(plans: list[Plan]) -> Iterator[tuple[Plan, Any]]:
                 break
             trouble = "it is like an earlier one"
         else:
-            raise TooFewGames(
+            raise TasksCountError(
                 f"no game {plan.id} in {ATTEMPTS} draws with {plan.difficulty}, at last because {trouble}: ask for "
                 "fewer games, or for larger ones"
             )
         seen.add(digest)
         yield plan, game
-
-
-def _end_with_stdin() -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

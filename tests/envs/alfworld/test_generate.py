@@ -8,20 +8,22 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentprm_dagster.envs.alfworld import generate
-from agentprm_dagster.envs.alfworld.errors import GamesConflictError, GamesCountError
+from agentprm_dagster.envs.alfworld.errors import GamesCountError
 from agentprm_dagster.envs.alfworld.games import find_games, games_digest
 from agentprm_dagster.envs.alfworld.generate import generate_games
 from agentprm_dagster.envs.alfworld.generate_rooms import furnish, game_names, kind_of
 from agentprm_dagster.envs.alfworld.generate_rules import can_contain
 from agentprm_dagster.envs.alfworld.generate_scenes import MAX_PLAN, TREATMENTS, Scene, draw_scene
-from agentprm_dagster.envs.alfworld.generate_tables import EXTENTS, FURNITURE, KINDS, PLACES, SIZES, TASK_KINDS, Size
+from agentprm_dagster.envs.alfworld.generate_tables import EXTENTS, FURNITURE, KINDS, PLACES, TASK_KINDS, Size
 from agentprm_dagster.envs.alfworld.tasks import SPLITS, TASK_TYPES, Split, TaskType
+from agentprm_dagster.envs.generated import TasksConflictError
 
 COUNTS: dict[Split, int] = {"train": 24, "valid_seen": 12, "valid_unseen": 12}
 
@@ -43,7 +45,7 @@ def scenes(draw: st.DrawFn) -> Scene:
     task_type: TaskType = draw(st.sampled_from(TASK_TYPES))
     kind = draw(st.sampled_from(TASK_KINDS[task_type]))
     number = draw(st.integers(1, 99)) + {"kitchen": 0, "living": 200, "bedroom": 300, "bathroom": 400}[kind]
-    size: Size = draw(st.sampled_from(SIZES))
+    size: Size = draw(st.sampled_from(get_args(Size)))
     return draw_scene(furnish(number, size, seed=0), task_type, size, random.Random(draw(st.integers(0, 10**6))))
 
 
@@ -77,7 +79,7 @@ def test_generating_again_is_free_and_other_parameters_are_refused(root: Path) -
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.name != ".generate.lock"}
     generate_games(root, seed=7, counts=COUNTS, size="small")
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    with pytest.raises(GamesConflictError, match=r"asked for .*'seed': 8"):
+    with pytest.raises(TasksConflictError, match=r'asked for .*"seed": 8'):
         generate_games(root, seed=8, counts=COUNTS, size="small")
 
 
@@ -92,7 +94,7 @@ def test_where_no_locks_are_kept_games_are_made_all_the_same(tmp_path: Path, mon
 
 def test_other_peoples_games_are_never_mixed_with(tmp_path: Path) -> None:
     (tmp_path / "json_2.1.1").mkdir()
-    with pytest.raises(GamesConflictError, match="not generated"):
+    with pytest.raises(TasksConflictError, match="not generated"):
         generate_games(tmp_path, seed=7, counts={"train": 6}, size="small")
 
 
@@ -154,7 +156,7 @@ def test_numbers_run_against_the_alphabet() -> None:
     assert game_names(ids) == {"Mug_bar_1": "mug 2", "Mug_bar_2": "mug 1", "Cup_bar_9": "cup 1"}
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", get_args(Size))
 @pytest.mark.parametrize("number", [1, 99, 201, 250, 301, 399, 401, 460])
 def test_rooms_have_what_their_kind_and_size_asks_for(number: int, size: Size) -> None:
     room = furnish(number, size, seed=3)

@@ -21,7 +21,7 @@ def games(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def pid(engine: StockEngine) -> int:
     assert engine._worker
-    return engine._worker._process.pid
+    return engine._worker.pid
 
 
 def is_running(process: int) -> bool:
@@ -59,7 +59,7 @@ def test_a_process_that_dies_is_named_and_replaced_by_reset(games: list[Path]) -
     with StockEngine(games[0], memoised=True) as engine:
         first = engine.reset()
         os.kill(pid(engine), signal.SIGKILL)
-        with pytest.raises(EngineError, match=r"process ended on .*'look'.*Exit code -9") as error:
+        with pytest.raises(EngineError, match=r"process ended on .*'look'.*killed by signal 9") as error:
             engine.step("look")
         assert str(games[0]) in str(error.value)
         assert engine.reset() == first

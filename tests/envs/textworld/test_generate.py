@@ -5,21 +5,21 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from agentprm_dagster.envs.base import TaskFileError, TaskRef, TasksCountError, TasksNotFoundError
-from agentprm_dagster.envs.textworld import generate
+from agentprm_dagster.envs.generated import TasksConflictError
 from agentprm_dagster.envs.textworld.games import Games, games_digest
-from agentprm_dagster.envs.textworld.generate import GamesConflictError, MakerError, folder_name, generate_games
+from agentprm_dagster.envs.textworld.generate import GAMES_FOLDER, folder_name, generate_games
 from agentprm_dagster.envs.textworld.plan import plans
 from agentprm_dagster.envs.textworld.settings import Settings
+from agentprm_dagster.workers import Worker, WorkerError
 
 SEED = 7
 TWO = Settings(games=("coin_collector",), train=1, valid_seen=1, valid_unseen=0)
@@ -30,16 +30,6 @@ def tree_hash(folder: Path) -> str:
     return hashlib.sha256(b"".join(str(p.relative_to(folder)).encode() + p.read_bytes() for p in files)).hexdigest()
 
 
-def start_worker(staging: Path, settings: Settings) -> subprocess.Popen[str]:
-    """A worker that was asked for the games."""
-    with tempfile.TemporaryFile() as stderr, (staging.parent / ".generate.lock").open("w") as lock:
-        worker = generate._start_worker(stderr, lock)
-    assert worker.stdin
-    wanted = [asdict(plan) for plan in plans(settings, SEED)]
-    print(json.dumps({"folder": str(staging), "plans": wanted}), file=worker.stdin, flush=True)
-    return worker
-
-
 def test_kinds_take_turns_in_every_split(refs: Sequence[TaskRef], few: Settings) -> None:
     found = Counter((ref.id.split("/")[0], ref.kind) for ref in refs)
     assert found == {(split, kind): count // 3 for split, count in few.counts.items() for kind in few.games}
@@ -47,27 +37,17 @@ def test_kinds_take_turns_in_every_split(refs: Sequence[TaskRef], few: Settings)
 
 def test_a_killed_generation_is_gone_on_with_to_the_same_bytes(made: Path, few: Settings, tmp_path: Path) -> None:
     whole, root = made / folder_name(few, SEED), tmp_path / "killed"
-    root.mkdir()
-    with start_worker(root / generate._STAGING, few) as worker:
-        assert worker.stdout
-        assert "made" in json.loads(worker.stdout.readline())
-        worker.kill()
-    assert not (root / "games").exists()
-    kept = {path: path.stat().st_mtime_ns for path in (root / generate._STAGING).rglob("*.zip")}
+    staging = root / f".{GAMES_FOLDER}.partial"
+    with closing(Worker("agentprm_dagster.envs.textworld.worker", {"PYTHONHASHSEED": "0"})) as worker:
+        worker.send((staging, [*plans(few, SEED)]))
+        assert isinstance(worker.receive(), str)
+    kept = {path: path.stat().st_mtime_ns for path in staging.rglob("*.zip")}
     assert kept
     generate_games(root, few, SEED)
     assert tree_hash(root / "games") == tree_hash(whole / "games")
     assert (root / "generated.json").read_bytes() == (whole / "generated.json").read_bytes()
-    names = [path.relative_to(root / generate._STAGING) for path in kept]
+    names = [path.relative_to(staging) for path in kept]
     assert [(root / "games" / name).stat().st_mtime_ns for name in names] == list(kept.values()), "not made anew"
-
-
-def test_a_worker_ends_with_the_process_that_asked(tmp_path: Path) -> None:
-    (tmp_path / "root").mkdir()
-    with start_worker(tmp_path / "root" / "staging", Settings(train=500)) as worker:
-        assert worker.stdin
-        worker.stdin.close()
-        assert worker.wait() == 1
 
 
 def test_several_processes_may_ask_at_once(tmp_path: Path) -> None:
@@ -86,7 +66,7 @@ def test_making_again_is_free_and_other_games_are_refused(made: Path, few: Setti
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.name != ".generate.lock"}
     generate_games(root, few.model_copy(update={"demonstrated": 0.5}), SEED)
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    with pytest.raises(GamesConflictError, match=r'asked for .*"seed": 8'):
+    with pytest.raises(TasksConflictError, match=r'asked for .*"seed": 8'):
         generate_games(root, few, 8)
 
 
@@ -98,7 +78,7 @@ def test_folders_are_called_by_what_makes_the_games(few: Settings) -> None:
 
 def test_other_peoples_games_are_never_mixed_with(tmp_path: Path) -> None:
     (tmp_path / "games").mkdir()
-    with pytest.raises(GamesConflictError, match="not made here"):
+    with pytest.raises(TasksConflictError, match="not generated"):
         generate_games(tmp_path, TWO, 0)
 
 
@@ -112,7 +92,7 @@ def test_more_games_than_there_are_is_told(tmp_path: Path) -> None:
 
 def test_a_maker_that_fails_says_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFORM_HOME", str(tmp_path / "nowhere"))
-    with pytest.raises(MakerError, match=r"ended with 1, last words: [\s\S]*No such file or directory"):
+    with pytest.raises(WorkerError, match=r"ended with exit code 1 [\s\S]*No such file or directory"):
         generate_games(tmp_path / "root", TWO, 0)
     assert not (tmp_path / "root" / "games").exists()
 

@@ -11,10 +11,10 @@ from agentprm_dagster.envs.alfworld.game_file import Game
 from agentprm_dagster.envs.alfworld.games import GAMES_FOLDER, find_games
 from agentprm_dagster.envs.alfworld.generate import generate_games
 from agentprm_dagster.envs.alfworld.household import Household
-from agentprm_dagster.envs.alfworld.parity import compare, compare_games
-from agentprm_dagster.envs.alfworld.walks import WALKS, Walk, Walker
 from agentprm_dagster.envs.drawing import sample_tasks
 from agentprm_dagster.episodes.records import Observation
+from benchmarks.parity_episodes import compare, compare_games
+from benchmarks.parity_walks import WALKS, Walk, Walker
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from agentprm_dagster.envs.alfworld.game_file import Game
 from agentprm_dagster.envs.alfworld.household import Household
 from agentprm_dagster.envs.alfworld.stock import StockEngine
 from agentprm_dagster.envs.alfworld.tasks import TaskType
-from agentprm_dagster.envs.alfworld.walks import WALKS, Walk, Walker
 from agentprm_dagster.envs.base import Environment
 from agentprm_dagster.episodes.records import Observation
+from benchmarks.parity_walks import WALKS, Walk, Walker
 
 _STEPS_AFTER_THE_END = 2
 
@@ -36,7 +36,7 @@ def compare_games(
     """Plays each game `episodes` times on the household engine and on the stock one, up to `steps` commands each.
 
     The walks take turns. Depends only on the games and the seed. `memoised` takes the stock engine's faster form,
-    see `memoised.py`.
+    see `envs/alfworld/memoised.py`.
     """
     with StockEngine(games[0], memoised=memoised) as stock:
         for path in games:
