@@ -74,7 +74,7 @@ def test_another_home_gives_the_same_digests(
 def test_a_gate_that_fails_stops_what_is_downstream(
     toy: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentprm_dagster.assets.mc_value_targets.targets_report", refuse)
+    monkeypatch.setattr("agentprm_dagster.reports.targets_report.targets_report", refuse)
     result = run_iteration(toy, instance, "toy", 1)
     assert list(failures(result)) == ["mc_value_targets did not pass its gate targets_differ: all alike"]
     assert materialized(instance, "mc_value_targets") == {"1"}
@@ -93,7 +93,7 @@ def refuse(targets: object) -> StageReport:
 def test_a_number_that_is_not_finite_fails_its_gate_and_not_the_stage(
     toy: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentprm_dagster.assets.mc_value_targets.targets_report", diverge)
+    monkeypatch.setattr("agentprm_dagster.reports.targets_report.targets_report", diverge)
     result = run_iteration(toy, instance, "toy", 1)
     assert list(failures(result)) == ["mc_value_targets did not pass its gate targets_differ: the spread is nan"]
     store = ArtifactsResource().store()

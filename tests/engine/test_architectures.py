@@ -32,8 +32,9 @@ TABLE = Path(__file__).parents[2] / "docs" / "models.md"
 def rows() -> dict[str, tuple[str, str]]:
     """What the table says of policy and PRM, by type of model."""
     lines = [line for line in TABLE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
-    return {name: (policy, prm) for name, policy, prm, _ in cells}
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    of_models = [row for row in cells if len(row) == 4][1:]
+    return {name: (policy, prm) for name, policy, prm, _ in of_models}
 
 
 REFUSED = sorted(name for name, said in rows().items() if said == ("refused", "refused"))
