@@ -89,7 +89,6 @@ def test_iterations_of_other_settings_are_left_out_until_they_are_made_again(
 def test_what_is_edited_while_a_stage_runs_is_not_committed(
     toy: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agentprm_dagster.assets import mc_value_targets
     from agentprm_dagster.reports.targets_report import targets_report
 
     now = code._digest_now
@@ -99,7 +98,7 @@ def test_what_is_edited_while_a_stage_runs_is_not_committed(
         monkeypatch.setattr(code, "_digest_now", lambda path: edited.get(path.name) or now(path))
         return targets_report(targets)
 
-    monkeypatch.setattr(mc_value_targets, "targets_report", meanwhile)
+    monkeypatch.setattr("agentprm_dagster.reports.targets_report.targets_report", meanwhile)
     result = run_iteration(toy, instance, "toy", 1)
     assert "agentprm_dagster.algorithm.targets was edited since this run began" in "".join(failures(result))
     assert not list((ArtifactsResource().store().root / "toy").glob("mc_value_targets/1/*"))

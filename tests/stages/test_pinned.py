@@ -8,7 +8,6 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from agentprm_dagster.assets import mc_value_targets
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.config.catalog import load_experiment
 from agentprm_dagster.iterations import ITERATION
@@ -39,7 +38,7 @@ def test_an_edit_stops_the_next_stage_and_the_next_run_goes_on(
         return targets_report(targets)
 
     with monkeypatch.context() as patch:
-        patch.setattr(mc_value_targets, "targets_report", meanwhile)
+        patch.setattr("agentprm_dagster.reports.targets_report.targets_report", meanwhile)
         stopped = run_iteration(toy, instance, "toy", 1)
     (told,) = (line for line in failures(stopped) if "EditedSettingsError" in line)
     assert told.startswith("prm failed: EditedSettingsError: improvement, prm of toy was edited since this run began")

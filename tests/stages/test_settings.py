@@ -10,7 +10,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from agentprm_dagster.assets import inverse_prm as inverse_asset
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.episodes.stage import Gate, StageReport
@@ -95,7 +94,7 @@ def trainings(toy: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
         vars(module).update(functions)
         monkeypatch.setitem(sys.modules, module.__name__, module)
     told = report("tells_expert_from_learners")
-    monkeypatch.setattr(inverse_asset, "inverse_report", lambda *_, **__: told)
+    monkeypatch.setattr("agentprm_dagster.reports.inverse_report.inverse_report", lambda *_, **__: told)
     monkeypatch.setattr(sys.modules["agentprm_dagster.training.process_reward_model"], "train_prm", train_prm)
     panel = SimpleNamespace(Watched=lambda *_: None)
     monkeypatch.setitem(sys.modules, "agentprm_dagster.improvement.panel", panel)
