@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -33,7 +34,7 @@ ASSETS = {
     "results",
     "rollouts",
 }
-WHERE_USED: dict[str, Callable[[Experiment], bool]] = {
+WHERE_USED: dict[str, Callable[[Any], bool]] = {
     "prm": lambda experiment: experiment.improvement.reward == "prm",
     "inverse_prm": lambda experiment: experiment.improvement.reward == "inverse_prm",
     "prm_committee": lambda experiment: experiment.improvement.panel.committee > 0,

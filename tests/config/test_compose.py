@@ -3,6 +3,7 @@
 import re
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -45,7 +46,8 @@ def test_every_study_goes_over_either_base(base: str, study: str) -> None:
 
 def test_the_tripwire_goes_over_what_is_watched() -> None:
     (name,) = compose("alfworld", ["hacking", "few_rollouts", "tripwire"])
-    assert load_experiment(name).improvement.panel.tripwire == "kl"
+    improvement: Any = load_experiment(name).improvement
+    assert improvement.panel.tripwire == "kl"
 
 
 def test_what_is_composed_is_a_base_too() -> None:

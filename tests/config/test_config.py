@@ -202,7 +202,9 @@ def test_imagined_ends_need_a_value(tmp_path: Path, settings: str, needed: str) 
 def test_disagreement_must_grow_before_it_stops_anything(tmp_path: Path) -> None:
     def limit(value: str) -> float | None:
         panel = f"{{every: 10, committee: 2, tripwire: disagreement, limit: {value}}}"
-        return read(tmp_path, f"improvement: {{panel: {panel}}}").improvement.panel.limit
+        improvement: Any = read(tmp_path, f"improvement: {{panel: {panel}}}").improvement
+        limit: float | None = improvement.panel.limit
+        return limit
 
     for low in ("0.05", "1"):
         with pytest.raises(ExperimentError, match=rf"limit {low}: disagreement stops at .*: set limit above 1"):

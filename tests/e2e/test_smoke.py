@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -68,6 +69,19 @@ def test_the_sample_that_reads_artifacts_runs(home: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert digests(home)["smoke/eval_report[1]"] in ran.stdout
     assert "smoke/demonstrations[0]" in ran.stdout
+
+
+def test_the_walkthrough_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTPRM_HOME", str(home))
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    names: dict[str, Any] = {}
+    for cell in json.loads((ROOT / "docs" / "walkthrough.ipynb").read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    won, lost, _ = names["axes"].lines
+    assert list(won.get_ydata()) == names["rows"]["Q(s, a)"]
+    assert len(won.get_ydata()) == len(names["good"].turns)
+    assert len(lost.get_ydata()) == len(names["bad"].turns)
 
 
 def test_resuming_makes_nothing_new(home: Path) -> None:

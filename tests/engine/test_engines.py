@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -199,7 +200,7 @@ def test_a_new_kind_plays_and_judges(
     monkeypatch.setitem(KINDS, "parrot", "parrot")
     said = Chat(checkpoints.load_tokenizer(taught_folder), WORDING).answer("REASON: I look.\nACTION: look")[:-1]
     how = Rollouts(per_game=1, max_steps=3, branch_states=0, slots=3, max_new_tokens=24)
-    judged = {"judge": taught_folder, "best_of": 2} if judge else {}
+    judged: dict[str, Any] = {"judge": taught_folder, "best_of": 2} if judge else {}
     player = Player(taught_folder, "alfworld", "append", how, engine=parrot.Settings(tokens=tuple(said)), **judged)
     episodes = play_shard(ready(player, 0), household_games[:4], player, seed=0, monitor=SilentMonitor())
     assert {turn.action for episode in episodes for turn in episode.turns} == {"look"}

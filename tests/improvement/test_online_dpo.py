@@ -173,7 +173,8 @@ def improved(
     plan = Improvement(
         **{"steps": 2, "episodes_per_step": 1, "temperature": 2.0, "min_gap": 0, "warmup_ratio": 0, **settings}
     )
-    out, how = folder / "out", {"dialogue": dialogue, "centred": False, "max_kl": 20.0, "seed": 0}
+    how: dict[str, Any] = {"dialogue": dialogue, "centred": False, "max_kl": 20.0, "seed": 0}
+    out = folder / "out"
     by_id = {game.id: game for game in games}
     report = improve_policy(taught_folder, prm, episodes, by_id, KIND, plan, out, **how, monitor=SilentMonitor())
     return report, out

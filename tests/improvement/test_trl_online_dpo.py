@@ -129,7 +129,8 @@ def test_it_runs_and_every_parameter_moves(
     plan = PLAN.model_copy(
         update={"episodes_per_step": 2, "states_per_episode": 2, "learning_rate": 1e-3, "temperature": 2.0}
     )
-    out, how = tmp_path / "out", {"dialogue": dialogue, "max_kl": 20.0, "seed": 0}
+    how: dict[str, Any] = {"dialogue": dialogue, "max_kl": 20.0, "seed": 0}
+    out = tmp_path / "out"
     report = improve_with_trl(taught_folder, prm, rollouts, WORDING, plan, out, **how, monitor=SilentMonitor())
     assert {gate.name: gate.passed for gate in report.gates} == dict.fromkeys(
         ("policy_finite", "kl_budget", "pairs_to_learn_from"), True

@@ -81,7 +81,7 @@ def report(*gates: str) -> StageReport:
 @pytest.fixture
 def trainings(toy: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trainings that the toy has not."""
-    stand_ins = {
+    stand_ins: dict[str, dict[str, Any]] = {
         "world_model": {"train_world_model": lambda *_, **__: report("better_than_constant")},
         "inverse_prm": {"train_inverse_prm": lambda *_, **__: None, "score_decisions": lambda *_, **__: None},
         "reference_value": {

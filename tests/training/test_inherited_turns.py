@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import PreTrainedTokenizerFast
@@ -57,7 +58,7 @@ def test_own_turns_alone_are_transitions(chat: Chat, reset: Episode, own_ends: l
 
 
 def test_answers_are_drawn_behind_own_turns_alone(taught_folder: Path, chat: Chat, reset: Episode) -> None:
-    how = {"n": 2, "temperature": 1.0, "max_new_tokens": 16, "seed": 0, "monitor": SilentMonitor()}
+    how: dict[str, Any] = {"n": 2, "temperature": 1.0, "max_new_tokens": 16, "seed": 0, "monitor": SilentMonitor()}
     (after,) = next_answers(taught_folder, chat, [reset], "append", **how)
     assert sorted(after) == list(range(START + 1, len(reset.turns)))
 

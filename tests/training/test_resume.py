@@ -99,7 +99,7 @@ def train(
         return train_reference_value(taught_folder, demonstrations, WORDING, HeadTraining(**SMALL), out, **how, **rest)
 
     def world(out: Path, **rest: Any) -> StageReport:
-        how = {"min_exact": 1.0, "held_out": held_out, "seed": 0}
+        how: dict[str, Any] = {"min_exact": 1.0, "held_out": held_out, "seed": 0}
         return train_world_model(taught_folder, some, rollouts, WorldModel(**SMALL), WORDING, out, **how, **rest)
 
     def improved(out: Path, **rest: Any) -> StageReport:
