@@ -89,16 +89,16 @@ def test_iterations_of_other_settings_are_left_out_until_they_are_made_again(
 def test_what_is_edited_while_a_stage_runs_is_not_committed(
     toy: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agentprm_dagster.reports import targets_report
+    from agentprm_dagster.reports.targets_report import targets_report
 
-    now, report = code._digest_now, targets_report.targets_report
+    now = code._digest_now
 
     def meanwhile(targets: Any) -> object:
         edited = {"targets.py": "edited"}
         monkeypatch.setattr(code, "_digest_now", lambda path: edited.get(path.name) or now(path))
-        return report(targets)
+        return targets_report(targets)
 
-    monkeypatch.setattr(targets_report, "targets_report", meanwhile)
+    monkeypatch.setattr("agentprm_dagster.reports.targets_report.targets_report", meanwhile)
     result = run_iteration(toy, instance, "toy", 1)
     assert "agentprm_dagster.algorithm.targets was edited since this run began" in "".join(failures(result))
     assert not list((ArtifactsResource().store().root / "toy").glob("mc_value_targets/1/*"))

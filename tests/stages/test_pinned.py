@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import pandas as pd
 import pytest
 
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.config.catalog import load_experiment
 from agentprm_dagster.iterations import ITERATION
-from agentprm_dagster.reports import targets_report
+from agentprm_dagster.reports.targets_report import targets_report
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.pinned import EditedSettingsError, pin_settings
 from toy import TOY
@@ -31,14 +33,12 @@ def settings(tmp_path: Path) -> Path:
 def test_an_edit_stops_the_next_stage_and_the_next_run_goes_on(
     toy: dg.Definitions, instance: dg.DagsterInstance, settings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = targets_report.targets_report
-
-    def meanwhile(targets: object) -> object:
+    def meanwhile(targets: pd.DataFrame) -> object:
         settings.write_text(TOY + "prm: {epochs: 7}\nimprovement: {beta: 0.7}\n", encoding="utf-8")
-        return report(targets)
+        return targets_report(targets)
 
     with monkeypatch.context() as patch:
-        patch.setattr(targets_report, "targets_report", meanwhile)
+        patch.setattr("agentprm_dagster.reports.targets_report.targets_report", meanwhile)
         stopped = run_iteration(toy, instance, "toy", 1)
     (told,) = (line for line in failures(stopped) if "EditedSettingsError" in line)
     assert told.startswith("prm failed: EditedSettingsError: improvement, prm of toy was edited since this run began")
@@ -49,7 +49,8 @@ def test_an_edit_stops_the_next_stage_and_the_next_run_goes_on(
     again = run_iteration(toy, instance, "toy", 1)
     assert again.success, list(failures(again))
     assert before.items() <= {artifact.version.slot: artifact.digest for artifact in store.artifacts("toy")}.items()
-    assert store.current("toy", "prm", 1).manifest.config["prm"]["epochs"] == 7
+    config: dict[str, Any] = store.current("toy", "prm", 1).manifest.config
+    assert config["prm"]["epochs"] == 7
 
 
 def test_a_file_that_says_the_same_is_no_edit(
