@@ -28,7 +28,7 @@ Facts = frozenset[Any]
 """`textworld.logic.Proposition`s that are true; of all others nothing is."""
 
 _KEPT = 256
-"""How many of a game's moments are kept, 10 kB each: many episodes go through the same ones."""
+"""How many of a game's moments and choices are kept, 10 kB each: many episodes go through the same ones."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,6 +63,7 @@ class Engine:
         self._inform7 = Inform7Game(self.game)
         self._lock = Lock()
         self._story = Story(story)
+        self._choices = lru_cache(_KEPT)(self._admissible)
         self.start = self._moment(
             frozenset(self.game.world.facts), frozenset(), introduction(self.game.objective, self._story.opening), ""
         )
@@ -97,7 +98,7 @@ class Engine:
         lost = any(_happens(quest.fail_events, facts) for _, quest in going)
         return completed | {i for i, quest in going if _happens(quest.win_events, facts)}, lost
 
-    def _choices(self, facts: Facts) -> dict[str, Any]:
+    def _admissible(self, facts: Facts) -> dict[str, Any]:
         """The admissible commands, sorted, each with its action; of two the one that asks for more, as in TextWorld."""
         kb = self.game.kb
         state = LogicState(kb.logic, facts)

@@ -1,6 +1,7 @@
 """TextWorld as a kind of environment (`envs.base.EnvironmentKind`)."""
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -8,6 +9,7 @@ from agentprm_dagster.envs.base import Task, TaskRef, TaskSet
 from agentprm_dagster.envs.textworld import reasons
 from agentprm_dagster.envs.textworld.games import NAME, Games, games_digest
 from agentprm_dagster.envs.textworld.language import WORDING
+from agentprm_dagster.envs.textworld.mistakes import draw_mistake
 from agentprm_dagster.envs.textworld.playable import EXPERTS, PlayableGame
 from agentprm_dagster.envs.textworld.settings import Settings
 from agentprm_dagster.episodes.dialogue import Wording
@@ -45,6 +47,10 @@ class TextWorldKind:
     def explain(self, first_observation: str, turns: Sequence[Turn], action: str) -> str:
         """Why a demonstrator gives `action` after `turns`: one sentence without a line break."""
         return reasons.explain(first_observation, turns, action)
+
+    def mistakes(self, first_observation: str, turns: Sequence[Turn], rng: random.Random) -> Iterator[tuple[str, str]]:
+        """A mistake (reason, action) to make behind `turns`."""
+        return draw_mistake(first_observation, turns, rng)
 
 
 KIND = TextWorldKind()

@@ -8,9 +8,11 @@ import pytest
 
 from agentprm_dagster.envs.base import ExpertGaveUp
 from agentprm_dagster.envs.textworld.kind import KIND
+from agentprm_dagster.envs.textworld.language import REFUSAL
 from agentprm_dagster.envs.textworld.playable import EXPERTS, PlayableGame
 from agentprm_dagster.envs.textworld.reasons import explain
 from agentprm_dagster.episodes.records import Turn
+from agentprm_dagster.rollouts.demonstrations import demonstrate
 
 MOST = {"cooking": 10, "coin_collector": 12, "treasure_hunter": 16}
 """Commands that the demonstrator who searches takes at most."""
@@ -93,6 +95,18 @@ def test_they_recover_from_what_the_player_did_instead(games: list[PlayableGame]
         ends.append((seen.done, seen.won))
     assert (False, False) not in ends
     assert ends.count((True, True)) >= 0.7 * len(ends), "others have lost: they burnt or ate what was needed"
+
+
+def test_mistakes_cannot_be_done_and_are_recovered_from(games: list[PlayableGame]) -> None:
+    """Half of the demonstrator's turns have one before them; what is sought, and ways, are what they are about."""
+    mistakes = []
+    for seed, game in enumerate(games):
+        episode = demonstrate(game, KIND, episode_id="e", expert="search", max_steps=60, seed=seed, slips=0.5)
+        assert episode.won
+        mistakes += [turn for turn in episode.turns if not turn.admissible]
+    assert {turn.observation for turn in mistakes} == {REFUSAL}
+    assert {turn.action.split()[0] for turn in mistakes} == {"go", "take"}
+    assert {turn.reason.split(" ")[0] for turn in mistakes} >= {"I", "Here"}
 
 
 def test_they_give_up_where_there_is_nothing_to_say(coin: PlayableGame, cooking: PlayableGame) -> None:
