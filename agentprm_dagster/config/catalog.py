@@ -35,7 +35,7 @@ class Settings(NamedTuple):
     places: Places
 
     def over(self, below: "Settings") -> "Settings":
-        """These settings over others, section by section."""
+        """These settings over others, section by section; a section of another kind takes the place of theirs."""
         return Settings(_over(self.values, below.values), {**below.places, **self.places})
 
 
@@ -204,5 +204,12 @@ def _said(path: Path) -> Settings:
 
 def _over(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     both = values.keys() & defaults.keys()
-    sections = [name for name in both if isinstance(values[name], dict) and isinstance(defaults[name], dict)]
+    sections = [name for name in both if _same_kind(values[name], defaults[name])]
     return {**defaults, **values, **{name: _over(values[name], defaults[name]) for name in sections}}
+
+
+def _same_kind(value: Any, default: Any) -> bool:
+    """Whether both are sections, and not of two kinds that are named: settings of one kind say nothing of another."""
+    if not (isinstance(value, dict) and isinstance(default, dict)):
+        return False
+    return "kind" not in default or value.get("kind", default["kind"]) == default["kind"]

@@ -42,6 +42,13 @@ def test_an_experiment_extends_another_section_by_section(tmp_path: Path) -> Non
     assert tried.model_dump(exclude=unchanged) == smoke.model_dump(exclude=unchanged)
 
 
+def test_a_section_of_another_kind_is_not_mixed_with_the_one_below(tmp_path: Path) -> None:
+    other = "environment: {kind: textworld, train: 12}\ndemonstrations: {expert: policy}\ntargets: {kind: shaped}"
+    tried = read(tmp_path, f"extends: smoke\n{other}")
+    assert tried.environment.model_dump(exclude_unset=True) == {"kind": "textworld", "train": 12}
+    assert tried.targets.gamma == load_experiment("smoke").targets.gamma
+
+
 def test_what_is_extended_must_be_there_and_begin_somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ExperimentError, match=r"tried\.yaml: extends: expected one of .*smoke.*, got 'smoker'"):
         read(tmp_path, "extends: smoker")
