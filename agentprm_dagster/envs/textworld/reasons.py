@@ -1,9 +1,11 @@
 """The demonstrator's REASON: one sentence, by rule, from what the episode has shown so far and never from more.
 
-It names what the command is for: the thing still looked for, the next line of the recipe, the way back.
+It names what the command is for: the thing still looked for and the ways not yet gone, the next line of the recipe,
+the way back.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from agentprm_dagster.envs.textworld.told import task
@@ -12,6 +14,8 @@ from agentprm_dagster.episodes.records import Turn
 _OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
 _SOUGHT = re.compile(r"(?:take|retrieve|recover|pick[ -]up|lift) the (.+?) (?:in|from|that's in|off) ", re.IGNORECASE)
 _RECIPE = re.compile(r"^Ingredients:\n(?P<ingredients>.*)\nDirections:\n(?P<directions>.*)$", re.DOTALL | re.MULTILINE)
+_ROOM = re.compile(r"^-= (.+) =-$", re.MULTILINE)
+_EXIT = re.compile(r"\bexit to the (north|east|south|west)")
 _TAKEN = re.compile(r"You (?:take|pick up) the (.+?) from the ")
 _LEFT = re.compile(r"You (?:drop|put) the (.+?) (?:on|into) the ")
 _CUT = re.compile(r"You (chop|slice|dice) the (.+)\.")
@@ -35,12 +39,19 @@ class Progress:
         """The directions that were followed."""
         self.way: list[str] = []
         """The directions gone, without those that were gone back again."""
+        self._gone: dict[str, set[str]] = defaultdict(set)
+        """By room: the ways that were gone from there or come from."""
+        self._enter(first_observation)
         for turn in turns:
             self._read(turn)
 
     def goes_back(self, direction: str) -> bool:
         """Whether a direction leads back to where one came from."""
         return bool(self.way) and _OPPOSITE.get(direction) == self.way[-1]
+
+    def new_ways(self) -> list[str]:
+        """The exits of this room that are seen and were not gone."""
+        return [direction for direction in self._exits if direction not in self._gone[self._room]]
 
     def missing(self) -> Iterator[str]:
         """What is still to be found, the first first."""
@@ -54,6 +65,11 @@ class Progress:
         """The directions left."""
         yield from (direction for direction in self.directions if direction not in self.done)
 
+    def _enter(self, text: str) -> None:
+        name = _ROOM.search(text)
+        self._room = name[1] if name else ""
+        self._exits: list[str] = _EXIT.findall(text)
+
     def _read(self, turn: Turn) -> None:
         text = turn.observation
         verb, _, rest = turn.action.partition(" ")
@@ -62,6 +78,9 @@ class Progress:
                 self.way.pop()
             else:
                 self.way.append(rest)
+            self._gone[self._room].add(rest)
+            self._enter(text)
+            self._gone[self._room].add(_OPPOSITE[rest])
         elif match := _RECIPE.search(text):
             self.has_recipe = True
             self.ingredients = match["ingredients"].split("\n")
@@ -94,7 +113,10 @@ def _walk(progress: Progress, rest: str) -> str:
     if missing is None:
         direction = next(progress.to_do(), None)
         return f"I must {direction}." if direction else "All is done."
-    return f"The {missing} is not here." if progress.goes_back(rest) else f"I look for the {missing}."
+    if progress.goes_back(rest):
+        return f"The {missing} is not here."
+    new = " or ".join(progress.new_ways())
+    return f"I look for the {missing}, and have not been {new}." if new else f"I look for the {missing}."
 
 
 def _kitchen_work(progress: Progress, verb: str, rest: str) -> str:
