@@ -12,13 +12,12 @@ from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
 from agentprm_dagster.envs.alfworld.language import WORDING
-from agentprm_dagster.improvement.contested_states import contested_states
+from agentprm_dagster.improvement.contested_states import policy_prefixes
 from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import improvement_work
 from agentprm_dagster.launch.cores import cores
 from agentprm_dagster.launch.shards import Shards
-from agentprm_dagster.training.candidates import trunks_of
 from agentprm_dagster.training.process_reward_model import prm_examples, prm_work
 from agentprm_dagster.training.tree_training import token_budget_batches
 from benchmarks.measure import Row, compare
@@ -58,12 +57,11 @@ def _improvement(apart: bool) -> Callable[[], float]:
         use_grouped_attention(each.eval())
         use_lean_layers(each)
     chat = Chat(checkpoints.load_tokenizer(policy()), WORDING)
-    contested = contested_states(noisy_rollouts(GAMES))
-    trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, "append")][:ROWS]
-    reference, longest = checkpoints.load_policy(policy()), max(len(trunk.ids) for trunk in trunks)
+    prefixes = policy_prefixes(chat, noisy_rollouts(GAMES), "append")[:ROWS]
+    reference, longest = checkpoints.load_policy(policy()), max(prefix.states[-1] for prefix in prefixes)
     use_grouped_attention(reference)
     shards = Shards(model, improvement_work, reference, Judge(prm, chat), chat, SETTINGS, longest, 0, apart=apart)
-    return partial(_steps, shards, [(0, trunks[::2]), (0, trunks[1::2])])
+    return partial(_steps, shards, [(0, prefixes[::2]), (0, prefixes[1::2])])
 
 
 def _steps(shards: Shards, parts: list[object]) -> float:

@@ -9,8 +9,9 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.parsing import may_be_chosen
+from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.consequences import Consequences
-from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk
+from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +27,19 @@ class Judge:
 
     @torch.no_grad()
     def values(
-        self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees
+        self, prefixes: Sequence[EpisodeTokens], candidates: Sequence[Candidate], trees: CandidateTrees
     ) -> tuple[torch.Tensor, int]:
         """The value of every candidate (C,), in [0, 1], and how many tokens were read for them.
 
-        `trees` are those of the trunks and candidates.
+        `trees` are those of the prefixes and candidates.
 
         An answer that may not be chosen is worth nothing: rollouts never branch into one, so that the PRM has not
         learnt it.
         """
         drawn = [self.chat.drawn(candidate.ids[:-1], cut=candidate.cut) for candidate in candidates]
         allowed = torch.tensor(list(map(may_be_chosen, drawn)))
-        replied = self.consequences and self.consequences.of(trunks, candidates)
-        read = CandidateTrees(trunks, replied.candidates) if replied else trees
+        replied = self.consequences and self.consequences.of(prefixes, candidates)
+        read = CandidateTrees(prefixes, replied.candidates) if replied else trees
         logits = read.values(self.prm)
         values = (advantages(logits, candidates) if self.centred else logits).sigmoid()
         if replied:

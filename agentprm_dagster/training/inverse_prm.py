@@ -29,18 +29,18 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
-from agentprm_dagster.engine.embedded.token_tree import TokenTree
+from agentprm_dagster.engine.embedded.token_tree import ROOT, TokenTree
 from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, Resume
 from agentprm_dagster.launch.shards import Numbers, Work, shards_of
 from agentprm_dagster.reports.inverse_report import Discrimination
-from agentprm_dagster.training.candidates import Candidate, CandidateSampler, trunks_of
+from agentprm_dagster.training.candidates import Candidate, CandidateSampler
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.process_reward_model import predict, prm_examples
 from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, token_budget_batches, tokens_in
 
-_TRUNKS_TOGETHER = 32
+_READ_TOGETHER = 32
 
 NextAnswers = Mapping[int, Sequence[Candidate]]
 """Answers that the current policy gives in the states before some turns of an episode."""
@@ -156,35 +156,35 @@ def next_answers(
     monitor: Monitor,
 ) -> list[NextAnswers]:
     """For every episode: `n` answers of the policy in the state before each of its own turns but the first."""
-    trunks = [
-        (i, trunk)
+    prefixes = [
+        (i, prefix)
         for i, episode in enumerate(episodes)
         if len(episode.own_turns) > 1
-        for trunk in trunks_of(chat, episode, range(episode.start + 1, len(episode.turns)), dialogue)
+        for prefix in chat.conversations(episode, dialogue, range(episode.start + 1, len(episode.turns)))
     ]
-    if not trunks:
+    if not prefixes:
         return [{} for _ in episodes]
-    trunks.sort(key=lambda numbered: len(numbered[1].ids))
+    prefixes.sort(key=lambda numbered: numbered[1].states[-1])
     model = checkpoints.load_policy(policy)
     use_grouped_attention(model)
     sampler = CandidateSampler(
         model.eval(),
         chat,
-        longest=max(len(trunk.ids) for _, trunk in trunks),
-        rows=_TRUNKS_TOGETHER,
-        states=max(len(trunk.states) for _, trunk in trunks),
+        longest=max(prefix.states[-1] for _, prefix in prefixes),
+        rows=_READ_TOGETHER,
+        states=max(len(prefix.states) for _, prefix in prefixes),
         n=n,
         new=max_new_tokens,
     )
     generator = torch.Generator().manual_seed(seed)
     drawn: list[dict[int, list[Candidate]]] = [defaultdict(list) for _ in episodes]
-    for first in range(0, len(trunks), _TRUNKS_TOGETHER):
-        some = trunks[first : first + _TRUNKS_TOGETHER]
-        read = [trunk for _, trunk in some]
+    for first in range(0, len(prefixes), _READ_TOGETHER):
+        some = prefixes[first : first + _READ_TOGETHER]
+        read = [prefix for _, prefix in some]
         for candidate in sampler.draw(read, temperature=temperature, generator=generator):
-            i, trunk = some[candidate.state[0]]
-            drawn[i][trunk.turns[candidate.state[1]]].append(candidate)
-        monitor.progress(min(first + _TRUNKS_TOGETHER, len(trunks)), len(trunks), "trunks answered")
+            i, prefix = some[candidate.state[0]]
+            drawn[i][prefix.turns[candidate.state[1]]].append(candidate)
+        monitor.progress(min(first + _READ_TOGETHER, len(prefixes)), len(prefixes), "prefixes answered")
     return list(drawn)
 
 
@@ -198,14 +198,15 @@ def transitions(
     """
     last = len(episode.turns) - 1
     own = [t for t in _followed(episode) if episode.turns[t].admissible or not expert]
-    if dialogue == "restated":
+    if dialogue == "restated" or not own:
         return [_restated(chat, episode, t, after.get(t + 1, ()), expert=expert) for t in own]
-    encoded = chat.episode(episode.first_observation, episode.turns)
+    (conversation,) = chat.conversations(episode)
     made = Transitions(expert)
-    trunk = made.tree.add(encoded.ids)
+    segment = made.tree.add(conversation.ids)
     for t in own:
-        next_state = encoded.answers[t + 1][0] if t < last else 0
-        made.add(made.tree.index(trunk, encoded.answers[t][1] - 1), trunk, next_state, after.get(t + 1, ()))
+        next_state = conversation.states[t + 1] if t < last else 0
+        end = made.tree.index(segment, conversation.answers[t][1] - 1)
+        made.add(end, segment, next_state, after.get(t + 1, ()))
     return [made]
 
 
@@ -241,14 +242,12 @@ def _next_answer(chat: Chat, episode: Episode, t: int) -> list[Candidate]:
 def _restated(chat: Chat, episode: Episode, t: int, answers: Sequence[Candidate], *, expert: bool) -> Transitions:
     """One transition: the prompt with its answer, and beside it the next prompt with the answers drawn there."""
     made = Transitions(expert)
-    encoded = chat.restated(episode.first_observation, episode.turns[: t + 1])
-    end = made.tree.index(made.tree.add(encoded.ids), len(encoded.ids) - 1)
+    own, *following = chat.conversations(episode, "restated", [t, t + 1] if answers else [t])
+    end = made.tree.index(made.tree.add(own.ids), len(own.ids) - 1)
     if not answers:
-        made.add(end, -1, 0, ())
-        return made
-    following = chat.restated(episode.first_observation, episode.turns[: t + 2])
-    length = following.answers[0][0]
-    made.add(end, made.tree.add(following.ids[:length]), length, answers)
+        made.add(end, ROOT, 0, ())
+    for after in following:
+        made.add(end, made.tree.add(after.prompt), after.states[0], answers)
     return made
 
 

@@ -49,7 +49,7 @@ def test_pieces_are_the_whole(
 ) -> None:
     for episode in [*demonstrations, *rollouts[::5]]:
         expected = whole(tokenizer, episode)
-        encoded = chat.episode(episode.first_observation, episode.turns)
+        (encoded,) = chat.conversations(episode)
         assert encoded.ids == expected["input_ids"]
         own = [start <= i < end for i in range(len(encoded.ids)) for start, end in [_answer_at(encoded.answers, i)]]
         assert own == [bool(mark) for mark in expected["assistant_masks"]]
@@ -61,7 +61,7 @@ def _answer_at(answers: list[tuple[int, int]], i: int) -> tuple[int, int]:
 
 def test_answers_are_the_responses(chat: Chat, demonstrations: list[Episode]) -> None:
     for episode in demonstrations:
-        encoded = chat.episode(episode.first_observation, episode.turns)
+        (encoded,) = chat.conversations(episode)
         assert len(encoded.answers) == len(episode.turns)
         for (start, end), turn in zip(encoded.answers, episode.turns, strict=True):
             assert encoded.ids[end - 1] == chat.end
@@ -171,7 +171,7 @@ def test_a_template_that_works_where_turns_restate_the_history(name: str, demons
     template, told = RESTATED_ALONE[name]
     chat, episode = Chat(byte_tokenizer(template), WORDING), demonstrations[0]
     chat.require("restated")
-    encoded = chat.restated(episode.first_observation, episode.turns[:2])
+    (encoded,) = chat.conversations(episode, "restated", [1])
     assert encoded.ids[-1] == chat.end
     with pytest.raises(ChatTemplateError, match=f"{told}.*dialogue.format: restated, or another model"):
         chat.require("append")
@@ -237,7 +237,7 @@ def test_a_template_that_frames_its_messages(tokenizer: PreTrainedTokenizerFast,
     )
     framed = with_template(tokenizer, template)
     for episode in demonstrations[:3]:
-        encoded = Chat(framed, WORDING).episode(episode.first_observation, episode.turns)
+        (encoded,) = Chat(framed, WORDING).conversations(episode)
         told = framed.apply_chat_template(
             WORDING.conversation(episode.first_observation, episode.turns), tokenize=False
         )

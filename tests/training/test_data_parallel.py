@@ -25,7 +25,6 @@ from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import improve
 from agentprm_dagster.launch import shards
 from agentprm_dagster.training import process_reward_model, sft, tree_training
-from agentprm_dagster.training.candidates import trunks_of
 
 Train = Callable[[], PreTrainedModel]
 
@@ -68,11 +67,11 @@ def train(
         model = ready(checkpoints.load_policy(taught_folder)).eval()
         critic = ready(checkpoints.prm_from_policy(taught_folder, seed=1)).eval()
         contested = contested_states(rollouts)
-        trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, "append")]
+        prefixes = [prefix for episode, turns in contested for prefix in chat.conversations(episode, "append", turns)]
         plan = Improvement(steps=2, episodes_per_step=6, states_per_episode=2, min_gap=0, rank_by="reply")
         judge = Judge(critic, chat, Consequences(chat, {game.id: game for game in household_games}))
         reference = copy.deepcopy(model).requires_grad_(False)
-        improve(model, reference, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor())
+        improve(model, reference, judge, chat, prefixes, plan, seed=0, monitor=SilentMonitor())
         return model
 
     made: Train = {"sft": fine_tune, "prm": train_prm, "policy improvement": improved}[request.param]

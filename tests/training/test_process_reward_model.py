@@ -68,7 +68,7 @@ def examples(
 
 def prefix(chat: Chat, episode: Episode, turn: int) -> list[int]:
     """The conversation up to and with the answer of a turn."""
-    return chat.episode(episode.first_observation, episode.turns[: turn + 1]).ids
+    return chat.conversations(episode, "append", [turn])[0].ids
 
 
 def replied(chat: Chat, episode: Episode, turn: int) -> list[int]:
