@@ -18,8 +18,8 @@ from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import improvement_work
 from agentprm_dagster.launch.cores import cores
 from agentprm_dagster.launch.shards import Shards
-from agentprm_dagster.training.process_reward_model import prm_examples, prm_work
-from agentprm_dagster.training.tree_training import token_budget_batches
+from agentprm_dagster.training.prm_examples import loss_terms, prm_examples
+from agentprm_dagster.training.tree_training import token_budget_batches, tree_work
 from benchmarks.measure import Row, compare
 from benchmarks.workload import noisy_rollouts, policy
 
@@ -47,7 +47,7 @@ def _prm(apart: bool) -> Callable[[], float]:
     targets = mc_value_targets(episodes, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
     examples = prm_examples(chat, episodes, targets, "append", branch_turns=1, read_replies=True)
     batches = token_budget_batches(examples, 4096, seed=0)[:2]
-    shards = Shards(model, prm_work, Prm(), apart=apart)
+    shards = Shards(model, tree_work, loss_terms, Prm(), apart=apart)
     return partial(_steps, shards, [(batch, 0.0) for batch in batches])
 
 

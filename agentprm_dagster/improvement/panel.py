@@ -38,10 +38,8 @@ from agentprm_dagster.reports.overoptimization import (
     tripped,
 )
 from agentprm_dagster.rollouts.rollout import play, whole_episodes
-from agentprm_dagster.training.candidates import CandidateSampler, CandidateTrees
-from agentprm_dagster.training.process_reward_model import predict, prm_examples
-
-_READ_TOGETHER = 32
+from agentprm_dagster.training.candidates import READ_TOGETHER, CandidateSampler, CandidateTrees
+from agentprm_dagster.training.prm_examples import predict, prm_examples
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,20 +184,13 @@ class Panel:
     def _draw(self) -> tuple[float, float, float]:
         """Mean value and KL of answers drawn in the held-out states, and how much the committee disagrees on them."""
         settings = self.drawing
-        sampler = CandidateSampler(
-            self.model,
-            self.judge.chat,
-            longest=max(prefix.states[-1] for prefix in self.prefixes),
-            rows=min(_READ_TOGETHER, len(self.prefixes)),
-            states=max(len(prefix.states) for prefix in self.prefixes),
-            n=settings.candidates,
-            new=settings.max_new_tokens,
-        )
+        how = {"n": settings.candidates, "new": settings.max_new_tokens}
+        sampler = CandidateSampler.of_any(self.prefixes, self.model, self.judge.chat, **how)
         generator = torch.Generator().manual_seed(self.seed)
         banned = self.judge.chat.never_drawn(self.model.config.vocab_size)
         sums = torch.zeros(4, dtype=torch.float64)
-        for first in range(0, len(self.prefixes), _READ_TOGETHER):
-            prefixes = self.prefixes[first : first + _READ_TOGETHER]
+        for first in range(0, len(self.prefixes), READ_TOGETHER):
+            prefixes = self.prefixes[first : first + READ_TOGETHER]
             candidates = sampler.draw(prefixes, temperature=settings.temperature, generator=generator)
             trees = CandidateTrees(prefixes, candidates)
             draws = trees.answers.draws
@@ -207,7 +198,7 @@ class Panel:
             kl = answer_kl(trees.answers, tokens, before, temperature=settings.temperature, banned=banned)
             spread = torch.zeros_like(draws)
             if self.committee:
-                said = [advantages(trees.values(member), candidates) for member in self.committee]
+                said = [advantages(trees.values(member), trees.answers) for member in self.committee]
                 spread = torch.stack(said).std(0)
             values, _ = self.judge.values(prefixes, candidates, trees)
             sums += torch.stack([(draws * each).sum() for each in (values, kl, spread, torch.ones_like(draws))])

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch.nn.functional import pad
@@ -16,6 +17,9 @@ from agentprm_dagster.engine.embedded.slots import SlotModel
 from agentprm_dagster.engine.embedded.token_tree import TokenTree, alike, read_trees
 from agentprm_dagster.engine.heads import language_head
 from agentprm_dagster.episodes.tokens import EpisodeTokens
+
+READ_TOGETHER = 32
+"""Prefixes that answers are drawn behind at once, where no step of a training says how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,13 @@ class CandidateSampler:
         self.cache = SlotModel(model, slots=rows, capacity=longest + states * n * new)
         banned = chat.never_drawn(model.config.vocab_size)
         self.sampler = Sampler(self.cache, language_head(model), end=chat.end, banned=banned)
+
+    @classmethod
+    def of_any(cls, prefixes: Sequence[EpisodeTokens], model: PreTrainedModel, chat: Chat, *, n: int, new: int) -> Self:
+        """For any READ_TOGETHER of the prefixes."""
+        longest, states = max(each.states[-1] for each in prefixes), max(len(each.states) for each in prefixes)
+        rows = min(READ_TOGETHER, len(prefixes))
+        return cls(model, chat, longest=longest, rows=rows, states=states, n=n, new=new)
 
     @torch.no_grad()
     def draw(

@@ -29,7 +29,7 @@ from agentprm_dagster.rollouts.rollout import collect_rollouts
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.inverse_prm import own_transitions
-from agentprm_dagster.training.process_reward_model import prm_examples
+from agentprm_dagster.training.prm_examples import prm_examples
 from agentprm_dagster.training.sft import sft_rows
 from agentprm_dagster.training.world_model import world_examples
 from bpe import PADDED, RESERVED, bpe_tokenizer, save_bpe_policy, spelled

@@ -24,7 +24,7 @@ from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import improve
 from agentprm_dagster.launch import shards
-from agentprm_dagster.training import process_reward_model, sft, tree_training
+from agentprm_dagster.training import prm_examples, sft, tree_training
 
 Train = Callable[[], PreTrainedModel]
 
@@ -55,12 +55,9 @@ def train(
     def train_prm() -> PreTrainedModel:
         model = ready(checkpoints.prm_from_policy(taught_folder, seed=0))
         targets = mc_value_targets(rollouts, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
-        examples = process_reward_model.prm_examples(
-            chat, rollouts, targets, "append", branch_turns=1, read_replies=True
-        )
-        batches = tree_training.token_budget_batches(examples, 1500, seed=0)
-        work = process_reward_model.prm_work
-        tree_training.fit(model, batches, work, Prm(epochs=1), seed=0, monitor=SilentMonitor())
+        examples = prm_examples.prm_examples(chat, rollouts, targets, "append", branch_turns=1, read_replies=True)
+        plan = Prm(epochs=1, batch_tokens=3000)
+        tree_training.fit(model, examples, prm_examples.loss_terms, plan, seed=0, monitor=SilentMonitor())
         return model
 
     def improved() -> PreTrainedModel:

@@ -14,7 +14,7 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.improvement.contested_states import contested_states
 from agentprm_dagster.training.inverse_prm import next_answers, own_transitions, transitions
-from agentprm_dagster.training.process_reward_model import prm_examples
+from agentprm_dagster.training.prm_examples import prm_examples
 
 START = 2
 
