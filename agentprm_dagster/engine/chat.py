@@ -56,7 +56,7 @@ class Chat:
         """The token that ends an answer, and the template's text between an observation and the next answer."""
         first, answer, observation = "<first>", "<answer>", "<observation>"
         messages: list[Message] = [{"role": "user", "content": first}, {"role": "assistant", "content": answer}]
-        text = self._render([*messages, {"role": "user", "content": observation}])
+        text = self.text([*messages, {"role": "user", "content": observation}])
         _, _, behind = text.partition(answer)
         tokens = self._encode(behind.lstrip(" "))
         if not tokens or tokens[0] not in self.tokenizer.added_tokens_decoder:
@@ -81,7 +81,7 @@ class Chat:
         """
         for count in range(len(TRIAL_TURNS) + 1):
             turns = TRIAL_TURNS[:count]
-            text = self._render(self.wording.state(TRIAL_START, turns, dialogue, ["look"]))
+            text = self.text(self.wording.state(TRIAL_START, turns, dialogue, ["look"]))
             self._require_whole(self.state(TRIAL_START, turns, dialogue, ["look"]), text)
         answer = self._encode_answer(TRIAL_TURNS[0].response)
         if self.decode(answer) != TRIAL_TURNS[0].response:
@@ -109,9 +109,9 @@ class Chat:
         answers: list[Message] = [{"role": "assistant", "content": turn.response} for turn in TRIAL_TURNS]
         observations: list[Message] = [{"role": "user", "content": turn.observation} for turn in TRIAL_TURNS]
         end = self.tokenizer.convert_ids_to_tokens(self.end)
-        answered = self._render(messages) + TRIAL_TURNS[0].response + end
-        once, other = (self._render([*messages, answers[0], each]) for each in observations[:2])
-        twice = self._render([*messages, answers[0], observations[0], answers[1], observations[1]])
+        answered = self.text(messages) + TRIAL_TURNS[0].response + end
+        once, other = (self.text([*messages, answers[0], each]) for each in observations[:2])
+        twice = self.text([*messages, answers[0], observations[0], answers[1], observations[1]])
         expected = once + TRIAL_TURNS[1].response + end + other[len(answered) :]
         if not (once.startswith(answered) and other.startswith(answered) and twice == expected):
             raise ChatTemplateError(
@@ -119,9 +119,6 @@ class Chat:
                 f"closes an answer with {end!r}, got {twice!r}; use dialogue.format: restated, or another model"
             )
         return answered
-
-    def _render(self, messages: Sequence[Message]) -> str:
-        return render(self.tokenizer, messages)
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
@@ -137,7 +134,7 @@ class Chat:
 
     def text(self, messages: Sequence[Message]) -> str:
         """What the template writes up to where the agent's answer begins."""
-        return self._render(messages)
+        return render(self.tokenizer, messages)
 
     def encode(self, text: str) -> list[int]:
         """Ids of such a text."""
@@ -178,12 +175,12 @@ class Chat:
         return start, stop
 
     def _encode_opening(self, first_observation: str) -> tuple[int, ...]:
-        return self._encode(self._render(self.wording.opening(first_observation)))
+        return self._encode(self.text(self.wording.opening(first_observation)))
 
     def _follow_up_text(self, observation: str) -> str:
         """As the template writes it: some strip an observation's blanks."""
         answer: Message = {"role": "assistant", "content": TRIAL_TURNS[0].response}
-        whole = self._render([*self.wording.opening(TRIAL_START), answer, {"role": "user", "content": observation}])
+        whole = self.text([*self.wording.opening(TRIAL_START), answer, {"role": "user", "content": observation}])
         return whole[len(self._answered) :]
 
     def _encode_follow_up(self, observation: str) -> tuple[int, ...]:

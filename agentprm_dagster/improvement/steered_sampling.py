@@ -63,14 +63,11 @@ class SteeredSampler:
         steered = [rng.random() < self.share for _ in prefix.states]
         parts = []
         if nominal := [j for j, other in enumerate(steered) if not other]:
-            parts.append(self._part(i, prefix, nominal))
+            parts.append(_Part(prefix.only(nominal), [(i, j) for j in nominal]))
         if other := [j for j, other in enumerate(steered) if other]:
             told = self.with_hypothesis(prefix.episode.first_observation, rng)
-            parts.append(self._part(i, replace(prefix, episode=replace(prefix.episode, first_observation=told)), other))
+            episode, turns = replace(prefix.episode, first_observation=told), [prefix.turns[j] for j in other]
+            # Where turns restate the history a prefix has one state, else one prefix has them all.
+            (read,) = self.sampler.chat.conversations(episode, self.dialogue, turns)
+            parts.append(_Part(read, [(i, j) for j in other]))
         return parts
-
-    def _part(self, i: int, prefix: EpisodeTokens, states: list[int]) -> _Part:
-        turns = [prefix.turns[j] for j in states]
-        # Where turns restate the history a prefix has one state, else one prefix has them all.
-        (read,) = self.sampler.chat.conversations(prefix.episode, self.dialogue, turns)
-        return _Part(read, [(i, j) for j in states])

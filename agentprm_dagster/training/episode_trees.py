@@ -53,8 +53,8 @@ def family_trees(chat: Chat, family: Sequence[Episode], dialogue: Format, *, bra
     """
     family = list({_read_part(episode, branch_turns): episode for episode in reversed(family)}.values())[::-1]
     if dialogue == "restated":
-        read = [chat.conversations(episode, dialogue, _read_turns(episode, branch_turns)) for episode in family]
-        return [_tree_of_one(conversation) for conversations in read for conversation in conversations]
+        asked = [(episode, _read_turns(episode, branch_turns)) for episode in family]
+        return [_tree_of_one(each) for episode, turns in asked for each in chat.conversations(episode, dialogue, turns)]
     tree = TokenTree()
     decisions: list[tuple[str, int]] = []
     ends: list[int] = []

@@ -68,6 +68,16 @@ def test_answers_are_the_responses(chat: Chat, demonstrations: list[Episode]) ->
             assert chat.decode(encoded.ids[start : end - 1]) == turn.response
 
 
+def test_a_turn_asked_about_alone_is_read_as_in_the_whole(chat: Chat, demonstrations: list[Episode]) -> None:
+    for episode in demonstrations[:5]:
+        (whole,) = chat.conversations(episode)
+        for t in whole.turns:
+            (alone,) = chat.conversations(episode, "append", [t])
+            assert alone == whole.only([t])
+            assert alone.prompt == chat.state(episode.first_observation, episode.turns[:t])
+    assert chat.conversations(demonstrations[0], "append", []) == chat.conversations(demonstrations[0], "restated", [])
+
+
 def test_a_conversation_grows_by_answer_and_follow_up(chat: Chat, demonstrations: list[Episode]) -> None:
     episode = demonstrations[0]
     ids = chat.prompt(WORDING.opening(episode.first_observation))

@@ -140,7 +140,7 @@ def test_every_episode_is_learnt_from_before_any_comes_again(chat: Chat, demonst
         for prefix in prefixes:
             (some,) = [s for s in seen if prefix.ids[: len(s.ids)] == s.ids and set(s.states) <= set(prefix.states)]
             assert len(some.states) == min(3, len(prefix.states))
-            assert len(some.ids) == some.states[-1]
+            assert len(some.ids) == some.answers[-1][1]
             assert [prefix.states[turn] for turn in some.turns] == some.states
             assert some.episode is prefix.episode
 
@@ -148,11 +148,11 @@ def test_every_episode_is_learnt_from_before_any_comes_again(chat: Chat, demonst
 def test_both_formats_have_as_many_states_at_most(chat: Chat, demonstrations: list[Episode]) -> None:
     settings = Improvement(episodes_per_step=3, states_per_episode=2)
     expected: dict[Format, int] = {"append": 3, "restated": 6}
-    for dialogue, prefixes in expected.items():
+    for dialogue, count in expected.items():
         there = [prefix for episode in demonstrations[:6] for prefix in chat.conversations(episode, dialogue)]
         size = online_dpo._batch_size(settings, dialogue)
         batch, *_ = online_dpo._batches(there, *size, random.Random(0))
-        assert len(batch) == prefixes
+        assert len(batch) == count
         assert sum(len(prefix.states) for prefix in batch) == 6
 
 
