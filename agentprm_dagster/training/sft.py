@@ -156,9 +156,9 @@ def answers_work(model: PreTrainedModel, shard: int = 0) -> Work:
         ids, labels = (side.to(model.device) for side in _padded(rows))
         require_length(model.config, ids.shape[1])
         # Rows are padded at their ends, where no real token looks.
-        trunk = model.base_model(input_ids=ids, use_cache=False)
+        backbone = model.base_model(input_ids=ids, use_cache=False)
         learnt = labels[:, 1:] != -100
-        log_p = head(trunk.last_hidden_state[:, :-1][learnt]).float().log_softmax(-1)
+        log_p = head(backbone.last_hidden_state[:, :-1][learnt]).float().log_softmax(-1)
         likelihood = log_p.gather(-1, labels[:, 1:][learnt][:, None]).sum()
         return {"tokens": Term(-likelihood, float(learnt.sum()))}, {}
 

@@ -80,9 +80,7 @@ def improve(
 def share_with(liked: int, model: PreTrainedModel, chat: Chat, episodes: list[Episode]) -> float:
     """How many of the answers drawn along some episodes hold a token."""
     prefixes = [all_of(chat, episode) for episode in episodes]
-    states = max(len(prefix.states) for prefix in prefixes)
-    longest = max(prefix.states[-1] for prefix in prefixes)
-    sampler = CandidateSampler(model, chat, longest=longest, rows=len(prefixes), states=states, n=8, new=24)
+    sampler = CandidateSampler.of_any(prefixes, model, chat, n=8, new=24)
     drawn = sampler.draw(prefixes, temperature=1.0, generator=torch.Generator().manual_seed(0))
     return sum(c.draws for c in drawn if liked in c.ids) / sum(c.draws for c in drawn)
 

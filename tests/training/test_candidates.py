@@ -37,20 +37,17 @@ def prefixes(chat: Chat, demonstrations: list[Episode]) -> list[EpisodeTokens]:
     return [chat.conversations(episode)[0] for episode in episodes]
 
 
-def longest(prefixes: list[EpisodeTokens]) -> int:
-    return max(prefix.states[-1] for prefix in prefixes)
-
-
 def draw(
     model: PreTrainedModel, chat: Chat, prefixes: list[EpisodeTokens], *, n: int = 4, temperature: float = 1.0
 ) -> list[Candidate]:
-    states = max(len(prefix.states) for prefix in prefixes)
-    sampler = CandidateSampler(model, chat, longest=longest(prefixes), rows=len(prefixes), states=states, n=n, new=NEW)
+    sampler = CandidateSampler.of_any(prefixes, model, chat, n=n, new=NEW)
     return sampler.draw(prefixes, temperature=temperature, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("turns", [[0], [1, 2], [0, 2]])
-def test_a_trunk_ends_where_its_last_answer_begins(chat: Chat, demonstrations: list[Episode], turns: list[int]) -> None:
+def test_a_prompt_ends_where_its_last_answer_begins(
+    chat: Chat, demonstrations: list[Episode], turns: list[int]
+) -> None:
     for episode in demonstrations[:3]:
         (prefix,), (whole,) = chat.conversations(episode, "append", turns), chat.conversations(episode)
         assert prefix.states == [whole.answers[turn][0] for turn in turns]
@@ -94,8 +91,7 @@ def test_drawing_again_with_other_weights_reads_again(
 ) -> None:
     model = checkpoints.load_policy(taught_folder).eval()
     use_grouped_attention(model)
-    states = max(len(prefix.states) for prefix in prefixes)
-    sampler = CandidateSampler(model, chat, longest=longest(prefixes), rows=len(prefixes), states=states, n=2, new=NEW)
+    sampler = CandidateSampler.of_any(prefixes, model, chat, n=2, new=NEW)
 
     def greedy() -> list[Candidate]:
         return sampler.draw(prefixes, temperature=0, generator=torch.Generator())
