@@ -20,13 +20,12 @@ from agentprm_dagster.config import Prm
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
-from agentprm_dagster.engine.embedded.lean_layers import product_dtype, use_lean_layers
+from agentprm_dagster.engine.embedded.lean_layers import product_dtype
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch.shards import shards_of
 from agentprm_dagster.training.optimizers import build_optimizer
-from agentprm_dagster.training.prm_examples import Example
-from agentprm_dagster.training.process_reward_model import predict, prm_examples, prm_work
+from agentprm_dagster.training.prm_examples import Example, loss_terms, predict, prm_examples
 from agentprm_dagster.training.tree_training import fit, token_budget_batches
 from benchmarks.limits import matmul_flops, token_flops
 from benchmarks.measure import RUNS, Row, summarise
@@ -87,11 +86,8 @@ def in_one_pass(seed: int, games: int, settings: Prm) -> tuple[float, float]:
     """Decisions a second, and the held-out loss, of our training."""
     train, test = data(games)
     model = _prm(seed)
-    use_grouped_attention(model)
-    use_lean_layers(model)
-    batches = _batches(train, settings, seed)
     start = perf_counter()
-    fit(model, batches, prm_work, settings, seed=seed, monitor=SilentMonitor())
+    fit(model, train, loss_terms, settings, seed=seed, monitor=SilentMonitor())
     speed = settings.epochs * count(train) / (perf_counter() - start)
     logits, _ = predict(model, test, settings.batch_tokens)
     return speed, bce(logits, test)

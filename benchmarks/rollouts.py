@@ -116,7 +116,7 @@ def decisions(episodes: Sequence[Episode]) -> float:
 
 def decisions_limit(model: PreTrainedModel, chat: Chat, episodes: Sequence[Episode]) -> float:
     """Decisions a second of one core, if reading every token once were a large product; attention left out."""
-    dialogues = [chat.episode(episode.first_observation, episode.turns) for episode in episodes]
+    dialogues = [chat.conversations(episode)[0] for episode in episodes]
     read = sum(len(dialogue.ids) for dialogue in dialogues)
     drawn = sum(stop - first for dialogue in dialogues for first, stop in dialogue.answers)
     flops = read * token_flops(model) + drawn * 2 * model.get_output_embeddings().weight.numel()

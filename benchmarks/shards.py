@@ -12,15 +12,14 @@ from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
 from agentprm_dagster.envs.alfworld.language import WORDING
-from agentprm_dagster.improvement.contested_states import contested_states
+from agentprm_dagster.improvement.contested_states import policy_prefixes
 from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import improvement_work
 from agentprm_dagster.launch.cores import cores
 from agentprm_dagster.launch.shards import Shards
-from agentprm_dagster.training.candidates import trunks_of
-from agentprm_dagster.training.process_reward_model import prm_examples, prm_work
-from agentprm_dagster.training.tree_training import token_budget_batches
+from agentprm_dagster.training.prm_examples import loss_terms, prm_examples
+from agentprm_dagster.training.tree_training import token_budget_batches, tree_work
 from benchmarks.measure import Row, compare
 from benchmarks.workload import noisy_rollouts, policy
 
@@ -48,7 +47,7 @@ def _prm(apart: bool) -> Callable[[], float]:
     targets = mc_value_targets(episodes, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
     examples = prm_examples(chat, episodes, targets, "append", branch_turns=1, read_replies=True)
     batches = token_budget_batches(examples, 4096, seed=0)[:2]
-    shards = Shards(model, prm_work, Prm(), apart=apart)
+    shards = Shards(model, tree_work, loss_terms, Prm(), apart=apart)
     return partial(_steps, shards, [(batch, 0.0) for batch in batches])
 
 
@@ -58,12 +57,11 @@ def _improvement(apart: bool) -> Callable[[], float]:
         use_grouped_attention(each.eval())
         use_lean_layers(each)
     chat = Chat(checkpoints.load_tokenizer(policy()), WORDING)
-    contested = contested_states(noisy_rollouts(GAMES))
-    trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, "append")][:ROWS]
-    reference, longest = checkpoints.load_policy(policy()), max(len(trunk.ids) for trunk in trunks)
+    prefixes = policy_prefixes(chat, noisy_rollouts(GAMES), "append")[:ROWS]
+    reference, longest = checkpoints.load_policy(policy()), max(prefix.states[-1] for prefix in prefixes)
     use_grouped_attention(reference)
     shards = Shards(model, improvement_work, reference, Judge(prm, chat), chat, SETTINGS, longest, 0, apart=apart)
-    return partial(_steps, shards, [(0, trunks[::2]), (0, trunks[1::2])])
+    return partial(_steps, shards, [(0, prefixes[::2]), (0, prefixes[1::2])])
 
 
 def _steps(shards: Shards, parts: list[object]) -> float:

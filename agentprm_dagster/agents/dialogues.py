@@ -27,11 +27,7 @@ class Dialogues:
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         """Opens a dialogue at the state after `turns`."""
         self.by_slot[slot] = Dialogue(first_observation, list(turns))
-        if self.format == "restated":
-            prompt = self.chat.wording.prompt(first_observation, turns, observation.commands)
-            self.engine.begin(slot, self.chat.prompt(prompt))
-        else:
-            self.engine.begin(slot, self.chat.state(first_observation, turns))
+        self.engine.begin(slot, self.chat.state(first_observation, turns, self.format, observation.commands))
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         """Adds a turn, whose answer the engine has already been told."""

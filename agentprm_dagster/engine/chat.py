@@ -8,14 +8,14 @@ which need not be the tokenizer's end-of-text token.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
 from agentprm_dagster.engine.templates import ChatTemplateError, render
 from agentprm_dagster.episodes.dialogue import Format, Message, Wording
-from agentprm_dagster.episodes.records import Response, Turn
+from agentprm_dagster.episodes.records import Episode, Response, Turn
+from agentprm_dagster.episodes.tokens import EpisodeTokens
 
 TRIAL_START = (
     "You are in the middle of a room. You see a cabinet 1, and a desk 1.\n\nYour task is to: put a mug in desk."
@@ -29,15 +29,6 @@ TRIAL_TURNS = tuple(
     )
 )
 """A dialogue that templates, tokenizers and models are tried on."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedEpisode:
-    """The token ids of one conversation and where the answers are."""
-
-    ids: list[int]
-    answers: list[tuple[int, int]]
-    """[start, end) of every answer's tokens, its end-of-turn token included."""
 
 
 class Chat:
@@ -65,7 +56,7 @@ class Chat:
         """The token that ends an answer, and the template's text between an observation and the next answer."""
         first, answer, observation = "<first>", "<answer>", "<observation>"
         messages: list[Message] = [{"role": "user", "content": first}, {"role": "assistant", "content": answer}]
-        text = self._render([*messages, {"role": "user", "content": observation}])
+        text = self.text([*messages, {"role": "user", "content": observation}])
         _, _, behind = text.partition(answer)
         tokens = self._encode(behind.lstrip(" "))
         if not tokens or tokens[0] not in self.tokenizer.added_tokens_decoder:
@@ -90,12 +81,8 @@ class Chat:
         """
         for count in range(len(TRIAL_TURNS) + 1):
             turns = TRIAL_TURNS[:count]
-            if dialogue == "append":
-                text = self._render(self.wording.conversation(TRIAL_START, turns, last_observation=True))
-                self._require_whole(self.state(TRIAL_START, turns), text)
-            else:
-                prompt = self.wording.prompt(TRIAL_START, turns, ["look"])
-                self._require_whole(self.prompt(prompt), self._render(prompt))
+            text = self.text(self.wording.state(TRIAL_START, turns, dialogue, ["look"]))
+            self._require_whole(self.state(TRIAL_START, turns, dialogue, ["look"]), text)
         answer = self._encode_answer(TRIAL_TURNS[0].response)
         if self.decode(answer) != TRIAL_TURNS[0].response:
             raise ChatTemplateError(
@@ -122,9 +109,9 @@ class Chat:
         answers: list[Message] = [{"role": "assistant", "content": turn.response} for turn in TRIAL_TURNS]
         observations: list[Message] = [{"role": "user", "content": turn.observation} for turn in TRIAL_TURNS]
         end = self.tokenizer.convert_ids_to_tokens(self.end)
-        answered = self._render(messages) + TRIAL_TURNS[0].response + end
-        once, other = (self._render([*messages, answers[0], each]) for each in observations[:2])
-        twice = self._render([*messages, answers[0], observations[0], answers[1], observations[1]])
+        answered = self.text(messages) + TRIAL_TURNS[0].response + end
+        once, other = (self.text([*messages, answers[0], each]) for each in observations[:2])
+        twice = self.text([*messages, answers[0], observations[0], answers[1], observations[1]])
         expected = once + TRIAL_TURNS[1].response + end + other[len(answered) :]
         if not (once.startswith(answered) and other.startswith(answered) and twice == expected):
             raise ChatTemplateError(
@@ -132,9 +119,6 @@ class Chat:
                 f"closes an answer with {end!r}, got {twice!r}; use dialogue.format: restated, or another model"
             )
         return answered
-
-    def _render(self, messages: Sequence[Message]) -> str:
-        return render(self.tokenizer, messages)
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
@@ -150,14 +134,18 @@ class Chat:
 
     def text(self, messages: Sequence[Message]) -> str:
         """What the template writes up to where the agent's answer begins."""
-        return self._render(messages)
+        return render(self.tokenizer, messages)
 
     def encode(self, text: str) -> list[int]:
         """Ids of such a text."""
         return list(self._encode(text))
 
-    def state(self, first_observation: str, turns: Sequence[Turn]) -> list[int]:
-        """Ids of a conversation up to where the answer after `turns` begins."""
+    def state(
+        self, first_observation: str, turns: Sequence[Turn], dialogue: Format = "append", commands: Sequence[str] = ()
+    ) -> list[int]:
+        """Ids of `Wording.state`: up to where the answer after `turns` begins."""
+        if dialogue == "restated":
+            return self.prompt(self.wording.state(first_observation, turns, dialogue, commands))
         ids = list(self._opening(first_observation))
         for turn in turns:
             ids += self.answer(turn.response, turn.tokens) + self.follow_up(turn.observation)
@@ -187,12 +175,12 @@ class Chat:
         return start, stop
 
     def _encode_opening(self, first_observation: str) -> tuple[int, ...]:
-        return self._encode(self._render(self.wording.opening(first_observation)))
+        return self._encode(self.text(self.wording.opening(first_observation)))
 
     def _follow_up_text(self, observation: str) -> str:
         """As the template writes it: some strip an observation's blanks."""
         answer: Message = {"role": "assistant", "content": TRIAL_TURNS[0].response}
-        whole = self._render([*self.wording.opening(TRIAL_START), answer, {"role": "user", "content": observation}])
+        whole = self.text([*self.wording.opening(TRIAL_START), answer, {"role": "user", "content": observation}])
         return whole[len(self._answered) :]
 
     def _encode_follow_up(self, observation: str) -> tuple[int, ...]:
@@ -229,21 +217,32 @@ class Chat:
         known = {*self.tokenizer.get_vocab().values()} - special | {self.end}
         return [token for token in range(vocabulary) if token not in known]
 
-    def restated(self, first_observation: str, turns: Sequence[Turn]) -> EncodedEpisode:
-        """The last of `turns` alone, asked for by the paper's prompt, which restates the turns before it."""
-        *before, turn = turns
-        prompt = self.prompt(self.wording.prompt(first_observation, before, turn.candidates))
-        answer = self.answer(turn.response, turn.tokens)
-        return EncodedEpisode([*prompt, *answer], [(len(prompt), len(prompt) + len(answer))])
+    def conversations(
+        self, episode: Episode, dialogue: Format = "append", turns: Sequence[int] | None = None
+    ) -> list[EpisodeTokens]:
+        """An episode up to the last of some `turns` of it, all where it is None: what every model here reads of it.
 
-    def episode(self, first_observation: str, turns: Sequence[Turn]) -> EncodedEpisode:
-        """The whole conversation up to the last answer."""
-        ids = self.state(first_observation, ())
-        answers = []
-        for i, turn in enumerate(turns):
-            answer = self.answer(turn.response, turn.tokens)
-            answers.append((len(ids), len(ids) + len(answer)))
-            ids += answer
-            if i < len(turns) - 1:
-                ids += self.follow_up(turn.observation)
-        return EncodedEpisode(ids, answers)
+        One conversation in the `append` format, one a turn where every turn restates the history; none without turns.
+        """
+        asked = range(len(episode.turns)) if turns is None else turns
+        if dialogue == "restated":
+            return [self._restated(episode, t) for t in asked]
+        return [self._appended(episode, asked)] if asked else []
+
+    def _restated(self, episode: Episode, t: int) -> EpisodeTokens:
+        """A turn alone, asked for by the paper's prompt, which restates the turns before it."""
+        turn = episode.turns[t]
+        ids = self.state(episode.first_observation, episode.turns[:t], "restated", turn.candidates)
+        start = len(ids)
+        ids += self.answer(turn.response, turn.tokens)
+        return EpisodeTokens(ids, [(start, len(ids))], episode, [t])
+
+    def _appended(self, episode: Episode, turns: Sequence[int]) -> EpisodeTokens:
+        """The whole conversation up to the answer of the last of `turns`."""
+        ids, answers = self.state(episode.first_observation, ()), []
+        for t, turn in enumerate(episode.turns[: turns[-1] + 1]):
+            ids += self.follow_up(episode.turns[t - 1].observation) if t else []
+            start = len(ids)
+            ids += self.answer(turn.response, turn.tokens)
+            answers.append((start, len(ids)))
+        return EpisodeTokens(ids, [answers[t] for t in turns], episode, list(turns))

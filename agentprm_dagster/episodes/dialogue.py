@@ -51,6 +51,14 @@ class Wording:
             messages.append({"role": "user", "content": turn.observation})
         return messages if last_observation or not turns else messages[:-1]
 
+    def state(
+        self, first_observation: str, turns: Sequence[Turn], dialogue: Format, commands: Sequence[str] = ()
+    ) -> list[Message]:
+        """The messages up to the answer after `turns` in a format; `commands` are the admissible ones, see `prompt`."""
+        if dialogue == "restated":
+            return self.prompt(first_observation, turns, commands)
+        return self.conversation(first_observation, turns, last_observation=True)
+
     def prompt(self, first_observation: str, turns: Sequence[Turn], commands: Sequence[str]) -> list[Message]:
         """The paper's prompt for the state after `turns`, in which `commands` are admissible.
 

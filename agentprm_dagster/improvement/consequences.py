@@ -7,8 +7,9 @@ from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.envs.base import Task
 from agentprm_dagster.episodes.parsing import parse_answer
 from agentprm_dagster.episodes.records import Observation
+from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.rollouts.replay import Replay
-from agentprm_dagster.training.candidates import Candidate, Trunk
+from agentprm_dagster.training.candidates import Candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +22,12 @@ class Replied:
 
 
 class Consequences:
-    """Plays candidate answers in the games that the trunks' episodes come from."""
+    """Plays candidate answers in the games that the prefixes' episodes come from."""
 
     def __init__(self, chat: Chat, games: Mapping[str, Task]) -> None:
         self.chat, self.games = chat, games
 
-    def of(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate]) -> Replied:
+    def of(self, prefixes: Sequence[EpisodeTokens], candidates: Sequence[Candidate]) -> Replied:
         """The reply to every candidate.
 
         Raises:
@@ -34,7 +35,7 @@ class Consequences:
             RuntimeError: an episode does not replay in its game.
         """
         replied, outcomes = [], []
-        states = {(i, j): state for i, trunk in enumerate(trunks) for j, state in enumerate(self._states(trunk))}
+        states = {(i, j): state for i, prefix in enumerate(prefixes) for j, state in enumerate(self._states(prefix))}
         for candidate in candidates:
             replay, turn = states[candidate.state]
             environment, _ = replay.open(turn)
@@ -43,10 +44,10 @@ class Consequences:
             outcomes.append(reply.reward if reply.done else None)
         return Replied(replied, outcomes)
 
-    def _states(self, trunk: Trunk) -> list[tuple[Replay, int]]:
-        """A trunk's states: turns of its episode, played again."""
-        replay = Replay(self.games[trunk.episode.game], trunk.episode.turns[: trunk.turns[-1]])
-        return [(replay, turn) for turn in trunk.turns]
+    def _states(self, prefix: EpisodeTokens) -> list[tuple[Replay, int]]:
+        """A prefix's states: turns of its episode, played again."""
+        replay = Replay(self.games[prefix.episode.game], prefix.episode.turns[: prefix.turns[-1]])
+        return [(replay, turn) for turn in prefix.turns]
 
     def _action(self, candidate: Candidate) -> str:
         return parse_answer(self.chat.decode(candidate.ids[:-1])).action

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.training.candidates import Trunk, trunks_of
+from agentprm_dagster.episodes.tokens import EpisodeTokens
 
 
-def policy_trunks(chat: Chat, episodes: Sequence[Episode], dialogue: Format) -> list[Trunk]:
+def policy_prefixes(chat: Chat, episodes: Sequence[Episode], dialogue: Format) -> list[EpisodeTokens]:
     """The contested states of some episodes as dialogues of this format have them."""
     contested = contested_states(episodes)
-    return [t for episode, turns in contested for t in trunks_of(chat, episode, turns, dialogue)]
+    return [t for episode, turns in contested for t in chat.conversations(episode, dialogue, turns)]
 
 
 def contested_states(episodes: Sequence[Episode]) -> list[tuple[Episode, list[int]]]:

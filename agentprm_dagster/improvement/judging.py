@@ -7,10 +7,12 @@ from math import nan
 import torch
 from transformers import PreTrainedModel
 
+from agentprm_dagster.algorithm.drawn_answers import DrawnAnswers
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.parsing import may_be_chosen
+from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.consequences import Consequences
-from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk
+from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,31 +28,29 @@ class Judge:
 
     @torch.no_grad()
     def values(
-        self, trunks: Sequence[Trunk], candidates: Sequence[Candidate], trees: CandidateTrees
+        self, prefixes: Sequence[EpisodeTokens], candidates: Sequence[Candidate], trees: CandidateTrees
     ) -> tuple[torch.Tensor, int]:
         """The value of every candidate (C,), in [0, 1], and how many tokens were read for them.
 
-        `trees` are those of the trunks and candidates.
+        `trees` are those of the prefixes and candidates.
 
         An answer that may not be chosen is worth nothing: rollouts never branch into one, so that the PRM has not
         learnt it.
         """
         drawn = [self.chat.drawn(candidate.ids[:-1], cut=candidate.cut) for candidate in candidates]
         allowed = torch.tensor(list(map(may_be_chosen, drawn)))
-        replied = self.consequences and self.consequences.of(trunks, candidates)
-        read = CandidateTrees(trunks, replied.candidates) if replied else trees
+        replied = self.consequences and self.consequences.of(prefixes, candidates)
+        read = CandidateTrees(prefixes, replied.candidates) if replied else trees
         logits = read.values(self.prm)
-        values = (advantages(logits, candidates) if self.centred else logits).sigmoid()
+        values = (advantages(logits, trees.answers) if self.centred else logits).sigmoid()
         if replied:
             known = torch.tensor([nan if each is None else each for each in replied.outcomes])
             values = torch.where(known.isnan(), values, known)
         return torch.where(allowed, values, 0.0), read.tokens_read
 
 
-def advantages(logits: torch.Tensor, candidates: Sequence[Candidate]) -> torch.Tensor:
-    """Q(s, a) minus its mean over what the policy answers in s, of every candidate (C,)."""
-    numbers = {state: i for i, state in enumerate(dict.fromkeys(candidate.state for candidate in candidates))}
-    states = torch.tensor([numbers[candidate.state] for candidate in candidates], device=logits.device)
-    draws = logits.new_tensor([candidate.draws for candidate in candidates])
-    sums = logits.new_zeros(2, len(numbers)).index_add(1, states, torch.stack([draws * logits, draws]))
+def advantages(logits: torch.Tensor, answers: DrawnAnswers) -> torch.Tensor:
+    """Q(s, a) minus its mean over what the policy answers in s, of every answer (C,)."""
+    states, draws = answers.states.to(logits.device), answers.draws.to(logits.device)
+    sums = logits.new_zeros(2, len(draws)).index_add(1, states, torch.stack([draws * logits, draws]))
     return logits - (sums[0] / sums[1])[states]

@@ -24,8 +24,9 @@ from agentprm_dagster.envs.base import DrawsHypotheses, EnvironmentKind, Task
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.consequences import Consequences
-from agentprm_dagster.improvement.contested_states import policy_trunks
+from agentprm_dagster.improvement.contested_states import policy_prefixes
 from agentprm_dagster.improvement.dpo_settings import Settings
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.panel import Panel, Watched, build_panel
@@ -35,7 +36,7 @@ from agentprm_dagster.improvement.steered_sampling import HYPOTHESIS_ROOM, Steer
 from agentprm_dagster.launch.shards import Numbers, Shards, Work
 from agentprm_dagster.launch.threads import training_threads
 from agentprm_dagster.reports.improvement_report import improvement_report, together
-from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, Trunk
+from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees
 from agentprm_dagster.training.loop import LOG_EVERY, Epochs, Plan, Training, step_seed
 from agentprm_dagster.training.snapshots import Stateful
 
@@ -72,7 +73,7 @@ def improve_policy(
     tokenizer = checkpoints.load_tokenizer(policy)
     model, critic = checkpoints.load_policy(policy), checkpoints.load_prm(prm)
     chat = Chat(tokenizer, environment.wording)
-    trunks, panel = policy_trunks(chat, episodes, dialogue), None
+    prefixes, panel = policy_prefixes(chat, episodes, dialogue), None
     with training_threads(model):
         for each in (model, critic):
             use_grouped_attention(each)
@@ -86,7 +87,7 @@ def improve_policy(
             )
         with_hypothesis = environment.with_hypothesis if isinstance(environment, DrawsHypotheses) else None
         history = improve(
-            *(model, reference, judge, chat, trunks, settings, dialogue, rationalised, panel, with_hypothesis),
+            *(model, reference, judge, chat, prefixes, settings, dialogue, rationalised, panel, with_hypothesis),
             seed=seed,
             monitor=monitor,
             resume=resume,
@@ -103,7 +104,7 @@ def improve(
     reference: PreTrainedModel,
     judge: Judge,
     chat: Chat,
-    trunks: Sequence[Trunk],
+    prefixes: Sequence[EpisodeTokens],
     settings: Settings,
     dialogue: Format = "append",
     rationalised: Rationalised | None = None,
@@ -123,12 +124,12 @@ def improve(
     plan = Plan(settings.steps, settings.optimizer, settings.learning_rate, warmup_ratio=settings.warmup_ratio)
     states: dict[str, Stateful] = {"history": history, **({"panel": panel} if panel else {})}
     training = Training(model, plan, seed=seed, monitor=monitor, resume=resume, states=states)
-    size, per_trunk = _batch_size(settings, dialogue)
-    batches = Epochs(lambda rng: _batches(trunks, size, per_trunk, rng), seed)
-    longest = max(len(trunk.ids) for trunk in trunks)
+    size, per_prefix = _batch_size(settings, dialogue)
+    batches = Epochs(lambda rng: _batches(prefixes, size, per_prefix, rng), seed)
+    longest = max(prefix.states[-1] for prefix in prefixes)
     arguments = (reference, judge, chat, settings, longest, seed, dialogue, rationalised, with_hypothesis)
 
-    def parts(step: int) -> list[tuple[int, list[Trunk]]]:
+    def parts(step: int) -> list[tuple[int, list[EpisodeTokens]]]:
         batch, count = batches.batch(step), shards.count
         return [(step, list(part)) for shard in range(count) if (part := batch[shard::count])]
 
@@ -169,7 +170,7 @@ def improvement_work(
     rationalised: Rationalised | None = None,
     with_hypothesis: WithHypothesis | None = None,
 ) -> Work:
-    """From (step, trunks) to the terms of the loss of the answers that the model, as it is then, gives in them.
+    """From (step, prefixes) to the terms of the loss of the answers that the model, as it is then, gives in them.
 
     Raises:
         ValueError: the settings ask for steered states, and nobody draws hypotheses.
@@ -192,19 +193,19 @@ def improvement_work(
     if steered and with_hypothesis is not None:
         steering = SteeredSampler(sampler, with_hypothesis, share=settings.steered, dialogue=dialogue)
 
-    def draw(trunks: list[Trunk], step: int) -> tuple[list[Candidate], list[Trunk]]:
+    def draw(prefixes: list[EpisodeTokens], step: int) -> tuple[list[Candidate], list[EpisodeTokens]]:
         own = step_seed(seed + shard, step)
         generator = torch.Generator().manual_seed(own)
         if steering:
             rng = random.Random(f"{own} steered")
-            return steering.draw(trunks, temperature=settings.temperature, generator=generator, rng=rng)
-        return sampler.draw(trunks, temperature=settings.temperature, generator=generator), trunks
+            return steering.draw(prefixes, temperature=settings.temperature, generator=generator, rng=rng)
+        return sampler.draw(prefixes, temperature=settings.temperature, generator=generator), prefixes
 
-    def work(part: tuple[int, list[Trunk]]) -> tuple[Terms, Numbers]:
-        step, trunks = part
-        candidates, read = draw(trunks, step)
-        trees = CandidateTrees(trunks, candidates)
-        values, judged = judge.values(trunks, candidates, trees)
+    def work(part: tuple[int, list[EpisodeTokens]]) -> tuple[Terms, Numbers]:
+        step, prefixes = part
+        candidates, read = draw(prefixes, step)
+        trees = CandidateTrees(prefixes, candidates)
+        values, judged = judge.values(prefixes, candidates, trees)
         terms, numbers = terms_of(model, reference, trees, values, settings, banned=banned)
         # Policy and reference read the trees, the PRM what it judges by.
         tokens = _tokens_sampled(read, candidates) + 2 * trees.tokens_read + judged
@@ -234,27 +235,27 @@ def terms_of(
 
 
 def _batch_size(settings: Settings, dialogue: Format) -> tuple[int, int]:
-    """Trunks of a step, and most states of each: a trunk is an episode, or a state where turns restate the history."""
+    """Prefixes of a step, an episode's or one state's where turns restate the history, and most states of each."""
     if dialogue == "restated":
         return settings.most_states_per_step, 1
     return settings.episodes_per_step, settings.states_per_episode
 
 
-def _tokens_sampled(trunks: Sequence[Trunk], candidates: Sequence[Candidate]) -> int:
+def _tokens_sampled(prefixes: Sequence[EpisodeTokens], candidates: Sequence[Candidate]) -> int:
     """Tokens that sampling read and drew."""
-    return sum(len(trunk.ids) for trunk in trunks) + sum(len(each.ids) * each.draws for each in candidates)
+    return sum(prefix.states[-1] for prefix in prefixes) + sum(len(each.ids) * each.draws for each in candidates)
 
 
-def _batches(trunks: Sequence[Trunk], size: int, states: int, rng: random.Random) -> list[list[Trunk]]:
-    """Every trunk once, `size` of them together, with at most so many of its states."""
-    shuffled = rng.sample(trunks, len(trunks))
+def _batches(
+    prefixes: Sequence[EpisodeTokens], size: int, states: int, rng: random.Random
+) -> list[list[EpisodeTokens]]:
+    """Every prefix once, `size` of them together, with at most so many of its states."""
+    shuffled = rng.sample(prefixes, len(prefixes))
     return [
-        [_some_states(trunk, states, rng) for trunk in shuffled[first : first + size]]
+        [_some_states(prefix, states, rng) for prefix in shuffled[first : first + size]]
         for first in range(0, len(shuffled), size)
     ]
 
 
-def _some_states(trunk: Trunk, count: int, rng: random.Random) -> Trunk:
-    chosen = sorted(rng.sample(range(len(trunk.states)), min(count, len(trunk.states))))
-    states = [trunk.states[i] for i in chosen]
-    return Trunk(trunk.ids[: states[-1]], states, trunk.episode, [trunk.turns[i] for i in chosen])
+def _some_states(prefix: EpisodeTokens, count: int, rng: random.Random) -> EpisodeTokens:
+    return prefix.only(sorted(rng.sample(range(len(prefix.states)), min(count, len(prefix.states)))))

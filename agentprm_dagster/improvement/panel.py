@@ -22,7 +22,8 @@ from agentprm_dagster.envs.base import Task
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, SilentMonitor, StageReport
-from agentprm_dagster.improvement.contested_states import policy_trunks
+from agentprm_dagster.episodes.tokens import EpisodeTokens
+from agentprm_dagster.improvement.contested_states import policy_prefixes
 from agentprm_dagster.improvement.dpo_settings import Settings
 from agentprm_dagster.improvement.judging import Judge, advantages
 from agentprm_dagster.reports.chart import draw_panel
@@ -37,10 +38,8 @@ from agentprm_dagster.reports.overoptimization import (
     tripped,
 )
 from agentprm_dagster.rollouts.rollout import play, whole_episodes
-from agentprm_dagster.training.candidates import CandidateSampler, CandidateTrees, Trunk
-from agentprm_dagster.training.process_reward_model import predict, prm_examples
-
-_TRUNKS_TOGETHER = 32
+from agentprm_dagster.training.candidates import READ_TOGETHER, CandidateSampler, CandidateTrees
+from agentprm_dagster.training.prm_examples import predict, prm_examples
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class Panel:
         judge: Judge,
         committee: Sequence[PreTrainedModel],
         games: Sequence[Task],
-        trunks: Sequence[Trunk],
+        prefixes: Sequence[EpisodeTokens],
         watched: Watched,
         settings: Settings,
         *,
@@ -78,9 +77,9 @@ class Panel:
         seed: int,
         monitor: Monitor,
     ) -> None:
-        """`games` and `trunks` are of games that neither the PRM nor the steps are trained on."""
+        """`games` and `prefixes` are of games that neither the PRM nor the steps are trained on."""
         self.model, self.reference, self.judge, self.committee = model, reference, judge, committee
-        self.games, self.trunks, self.watched = games, trunks, watched
+        self.games, self.prefixes, self.watched = games, prefixes, watched
         self.drawing, self.settings, self.dialogue = settings, settings.panel, dialogue
         self.seed, self.monitor = seed, monitor
         self.history: list[Measurement] = []
@@ -185,30 +184,23 @@ class Panel:
     def _draw(self) -> tuple[float, float, float]:
         """Mean value and KL of answers drawn in the held-out states, and how much the committee disagrees on them."""
         settings = self.drawing
-        sampler = CandidateSampler(
-            self.model,
-            self.judge.chat,
-            longest=max(len(trunk.ids) for trunk in self.trunks),
-            rows=min(_TRUNKS_TOGETHER, len(self.trunks)),
-            states=max(len(trunk.states) for trunk in self.trunks),
-            n=settings.candidates,
-            new=settings.max_new_tokens,
-        )
+        how = {"n": settings.candidates, "new": settings.max_new_tokens}
+        sampler = CandidateSampler.of_any(self.prefixes, self.model, self.judge.chat, **how)
         generator = torch.Generator().manual_seed(self.seed)
         banned = self.judge.chat.never_drawn(self.model.config.vocab_size)
         sums = torch.zeros(4, dtype=torch.float64)
-        for first in range(0, len(self.trunks), _TRUNKS_TOGETHER):
-            trunks = self.trunks[first : first + _TRUNKS_TOGETHER]
-            candidates = sampler.draw(trunks, temperature=settings.temperature, generator=generator)
-            trees = CandidateTrees(trunks, candidates)
+        for first in range(0, len(self.prefixes), READ_TOGETHER):
+            prefixes = self.prefixes[first : first + READ_TOGETHER]
+            candidates = sampler.draw(prefixes, temperature=settings.temperature, generator=generator)
+            trees = CandidateTrees(prefixes, candidates)
             draws = trees.answers.draws
             tokens, before = (trees.token_log_probabilities(model) for model in (self.model, self.reference))
             kl = answer_kl(trees.answers, tokens, before, temperature=settings.temperature, banned=banned)
             spread = torch.zeros_like(draws)
             if self.committee:
-                said = [advantages(trees.values(member), candidates) for member in self.committee]
+                said = [advantages(trees.values(member), trees.answers) for member in self.committee]
                 spread = torch.stack(said).std(0)
-            values, _ = self.judge.values(trunks, candidates, trees)
+            values, _ = self.judge.values(prefixes, candidates, trees)
             sums += torch.stack([(draws * each).sum() for each in (values, kl, spread, torch.ones_like(draws))])
         value, kl_mean, disagreement = (sums[:3] / sums[3]).tolist()
         return value, kl_mean, disagreement
@@ -233,14 +225,14 @@ def build_panel(
         use_grouped_attention(each)
     known = sorted({episode.game for episode in watched.episodes})
     played = [games[game] for game in rng.sample(known, min(panel.games, len(known)))]
-    trunks, states = [], 0
-    there = policy_trunks(judge.chat, watched.episodes, dialogue)
-    for trunk in rng.sample(there, len(there)):
+    prefixes, states = [], 0
+    there = policy_prefixes(judge.chat, watched.episodes, dialogue)
+    for prefix in rng.sample(there, len(there)):
         if states < panel.states:
-            trunks.append(trunk)
-            states += len(trunk.states)
+            prefixes.append(prefix)
+            states += len(prefix.states)
     return Panel(
-        *(model, reference, judge, committee, played, trunks, watched, settings),
+        *(model, reference, judge, committee, played, prefixes, watched, settings),
         dialogue=dialogue,
         seed=seed,
         monitor=monitor,

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from agentprm_dagster.episodes.dialogue import Format
-from agentprm_dagster.training.candidates import Candidate, CandidateSampler, Trunk, trunks_of
+from agentprm_dagster.episodes.tokens import EpisodeTokens
+from agentprm_dagster.training.candidates import Candidate, CandidateSampler
 
 WithHypothesis = Callable[[str, random.Random], str]
 """`envs.base.DrawsHypotheses.with_hypothesis`."""
@@ -23,15 +24,15 @@ HYPOTHESIS_ROOM = 32
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Some states of a trunk under one prompt."""
+    """Some states of a prefix under one prompt."""
 
-    trunk: Trunk
+    prefix: EpisodeTokens
     owners: list[tuple[int, int]]
-    """(trunk, turn) of the batch that each of its states is."""
+    """(prefix, turn) of the batch that each of its states is."""
 
 
 class SteeredSampler:
-    """Draws as a `CandidateSampler` does, with room for twice the trunks; each state is steered with some chance."""
+    """Draws as a `CandidateSampler` does, with room for twice the prefixes; each state is steered with some chance."""
 
     def __init__(
         self, sampler: CandidateSampler, with_hypothesis: WithHypothesis, *, share: float, dialogue: Format
@@ -40,31 +41,33 @@ class SteeredSampler:
         self.share, self.dialogue = share, dialogue
 
     def draw(
-        self, trunks: Sequence[Trunk], *, temperature: float, generator: torch.Generator, rng: random.Random
-    ) -> tuple[list[Candidate], list[Trunk]]:
-        """The different answers drawn in each state of the trunks, and the trunks that were read for them.
+        self,
+        prefixes: Sequence[EpisodeTokens],
+        *,
+        temperature: float,
+        generator: torch.Generator,
+        rng: random.Random,
+    ) -> tuple[list[Candidate], list[EpisodeTokens]]:
+        """The different answers drawn in each state of the prefixes, and the prefixes that were read for them.
 
         `rng` decides which states are steered, and by which hypotheses.
         """
-        parts = [part for i, trunk in enumerate(trunks) for part in self._parts(i, trunk, rng)]
-        read = [part.trunk for part in parts]
+        parts = [part for i, prefix in enumerate(prefixes) for part in self._parts(i, prefix, rng)]
+        read = [part.prefix for part in parts]
         drawn = self.sampler.draw(read, temperature=temperature, generator=generator)
         owned = [replace(each, state=parts[each.state[0]].owners[each.state[1]]) for each in drawn]
         return owned, read
 
-    def _parts(self, i: int, trunk: Trunk, rng: random.Random) -> list[_Part]:
-        """The nominal states of a trunk and the steered ones, those of an episode under one hypothesis."""
-        steered = [rng.random() < self.share for _ in trunk.states]
+    def _parts(self, i: int, prefix: EpisodeTokens, rng: random.Random) -> list[_Part]:
+        """The nominal states of a prefix and the steered ones, those of an episode under one hypothesis."""
+        steered = [rng.random() < self.share for _ in prefix.states]
         parts = []
         if nominal := [j for j, other in enumerate(steered) if not other]:
-            parts.append(self._part(i, trunk, nominal))
+            parts.append(_Part(prefix.only(nominal), [(i, j) for j in nominal]))
         if other := [j for j, other in enumerate(steered) if other]:
-            told = self.with_hypothesis(trunk.episode.first_observation, rng)
-            parts.append(self._part(i, replace(trunk, episode=replace(trunk.episode, first_observation=told)), other))
+            told = self.with_hypothesis(prefix.episode.first_observation, rng)
+            episode, turns = replace(prefix.episode, first_observation=told), [prefix.turns[j] for j in other]
+            # Where turns restate the history a prefix has one state, else one prefix has them all.
+            (read,) = self.sampler.chat.conversations(episode, self.dialogue, turns)
+            parts.append(_Part(read, [(i, j) for j in other]))
         return parts
-
-    def _part(self, i: int, trunk: Trunk, states: list[int]) -> _Part:
-        turns = [trunk.turns[j] for j in states]
-        # Where turns restate the history a trunk has one state, else one trunk has them all.
-        (read,) = trunks_of(self.sampler.chat, trunk.episode, turns, self.dialogue)
-        return _Part(read, [(i, j) for j in states])

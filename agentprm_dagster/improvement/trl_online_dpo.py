@@ -20,16 +20,16 @@ from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.architectures import context_of, require_relative_positions
 from agentprm_dagster.engine.chat import Chat
-from agentprm_dagster.episodes.dialogue import Format, Message, Wording
+from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.episodes.parsing import may_be_chosen
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, StageReport
-from agentprm_dagster.improvement.contested_states import policy_trunks
+from agentprm_dagster.episodes.tokens import EpisodeTokens
+from agentprm_dagster.improvement.contested_states import policy_prefixes
 from agentprm_dagster.improvement.monitoring import watch
 from agentprm_dagster.improvement.settings import ImprovementSettings
 from agentprm_dagster.launch.threads import training_threads
 from agentprm_dagster.reports.improvement_report import improvement_report
-from agentprm_dagster.training.candidates import Trunk
 from agentprm_dagster.training.optimizers import build_optimizer
 
 Reward = Callable[..., list[float]]
@@ -55,9 +55,9 @@ def improve_with_trl(
     tokenizer = checkpoints.load_tokenizer(policy)
     model, critic = checkpoints.load_policy(policy), checkpoints.load_prm(prm)
     chat = Chat(tokenizer, wording)
-    trunks = policy_trunks(chat, episodes, dialogue)
+    prefixes = policy_prefixes(chat, episodes, dialogue)
     with training_threads(model):
-        history = train_with_trl(model, critic, chat, trunks, dialogue, settings, seed=seed, monitor=monitor)
+        history = train_with_trl(model, critic, chat, prefixes, dialogue, settings, seed=seed, monitor=monitor)
     checkpoints.save(model, tokenizer, out)
     return improvement_report(history, planned=settings.steps, max_kl=max_kl)
 
@@ -66,16 +66,16 @@ def train_with_trl(
     model: PreTrainedModel,
     prm: PreTrainedModel,
     chat: Chat,
-    trunks: Sequence[Trunk],
+    prefixes: Sequence[EpisodeTokens],
     dialogue: Format,
     settings: ImprovementSettings,
     *,
     seed: int,
     monitor: Monitor,
 ) -> list[dict[str, float]]:
-    """Trains in place on the trunks' states; the numbers of every step, named as those of `online_dpo`."""
+    """Trains in place on the prefixes' states; the numbers of every step, named as those of `online_dpo`."""
     with TemporaryDirectory() as folder:
-        trainer = build_trainer(model, prm, chat, prompts(chat, trunks, dialogue), settings, seed=seed, folder=folder)
+        trainer = build_trainer(model, prm, chat, prompts(chat, prefixes, dialogue), settings, seed=seed, folder=folder)
         history = _History(settings, monitor)
         watch(trainer, history)
         trainer.train()
@@ -130,18 +130,13 @@ def build_trainer(
     )
 
 
-def prompts(chat: Chat, trunks: Sequence[Trunk], dialogue: Format) -> list[str]:
+def prompts(chat: Chat, prefixes: Sequence[EpisodeTokens], dialogue: Format) -> list[str]:
     """The text of every state, up to where the answer begins."""
-    states: list[list[Message]] = []
-    for trunk in trunks:
-        for turn in trunk.turns:
-            episode = trunk.episode
-            first, before = episode.first_observation, episode.turns[:turn]
-            if dialogue == "restated":
-                states.append(chat.wording.prompt(first, before, episode.turns[turn].candidates))
-            else:
-                states.append(chat.wording.conversation(first, before, last_observation=True))
-    return list(map(chat.text, states))
+    states = [(prefix.episode, t) for prefix in prefixes for t in prefix.turns]
+    return [
+        chat.text(chat.wording.state(each.first_observation, each.turns[:t], dialogue, each.turns[t].candidates))
+        for each, t in states
+    ]
 
 
 def prm_reward(prm: PreTrainedModel, chat: Chat) -> Reward:

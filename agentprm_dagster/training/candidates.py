@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch.nn.functional import pad
@@ -15,21 +16,10 @@ from agentprm_dagster.engine.embedded.sampling import Sampler
 from agentprm_dagster.engine.embedded.slots import SlotModel
 from agentprm_dagster.engine.embedded.token_tree import TokenTree, alike, read_trees
 from agentprm_dagster.engine.heads import language_head
-from agentprm_dagster.episodes.dialogue import Format
-from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.tokens import EpisodeTokens
 
-
-@dataclass(frozen=True, slots=True)
-class Trunk:
-    """One episode's tokens and its states."""
-
-    ids: list[int]
-    """The conversation up to where the last answer begins."""
-    states: list[int]
-    """How many of the ids make up the state before each answer."""
-    episode: Episode
-    turns: list[int]
-    """The turn of the episode that each state comes before."""
+READ_TOGETHER = 32
+"""Prefixes that answers are drawn behind at once, where no step of a training says how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +27,7 @@ class Candidate:
     """One of the different answers drawn in a state."""
 
     state: tuple[int, int]
-    """(trunk, turn)."""
+    """(prefix, state): their places in what was read."""
     ids: tuple[int, ...]
     """Its tokens, end token included."""
     draws: int
@@ -46,48 +36,39 @@ class Candidate:
     """Whether it was cut at the token limit: its end token is read, but was not drawn."""
 
 
-def trunks_of(chat: Chat, episode: Episode, turns: Sequence[int], dialogue: Format) -> list[Trunk]:
-    """The states of an episode before the answers of the given turns; a trunk each where turns restate the history."""
-    if dialogue == "append":
-        return [trunk_of(chat, episode, turns)]
-    encoded = [chat.restated(episode.first_observation, episode.turns[: turn + 1]) for turn in turns]
-    return [
-        Trunk(encoded_turn.ids[: encoded_turn.answers[0][0]], [encoded_turn.answers[0][0]], episode, [turn])
-        for encoded_turn, turn in zip(encoded, turns, strict=True)
-    ]
-
-
-def trunk_of(chat: Chat, episode: Episode, turns: Sequence[int]) -> Trunk:
-    """The states of an episode before the answers of the given turns, in the `append` format."""
-    encoded = chat.episode(episode.first_observation, episode.turns)
-    states = [encoded.answers[turn][0] for turn in turns]
-    return Trunk(encoded.ids[: states[-1]], states, episode, list(turns))
-
-
 class CandidateSampler:
-    """Draws n answers in every state of a batch of trunks with a model whose weights may change in between."""
+    """Draws n answers in every state of a batch of prefixes with a model whose weights may change in between."""
 
     def __init__(
         self, model: PreTrainedModel, chat: Chat, *, longest: int, rows: int, states: int, n: int, new: int
     ) -> None:
-        """For at most `rows` trunks of `states` states and `longest` tokens each; n answers of up to `new` tokens."""
+        """For at most `rows` prefixes of `states` states and `longest` tokens each; n answers of up to `new` tokens."""
         self.chat, self.n, self.new = chat, n, new
         self.cache = SlotModel(model, slots=rows, capacity=longest + states * n * new)
         banned = chat.never_drawn(model.config.vocab_size)
         self.sampler = Sampler(self.cache, language_head(model), end=chat.end, banned=banned)
 
+    @classmethod
+    def of_any(cls, prefixes: Sequence[EpisodeTokens], model: PreTrainedModel, chat: Chat, *, n: int, new: int) -> Self:
+        """For any READ_TOGETHER of the prefixes."""
+        longest, states = max(each.states[-1] for each in prefixes), max(len(each.states) for each in prefixes)
+        rows = min(READ_TOGETHER, len(prefixes))
+        return cls(model, chat, longest=longest, rows=rows, states=states, n=n, new=new)
+
     @torch.no_grad()
-    def draw(self, trunks: Sequence[Trunk], *, temperature: float, generator: torch.Generator) -> list[Candidate]:
+    def draw(
+        self, prefixes: Sequence[EpisodeTokens], *, temperature: float, generator: torch.Generator
+    ) -> list[Candidate]:
         """The different answers drawn in each state."""
-        rows = list(range(len(trunks)))
-        hidden = self._read(rows, trunks)
-        states = pad_sequence([torch.tensor(trunk.states) for trunk in trunks], batch_first=True)
+        rows = list(range(len(prefixes)))
+        hidden = self._read(rows, prefixes)
+        states = pad_sequence([torch.tensor(prefix.states) for prefix in prefixes], batch_first=True)
         idle = (states == 0).repeat_interleave(self.n, dim=1)
-        prefix = states.clamp(min=1).repeat_interleave(self.n, dim=1)
+        lengths = states.clamp(min=1).repeat_interleave(self.n, dim=1)
         sampled = self.sampler.draw(
             rows,
-            hidden[torch.arange(len(rows))[:, None], prefix - 1],
-            prefix,
+            hidden[torch.arange(len(rows))[:, None], lengths - 1],
+            lengths,
             temperature=temperature,
             max_new_tokens=self.new,
             generator=generator,
@@ -101,40 +82,41 @@ class CandidateSampler:
         )
         return [Candidate(state, ids, draws, cut) for (state, ids, cut), draws in counts.items()]
 
-    def _read(self, rows: list[int], trunks: Sequence[Trunk]) -> torch.Tensor:
-        """Hidden states (B, T, H) of all trunk tokens, which then lie in the cache."""
+    def _read(self, rows: list[int], prefixes: Sequence[EpisodeTokens]) -> torch.Tensor:
+        """Hidden states (B, T, H) of all prefix tokens, which then lie in the cache."""
         for row in rows:
             self.cache.clear(row)
-        lengths = [len(trunk.ids) for trunk in trunks]
+        prompts = [torch.tensor(prefix.prompt) for prefix in prefixes]
+        lengths = list(map(len, prompts))
         parts = list(alike(lengths))
-        segments = [self.cache.segment(part, [torch.tensor(trunks[i].ids) for i in part]) for part in parts]
+        segments = [self.cache.segment(part, [prompts[i] for i in part]) for part in parts]
         hidden = [pad(each, (0, 0, 0, max(lengths) - each.shape[1])) for each in self.cache.read(segments)]
         self.cache.lengths[rows] = torch.tensor(lengths)
         return torch.cat(hidden)[torch.tensor([i for part in parts for i in part]).argsort()]
 
 
 class CandidateTrees:
-    """Trunks with their candidates as token trees: one pass scores them all.
+    """Prefixes with their candidates as token trees: one pass scores them all.
 
     Log-probabilities are the model's own, of all its vocabulary, tokens that are never drawn included; of a candidate
     that was cut, without an end token.
     """
 
-    def __init__(self, trunks: Sequence[Trunk], candidates: Sequence[Candidate]) -> None:
-        self.trees = [TokenTree() for _ in trunks]
-        roots = [tree.add(trunk.ids) for tree, trunk in zip(self.trees, trunks, strict=True)]
+    def __init__(self, prefixes: Sequence[EpisodeTokens], candidates: Sequence[Candidate]) -> None:
+        self.trees = [TokenTree() for _ in prefixes]
+        roots = [tree.add(prefix.prompt) for tree, prefix in zip(self.trees, prefixes, strict=True)]
         tokens: list[int] = []
         lengths: list[int] = []
         rows, before, ends = [], [], []
         for candidate in candidates:
-            trunk, turn = candidate.state
-            tree, length = self.trees[trunk], trunks[trunk].states[turn]
-            segment = tree.add(candidate.ids, parent=roots[trunk], length=length)
+            prefix, turn = candidate.state
+            tree, length = self.trees[prefix], prefixes[prefix].states[turn]
+            segment = tree.add(candidate.ids, parent=roots[prefix], length=length)
             first = tree.index(segment, 0)
             drawn = candidate.ids[:-1] if candidate.cut else candidate.ids
             # A token is predicted by the one before it: the state's last for the first, then its own.
             before += [length - 1, *range(first, first + len(drawn) - 1)]
-            rows += [trunk] * len(drawn)
+            rows += [prefix] * len(drawn)
             tokens += drawn
             lengths.append(len(drawn))
             ends.append(tree.index(segment, len(candidate.ids) - 1))

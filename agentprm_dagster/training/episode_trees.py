@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agentprm_dagster.engine.chat import Chat
-from agentprm_dagster.engine.embedded.token_tree import TokenTree
+from agentprm_dagster.engine.embedded.token_tree import ROOT, TokenTree
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.tokens import EpisodeTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +53,25 @@ def family_trees(chat: Chat, family: Sequence[Episode], dialogue: Format, *, bra
     """
     family = list({_read_part(episode, branch_turns): episode for episode in reversed(family)}.values())[::-1]
     if dialogue == "restated":
-        return [_restated_tree(chat, episode, t) for episode in family for t in _read_turns(episode, branch_turns)]
+        asked = [(episode, _read_turns(episode, branch_turns)) for episode in family]
+        return [_tree_of_one(each) for episode, turns in asked for each in chat.conversations(episode, dialogue, turns)]
     tree = TokenTree()
     decisions: list[tuple[str, int]] = []
     ends: list[int] = []
     replies: list[int] = []
     states: list[int] = []
-    segments: dict[str, int] = {}
+    segments: dict[str | None, int] = {None: ROOT}
     for episode in family:
         read = _read_turns(episode, branch_turns)
-        turns = episode.turns[: read.stop]
-        encoded = chat.episode(episode.first_observation, turns)
-        ids = encoded.ids + chat.follow_up(turns[-1].observation)
-        length = encoded.answers[episode.start][0] if episode.parent else 0
-        if episode.parent:
-            segment = tree.add(ids[length:], parent=segments[episode.parent], length=length)
-        else:
-            segment = tree.add(ids)
-        lengths = [start for start, _ in encoded.answers] + [len(ids)]
+        (conversation,) = chat.conversations(episode, dialogue, range(read.stop))
+        ids = conversation.ids + chat.follow_up(episode.turns[read.stop - 1].observation)
+        lengths = [*conversation.states, len(ids)]
+        length = lengths[episode.start] if episode.parent else 0
+        segment = tree.add(ids[length:], parent=segments[episode.parent], length=length)
         segments[episode.episode_id] = segment
         for t in read:
             decisions.append((episode.episode_id, t))
-            ends.append(tree.index(segment, encoded.answers[t][1] - 1 - length))
+            ends.append(tree.index(segment, conversation.answers[t][1] - 1 - length))
             replies.append(tree.index(segment, lengths[t + 1] - 1 - length))
             states.append(tree.place(segment, lengths[t] - 1))
     return [ScoredTree(tree, decisions, ends, replies, states)]
@@ -93,8 +91,9 @@ def _read_turns(episode: Episode, branch_turns: int) -> range:
     return range(episode.start, last if episode.parent is None else min(last, episode.start + branch_turns))
 
 
-def _restated_tree(chat: Chat, episode: Episode, t: int) -> ScoredTree:
+def _tree_of_one(conversation: EpisodeTokens) -> ScoredTree:
+    """The tree of a turn that restates the history."""
     tree = TokenTree()
-    encoded = chat.restated(episode.first_observation, episode.turns[: t + 1])
-    tree.add(encoded.ids)
-    return ScoredTree(tree, [(episode.episode_id, t)], [len(tree) - 1], [], [encoded.answers[0][0] - 1])
+    tree.add(conversation.ids)
+    decision = conversation.episode.episode_id, conversation.turns[0]
+    return ScoredTree(tree, [decision], [len(tree) - 1], [], [conversation.states[0] - 1])

@@ -24,7 +24,8 @@ from agentprm_dagster.engine.embedded.slots import SlotModel
 from agentprm_dagster.engine.heads import language_head
 from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk, trunks_of
+from agentprm_dagster.episodes.tokens import EpisodeTokens
+from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 from agentprm_dagster.training.sft import Row, answers_work
 
 TOLERANCE = 1e-3
@@ -138,18 +139,18 @@ def _as_transformers(model: PreTrainedModel) -> None:
         model.set_attn_implementation("eager")
 
 
-def _trunks(chat: Chat, dialogue: Format) -> list[Trunk]:
+def _trial(chat: Chat, dialogue: Format) -> list[EpisodeTokens]:
     """A state before the first answer and one behind it: as short as shows all, as a large model takes its time."""
     episode = Episode("trial", "trial", "pick_and_place_simple", TRIAL_START, TRIAL_TURNS[:2], reward=1.0)
-    return trunks_of(chat, episode, [0, 1], dialogue)
+    return chat.conversations(episode, dialogue)
 
 
 @torch.inference_mode()
 def _draw(model: PreTrainedModel, chat: Chat, dialogue: Format) -> Drawn:
     model.eval()
-    trunks = _trunks(chat, dialogue)
-    states = [(i, j) for i, trunk in enumerate(trunks) for j in range(len(trunk.states))]
-    conversations = [trunks[i].ids[: trunks[i].states[j]] for i, j in states]
+    trial = _trial(chat, dialogue)
+    states = [(i, j) for i, read in enumerate(trial) for j in range(len(read.states))]
+    conversations = [trial[i].ids[: trial[i].states[j]] for i, j in states]
     longest = max(map(len, conversations))
     if longest + _ANSWERS * _NEW_TOKENS > context_of(model.config):
         raise ArchitectureError(
@@ -170,7 +171,7 @@ def _draw(model: PreTrainedModel, chat: Chat, dialogue: Format) -> Drawn:
     lanes = [pair for each in zip(sampled.tokens, sampled.finished, strict=True) for pair in zip(*each, strict=True)]
     answers = [[*ids, chat.end] if finished else ids for ids, finished in lanes]
     candidates = [Candidate(states[i], tuple(answer), 1) for i, answer in zip(owners, answers, strict=True)]
-    trees = CandidateTrees(trunks, candidates)
+    trees = CandidateTrees(trial, candidates)
     return Drawn([conversations[i] for i in owners], answers, trees, sampled.log_probabilities.flatten())
 
 

@@ -28,19 +28,15 @@ from agentprm_dagster.config import InversePrm
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
-from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
-from agentprm_dagster.engine.embedded.token_tree import TokenTree
+from agentprm_dagster.engine.embedded.token_tree import ROOT, TokenTree
 from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, Resume
-from agentprm_dagster.launch.shards import Numbers, Work, shards_of
 from agentprm_dagster.reports.inverse_report import Discrimination
-from agentprm_dagster.training.candidates import Candidate, CandidateSampler, trunks_of
+from agentprm_dagster.training.candidates import READ_TOGETHER, Candidate, CandidateSampler
 from agentprm_dagster.training.episode_trees import families, family_trees
-from agentprm_dagster.training.process_reward_model import predict, prm_examples
-from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, token_budget_batches, tokens_in
-
-_TRUNKS_TOGETHER = 32
+from agentprm_dagster.training.prm_examples import predict, prm_examples
+from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, tokens_in
 
 NextAnswers = Mapping[int, Sequence[Candidate]]
 """Answers that the current policy gives in the states before some turns of an episode."""
@@ -127,10 +123,7 @@ def train_inverse_prm(
     train = balanced([example for is_held_out, example in examples if not is_held_out])
     test = balanced([example for is_held_out, example in examples if is_held_out])
     model = checkpoints.prm_from_policy(policy, seed=seed)
-    use_grouped_attention(model)
-    use_lean_layers(model)
-    batches = token_budget_batches(train, settings.batch_tokens // shards_of(model), seed)
-    loss = fit(model, batches, inverse_prm_work, settings, seed=seed, monitor=monitor, resume=resume)
+    loss = fit(model, train, loss_terms, settings, seed=seed, monitor=monitor, resume=resume)
     rewards = predict_rewards(model, test, settings)
     checkpoints.save(model, tokenizer, out)
     return Discrimination(
@@ -156,35 +149,27 @@ def next_answers(
     monitor: Monitor,
 ) -> list[NextAnswers]:
     """For every episode: `n` answers of the policy in the state before each of its own turns but the first."""
-    trunks = [
-        (i, trunk)
+    prefixes = [
+        (i, prefix)
         for i, episode in enumerate(episodes)
         if len(episode.own_turns) > 1
-        for trunk in trunks_of(chat, episode, range(episode.start + 1, len(episode.turns)), dialogue)
+        for prefix in chat.conversations(episode, dialogue, range(episode.start + 1, len(episode.turns)))
     ]
-    if not trunks:
+    if not prefixes:
         return [{} for _ in episodes]
-    trunks.sort(key=lambda numbered: len(numbered[1].ids))
+    prefixes.sort(key=lambda numbered: numbered[1].states[-1])
     model = checkpoints.load_policy(policy)
     use_grouped_attention(model)
-    sampler = CandidateSampler(
-        model.eval(),
-        chat,
-        longest=max(len(trunk.ids) for _, trunk in trunks),
-        rows=_TRUNKS_TOGETHER,
-        states=max(len(trunk.states) for _, trunk in trunks),
-        n=n,
-        new=max_new_tokens,
-    )
+    read = [prefix for _, prefix in prefixes]
+    sampler = CandidateSampler.of_any(read, model.eval(), chat, n=n, new=max_new_tokens)
     generator = torch.Generator().manual_seed(seed)
     drawn: list[dict[int, list[Candidate]]] = [defaultdict(list) for _ in episodes]
-    for first in range(0, len(trunks), _TRUNKS_TOGETHER):
-        some = trunks[first : first + _TRUNKS_TOGETHER]
-        read = [trunk for _, trunk in some]
-        for candidate in sampler.draw(read, temperature=temperature, generator=generator):
-            i, trunk = some[candidate.state[0]]
-            drawn[i][trunk.turns[candidate.state[1]]].append(candidate)
-        monitor.progress(min(first + _TRUNKS_TOGETHER, len(trunks)), len(trunks), "trunks answered")
+    for first in range(0, len(prefixes), READ_TOGETHER):
+        some = read[first : first + READ_TOGETHER]
+        for candidate in sampler.draw(some, temperature=temperature, generator=generator):
+            i, prefix = prefixes[first + candidate.state[0]]
+            drawn[i][prefix.turns[candidate.state[1]]].append(candidate)
+        monitor.progress(min(first + READ_TOGETHER, len(prefixes)), len(prefixes), "prefixes answered")
     return list(drawn)
 
 
@@ -198,14 +183,15 @@ def transitions(
     """
     last = len(episode.turns) - 1
     own = [t for t in _followed(episode) if episode.turns[t].admissible or not expert]
-    if dialogue == "restated":
+    if dialogue == "restated" or not own:
         return [_restated(chat, episode, t, after.get(t + 1, ()), expert=expert) for t in own]
-    encoded = chat.episode(episode.first_observation, episode.turns)
+    (conversation,) = chat.conversations(episode)
     made = Transitions(expert)
-    trunk = made.tree.add(encoded.ids)
+    segment = made.tree.add(conversation.ids)
     for t in own:
-        next_state = encoded.answers[t + 1][0] if t < last else 0
-        made.add(made.tree.index(trunk, encoded.answers[t][1] - 1), trunk, next_state, after.get(t + 1, ()))
+        next_state = conversation.states[t + 1] if t < last else 0
+        end = made.tree.index(segment, conversation.answers[t][1] - 1)
+        made.add(end, segment, next_state, after.get(t + 1, ()))
     return [made]
 
 
@@ -241,14 +227,12 @@ def _next_answer(chat: Chat, episode: Episode, t: int) -> list[Candidate]:
 def _restated(chat: Chat, episode: Episode, t: int, answers: Sequence[Candidate], *, expert: bool) -> Transitions:
     """One transition: the prompt with its answer, and beside it the next prompt with the answers drawn there."""
     made = Transitions(expert)
-    encoded = chat.restated(episode.first_observation, episode.turns[: t + 1])
-    end = made.tree.index(made.tree.add(encoded.ids), len(encoded.ids) - 1)
+    own, *following = chat.conversations(episode, "restated", [t, t + 1] if answers else [t])
+    end = made.tree.index(made.tree.add(own.ids), len(own.ids) - 1)
     if not answers:
-        made.add(end, -1, 0, ())
-        return made
-    following = chat.restated(episode.first_observation, episode.turns[: t + 2])
-    length = following.answers[0][0]
-    made.add(end, made.tree.add(following.ids[:length]), length, answers)
+        made.add(end, ROOT, 0, ())
+    for after in following:
+        made.add(end, made.tree.add(after.prompt), after.states[0], answers)
     return made
 
 
@@ -266,10 +250,7 @@ def _count(examples: Sequence[Transitions], *, expert: bool) -> int:
 
 def rewards_of(model: PreTrainedModel, examples: Sequence[Transitions], gamma: float) -> torch.Tensor:
     """Q(s, a) - gamma E Q(s', a') of every transition (D,), example after example: Eq. 8."""
-    trees = [example.tree for example in examples]
-    q, next_q = read_heads(
-        model, trees, [example.ends for example in examples], [example.next_ends for example in examples]
-    )
+    q, next_q = read_heads(model, examples, [each.ends for each in examples], [each.next_ends for each in examples])
     owners, offset = [], 0
     for example in examples:
         owners += [offset + owner for owner in example.owners]
@@ -286,14 +267,9 @@ def inverse_prm_term(rewards: torch.Tensor, examples: Sequence[Transitions]) -> 
     return discrimination_term(rewards, labels, weights)
 
 
-def inverse_prm_work(model: PreTrainedModel, shard: int, settings: InversePrm) -> Work:
-    """From (examples, how far training has come) to the term of their loss."""
-
-    def work(part: tuple[list[Transitions], float]) -> tuple[Terms, Numbers]:
-        examples, _ = part
-        return {"transitions": inverse_prm_term(rewards_of(model, examples, settings.gamma), examples)}, {}
-
-    return work
+def loss_terms(model: PreTrainedModel, examples: Sequence[Transitions], settings: InversePrm, progress: float) -> Terms:
+    """The term of the examples' loss."""
+    return {"transitions": inverse_prm_term(rewards_of(model, examples, settings.gamma), examples)}
 
 
 @torch.no_grad()

@@ -67,7 +67,7 @@ def orthogonalised(
 
 
 class MuonAdamW(torch.optim.Optimizer):
-    """Muon on the trunk's matrices, AdamW on embeddings, norms and heads.
+    """Muon on the backbone's matrices, AdamW on embeddings, norms and heads.
 
     Muon orthogonalises each matrix's update; its step is scaled to AdamW's size, so one learning rate serves both.
     """
@@ -76,8 +76,8 @@ class MuonAdamW(torch.optim.Optimizer):
         matrices: list[torch.nn.Parameter] = []
         rest: list[torch.nn.Parameter] = []
         for name, parameter in model.named_parameters():
-            in_trunk = parameter.ndim == 2 and "embed" not in name and "score" not in name and "lm_head" not in name
-            (matrices if in_trunk else rest).append(parameter)
+            in_backbone = parameter.ndim == 2 and "embed" not in name and "score" not in name and "lm_head" not in name
+            (matrices if in_backbone else rest).append(parameter)
         self.parts: list[torch.optim.Optimizer] = [
             BatchedMuon(
                 matrices, lr=learning_rate, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"

@@ -18,13 +18,13 @@ from agentprm_dagster.config import Model, Sft
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.architectures import require_length
 from agentprm_dagster.engine.base_model import base_folder
-from agentprm_dagster.engine.chat import Chat, EncodedEpisode
+from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.lean_layers import SHAPE_STEP, use_lean_layers
 from agentprm_dagster.engine.embedded.model import build_model
 from agentprm_dagster.engine.heads import language_head
 from agentprm_dagster.engine.tokenizer import build_tokenizer
 from agentprm_dagster.episodes.dialogue import Format, Message, Wording
-from agentprm_dagster.episodes.records import Episode, Turn
+from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Gate, Monitor, Resume, StageReport
 from agentprm_dagster.launch.shards import Numbers, Shards, Work
 from agentprm_dagster.launch.threads import place, training_threads
@@ -124,12 +124,13 @@ def sft_rows(episodes: Sequence[Episode], chat: Chat, dialogue: Format = "append
     that stands there to be recovered from: it is read, but not learnt.
     """
     rows = []
-    for encoded, turns in (row for episode in episodes for row in _encoded(chat, episode, dialogue)):
-        labels = [-100] * len(encoded.ids)
-        for turn, (start, end) in zip(turns, encoded.answers, strict=True):
-            if turn.admissible:
-                labels[start:end] = encoded.ids[start:end]
-        rows.append(Row(encoded.ids, labels))
+    for read in (each for episode in episodes for each in chat.conversations(episode, dialogue)):
+        labels = [-100] * len(read.ids)
+        learnt = [span for t, span in zip(read.turns, read.answers, strict=True) if read.episode.turns[t].admissible]
+        for start, end in learnt:
+            labels[start:end] = read.ids[start:end]
+        if learnt:
+            rows.append(Row(read.ids, labels))
     return rows
 
 
@@ -137,25 +138,14 @@ def reading_rows(episodes: Sequence[Episode], chat: Chat) -> list[Row]:
     """One row an episode, of which all that follows the opening is learnt, replies included."""
     rows = []
     for episode in episodes:
-        encoded = chat.episode(episode.first_observation, episode.turns)
-        ids = encoded.ids + chat.follow_up(episode.turns[-1].observation)
-        opening = encoded.answers[0][0]
+        (read,) = chat.conversations(episode)
+        ids, opening = read.ids + chat.follow_up(episode.turns[-1].observation), read.states[0]
         rows.append(Row(ids, [-100] * opening + ids[opening:]))
     return rows
 
 
 def _tokens(rows: Sequence[Row]) -> int:
     return sum(len(row.ids) for row in rows)
-
-
-def _encoded(chat: Chat, episode: Episode, dialogue: Format) -> Iterator[tuple[EncodedEpisode, Sequence[Turn]]]:
-    """Rows with the turns whose answers each holds."""
-    if dialogue == "append":
-        yield chat.episode(episode.first_observation, episode.turns), episode.turns
-        return
-    for t, turn in enumerate(episode.turns):
-        if turn.admissible:
-            yield chat.restated(episode.first_observation, episode.turns[: t + 1]), [turn]
 
 
 def answers_work(model: PreTrainedModel, shard: int = 0) -> Work:
@@ -166,9 +156,9 @@ def answers_work(model: PreTrainedModel, shard: int = 0) -> Work:
         ids, labels = (side.to(model.device) for side in _padded(rows))
         require_length(model.config, ids.shape[1])
         # Rows are padded at their ends, where no real token looks.
-        trunk = model.base_model(input_ids=ids, use_cache=False)
+        backbone = model.base_model(input_ids=ids, use_cache=False)
         learnt = labels[:, 1:] != -100
-        log_p = head(trunk.last_hidden_state[:, :-1][learnt]).float().log_softmax(-1)
+        log_p = head(backbone.last_hidden_state[:, :-1][learnt]).float().log_softmax(-1)
         likelihood = log_p.gather(-1, labels[:, 1:][learnt][:, None]).sum()
         return {"tokens": Term(-likelihood, float(learnt.sum()))}, {}
 

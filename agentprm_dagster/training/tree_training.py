@@ -1,17 +1,23 @@
-"""Training a model on token trees: batches of so many tokens, one a shard at every step."""
+"""Training a model on token trees: batches of so many tokens, one a shard at every step.
+
+PRMs, V_mu and the world model are trained here; each says itself what it learns of a tree (`Loss`).
+"""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from transformers import PreTrainedModel
 
-from agentprm_dagster.config import HeadTraining
+from agentprm_dagster.algorithm.terms import Terms
+from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
 from agentprm_dagster.engine.embedded.token_tree import TokenTree, read_trees
 from agentprm_dagster.episodes.stage import Monitor, Resume
 from agentprm_dagster.launch.shards import Shards, Work, shards_of
 from agentprm_dagster.launch.threads import place, training_threads
+from agentprm_dagster.section import HeadTraining
 from agentprm_dagster.training.loop import Epochs, Plan, Training
 
 
@@ -25,6 +31,12 @@ class HasTree(Protocol):
 
 Example = TypeVar("Example", bound=HasTree)
 
+Loss = Callable[..., Terms]
+"""From a model, examples, the settings and how far training has come, from 0 to 1, to the terms of the loss.
+
+A function of a module, so that it can be sent to another process.
+"""
+
 
 def tokens_in(examples: Sequence[HasTree]) -> int:
     """Tokens read in one pass, padding left out."""
@@ -34,12 +46,7 @@ def tokens_in(examples: Sequence[HasTree]) -> int:
 def token_budget_batches(examples: Sequence[Example], budget: int, seed: int) -> list[list[Example]]:
     """Batches of similar length whose padded size stays within a token budget, in random order."""
     rng = random.Random(seed)
-    batches: list[list[Example]] = []
-    for example in sorted(examples, key=lambda example: (len(example.tree), rng.random())):
-        if batches and (len(batches[-1]) + 1) * len(example.tree) <= budget:
-            batches[-1].append(example)
-        else:
-            batches.append([example])
+    batches = list(batches_in_order(sorted(examples, key=lambda each: (len(each.tree), rng.random())), budget))
     rng.shuffle(batches)
     return batches
 
@@ -57,36 +64,39 @@ def batches_in_order(examples: Sequence[Example], budget: int) -> Iterator[list[
 
 
 def read_heads(
-    model: PreTrainedModel, trees: Sequence[TokenTree], *places: Sequence[Sequence[int]]
+    model: PreTrainedModel, examples: Sequence[HasTree], *places: Sequence[Sequence[int]]
 ) -> list[torch.Tensor]:
     """The head's logits at some places of every tree, tree after tree, in float32; one tensor for each of `places`."""
-    hidden = read_trees(model, trees)
+    return [model.score(hidden).squeeze(-1).float() for hidden in hidden_at(model, examples, *places)]
 
-    def read(of_trees: Sequence[Sequence[int]]) -> torch.Tensor:
-        rows = torch.tensor([i for i, each in enumerate(of_trees) for _ in each], dtype=torch.long)
-        columns = torch.tensor([place for each in of_trees for place in each], dtype=torch.long)
-        logits: torch.Tensor = model.score(hidden[rows, columns]).squeeze(-1).float()
-        return logits
 
-    return [read(of_trees) for of_trees in places]
+def hidden_at(
+    model: PreTrainedModel, examples: Sequence[HasTree], *places: Sequence[Sequence[int]]
+) -> list[torch.Tensor]:
+    """The hidden states (N, H) that `read_heads` reads."""
+    hidden = read_trees(model, [example.tree for example in examples])
+    found = [[(row, column) for row, of_tree in enumerate(each) for column in of_tree] for each in places]
+    return [hidden[torch.tensor(each, dtype=torch.long).reshape(-1, 2).unbind(1)] for each in found]
 
 
 def fit(
     model: PreTrainedModel,
-    batches: Sequence[Sequence[HasTree]],
-    build: Callable[..., Work],
+    examples: Sequence[HasTree],
+    loss: Loss,
     settings: HeadTraining,
-    *arguments: Any,
+    *,
     seed: int,
     monitor: Monitor,
     resume: Resume | None = None,
 ) -> float:
     """Trains in place, a step on as many batches as there are shards; the mean training loss.
 
-    `build(model, shard, settings, *arguments)` is a shard's work: from a batch and how far training has come, from 0 to
-    1, to the terms of its loss. With `resume` it goes on from where an earlier attempt has saved.
+    With `resume` it goes on from where an earlier attempt has saved.
     """
+    use_grouped_attention(model)
+    use_lean_layers(model)
     count = shards_of(model)
+    batches = token_budget_batches(examples, settings.batch_tokens // count, seed)
     together = [batches[first : first + count] for first in range(0, len(batches), count)]
     epochs = Epochs(lambda rng: rng.sample(together, len(together)), seed)
     plan = Plan(
@@ -99,8 +109,13 @@ def fit(
     def parts(step: int) -> list[tuple[Sequence[HasTree], float]]:
         return [(batch, step / plan.steps) for batch in epochs.batch(step)]
 
-    tokens = settings.epochs * sum(map(tokens_in, batches))
-    with training_threads(model), Shards(model, build, settings, *arguments, tokens=tokens) as shards:
+    tokens = settings.epochs * tokens_in(examples)
+    with training_threads(model), Shards(model, tree_work, loss, settings, tokens=tokens) as shards:
         for _ in training.steps(shards, parts, "training steps"):
             pass
     return training.losses.mean
+
+
+def tree_work(model: PreTrainedModel, shard: int, loss: Loss, settings: HeadTraining) -> Work:
+    """From (examples, how far training has come) to the terms of their loss."""
+    return lambda part: (loss(model, part[0], settings, part[1]), {})

@@ -18,17 +18,14 @@ from agentprm_dagster.algorithm.terms import Term, Terms
 from agentprm_dagster.config import WorldModel
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
-from agentprm_dagster.engine.embedded.attention import use_grouped_attention
-from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
-from agentprm_dagster.engine.embedded.token_tree import TokenTree, read_trees
+from agentprm_dagster.engine.embedded.token_tree import TokenTree
 from agentprm_dagster.engine.heads import language_head
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
-from agentprm_dagster.launch.shards import Numbers, Work, shards_of
 from agentprm_dagster.reports.world_report import Habits, world_report
 from agentprm_dagster.training.episode_trees import families, family_trees
-from agentprm_dagster.training.tree_training import batches_in_order, fit, token_budget_batches, tokens_in
+from agentprm_dagster.training.tree_training import batches_in_order, fit, hidden_at, tokens_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +74,6 @@ def train_world_model(
     `min_exact` is what the gate asks for (`reports.world_report`).
     """
     model, tokenizer = checkpoints.load_policy(policy), checkpoints.load_tokenizer(policy)
-    use_grouped_attention(model)
-    use_lean_layers(model)
     chat = Chat(tokenizer, wording)
 
     def examples(unknown: bool) -> list[Example]:
@@ -86,8 +81,7 @@ def train_world_model(
         return [example for part in parts for example in world_examples(chat, part)]
 
     train, test = examples(unknown=False), examples(unknown=True)
-    batches = token_budget_batches(train, settings.batch_tokens // shards_of(model), seed)
-    loss = fit(model, batches, world_work, settings, seed=seed, monitor=monitor, resume=resume)
+    loss = fit(model, train, loss_terms, settings, seed=seed, monitor=monitor, resume=resume)
     scored = score_replies(model, chat, test, settings.batch_tokens)
     checkpoints.save(model, tokenizer, out)
     habits = Habits(reply.turn for example in train for reply in example.replies)
@@ -122,17 +116,12 @@ def _reply(chat: Chat, episode: Episode, t: int, first: int, closing: int, last:
     return Reply(first, closing, last, follows, turns[t], previous, over=final and not episode.truncated)
 
 
-def world_work(model: PreTrainedModel, shard: int, settings: WorldModel) -> Work:
-    """From (examples, how far training has come) to their negative log-likelihood, a mean over the learnt tokens."""
-
-    def work(part: tuple[list[Example], float]) -> tuple[Terms, Numbers]:
-        examples, _ = part
-        places = [list(_places(example)) for example in examples]
-        learnt = torch.tensor([token for each in places for _, token in each])
-        log_p = _log_probabilities(model, examples, [[place for place, _ in each] for each in places])
-        return {"tokens": Term(-log_p.gather(-1, learnt.to(log_p.device)[:, None]).sum(), len(learnt))}, {}
-
-    return work
+def loss_terms(model: PreTrainedModel, examples: Sequence[Example], settings: WorldModel, progress: float) -> Terms:
+    """The examples' negative log-likelihood, a mean over the learnt tokens."""
+    places = [list(_places(example)) for example in examples]
+    learnt = torch.tensor([token for each in places for _, token in each])
+    log_p = _log_probabilities(model, examples, [[place for place, _ in each] for each in places])
+    return {"tokens": Term(-log_p.gather(-1, learnt.to(log_p.device)[:, None]).sum(), len(learnt))}
 
 
 def _places(example: Example) -> Iterator[tuple[int, int]]:
@@ -147,9 +136,7 @@ def _log_probabilities(
     model: PreTrainedModel, examples: Sequence[Example], places: Sequence[Sequence[int]]
 ) -> torch.Tensor:
     """log p of the whole vocabulary (N, V) behind some places of every tree, tree after tree."""
-    rows = torch.tensor([row for row, each in enumerate(places) for _ in each])
-    columns = torch.tensor([place for each in places for place in each])
-    hidden = read_trees(model, [example.tree for example in examples])[rows, columns]
+    (hidden,) = hidden_at(model, examples, places)
     return language_head(model)(hidden).float().log_softmax(-1)
 
 

@@ -29,8 +29,8 @@ from agentprm_dagster.episodes.parsing import may_be_chosen, parse_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.usage import Usage
-from agentprm_dagster.training.tree_training import fit, token_budget_batches
-from agentprm_dagster.training.world_model import score_replies, world_examples, world_work
+from agentprm_dagster.training.tree_training import fit
+from agentprm_dagster.training.world_model import loss_terms, score_replies, world_examples
 
 GAMMA = 0.5
 NOWHERE = Observation("", (), reward=0.0, done=False)
@@ -226,8 +226,9 @@ def by_heart(folder: File, games: Sequence[Transparent], paths: Sequence[Path]) 
         for i, path in enumerate(paths)
         for game in [games[path.slot]]
     ]
-    settings, examples = WorldModel(epochs=120, learning_rate=2e-2), world_examples(chat, episodes)
-    fit(model, token_budget_batches(examples, 300, seed=0), world_work, settings, seed=0, monitor=SilentMonitor())
+    settings = WorldModel(epochs=120, learning_rate=2e-2, batch_tokens=600)
+    examples = world_examples(chat, episodes)
+    fit(model, examples, loss_terms, settings, seed=0, monitor=SilentMonitor())
     assert score_replies(model, chat, examples, 4096)["exact"].all()
     return model
 

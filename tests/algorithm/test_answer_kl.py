@@ -11,16 +11,17 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from agentprm_dagster.algorithm.answer_kl import answer_kl
 from agentprm_dagster.algorithm.dpo import kl_divergence
+from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.online_dpo import terms_of
-from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk
+from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 
 BANNED, WORDS, END = 0, (1, 2, 3), 4
 LONGEST = 3
 """Tokens; an answer of so many words is cut."""
 NOBODY: Any = None
 STATES = {(0, 0): [1, 2], (0, 1): [1, 2, 3]}
-TRUNK = Trunk(ids=[1, 2, 3], states=[2, 3], episode=NOBODY, turns=[0, 1])
+PREFIX = EpisodeTokens(ids=[1, 2, 3, 0], answers=[(2, 3), (3, 4)], episode=NOBODY, turns=[0, 1])
 MANY = 10_000_000
 
 
@@ -84,7 +85,7 @@ def exact(model: PreTrainedModel, reference: PreTrainedModel) -> float:
 
 
 def estimate(models: tuple[PreTrainedModel, PreTrainedModel], drawn: list[Candidate], temperature: float) -> float:
-    trees = CandidateTrees([TRUNK], drawn)
+    trees = CandidateTrees([PREFIX], drawn)
     draws = trees.answers.draws
     with torch.no_grad():
         p, q = (trees.token_log_probabilities(model) for model in models)
@@ -128,7 +129,7 @@ def test_states_have_nothing_to_do_with_each_other(models: tuple[PreTrainedModel
 
 def test_at_1_it_is_the_plain_sum(models: tuple[PreTrainedModel, PreTrainedModel]) -> None:
     drawn = [Candidate((0, 0), (1, 2, END), 3), Candidate((0, 1), (3, 1, 2, END), 1, cut=True)]
-    trees = CandidateTrees([TRUNK], drawn)
+    trees = CandidateTrees([PREFIX], drawn)
     p, q = (trees.token_log_probabilities(model) for model in models)
     plain = kl_divergence(p, q)
     assert len(plain) == 3 + 3, "the end token of what was cut was not drawn"
@@ -138,7 +139,7 @@ def test_at_1_it_is_the_plain_sum(models: tuple[PreTrainedModel, PreTrainedModel
 
 def test_the_loss_tells_it(models: tuple[PreTrainedModel, PreTrainedModel]) -> None:
     drawn = [Candidate((0, 0), (1, 2, END), 3), Candidate((0, 0), (3, END), 1)]
-    trees, settings = CandidateTrees([TRUNK], drawn), Improvement(temperature=1.5)
+    trees, settings = CandidateTrees([PREFIX], drawn), Improvement(temperature=1.5)
     _, numbers = terms_of(*models, trees, torch.tensor([0.9, 0.1]), settings, banned=[BANNED])
     assert numbers["kl"] == pytest.approx(estimate(models, drawn, 1.5))
     assert numbers["kl"] != pytest.approx(estimate(models, drawn, 1.0))

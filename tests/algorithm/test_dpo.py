@@ -16,7 +16,7 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.training.candidates import Candidate, CandidateTrees, trunk_of
+from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 
 BETA = 0.3
 
@@ -68,14 +68,14 @@ def test_the_loss_is_trls(
     chat = Chat(checkpoints.load_tokenizer(taught_folder), WORDING)
     policy, reference = checkpoints.load_policy(taught_folder), checkpoints.load_policy(policy_folder)
     use_grouped_attention(policy)
-    trunks = [trunk_of(chat, episode, range(len(episode.turns))) for episode in demonstrations[:2]]
+    prefixes = [chat.conversations(episode)[0] for episode in demonstrations[:2]]
     candidates = [
         Candidate((row, turn), tuple(chat.answer(answer)), draws=1)
         for row, episode in enumerate(demonstrations[:2])
         for turn in range(len(episode.turns))
         for answer in answers(episode, turn)
     ]
-    trees = CandidateTrees(trunks, candidates)
+    trees = CandidateTrees(prefixes, candidates)
     ratio = trees.log_probabilities(policy) - trees.log_probabilities(reference).detach()
     ours = dpo_loss(ratio[0::2], ratio[1::2], BETA).mean()
     ours.backward()

@@ -16,7 +16,7 @@ from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.rollouts.rollout import play, whole_episodes
-from agentprm_dagster.training.candidates import Candidate, CandidateTrees, trunk_of
+from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 from benchmarks.json_targets import targets_of_json, write_json
 from benchmarks.reference_loop import ReferenceLoop
 
@@ -90,9 +90,9 @@ def test_what_the_engine_drew_is_as_likely_to_the_trainer(
     for episode in played(agent, games):
         for turn, (answer, log_p) in enumerate(drawn[episode.game]):
             assert episode.turns[turn].tokens == answer.ids[:-1]
-            trunk = trunk_of(agent.chat, episode, [turn])
+            (prefix,) = agent.chat.conversations(episode, "append", [turn])
             with torch.no_grad():
-                read = CandidateTrees([trunk], [answer]).log_probabilities(trainer)
+                read = CandidateTrees([prefix], [answer]).log_probabilities(trainer)
             assert float(read) == pytest.approx(log_p, abs=2e-4)
             compared += 1
     assert compared > 20

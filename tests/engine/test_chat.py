@@ -49,7 +49,7 @@ def test_pieces_are_the_whole(
 ) -> None:
     for episode in [*demonstrations, *rollouts[::5]]:
         expected = whole(tokenizer, episode)
-        encoded = chat.episode(episode.first_observation, episode.turns)
+        (encoded,) = chat.conversations(episode)
         assert encoded.ids == expected["input_ids"]
         own = [start <= i < end for i in range(len(encoded.ids)) for start, end in [_answer_at(encoded.answers, i)]]
         assert own == [bool(mark) for mark in expected["assistant_masks"]]
@@ -61,11 +61,21 @@ def _answer_at(answers: list[tuple[int, int]], i: int) -> tuple[int, int]:
 
 def test_answers_are_the_responses(chat: Chat, demonstrations: list[Episode]) -> None:
     for episode in demonstrations:
-        encoded = chat.episode(episode.first_observation, episode.turns)
+        (encoded,) = chat.conversations(episode)
         assert len(encoded.answers) == len(episode.turns)
         for (start, end), turn in zip(encoded.answers, episode.turns, strict=True):
             assert encoded.ids[end - 1] == chat.end
             assert chat.decode(encoded.ids[start : end - 1]) == turn.response
+
+
+def test_a_turn_asked_about_alone_is_read_as_in_the_whole(chat: Chat, demonstrations: list[Episode]) -> None:
+    for episode in demonstrations[:5]:
+        (whole,) = chat.conversations(episode)
+        for t in whole.turns:
+            (alone,) = chat.conversations(episode, "append", [t])
+            assert alone == whole.only([t])
+            assert alone.prompt == chat.state(episode.first_observation, episode.turns[:t])
+    assert chat.conversations(demonstrations[0], "append", []) == chat.conversations(demonstrations[0], "restated", [])
 
 
 def test_a_conversation_grows_by_answer_and_follow_up(chat: Chat, demonstrations: list[Episode]) -> None:
@@ -171,7 +181,7 @@ def test_a_template_that_works_where_turns_restate_the_history(name: str, demons
     template, told = RESTATED_ALONE[name]
     chat, episode = Chat(byte_tokenizer(template), WORDING), demonstrations[0]
     chat.require("restated")
-    encoded = chat.restated(episode.first_observation, episode.turns[:2])
+    (encoded,) = chat.conversations(episode, "restated", [1])
     assert encoded.ids[-1] == chat.end
     with pytest.raises(ChatTemplateError, match=f"{told}.*dialogue.format: restated, or another model"):
         chat.require("append")
@@ -237,7 +247,7 @@ def test_a_template_that_frames_its_messages(tokenizer: PreTrainedTokenizerFast,
     )
     framed = with_template(tokenizer, template)
     for episode in demonstrations[:3]:
-        encoded = Chat(framed, WORDING).episode(episode.first_observation, episode.turns)
+        (encoded,) = Chat(framed, WORDING).conversations(episode)
         told = framed.apply_chat_template(
             WORDING.conversation(episode.first_observation, episode.turns), tokenize=False
         )

@@ -26,10 +26,10 @@ from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.rollouts.rollout import collect_rollouts
-from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees, trunk_of
+from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.inverse_prm import own_transitions
-from agentprm_dagster.training.process_reward_model import prm_examples
+from agentprm_dagster.training.prm_examples import prm_examples
 from agentprm_dagster.training.sft import sft_rows
 from agentprm_dagster.training.world_model import world_examples
 from bpe import PADDED, RESERVED, bpe_tokenizer, save_bpe_policy, spelled
@@ -137,7 +137,7 @@ def test_all_that_is_trained_on_them_reads_the_same_ids(played: tuple[Spelling, 
         learnt = [label for label in row.labels if label != -100]
         assert learnt == [token for t in range(len(episode.turns)) for token in own_ids(chat, episode, t)]
     for episode in episodes:
-        restated = chat.restated(episode.first_observation, episode.turns)
+        *_, restated = chat.conversations(episode, "restated")
         ((start, stop),) = restated.answers
         assert restated.ids[start:stop] == own_ids(chat, episode, -1)
 
@@ -158,7 +158,7 @@ def test_a_trainer_finds_them_as_likely_as_whoever_drew_them(
         for t in range(episode.start + bool(episode.parent), len(episode.turns)):
             tokens = episode.turns[t].tokens
             answer = Candidate((0, 0), (*tokens, chat.end), 1, cut=len(tokens) == agent.limits.max_new_tokens)
-            read = CandidateTrees([trunk_of(chat, episode, [t])], [answer]).log_probabilities(model)
+            read = CandidateTrees([chat.conversations(episode, "append", [t])[0]], [answer]).log_probabilities(model)
             assert float(read) == pytest.approx(drawn[tokens], abs=1e-3)
             compared += 1
     assert compared == len(agent.drawn)
@@ -211,8 +211,8 @@ def test_what_reads_as_nothing_is_never_drawn(folder: Path, chat: Chat) -> None:
 
     episode = Episode("e", "g", "pick_and_place_simple", "You see a desk 1.", (Turn("", "", "", ""),), reward=0.0)
     sampler = CandidateSampler(model, chat, longest=1000, rows=1, states=1, n=200, new=8)
-    trunk = trunk_of(chat, episode, [0])
-    candidates = sampler.draw([trunk], temperature=20.0, generator=torch.Generator().manual_seed(0))
+    prefix = chat.conversations(episode, "append", [0])[0]
+    candidates = sampler.draw([prefix], temperature=20.0, generator=torch.Generator().manual_seed(0))
     assert not {token for each in candidates for token in each.ids} & barred
 
     world = LearnedWorld(engine, chat, slots=1, max_reply_tokens=4)

@@ -1,6 +1,7 @@
 """Caches and lanes of models whose layers look back a few tokens only, or change their scores."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.engine.embedded.slots import SlotModel
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Observation
-from agentprm_dagster.training.candidates import CandidateSampler, Trunk
+from agentprm_dagster.episodes.tokens import EpisodeTokens
+from agentprm_dagster.training.candidates import CandidateSampler
 from pretrained import byte_tokenizer, checkpoint, random_model
 
 LOOKING_BACK = ["mistral", "qwen2", "gemma2", "gemma3_text", "gpt_oss"]
@@ -42,15 +44,19 @@ def test_answers_drawn_along_an_episode_are_those_of_transformers(model_type: st
     model = random_model(model_type, sliding_window=WINDOW)
     chat, ids = Chat(byte_tokenizer(), WORDING), torch.randint(300, (40,)).tolist()
     use_grouped_attention(model)
-    trunks = [Trunk(ids, [12, 25, 40], None, [0, 1, 2]), Trunk(ids[5:30], [25], None, [0])]  # type: ignore[arg-type]
+    nobody: Any = None
+    prefixes = [
+        EpisodeTokens(ids, [(12, 13), (25, 26), (40, 41)], nobody, [0, 1, 2]),
+        EpisodeTokens(ids[5:31], [(25, 26)], nobody, [0]),
+    ]
     sampler = CandidateSampler(model, chat, longest=40, rows=2, states=3, n=2, new=6)
-    drawn = sampler.draw(trunks, temperature=0.0, generator=torch.Generator())
+    drawn = sampler.draw(prefixes, temperature=0.0, generator=torch.Generator())
     assert [candidate.state for candidate in drawn] == [(0, 0), (0, 1), (0, 2), (1, 0)]
     assert {candidate.draws for candidate in drawn} == {2}
     banned = chat.never_drawn(model.config.vocab_size)
     for candidate in drawn:
-        trunk, state = candidate.state
-        row = trunks[trunk].ids[: trunks[trunk].states[state]]
+        prefix, state = candidate.state
+        row = prefixes[prefix].ids[: prefixes[prefix].states[state]]
         for token in candidate.ids[:-1]:
             logits = model(torch.tensor([row])).logits[0, -1]
             logits[banned] = -torch.inf

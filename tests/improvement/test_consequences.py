@@ -13,9 +13,10 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.consequences import Consequences
 from agentprm_dagster.improvement.judging import Judge
-from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk, trunk_of
+from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 
 MUMBLED = "I look for a mug."
 """No answer in the agreed form."""
@@ -42,37 +43,37 @@ def episodes(demonstrations: list[Episode]) -> list[Episode]:
 
 
 @pytest.fixture(scope="module")
-def trunks(chat: Chat, episodes: list[Episode]) -> list[Trunk]:
+def prefixes(chat: Chat, episodes: list[Episode]) -> list[EpisodeTokens]:
     """All states of the first episode, and some of the others."""
     first, second, again = episodes
     return [
-        trunk_of(chat, first, range(len(first.turns))),
-        trunk_of(chat, second, [1, len(second.turns) - 1]),
-        trunk_of(chat, again, [0, 2]),
+        chat.conversations(first)[0],
+        chat.conversations(second, "append", [1, len(second.turns) - 1])[0],
+        chat.conversations(again, "append", [0, 2])[0],
     ]
 
 
-def answers(trunk: Trunk, turn: int, games: dict[str, PlayableGame]) -> list[str]:
+def answers(prefix: EpisodeTokens, turn: int, games: dict[str, PlayableGame]) -> list[str]:
     """What is tried in a state: what was done there, what leads elsewhere, what changes nothing."""
-    here = games[trunk.episode.game].environment()
+    here = games[prefix.episode.game].environment()
     seen = here.reset()
-    for done in trunk.episode.turns[:turn]:
+    for done in prefix.episode.turns[:turn]:
         seen = here.step(done.action)
     elsewhere = next(command for command in seen.admissible_commands if command.startswith("go to "))
-    said = [trunk.episode.turns[turn].response, MUMBLED]
+    said = [prefix.episode.turns[turn].response, MUMBLED]
     return said + [write_answer("I look for a mug.", command) for command in (elsewhere, "look", "take mug 99")]
 
 
 @pytest.fixture(scope="module")
-def tried(chat: Chat, trunks: list[Trunk], games: dict[str, PlayableGame]) -> list[tuple[Candidate, str]]:
+def tried(chat: Chat, prefixes: list[EpisodeTokens], games: dict[str, PlayableGame]) -> list[tuple[Candidate, str]]:
     """Candidates of all states, not one state after the other, with their commands."""
     by_state = [
         [
             (Candidate((row, place), tuple(chat.answer(answer)), draws=1 + place), command(answer))
-            for answer in answers(trunk, turn, games)
+            for answer in answers(prefix, turn, games)
         ]
-        for row, trunk in enumerate(trunks)
-        for place, turn in enumerate(trunk.turns)
+        for row, prefix in enumerate(prefixes)
+        for place, turn in enumerate(prefix.turns)
     ]
     return [one for together in zip(*by_state, strict=True) for one in together]
 
@@ -83,27 +84,27 @@ def command(answer: str) -> str:
 
 
 def stepped(
-    trunks: Sequence[Trunk], state: tuple[int, int], command: str, games: dict[str, PlayableGame]
+    prefixes: Sequence[EpisodeTokens], state: tuple[int, int], command: str, games: dict[str, PlayableGame]
 ) -> tuple[str, float | None]:
     """What a game that is played from its start to a state replies to a command there, and whether that wins it."""
     row, place = state
-    episode = trunks[row].episode
+    episode = prefixes[row].episode
     environment = games[episode.game].environment()
     environment.reset()
-    for turn in episode.turns[: trunks[row].turns[place]]:
+    for turn in episode.turns[: prefixes[row].turns[place]]:
         environment.step(turn.action)
     reply = environment.step(command)
     return reply.text, 1.0 if reply.won else None
 
 
 def test_replies_are_those_of_the_game_played_by_hand(
-    chat: Chat, trunks: list[Trunk], tried: list[tuple[Candidate, str]], games: dict[str, PlayableGame]
+    chat: Chat, prefixes: list[EpisodeTokens], tried: list[tuple[Candidate, str]], games: dict[str, PlayableGame]
 ) -> None:
-    replied = Consequences(chat, games).of(trunks, [candidate for candidate, _ in tried])
+    replied = Consequences(chat, games).of(prefixes, [candidate for candidate, _ in tried])
     assert len(replied.candidates) == len(tried)
     texts = set()
     for (candidate, command), answered, won in zip(tried, replied.candidates, replied.outcomes, strict=True):
-        text, wins = stepped(trunks, candidate.state, command, games)
+        text, wins = stepped(prefixes, candidate.state, command, games)
         expected = Candidate(candidate.state, (*candidate.ids, *chat.follow_up(text)), candidate.draws)
         assert (answered, won) == (expected, wins)
         texts.add(text)
@@ -111,35 +112,39 @@ def test_replies_are_those_of_the_game_played_by_hand(
     assert "Nothing happens." in texts
 
 
-def test_what_was_done_gets_the_reply_it_got(chat: Chat, trunks: list[Trunk], games: dict[str, PlayableGame]) -> None:
+def test_what_was_done_gets_the_reply_it_got(
+    chat: Chat, prefixes: list[EpisodeTokens], games: dict[str, PlayableGame]
+) -> None:
     done = [
-        Candidate((row, place), tuple(chat.answer(trunk.episode.turns[turn].response)), draws=1)
-        for row, trunk in enumerate(trunks)
-        for place, turn in enumerate(trunk.turns)
+        Candidate((row, place), tuple(chat.answer(prefix.episode.turns[turn].response)), draws=1)
+        for row, prefix in enumerate(prefixes)
+        for place, turn in enumerate(prefix.turns)
     ]
-    replied = Consequences(chat, games).of(trunks, done)
+    replied = Consequences(chat, games).of(prefixes, done)
     for candidate, won in zip(replied.candidates, replied.outcomes, strict=True):
         row, place = candidate.state
-        trunk, turn = trunks[row], trunks[row].turns[place]
-        state = trunk.ids[: trunk.states[place]]
-        assert [*state, *candidate.ids] == chat.state(trunk.episode.first_observation, trunk.episode.turns[: turn + 1])
-        assert (won == 1.0) is (trunk.episode.won and turn == len(trunk.episode.turns) - 1)
+        prefix, turn = prefixes[row], prefixes[row].turns[place]
+        state = prefix.ids[: prefix.states[place]]
+        assert [*state, *candidate.ids] == chat.state(
+            prefix.episode.first_observation, prefix.episode.turns[: turn + 1]
+        )
+        assert (won == 1.0) is (prefix.episode.won and turn == len(prefix.episode.turns) - 1)
     assert replied.outcomes.count(1.0) == 2, "the last answers of both walkthroughs"
 
 
 def test_a_game_that_is_not_there_is_an_error(
-    chat: Chat, trunks: list[Trunk], tried: list[tuple[Candidate, str]], games: dict[str, PlayableGame]
+    chat: Chat, prefixes: list[EpisodeTokens], tried: list[tuple[Candidate, str]], games: dict[str, PlayableGame]
 ) -> None:
-    missing = trunks[1].episode.game
+    missing = prefixes[1].episode.game
     others = {name: game for name, game in games.items() if name != missing}
     with pytest.raises(KeyError, match=missing.replace("/", ".")):
-        Consequences(chat, others).of(trunks, [candidate for candidate, _ in tried])
+        Consequences(chat, others).of(prefixes, [candidate for candidate, _ in tried])
 
 
 @torch.no_grad()
 def test_the_judge_reads_behind_the_reply_and_knows_wins_and_answers_out_of_form(
     chat: Chat,
-    trunks: list[Trunk],
+    prefixes: list[EpisodeTokens],
     tried: list[tuple[Candidate, str]],
     games: dict[str, PlayableGame],
     policy_folder: Path,
@@ -147,19 +152,19 @@ def test_the_judge_reads_behind_the_reply_and_knows_wins_and_answers_out_of_form
     prm, stock = (checkpoints.prm_from_policy(policy_folder, seed=1).eval() for _ in range(2))
     use_grouped_attention(prm)
     candidates = [candidate for candidate, _ in tried]
-    trees = CandidateTrees(trunks, candidates)
-    by_answer, answers_read = Judge(prm, chat).values(trunks, candidates, trees)
-    by_reply, replies_read = Judge(prm, chat, Consequences(chat, games)).values(trunks, candidates, trees)
+    trees = CandidateTrees(prefixes, candidates)
+    by_answer, answers_read = Judge(prm, chat).values(prefixes, candidates, trees)
+    by_reply, replies_read = Judge(prm, chat, Consequences(chat, games)).values(prefixes, candidates, trees)
     follow_ups = 0
     for (candidate, command), known, foreseen in zip(tried, by_reply.tolist(), by_answer.tolist(), strict=True):
         row, place = candidate.state
-        answered = [*trunks[row].ids[: trunks[row].states[place]], *candidate.ids]
-        text, won = stepped(trunks, candidate.state, command, games)
+        answered = [*prefixes[row].ids[: prefixes[row].states[place]], *candidate.ids]
+        text, won = stepped(prefixes, candidate.state, command, games)
         follow_up = chat.follow_up(text)
         follow_ups += len(follow_up)
         value = stock(torch.tensor([[*answered, *follow_up]])).logits.sigmoid().item()
         assert known == (1.0 if won else pytest.approx(value if command else 0.0, abs=1e-5))
         value = stock(torch.tensor([answered])).logits.sigmoid().item()
         assert foreseen == pytest.approx(value if command else 0.0, abs=1e-5)
-    assert answers_read == sum(len(trunk.ids) for trunk in trunks) + sum(len(each.ids) for each in candidates)
+    assert answers_read == sum(prefix.states[-1] for prefix in prefixes) + sum(len(each.ids) for each in candidates)
     assert replies_read == answers_read + follow_ups

@@ -15,7 +15,7 @@ from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.online_dpo import terms_of
-from agentprm_dagster.training.candidates import Candidate, CandidateTrees, trunk_of
+from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_hard_labels_take_the_extremes_and_soft_ones_all_pairs(
     others = [write_answer("I look for a mug.", action) for action in ("look", "inventory")]
     said = (episode.turns[0].response, *others)
     tried = [Candidate((0, 0), tuple(chat.answer(text)), draws) for text, draws in zip(said, (3, 1, 2), strict=True)]
-    trees = CandidateTrees([trunk_of(chat, episode, range(len(episode.turns)))], tried)
+    trees = CandidateTrees([chat.conversations(episode)[0]], tried)
     settings = Improvement(labels=labels, beta=0.5, kl_weight=0, min_gap=0.1)
     values = torch.tensor([0.9, 0.5, 0.2])
     terms, numbers = terms_of(model, reference, trees, values, settings)

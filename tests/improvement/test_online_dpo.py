@@ -21,10 +21,11 @@ from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor, StageReport
+from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement import online_dpo
 from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.online_dpo import improve_policy
-from agentprm_dagster.training.candidates import CandidateSampler, Trunk, trunk_of, trunks_of
+from agentprm_dagster.training.candidates import CandidateSampler
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +40,9 @@ def liked(chat: Chat) -> int:
     return liked
 
 
-def all_of(chat: Chat, episode: Episode) -> Trunk:
+def all_of(chat: Chat, episode: Episode) -> EpisodeTokens:
     """All states of an episode."""
-    return trunk_of(chat, episode, range(len(episode.turns)))
+    return chat.conversations(episode)[0]
 
 
 class Taste(nn.Module):
@@ -66,23 +67,21 @@ def improve(
 ) -> tuple[PreTrainedModel, list[dict[str, float]]]:
     model = checkpoints.load_policy(taught_folder)
     use_grouped_attention(model)
-    trunks = [all_of(chat, episode) for episode in episodes]
+    prefixes = [all_of(chat, episode) for episode in episodes]
     few = {"steps": 15, "episodes_per_step": 3, "learning_rate": 3e-3, "min_gap": 1e-4, "max_new_tokens": 24}
     plan = Improvement(**{**few, **settings})
     judge: Any = SimpleNamespace(values=lambda _, __, trees: (trees.values(critic).sigmoid(), trees.tokens_read))
     numbers = online_dpo.improve(
-        model, copy.deepcopy(model), judge, chat, trunks, plan, seed=0, monitor=SilentMonitor()
+        model, copy.deepcopy(model), judge, chat, prefixes, plan, seed=0, monitor=SilentMonitor()
     )
     return model, numbers
 
 
 def share_with(liked: int, model: PreTrainedModel, chat: Chat, episodes: list[Episode]) -> float:
     """How many of the answers drawn along some episodes hold a token."""
-    trunks = [all_of(chat, episode) for episode in episodes]
-    states = max(len(trunk.states) for trunk in trunks)
-    longest = max(len(trunk.ids) for trunk in trunks)
-    sampler = CandidateSampler(model, chat, longest=longest, rows=len(trunks), states=states, n=8, new=24)
-    drawn = sampler.draw(trunks, temperature=1.0, generator=torch.Generator().manual_seed(0))
+    prefixes = [all_of(chat, episode) for episode in episodes]
+    sampler = CandidateSampler.of_any(prefixes, model, chat, n=8, new=24)
+    drawn = sampler.draw(prefixes, temperature=1.0, generator=torch.Generator().manual_seed(0))
     return sum(c.draws for c in drawn if liked in c.ids) / sum(c.draws for c in drawn)
 
 
@@ -128,35 +127,31 @@ def test_where_the_critic_has_no_opinion_nothing_is_learnt(
 
 
 def test_every_episode_is_learnt_from_before_any_comes_again(chat: Chat, demonstrations: list[Episode]) -> None:
-    trunks = [all_of(chat, episode) for episode in demonstrations[:7]]
+    prefixes = [all_of(chat, episode) for episode in demonstrations[:7]]
     settings = Improvement(episodes_per_step=2, states_per_episode=3)
     size = online_dpo._batch_size(settings, "append")
     for epoch in range(2):
-        batches = online_dpo._batches(trunks, *size, random.Random(epoch))
+        batches = online_dpo._batches(prefixes, *size, random.Random(epoch))
         assert [len(batch) for batch in batches] == [2, 2, 2, 1]
-        seen = [trunk for batch in batches for trunk in batch]
+        seen = [prefix for batch in batches for prefix in batch]
         assert len(seen) == 7
-        for trunk in trunks:
-            (some,) = [s for s in seen if trunk.ids[: len(s.ids)] == s.ids and set(s.states) <= set(trunk.states)]
-            assert len(some.states) == min(3, len(trunk.states))
-            assert len(some.ids) == some.states[-1]
-            assert [trunk.states[turn] for turn in some.turns] == some.states
-            assert some.episode is trunk.episode
+        for prefix in prefixes:
+            (some,) = [s for s in seen if prefix.ids[: len(s.ids)] == s.ids and set(s.states) <= set(prefix.states)]
+            assert len(some.states) == min(3, len(prefix.states))
+            assert len(some.ids) == some.answers[-1][1]
+            assert [prefix.states[turn] for turn in some.turns] == some.states
+            assert some.episode is prefix.episode
 
 
 def test_both_formats_have_as_many_states_at_most(chat: Chat, demonstrations: list[Episode]) -> None:
     settings = Improvement(episodes_per_step=3, states_per_episode=2)
     expected: dict[Format, int] = {"append": 3, "restated": 6}
-    for dialogue, trunks in expected.items():
-        there = [
-            trunk
-            for episode in demonstrations[:6]
-            for trunk in trunks_of(chat, episode, range(len(episode.turns)), dialogue)
-        ]
+    for dialogue, count in expected.items():
+        there = [prefix for episode in demonstrations[:6] for prefix in chat.conversations(episode, dialogue)]
         size = online_dpo._batch_size(settings, dialogue)
         batch, *_ = online_dpo._batches(there, *size, random.Random(0))
-        assert len(batch) == trunks
-        assert sum(len(trunk.states) for trunk in batch) == 6
+        assert len(batch) == count
+        assert sum(len(prefix.states) for prefix in batch) == 6
 
 
 def improved(

@@ -12,9 +12,9 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.rationalised_answers import with_rationalised
 from agentprm_dagster.launch.shards import Numbers
-from agentprm_dagster.training.candidates import Trunk, trunk_of
 
 WEIGHT = 0.5
 
@@ -26,16 +26,16 @@ def test_the_mean_likelihood_of_the_answers_known_is_added(
     model, chat = checkpoints.load_policy(policy_folder), Chat(checkpoints.load_tokenizer(policy_folder), WORDING)
     stock = checkpoints.load_policy(policy_folder)
     use_grouped_attention(model)
-    trunks = [trunk_of(chat, episode, range(len(episode.turns))) for episode in demonstrations[:2]]
+    prefixes = [chat.conversations(episode)[0] for episode in demonstrations[:2]]
     places = [(demonstrations[0], 1), (demonstrations[1], 0), (demonstrations[1], 2)]
     answers = {
         (episode.episode_id, turn): write_answer("It worked.", f"go to shelf {turn}") for episode, turn in places
     }
 
-    def work(part: tuple[int, list[Trunk]]) -> tuple[Terms, Numbers]:
+    def work(part: tuple[int, list[EpisodeTokens]]) -> tuple[Terms, Numbers]:
         return {} if drawn is None else {"pairs": Term(torch.tensor(3 * drawn), 3)}, {"tokens": 10.0}
 
-    terms, numbers = with_rationalised(work, model, chat, answers, WEIGHT)((0, trunks))
+    terms, numbers = with_rationalised(work, model, chat, answers, WEIGHT)((0, prefixes))
     likelihoods = []
     for episode, turn in places:
         state = chat.state(episode.first_observation, episode.turns[:turn])
@@ -52,4 +52,7 @@ def test_states_without_one_leave_the_loss_as_it_is(policy_folder: Path, demonst
     model, chat = checkpoints.load_policy(policy_folder), Chat(checkpoints.load_tokenizer(policy_folder), WORDING)
     numbers = {"tokens": 10.0}
     work = with_rationalised(lambda part: ({}, numbers), model, chat, {("another", 0): "x"}, WEIGHT)
-    assert work((0, [trunk_of(chat, demonstrations[0], [0, 1])])) == ({}, {**numbers, "rationalised": 0.0})
+    assert work((0, [chat.conversations(demonstrations[0], "append", [0, 1])[0]])) == (
+        {},
+        {**numbers, "rationalised": 0.0},
+    )

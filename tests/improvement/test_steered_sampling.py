@@ -18,11 +18,12 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.tasks import parse_task
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import improve
 from agentprm_dagster.improvement.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler
-from agentprm_dagster.training.candidates import Candidate, CandidateSampler, Trunk, trunk_of, trunks_of
+from agentprm_dagster.training.candidates import Candidate, CandidateSampler
 
 NEW, N = 16, 4
 
@@ -40,22 +41,22 @@ def chat(taught_folder: Path) -> Chat:
 
 
 @pytest.fixture(scope="module")
-def trunks(chat: Chat, demonstrations: list[Episode]) -> list[Trunk]:
-    return [trunk_of(chat, episode, range(len(episode.turns))) for episode in demonstrations[:3]]
+def prefixes(chat: Chat, demonstrations: list[Episode]) -> list[EpisodeTokens]:
+    return [chat.conversations(episode)[0] for episode in demonstrations[:3]]
 
 
-def sampler_for(model: PreTrainedModel, chat: Chat, trunks: list[Trunk]) -> CandidateSampler:
-    longest = max(len(trunk.ids) for trunk in trunks) + HYPOTHESIS_ROOM
-    states = max(len(trunk.states) for trunk in trunks)
-    return CandidateSampler(model, chat, longest=longest, rows=2 * len(trunks), states=states, n=N, new=NEW)
+def sampler_for(model: PreTrainedModel, chat: Chat, prefixes: list[EpisodeTokens]) -> CandidateSampler:
+    longest = max(prefix.states[-1] for prefix in prefixes) + HYPOTHESIS_ROOM
+    states = max(len(prefix.states) for prefix in prefixes)
+    return CandidateSampler(model, chat, longest=longest, rows=2 * len(prefixes), states=states, n=N, new=NEW)
 
 
 def drawn(
-    model: PreTrainedModel, chat: Chat, trunks: list[Trunk], share: float, temperature: float = 1.0
-) -> tuple[list[Candidate], list[Trunk]]:
-    steered = SteeredSampler(sampler_for(model, chat, trunks), with_hypothesis, share=share, dialogue="append")
+    model: PreTrainedModel, chat: Chat, prefixes: list[EpisodeTokens], share: float, temperature: float = 1.0
+) -> tuple[list[Candidate], list[EpisodeTokens]]:
+    steered = SteeredSampler(sampler_for(model, chat, prefixes), with_hypothesis, share=share, dialogue="append")
     generator, rng = torch.Generator().manual_seed(0), random.Random(0)
-    return steered.draw(trunks, temperature=temperature, generator=generator, rng=rng)
+    return steered.draw(prefixes, temperature=temperature, generator=generator, rng=rng)
 
 
 def test_a_hypothesis_names_a_receptacle_of_the_room_and_leaves_the_task(
@@ -77,30 +78,30 @@ def test_a_hypothesis_names_a_receptacle_of_the_room_and_leaves_the_task(
 
 
 def test_every_state_is_answered_as_often_under_one_prompt_or_the_other(
-    model: PreTrainedModel, chat: Chat, trunks: list[Trunk]
+    model: PreTrainedModel, chat: Chat, prefixes: list[EpisodeTokens]
 ) -> None:
-    candidates, read = drawn(model, chat, trunks, 0.5, temperature=2.0)
+    candidates, read = drawn(model, chat, prefixes, 0.5, temperature=2.0)
     draws = Counter[tuple[int, int]]()
     for candidate in candidates:
         draws[candidate.state] += candidate.draws
-    assert draws == dict.fromkeys(((i, j) for i, trunk in enumerate(trunks) for j in range(len(trunk.states))), N)
-    nominal = [each for each in read if each.episode in [trunk.episode for trunk in trunks]]
+    assert draws == dict.fromkeys(((i, j) for i, prefix in enumerate(prefixes) for j in range(len(prefix.states))), N)
+    nominal = [each for each in read if each.episode in [prefix.episode for prefix in prefixes]]
     assert 0 < len(nominal) < len(read)
-    assert sum(len(each.states) for each in read) == sum(len(trunk.states) for trunk in trunks)
+    assert sum(len(each.states) for each in read) == sum(len(prefix.states) for prefix in prefixes)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_the_answers_are_those_of_the_prompt_that_was_read(
-    model: PreTrainedModel, chat: Chat, trunks: list[Trunk], share: float
+    model: PreTrainedModel, chat: Chat, prefixes: list[EpisodeTokens], share: float
 ) -> None:
     """Greedy, so that nothing but the prompt decides."""
-    candidates, read = drawn(model, chat, trunks, share, temperature=0)
-    assert len(read) == len(trunks)
+    candidates, read = drawn(model, chat, prefixes, share, temperature=0)
+    assert len(read) == len(prefixes)
     if share == 0:
-        assert [each.ids for each in read] == [trunk.ids for trunk in trunks]
+        assert [each.prompt for each in read] == [prefix.prompt for prefix in prefixes]
     else:
         assert all("I look at" in each.episode.first_observation for each in read)
-    plain = sampler_for(model, chat, trunks).draw(read, temperature=0, generator=torch.Generator())
+    plain = sampler_for(model, chat, prefixes).draw(read, temperature=0, generator=torch.Generator())
     assert candidates == plain, "each state is its own"
 
 
@@ -109,21 +110,21 @@ def test_restated_states_are_steered_one_by_one(
 ) -> None:
     episode = demonstrations[0]
     turns = tuple(replace(turn, candidates=("look",)) for turn in episode.turns[:2])
-    trunks = trunks_of(chat, replace(episode, turns=turns), [0, 1], "restated")
-    steered = SteeredSampler(sampler_for(model, chat, trunks), with_hypothesis, share=1.0, dialogue="restated")
-    candidates, read = steered.draw(trunks, temperature=0, generator=torch.Generator(), rng=random.Random(0))
+    prefixes = chat.conversations(replace(episode, turns=turns), "restated", [0, 1])
+    steered = SteeredSampler(sampler_for(model, chat, prefixes), with_hypothesis, share=1.0, dialogue="restated")
+    candidates, read = steered.draw(prefixes, temperature=0, generator=torch.Generator(), rng=random.Random(0))
     assert {candidate.state for candidate in candidates} == {(0, 0), (1, 0)}
     assert all("I look at" in chat.decode(each.ids) for each in read)
 
 
 def test_the_policy_learns_behind_the_nominal_prompt(
-    taught_folder: Path, chat: Chat, trunks: list[Trunk], monkeypatch: pytest.MonkeyPatch
+    taught_folder: Path, chat: Chat, prefixes: list[EpisodeTokens], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trees that are scored hold no hypothesis; the same seed takes the same steps."""
-    judged: list[Trunk] = []
+    judged: list[EpisodeTokens] = []
     values = Judge.values
 
-    def watched(judge: Judge, read: list[Trunk], *rest: Any) -> tuple[torch.Tensor, int]:
+    def watched(judge: Judge, read: list[EpisodeTokens], *rest: Any) -> tuple[torch.Tensor, int]:
         judged.extend(read)
         return values(judge, read, *rest)
 
@@ -141,7 +142,7 @@ def test_the_policy_learns_behind_the_nominal_prompt(
             reference,
             judge,
             chat,
-            trunks,
+            prefixes,
             plan,
             with_hypothesis=with_hypothesis,
             seed=0,
@@ -151,7 +152,7 @@ def test_the_policy_learns_behind_the_nominal_prompt(
     once = steps(plan)
     assert steps(plan) == once
     assert judged
-    assert {each.episode.first_observation for each in judged} <= {each.episode.first_observation for each in trunks}
+    assert {each.episode.first_observation for each in judged} <= {each.episode.first_observation for each in prefixes}
     nominal = steps(plan.model_copy(update={"steered": 0.0}))
     assert once[0]["tokens"] != nominal[0]["tokens"], "other prompts were read"
     assert all(step["pairs"] > 0 for step in once)

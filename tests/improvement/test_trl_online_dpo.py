@@ -15,11 +15,12 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement import dpo, trl
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import terms_of
 from agentprm_dagster.improvement.trl_online_dpo import build_trainer, improve_with_trl, prm_reward, prompts
-from agentprm_dagster.training.candidates import Candidate, CandidateTrees, Trunk, trunks_of
+from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 
 ONLY: dict[str, Any] = {"candidates": 2, "labels": "hard", "min_gap": 0, "kl_weight": 0}
 SAME: dict[str, Any] = {"beta": 0.7, "steps": 2, "max_new_tokens": 16, "warmup_ratio": 0}
@@ -40,9 +41,9 @@ def prm(taught_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def states_of(chat: Chat, episodes: list[Episode], dialogue: Format = "append") -> list[Trunk]:
+def states_of(chat: Chat, episodes: list[Episode], dialogue: Format = "append") -> list[EpisodeTokens]:
     """Each state of the episodes' first three turns by itself."""
-    return [trunk for episode in episodes for t in range(3) for trunk in trunks_of(chat, episode, [t], dialogue)]
+    return [prefix for episode in episodes for t in range(3) for prefix in chat.conversations(episode, dialogue, [t])]
 
 
 @pytest.mark.parametrize("dialogue", ["append", "restated"])
@@ -50,21 +51,21 @@ def test_the_prompt_of_a_state_is_what_our_loop_reads(
     chat: Chat, demonstrations: list[Episode], dialogue: Format
 ) -> None:
     states = states_of(chat, demonstrations[:2], dialogue)
-    for trunk, text in zip(states, prompts(chat, states, dialogue), strict=True):
-        assert chat.encode(text) == trunk.ids
+    for prefix, text in zip(states, prompts(chat, states, dialogue), strict=True):
+        assert chat.encode(text) == prefix.prompt
 
 
-def answers_for(chat: Chat, trunk: Trunk, other: Episode) -> list[list[int]]:
+def answers_for(chat: Chat, prefix: EpisodeTokens, other: Episode) -> list[list[int]]:
     """Two different answers in a state, end tokens included: its own, and one of another episode."""
-    own = chat.answer(trunk.episode.turns[trunk.turns[0]].response)
+    own = chat.answer(prefix.episode.turns[prefix.turns[0]].response)
     return [own, next(answer for turn in other.turns if (answer := chat.answer(turn.response)) != own)]
 
 
 def test_the_same_answers_give_the_same_loss_and_gradients(
     taught_folder: Path, prm: Path, chat: Chat, demonstrations: list[Episode], tmp_path: Path
 ) -> None:
-    trunks = states_of(chat, demonstrations[:3])
-    answers = [answers_for(chat, trunk, demonstrations[5]) for trunk in trunks]
+    prefixes = states_of(chat, demonstrations[:3])
+    answers = [answers_for(chat, prefix, demonstrations[5]) for prefix in prefixes]
     policy, critic = checkpoints.load_policy(taught_folder), checkpoints.load_prm(prm).eval()
     torch.manual_seed(0)
     with torch.no_grad():  # a policy that has left its reference, so that the loss is not log 2
@@ -73,8 +74,8 @@ def test_the_same_answers_give_the_same_loss_and_gradients(
     reference = checkpoints.load_policy(taught_folder).eval()
 
     candidates = [Candidate((i, 0), tuple(ids), 1) for i, pair in enumerate(answers) for ids in pair]
-    trees = CandidateTrees(trunks, candidates)
-    values, _ = Judge(critic, chat).values(trunks, candidates, trees)
+    trees = CandidateTrees(prefixes, candidates)
+    values, _ = Judge(critic, chat).values(prefixes, candidates, trees)
     pairs = values.view(-1, 2)
     assert (pairs[:, 0] != pairs[:, 1]).all(), "no ties, on which TRL trains and we do not"
     terms, ours = terms_of(policy, reference, trees, values, OURS)
@@ -83,10 +84,10 @@ def test_the_same_answers_give_the_same_loss_and_gradients(
     gradients = {name: parameter.grad.clone() for name, parameter in policy.named_parameters()}
     policy.zero_grad()
 
-    trainer = build_trainer(policy, critic, chat, prompts(chat, trunks, "append"), PLAN, seed=0, folder=str(tmp_path))
+    trainer = build_trainer(policy, critic, chat, prompts(chat, prefixes, "append"), PLAN, seed=0, folder=str(tmp_path))
     trainer.ref_model = reference
-    trainer._generate = lambda model, prompts, images: drawn(chat, trunks, answers)
-    loss = trainer.training_step(policy, {"prompt": prompts(chat, trunks, "append")})
+    trainer._generate = lambda model, prompts, images: drawn(chat, prefixes, answers)
+    loss = trainer.training_step(policy, {"prompt": prompts(chat, prefixes, "append")})
     assert float(loss) == pytest.approx(float(mine.detach()), abs=1e-5)
     assert float(loss) != pytest.approx(0.6931, abs=1e-2)
     for name, parameter in policy.named_parameters():
@@ -99,23 +100,23 @@ def test_the_same_answers_give_the_same_loss_and_gradients(
 def test_what_was_cut_or_has_no_agreed_form_is_worth_nothing_to_both(
     prm: Path, chat: Chat, demonstrations: list[Episode]
 ) -> None:
-    (trunk,) = states_of(chat, demonstrations[:1])[:1]
+    (prefix,) = states_of(chat, demonstrations[:1])[:1]
     critic = checkpoints.load_prm(prm).eval()
-    agreed, other = chat.answer(trunk.episode.turns[0].response), chat.answer("look")
+    agreed, other = chat.answer(prefix.episode.turns[0].response), chat.answer("look")
     candidates = [
         Candidate((0, 0), tuple(ids), 1, cut) for ids, cut in ((agreed, False), (agreed, True), (other, False))
     ]
-    ours, _ = Judge(critic, chat).values([trunk], candidates, CandidateTrees([trunk], candidates))
+    ours, _ = Judge(critic, chat).values([prefix], candidates, CandidateTrees([prefix], candidates))
     assert [float(value) > 0 for value in ours] == [True, False, False]
     said = [list(each.ids[:-1] if each.cut else each.ids) for each in candidates]
-    theirs = prm_reward(critic, chat)(prompts(chat, [trunk], "append") * 3, said)
+    theirs = prm_reward(critic, chat)(prompts(chat, [prefix], "append") * 3, said)
     assert theirs == pytest.approx(ours.tolist(), abs=1e-5)
 
 
-def drawn(chat: Chat, trunks: list[Trunk], answers: list[list[list[int]]]) -> tuple[Any, ...]:
+def drawn(chat: Chat, prefixes: list[EpisodeTokens], answers: list[list[list[int]]]) -> tuple[Any, ...]:
     """Answers as TRL's generation gives them: all first ones, then all second ones, padded."""
     pad = chat.tokenizer.pad_token_id
-    states = [torch.tensor(trunk.ids) for trunk in trunks] * 2
+    states = [torch.tensor(prefix.prompt) for prefix in prefixes] * 2
     said = [torch.tensor(pair[k]) for k in range(2) for pair in answers]
     prompt_ids = pad_sequence(states, batch_first=True, padding_value=pad, padding_side="left")
     completion_ids = pad_sequence(said, batch_first=True, padding_value=pad)

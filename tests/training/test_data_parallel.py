@@ -24,8 +24,7 @@ from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import improve
 from agentprm_dagster.launch import shards
-from agentprm_dagster.training import process_reward_model, sft, tree_training
-from agentprm_dagster.training.candidates import trunks_of
+from agentprm_dagster.training import prm_examples, sft, tree_training
 
 Train = Callable[[], PreTrainedModel]
 
@@ -56,23 +55,20 @@ def train(
     def train_prm() -> PreTrainedModel:
         model = ready(checkpoints.prm_from_policy(taught_folder, seed=0))
         targets = mc_value_targets(rollouts, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
-        examples = process_reward_model.prm_examples(
-            chat, rollouts, targets, "append", branch_turns=1, read_replies=True
-        )
-        batches = tree_training.token_budget_batches(examples, 1500, seed=0)
-        work = process_reward_model.prm_work
-        tree_training.fit(model, batches, work, Prm(epochs=1), seed=0, monitor=SilentMonitor())
+        examples = prm_examples.prm_examples(chat, rollouts, targets, "append", branch_turns=1, read_replies=True)
+        plan = Prm(epochs=1, batch_tokens=3000)
+        tree_training.fit(model, examples, prm_examples.loss_terms, plan, seed=0, monitor=SilentMonitor())
         return model
 
     def improved() -> PreTrainedModel:
         model = ready(checkpoints.load_policy(taught_folder)).eval()
         critic = ready(checkpoints.prm_from_policy(taught_folder, seed=1)).eval()
         contested = contested_states(rollouts)
-        trunks = [trunk for episode, turns in contested for trunk in trunks_of(chat, episode, turns, "append")]
+        prefixes = [prefix for episode, turns in contested for prefix in chat.conversations(episode, "append", turns)]
         plan = Improvement(steps=2, episodes_per_step=6, states_per_episode=2, min_gap=0, rank_by="reply")
         judge = Judge(critic, chat, Consequences(chat, {game.id: game for game in household_games}))
         reference = copy.deepcopy(model).requires_grad_(False)
-        improve(model, reference, judge, chat, trunks, plan, seed=0, monitor=SilentMonitor())
+        improve(model, reference, judge, chat, prefixes, plan, seed=0, monitor=SilentMonitor())
         return model
 
     made: Train = {"sft": fine_tune, "prm": train_prm, "policy improvement": improved}[request.param]

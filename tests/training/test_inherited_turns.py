@@ -14,7 +14,7 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.improvement.contested_states import contested_states
 from agentprm_dagster.training.inverse_prm import next_answers, own_transitions, transitions
-from agentprm_dagster.training.process_reward_model import prm_examples
+from agentprm_dagster.training.prm_examples import prm_examples
 
 START = 2
 
@@ -33,7 +33,7 @@ def reset(demonstrations: list[Episode]) -> Episode:
 @pytest.fixture(scope="module")
 def own_ends(chat: Chat, reset: Episode) -> list[int]:
     """Where its own answers end in the whole conversation."""
-    return [end - 1 for _, end in chat.episode(reset.first_observation, reset.turns).answers[START:]]
+    return [end - 1 for _, end in chat.conversations(reset)[0].answers[START:]]
 
 
 def test_the_prm_learns_the_values_of_own_turns(chat: Chat, reset: Episode, own_ends: list[int]) -> None:

@@ -65,26 +65,21 @@ def answers(chat: Chat, episode: Episode) -> NextAnswers:
     return {t: [Candidate((0, t), ids, draws) for ids, draws in said] for t in range(1, len(episode.turns))}
 
 
-def by_hand(stock: PreTrainedModel, chat: Chat, episode: Episode, t: int, after: NextAnswers, restated: bool) -> float:
+def by_hand(
+    stock: PreTrainedModel, chat: Chat, episode: Episode, t: int, after: NextAnswers, dialogue: Format
+) -> float:
     """Eq. 8 of one transition, every sequence read for itself."""
 
     def q(ids: list[int]) -> float:
         with torch.no_grad():
             return float(stock(torch.tensor([ids])).logits)
 
-    if restated:
-        own = chat.restated(episode.first_observation, episode.turns[: t + 1]).ids
-    else:
-        own = chat.episode(episode.first_observation, episode.turns[: t + 1]).ids
+    (own,) = chat.conversations(episode, dialogue, [t])
     if t == len(episode.turns) - 1:
-        return q(own)
-    if restated:
-        following = chat.restated(episode.first_observation, episode.turns[: t + 2])
-        state = following.ids[: following.answers[0][0]]
-    else:
-        state = chat.state(episode.first_observation, episode.turns[: t + 1])
-    first, second = (q([*state, *answer.ids]) for answer in after[t + 1])
-    return q(own) - GAMMA * (0.75 * first + 0.25 * second)
+        return q(own.ids)
+    (following,) = chat.conversations(episode, dialogue, [t + 1])
+    first, second = (q([*following.prompt, *answer.ids]) for answer in after[t + 1])
+    return q(own.ids) - GAMMA * (0.75 * first + 0.25 * second)
 
 
 @pytest.mark.parametrize("dialogue", ["append", "restated"])
@@ -99,7 +94,7 @@ def test_rewards_are_eq_8_of_the_standard_head(
     with torch.no_grad():
         rewards = rewards_of(prm, made, GAMMA)
     expected = [
-        by_hand(stock, chat, episode, t, answers(chat, episode), dialogue == "restated")
+        by_hand(stock, chat, episode, t, answers(chat, episode), dialogue)
         for episode in some
         for t in range(len(episode.turns))
     ]
@@ -118,12 +113,9 @@ def test_where_the_policy_acted_itself_its_next_answer_is_the_second_term(
     stock = checkpoints.prm_from_policy(policy_folder, seed=0).eval()
 
     def q(episode: Episode, t: int) -> float:
-        if dialogue == "restated":
-            ids = chat.restated(episode.first_observation, episode.turns[: t + 1]).ids
-        else:
-            ids = chat.episode(episode.first_observation, episode.turns[: t + 1]).ids
+        (read,) = chat.conversations(episode, dialogue, [t])
         with torch.no_grad():
-            return float(stock(torch.tensor([ids])).logits)
+            return float(stock(torch.tensor([read.ids])).logits)
 
     once = {(each.parent, each.start, *(turn.response for turn in each.own_turns[:2])): each for each in family[1:]}
     of = [(family[0], t) for t in range(len(family[0].turns))]
@@ -191,7 +183,7 @@ def test_the_loss_by_hand() -> None:
 
 def test_gradients_flow_through_both_terms(prm: PreTrainedModel, chat: Chat, learners: list[Episode]) -> None:
     """Without the second term, words that only an a' says would move nothing."""
-    told = chat.episode(learners[0].first_observation, learners[0].turns).ids
+    told = chat.conversations(learners[0])[0].ids
     unsaid = next(token for token in range(len(chat.tokenizer) - 1, 0, -1) if token not in told)
     after = {t: [Candidate((0, t), (unsaid, chat.end), 1)] for t in range(1, len(learners[0].turns))}
     (made,) = transitions(chat, learners[0], "append", after, expert=True)
@@ -211,7 +203,7 @@ def test_mistakes_of_a_demonstrator_are_no_transitions(chat: Chat, demonstration
     (as_expert,) = transitions(chat, slipped, "append", answers(chat, slipped), expert=True)
     (as_learner,) = transitions(chat, slipped, "append", answers(chat, slipped), expert=False)
     assert len(as_expert.ends) == len(as_learner.ends) - 1 == len(turns) - 1
-    ends = [end - 1 for _, end in chat.episode(slipped.first_observation, slipped.turns).answers]
+    ends = [end - 1 for _, end in chat.conversations(slipped)[0].answers]
     assert as_expert.ends == [end for t, end in enumerate(ends) if t != 1]
 
 

@@ -1,4 +1,4 @@
-"""Muon on the trunk's matrices, AdamW on the rest, one schedule for both."""
+"""Muon on the backbone's matrices, AdamW on the rest, one schedule for both."""
 
 import copy
 from pathlib import Path

@@ -24,15 +24,16 @@ from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.reports.prm_report import action_ordering
 from agentprm_dagster.training.episode_trees import families
 from agentprm_dagster.training.optimizers import OptimizerName
-from agentprm_dagster.training.prm_examples import Example, terms_of
-from agentprm_dagster.training.process_reward_model import (
+from agentprm_dagster.training.prm_examples import (
+    Example,
+    loss_terms,
     predict,
     prm_examples,
-    prm_work,
     read_decisions,
-    train_prm,
+    terms_of,
     tried_pairs,
 )
+from agentprm_dagster.training.process_reward_model import train_prm
 from agentprm_dagster.training.tree_training import fit, token_budget_batches
 
 
@@ -68,7 +69,7 @@ def examples(
 
 def prefix(chat: Chat, episode: Episode, turn: int) -> list[int]:
     """The conversation up to and with the answer of a turn."""
-    return chat.episode(episode.first_observation, episode.turns[: turn + 1]).ids
+    return chat.conversations(episode, "append", [turn])[0].ids
 
 
 def replied(chat: Chat, episode: Episode, turn: int) -> list[int]:
@@ -193,8 +194,8 @@ def test_two_steps_move_every_parameter(
     model, before = (checkpoints.prm_from_policy(policy_folder, seed=0) for _ in range(2))
     use_grouped_attention(model)
     some = examples(chat, rollouts, targets)[:4]
-    settings = Prm(epochs=1, warmup_ratio=0, optimizer=optimizer)
-    loss = fit(model, [some[:2], some[2:]], prm_work, settings, seed=0, monitor=SilentMonitor())
+    settings = Prm(epochs=2, warmup_ratio=0, optimizer=optimizer)
+    loss = fit(model, some, loss_terms, settings, seed=0, monitor=SilentMonitor())
     assert torch.tensor(loss).isfinite()
     for (name, parameter), old in zip(model.named_parameters(), before.parameters(), strict=True):
         assert not torch.equal(parameter, old), name
@@ -248,11 +249,11 @@ def test_bootstrapping_grows_with_the_steps_taken(
         progress.append(now)
         return terms_of(reading, examples, settings, now)
 
-    monkeypatch.setattr("agentprm_dagster.training.process_reward_model.terms_of", note)
+    monkeypatch.setattr("agentprm_dagster.training.prm_examples.terms_of", note)
     model = checkpoints.prm_from_policy(policy_folder, seed=0)
     use_grouped_attention(model)
     some = examples(chat, rollouts, targets)[:4]
-    fit(model, [[one] for one in some], prm_work, Prm(epochs=2), seed=0, monitor=SilentMonitor())
+    fit(model, some, loss_terms, Prm(epochs=2, batch_tokens=2), seed=0, monitor=SilentMonitor())
     assert progress == [0.0, 0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75], "two batches a step"
 
 
@@ -290,8 +291,8 @@ def test_no_held_out_game_is_trained_on(
 ) -> None:
     seen: list[int] = []
 
-    def note(model: PreTrainedModel, batches: list[list[Example]], *arguments: object, **settings: object) -> float:
-        seen.extend(row for batch in batches for e in batch for row in e.rows)
+    def note(model: PreTrainedModel, examples: list[Example], *arguments: object, **settings: object) -> float:
+        seen.extend(row for e in examples for row in e.rows)
         return 0.0
 
     monkeypatch.setattr("agentprm_dagster.training.process_reward_model.fit", note)

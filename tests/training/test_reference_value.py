@@ -44,8 +44,8 @@ def test_a_state_is_worth_what_its_own_episode_returned(
 ) -> None:
     won = next(episode for episode in demonstrations if episode.won)
     states = states_of(Chat(tokenizer, WORDING), won, GAMMA)
-    assert states.returns == pytest.approx([GAMMA**t for t in reversed(range(len(won.turns)))])
-    assert set(states_of(Chat(tokenizer, WORDING), replace(won, reward=0.0), GAMMA).returns) == {0.0}
+    assert states.targets == pytest.approx([GAMMA**t for t in reversed(range(len(won.turns)))])
+    assert set(states_of(Chat(tokenizer, WORDING), replace(won, reward=0.0), GAMMA).targets) == {0.0}
 
 
 def test_advantages_are_those_of_every_state_read_for_itself(

@@ -222,7 +222,7 @@ def test_an_initial_policy_is_an_ordinary_checkpoint(demonstrations: list[Episod
     messages = WORDING.conversation(demonstrations[0].first_observation, demonstrations[0].turns)
     ids = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
     chat = Chat(tokenizer, WORDING)
-    assert ids == chat.episode(demonstrations[0].first_observation, demonstrations[0].turns).ids
+    assert ids == chat.conversations(demonstrations[0])[0].ids
     assert tokenizer.unk_token_id not in ids
 
 

@@ -14,7 +14,7 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.training.world_model import _places, score_replies, train_world_model, world_examples, world_work
+from agentprm_dagster.training.world_model import _places, loss_terms, score_replies, train_world_model, world_examples
 
 SETTINGS = WorldModel(epochs=60, learning_rate=2e-2, batch_tokens=1024)
 
@@ -67,7 +67,7 @@ def test_the_loss_is_that_of_the_stock_model(chat: Chat, model: PreTrainedModel,
     episode = demonstrations[0]
     assert episode.won
     (example,) = world_examples(chat, [episode])
-    terms, _ = world_work(model, 0, SETTINGS)(([example], 0.0))
+    terms = loss_terms(model, [example], SETTINGS, 0.0)
     whole = [
         *chat.prompt(WORDING.conversation(episode.first_observation, episode.turns, last_observation=True)),
         chat.end,
