@@ -24,6 +24,7 @@ from agentprm_dagster.engine.embedded.lean_layers import product_dtype, use_lean
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch.shards import shards_of
+from agentprm_dagster.training.loop import WARMUP
 from agentprm_dagster.training.optimizers import build_optimizer
 from agentprm_dagster.training.prm_examples import Example
 from agentprm_dagster.training.process_reward_model import predict, prm_examples, prm_work
@@ -110,7 +111,7 @@ def one_by_one(seed: int, games: int, settings: Prm) -> tuple[float, float]:
             num_train_epochs=settings.epochs,
             per_device_train_batch_size=-(-len(rows) // steps),
             lr_scheduler_type="cosine",
-            warmup_steps=settings.warmup_ratio,
+            warmup_steps=WARMUP,
             max_grad_norm=1.0,
             seed=seed,
             report_to=[],

@@ -47,7 +47,6 @@ _BY_PRM = "prm: {loss: relative}"
 
 TOGETHER = {
     "branch_actions 1 leaves nothing to compare": "rollouts: {branch_actions: 1}",
-    "branch_draws 2 is less than branch_actions 3": "rollouts: {branch_draws: 2}",
     "train: 3 is too few for valid_seen": "environment: {train: 3}",
     "train: 5 is too few": "environment: {train: 5}",
     "rollouts explore 1 games": "environment: {train: 1, valid_seen: null}\nevaluation: {splits: valid_unseen}",

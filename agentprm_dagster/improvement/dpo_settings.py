@@ -57,8 +57,6 @@ class Settings(ImprovementSettings):
     rationalised_weight: Weight = 0.0
     """Weight of the negative log-likelihood of the best action that rollouts have tried in a state, with a reason found
     after the fact (post-hoc rationalisation, section 4 of the paper)."""
-    rationalised_margin: Probability = 0.2
-    """How much more than another action tried there its return must be."""
     labels: Literal["hard", "soft"] = "hard"
     """`hard`, the paper's: of a state's best and worst candidate the best wins. `soft`: all pairs of draws, each won
     with the odds that the PRM gives, so that what it hardly tells apart hardly moves the policy."""

@@ -45,7 +45,7 @@ evaluation: {splits: [valid_seen], foresight: {worlds: [learned, oracle], turns:
 EXPLORING = """
 extends: smoke
 rollouts: {expert_starts: 0.5, branch_placement: disagreement}
-improvement: {steered: 0.5, rationalised_weight: 0.1, rationalised_margin: 0}
+improvement: {steered: 0.5, rationalised_weight: 0.1}
 evaluation: {splits: [valid_seen]}
 """
 

@@ -57,7 +57,6 @@ def episodes() -> list[Episode]:
         max_steps=8,
         branch_states=2,
         branch_actions=3,
-        branch_draws=9,
         branch_continuations=1,
         branch_temperature=1.0,
         seed=0,
