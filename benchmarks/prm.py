@@ -53,7 +53,7 @@ def run() -> list[Row]:
 def data(games: int) -> tuple[list[Example], list[Example]]:
     """Families of episodes for training, and those of games held out."""
     episodes = noisy_rollouts(games)
-    targets = mc_value_targets(episodes, gamma=0.9, weighting="return_to_go", held_out_games=0.25, seed=0)
+    targets = mc_value_targets(episodes, gamma=0.9, held_out_games=0.25, seed=0)
     examples = prm_examples(_chat(), episodes, targets, "append", branch_turns=1, read_replies=False)
     held_out: pd.Series = targets["held_out"]
     train = [example for example in examples if not held_out[example.rows[0]]]

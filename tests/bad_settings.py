@@ -82,7 +82,6 @@ TOGETHER = {
     "improvement.rank_by: reply needs values": "improvement: {rank_by: reply}\nprm: {reply_weight: 0}",
     "compares answers that are read together": "prm: {loss: relative}\ndialogue: {format: restated}",
     "targets.kind: shaped reads values": "targets: {kind: shaped}\ndialogue: {format: restated}",
-    "targets.weighting: Input should be 'return_to_go'": "targets: {kind: shaped, weighting: reference}",
     "improvement.reward: prm has them": "improvement: {reward: inverse_prm, rank_by: reply}",
     "rollouts.expert_starts begins": "rollouts: {expert_starts: 0.5}\nenvironment: {demonstrated: 0.5}",
     "branch_placement: uncertainty compares": "rollouts: {branch_placement: uncertainty}\nprm: {loss: relative}",

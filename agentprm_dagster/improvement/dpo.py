@@ -54,6 +54,5 @@ def _watched(inputs: Inputs, settings: Any) -> "Watched":
         sorted(committee.glob("member_*")) if committee else (),
         settings.rollouts,
         settings.targets.gamma,
-        settings.targets.weighting,
         settings.prm.batch_tokens,
     )

@@ -17,8 +17,6 @@ class Panel(Section):
     """Steps between two measurements; 0 watches nothing."""
     games: Positive = 100
     """Most held-out games that are played for each, once, at `rollouts.temperature`; no step trains on them."""
-    states: Positive = 200
-    """About how many held-out states answers are drawn in for each: whole episodes' states, until there are so many."""
     committee: Annotated[int, Field(ge=0, le=64)] = 0
     """PRMs trained on disjoint games, to see whether they agree (asset `prm_committee`); 0 or at least 2."""
     tripwire: Literal["none", "success", "kl", "disagreement", "calibration"] = "none"

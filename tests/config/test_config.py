@@ -172,7 +172,6 @@ def test_shipped_experiments_play_all_real_games() -> None:
             "improvement: {reward: inverse_prm, rank_by: reply}",
             r"rank_by: reply needs values behind replies; .*: prm has",
         ),
-        ("targets: {kind: shaped, weighting: reference}", r"targets\.weighting: Input should be 'return_to_go'"),
         (
             "targets: {kind: shaped}\nimprovement: {panel: {every: 1, committee: 2}}",
             r"PRMs of returns: .*targets\.kind: mc",

@@ -124,7 +124,7 @@ def test_all_that_is_trained_on_them_reads_the_same_ids(played: tuple[Spelling, 
         assert len(scored.decisions) == len(own_turns(family))
         for decision, end in zip(scored.decisions, scored.ends, strict=True):
             assert scored.tree.ids[end + 1 - len(given[decision]) : end + 1] == given[decision]
-        targets = mc_value_targets(family, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
+        targets = mc_value_targets(family, gamma=0.9, held_out_games=0, seed=0)
         (example,) = prm_examples(chat, family, targets, "append", branch_turns=3, read_replies=True)
         assert example.tree.ids == scored.tree.ids
         (made,) = own_transitions(chat, family, "append")

@@ -38,7 +38,7 @@ def test_what_hardly_differs_or_was_not_accepted_is_not_told(demonstrations: lis
 
 
 def test_real_rollouts_tell_the_action_of_highest_return(rollouts: list[Episode]) -> None:
-    targets = mc_value_targets(rollouts, gamma=0.9, weighting="return_to_go", held_out_games=0.2, seed=0)
+    targets = mc_value_targets(rollouts, gamma=0.9, held_out_games=0.2, seed=0)
     told = rationalise(rollouts, targets, explain)
     assert told
     rows = targets.set_index(["episode_id", "turn"])

@@ -55,7 +55,7 @@ def train(
 
     def train_prm() -> PreTrainedModel:
         model = ready(checkpoints.prm_from_policy(taught_folder, seed=0))
-        targets = mc_value_targets(rollouts, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
+        targets = mc_value_targets(rollouts, gamma=0.9, held_out_games=0, seed=0)
         examples = process_reward_model.prm_examples(
             chat, rollouts, targets, "append", branch_turns=1, read_replies=True
         )

@@ -38,7 +38,7 @@ from agentprm_dagster.training.tree_training import fit, token_budget_batches
 
 @pytest.fixture(scope="module")
 def targets(rollouts: list[Episode]) -> pd.DataFrame:
-    return mc_value_targets(rollouts, gamma=0.9, weighting="return_to_go", held_out_games=0.3, seed=0)
+    return mc_value_targets(rollouts, gamma=0.9, held_out_games=0.3, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,7 @@ def test_a_pair_of_episodes_of_one_game_is_learnt_from(
         for episode in whole[:2]
         for copied in (episode, replace(episode, episode_id=f"{episode.episode_id}b", turns=_other_start(episode)))
     ]
-    table = mc_value_targets(twice, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
+    table = mc_value_targets(twice, gamma=0.9, held_out_games=0, seed=0)
     apart = prm_examples(chat, twice, table, "append", branch_turns=1, read_replies=False)
     together = prm_examples(chat, twice, table, "append", branch_turns=1, read_replies=False, whole_games=True)
     assert [len(example.pairs) for example in apart] == [0] * 4
