@@ -58,6 +58,5 @@ class HeadTraining(Section):
     epochs: Epochs = 3
     optimizer: Literal["adamw", "muon"] = "muon"
     learning_rate: LearningRate = 1e-3
-    warmup_ratio: Probability = 0.05
     batch_tokens: Positive = 8192
     """Padded tokens of one step."""

@@ -18,6 +18,9 @@ from agentprm_dagster.rollouts.random_play import play_at_random
 from agentprm_dagster.stages.base_models import require_exact_base
 from agentprm_dagster.stages.materialization import gates
 
+MISTAKES = 0.3
+"""Share of the commands of random play that cannot be done."""
+
 
 @dg.asset(
     deps=["demonstrations"],
@@ -42,7 +45,7 @@ def initial_policy(
                 game,
                 episode_id=f"{game.id}#w{i}",
                 max_steps=pretraining.max_steps,
-                mistakes=pretraining.mistakes,
+                mistakes=MISTAKES,
                 hindsight=pretraining.hindsight,
                 seed=stage.seed + i,
             )

@@ -24,6 +24,7 @@ from agentprm_dagster.engine.embedded.lean_layers import product_dtype
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch.shards import shards_of
+from agentprm_dagster.training.loop import WARMUP
 from agentprm_dagster.training.optimizers import build_optimizer
 from agentprm_dagster.training.prm_examples import Example, loss_terms, predict, prm_examples
 from agentprm_dagster.training.tree_training import fit, token_budget_batches
@@ -51,7 +52,7 @@ def run() -> list[Row]:
 def data(games: int) -> tuple[list[Example], list[Example]]:
     """Families of episodes for training, and those of games held out."""
     episodes = noisy_rollouts(games)
-    targets = mc_value_targets(episodes, gamma=0.9, weighting="return_to_go", held_out_games=0.25, seed=0)
+    targets = mc_value_targets(episodes, gamma=0.9, held_out_games=0.25, seed=0)
     examples = prm_examples(_chat(), episodes, targets, "append", branch_turns=1, read_replies=False)
     held_out: pd.Series = targets["held_out"]
     train = [example for example in examples if not held_out[example.rows[0]]]
@@ -106,7 +107,7 @@ def one_by_one(seed: int, games: int, settings: Prm) -> tuple[float, float]:
             num_train_epochs=settings.epochs,
             per_device_train_batch_size=-(-len(rows) // steps),
             lr_scheduler_type="cosine",
-            warmup_steps=settings.warmup_ratio,
+            warmup_steps=WARMUP,
             max_grad_norm=1.0,
             seed=seed,
             report_to=[],

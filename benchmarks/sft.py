@@ -13,6 +13,7 @@ from agentprm_dagster.engine.embedded.lean_layers import product_dtype, use_lean
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.training import sft
+from agentprm_dagster.training.loop import WARMUP
 from agentprm_dagster.training.optimizers import build_optimizer
 from benchmarks.limits import matmul_flops, token_flops
 from benchmarks.measure import Row, compare
@@ -45,7 +46,7 @@ def run() -> list[Row]:
                 num_train_epochs=SETTINGS.epochs,
                 per_device_train_batch_size=SETTINGS.batch_episodes,
                 lr_scheduler_type="cosine",
-                warmup_steps=SETTINGS.warmup_ratio,
+                warmup_steps=WARMUP,
                 train_sampling_strategy="group_by_length",
                 max_length=None,
                 bf16=False,

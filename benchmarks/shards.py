@@ -44,7 +44,7 @@ def _prm(apart: bool) -> Callable[[], float]:
     use_grouped_attention(model)
     use_lean_layers(model)
     episodes, chat = noisy_rollouts(GAMES), Chat(checkpoints.load_tokenizer(policy()), WORDING)
-    targets = mc_value_targets(episodes, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
+    targets = mc_value_targets(episodes, gamma=0.9, held_out_games=0, seed=0)
     examples = prm_examples(chat, episodes, targets, "append", branch_turns=1, read_replies=True)
     batches = token_budget_batches(examples, 4096, seed=0)[:2]
     shards = Shards(model, tree_work, loss_terms, Prm(), apart=apart)

@@ -43,7 +43,7 @@ def run() -> list[Row]:
 def ours(folder: Path) -> float:
     """Targets of a rollout table; its decisions."""
     episodes = iter_episodes(folder)
-    return len(mc_value_targets(episodes, gamma=GAMMA, weighting="return_to_go", held_out_games=0.15, seed=0))
+    return len(mc_value_targets(episodes, gamma=GAMMA, held_out_games=0.15, seed=0))
 
 
 def grown(count: int, turns: int) -> list[Row]:
@@ -113,6 +113,6 @@ if __name__ == "__main__":
 
     start = perf_counter()
     source = Path(sys.argv[1])
-    table = mc_value_targets(iter_episodes(source), gamma=GAMMA, weighting="return_to_go", held_out_games=0.15, seed=0)
+    table = mc_value_targets(iter_episodes(source), gamma=GAMMA, held_out_games=0.15, seed=0)
     table.to_parquet(source / "targets.parquet", index=False)
     print(perf_counter() - start, peak_memory())

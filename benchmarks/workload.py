@@ -89,7 +89,6 @@ def noisy_rollouts(count: int) -> list[Episode]:
         max_steps=30,
         branch_states=3,
         branch_actions=4,
-        branch_draws=4,
         branch_continuations=1,
         branch_temperature=1.0,
         seed=0,

@@ -47,7 +47,6 @@ _BY_PRM = "prm: {loss: relative}"
 
 TOGETHER = {
     "branch_actions 1 leaves nothing to compare": "rollouts: {branch_actions: 1}",
-    "branch_draws 2 is less than branch_actions 3": "rollouts: {branch_draws: 2}",
     "train: 3 is too few for valid_seen": "environment: {train: 3}",
     "train: 5 is too few": "environment: {train: 5}",
     "rollouts explore 1 games": "environment: {train: 1, valid_seen: null}\nevaluation: {splits: valid_unseen}",
@@ -83,7 +82,6 @@ TOGETHER = {
     "improvement.rank_by: reply needs values": "improvement: {rank_by: reply}\nprm: {reply_weight: 0}",
     "compares answers that are read together": "prm: {loss: relative}\ndialogue: {format: restated}",
     "targets.kind: shaped reads values": "targets: {kind: shaped}\ndialogue: {format: restated}",
-    "targets.weighting: Input should be 'return_to_go'": "targets: {kind: shaped, weighting: reference}",
     "improvement.reward: prm has them": "improvement: {reward: inverse_prm, rank_by: reply}",
     "rollouts.expert_starts begins": "rollouts: {expert_starts: 0.5}\nenvironment: {demonstrated: 0.5}",
     "branch_placement: uncertainty compares": "rollouts: {branch_placement: uncertainty}\nprm: {loss: relative}",

@@ -122,7 +122,6 @@ def rollouts(household_games: list[PlayableGame]) -> list[Episode]:
         max_steps=12,
         branch_states=2,
         branch_actions=3,
-        branch_draws=6,
         branch_continuations=2,
         branch_temperature=1.0,
         seed=0,

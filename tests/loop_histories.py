@@ -263,7 +263,6 @@ class LoopHistory(RuleBasedStateMachine):
             right = mc_value_targets(
                 episodes,
                 gamma=settings["gamma"],
-                weighting="return_to_go",
                 held_out_games=0.15,
                 seed=self.stage.experiment_seed,
             )

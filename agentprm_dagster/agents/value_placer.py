@@ -19,7 +19,6 @@ class ValuePlacer:
         chat: Chat,
         score: Callable[[Sequence[float]], float],
         *,
-        screening: int,
         dialogue: Format,
         usage: Usage,
     ) -> None:
@@ -27,7 +26,7 @@ class ValuePlacer:
         read goes to `usage`.
         """
         self.engine, self.chat = engine, chat
-        self.score, self.screening, self.usage = score, screening, usage
+        self.score, self.usage = score, usage
         self.dialogues = Dialogues(engine, chat, dialogue)
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:

@@ -17,6 +17,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from agentprm_dagster.algorithm.relative_loss import relative_term
 from agentprm_dagster.algorithm.terms import Term, Terms
 
+BOOTSTRAP = 0.7
+"""Share of the second reading in the first one's target at the end of training."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -36,13 +39,12 @@ def prm_terms(
     *,
     pairwise_weight: float,
     reply_weight: float,
-    bootstrap: float,
     progress: float,
 ) -> Terms:
     """The terms of the loss: of the values read at the answers, and of those read at the replies.
 
     As training goes on (`progress` from 0 to 1), what the answer is to predict moves from the return of the rollouts
-    to what is read at the reply, up to the share `bootstrap`: one rollout says little, the reply tells most.
+    to what is read at the reply, up to the share BOOTSTRAP: one rollout says little, the reply tells most.
 
     Args:
         targets: of every decision (D,), in [0, 1].
@@ -52,7 +54,7 @@ def prm_terms(
     """
     if reading.reply is None:
         return value_terms(reading.answer, targets, first, second, pairwise_weight)
-    blended = torch.lerp(targets, reading.reply.detach().sigmoid(), bootstrap * progress)
+    blended = torch.lerp(targets, reading.reply.detach().sigmoid(), BOOTSTRAP * progress)
     behind = value_terms(reading.reply, targets, first, second, pairwise_weight)
     return {
         **value_terms(reading.answer, blended, first, second, pairwise_weight),

@@ -9,19 +9,15 @@ set; a branch counts from its first own turn on, because only there was its acti
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from agentprm_dagster.algorithm.held_out import hold_out
 from agentprm_dagster.episodes.records import Episode
 
-Weighting = Literal["return_to_go", "reference"]
 
-
-def mc_value_targets(
-    episodes: Iterable[Episode], *, gamma: float, weighting: Weighting, held_out_games: float, seed: int
-) -> pd.DataFrame:
+def mc_value_targets(episodes: Iterable[Episode], *, gamma: float, held_out_games: float, seed: int) -> pd.DataFrame:
     """One row for every decision: what its (state, action) is worth on average over the rollout set.
 
     Columns: episode_id, turn, game, state (16 hex digits), action, outcome (this rollout's own return), q in [0, 1]
@@ -30,7 +26,7 @@ def mc_value_targets(
     columns = ("episode_id", "turn", "game", "state", "action", "outcome")
     cells: tuple[list[Any], ...] = tuple([] for _ in columns)
     for episode in episodes:  # read once and let go: only what the table needs is kept
-        for decision in _decisions(episode, gamma, weighting):
+        for decision in _decisions(episode, gamma):
             for column, value in zip(cells, decision, strict=True):
                 column.append(value)
     rows = pd.DataFrame(dict(zip(columns, cells, strict=True)))
@@ -41,25 +37,19 @@ def mc_value_targets(
     return rows
 
 
-def _decisions(episode: Episode, gamma: float, weighting: Weighting) -> Iterator[tuple[object, ...]]:
+def _decisions(episode: Episode, gamma: float) -> Iterator[tuple[object, ...]]:
     """The episode's own decisions with the return of each."""
     state = hashlib.blake2b(f"{episode.game}\0{episode.first_observation}".encode(), digest_size=8)
     last = len(episode.turns) - 1
     for t, turn in enumerate(episode.turns):
         if t >= episode.start:
-            outcome = discounted_outcome(episode.reward, t, last, gamma, weighting)
+            outcome = discounted_outcome(episode.reward, t, last, gamma)
             yield episode.episode_id, t, episode.game, state.hexdigest(), turn.action, outcome
         state.update(f"\0{turn.action}\0{turn.observation}".encode())
 
 
-def discounted_outcome(reward: float, turn: int, last: int, gamma: float, weighting: Weighting) -> float:
-    """The return of one rollout at a turn, in [0, 1].
-
-    `return_to_go`: gamma^(T-1-t) * outcome, the paper's. `reference`: what the authors' code computes, gamma^t from the
-    episode's start on outcomes of +-1, mapped to [0, 1]; it prefers no shorter win and fades with depth.
-    """
-    if weighting == "reference":
-        return float(0.5 + 0.5 * gamma**turn * (2 * reward - 1))
+def discounted_outcome(reward: float, turn: int, last: int, gamma: float) -> float:
+    """The return of one rollout at a turn, gamma^(T-1-t) * outcome, in [0, 1]."""
     return float(gamma ** (last - turn) * reward)
 
 

@@ -61,8 +61,6 @@ class Pretraining(Section):
     episodes: NotNegative = 0
     """Episodes of random commands on training games; 0 begins with the demonstrations."""
     max_steps: Actions = 20
-    mistakes: Probability = 0.3
-    """Share of the commands that name things at random."""
     hindsight: bool = False
     """Whether each episode is told as if its task had been about an object that it happened upon."""
     epochs: Epochs = 2
@@ -86,14 +84,10 @@ class Rollouts(Section):
     """Where they are (`rollouts.placement`): drawn uniformly, or rather where the policy's answers spread, where the
     last iteration's reward model tells the actions apart, or where it holds their outcome for uncertain. The last two
     take `spread` in iteration 1, which has no reward model yet."""
-    branch_screening: AtOnce = 3
-    """States looked at for each that is branched from, where placement is not uniform."""
     branch_actions: Annotated[int, Field(ge=0, le=MOST_AT_ONCE)] = 3
     """Different sampled actions tried from such a state (k), at least 2; 0 is the paper's way: whole episodes only."""
     branch_continuations: AtOnce = 1
     """Continuations played after each tried action (m)."""
-    branch_draws: AtOnce = 16
-    """Answers drawn in such a state; the first different actions among them are tried."""
     branch_temperature: PositiveTemperature = 1.0
     """Temperature at which the actions to try are drawn; they are continued at `temperature`."""
     patience: Annotated[int, Field(ge=2, le=MOST)] | None = None
@@ -103,15 +97,10 @@ class Rollouts(Section):
     max_new_tokens: Tokens = 16
 
     @model_validator(mode="after")
-    def draws_suffice(self) -> Self:
+    def actions_are_compared(self) -> Self:
         if self.branch_actions == 1:
             raise ValueError(
                 "branch_actions 1 leaves nothing to compare in a state: set at least 2, or 0 for whole episodes only"
-            )
-        if self.branch_draws < self.branch_actions:
-            raise ValueError(
-                f"branch_draws {self.branch_draws} is less than branch_actions {self.branch_actions}: so many "
-                "different actions can never be drawn"
             )
         return self
 

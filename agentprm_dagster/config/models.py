@@ -24,7 +24,6 @@ class Sft(Section):
     optimizer: Literal["adamw", "muon"] = "muon"
     """Muon suits a small model trained from scratch, AdamW a pretrained one."""
     learning_rate: LearningRate = 4e-3
-    warmup_ratio: Probability = 0.05
     batch_episodes: Positive = 8
     weight_decay: Weight = 0.01
 
@@ -42,9 +41,8 @@ class Prm(HeadTraining):
     pairwise_weight: Weight = 1.0
     """Weight of the pairwise term on states with several tried actions; 0 is the paper's soft BCE alone."""
     reply_weight: Weight = 1.0
-    """Weight of the value read again behind the environment's reply (`append` dialogues); 0 reads answers alone."""
-    bootstrap: Probability = 0.7
-    """Share of that second reading in the first one's target at the end of training; 0 is Eq. 1's target alone."""
+    """Weight of the value read again behind the environment's reply (`append` dialogues), and learnt from at the answer
+    (`algorithm.prm_loss`); 0 reads answers alone, with Eq. 1's target."""
 
 
 class InversePrm(HeadTraining):

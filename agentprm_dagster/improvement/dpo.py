@@ -22,8 +22,7 @@ def improve(inputs: Inputs, settings: Any, out: Path, *, seed: int, monitor: Mon
     how: Settings = settings.improvement
     rationalised = None
     if how.rationalised_weight:
-        explain = explain_in(inputs.environment)
-        rationalised = rationalise(inputs.episodes, inputs.targets, explain, margin=how.rationalised_margin)
+        rationalised = rationalise(inputs.episodes, inputs.targets, explain_in(inputs.environment))
     return improve_policy(
         inputs.policy,
         inputs.reward,
@@ -55,6 +54,5 @@ def _watched(inputs: Inputs, settings: Any) -> "Watched":
         sorted(committee.glob("member_*")) if committee else (),
         settings.rollouts,
         settings.targets.gamma,
-        settings.targets.weighting,
         settings.prm.batch_tokens,
     )

@@ -17,8 +17,6 @@ class Panel(Section):
     """Steps between two measurements; 0 watches nothing."""
     games: Positive = 100
     """Most held-out games that are played for each, once, at `rollouts.temperature`; no step trains on them."""
-    states: Positive = 200
-    """About how many held-out states answers are drawn in for each: whole episodes' states, until there are so many."""
     committee: Annotated[int, Field(ge=0, le=64)] = 0
     """PRMs trained on disjoint games, to see whether they agree (asset `prm_committee`); 0 or at least 2."""
     tripwire: Literal["none", "success", "kl", "disagreement", "calibration"] = "none"
@@ -57,8 +55,6 @@ class Settings(ImprovementSettings):
     rationalised_weight: Weight = 0.0
     """Weight of the negative log-likelihood of the best action that rollouts have tried in a state, with a reason found
     after the fact (post-hoc rationalisation, section 4 of the paper)."""
-    rationalised_margin: Probability = 0.2
-    """How much more than another action tried there its return must be."""
     labels: Literal["hard", "soft"] = "hard"
     """`hard`, the paper's: of a state's best and worst candidate the best wins. `soft`: all pairs of draws, each won
     with the odds that the PRM gives, so that what it hardly tells apart hardly moves the policy."""

@@ -32,6 +32,7 @@ from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.panel import Panel, Watched, build_panel
 from agentprm_dagster.improvement.rationalisation import Rationalised
 from agentprm_dagster.improvement.rationalised_answers import with_rationalised
+from agentprm_dagster.improvement.settings import WARMUP
 from agentprm_dagster.improvement.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler, WithHypothesis
 from agentprm_dagster.launch.shards import Numbers, Shards, Work
 from agentprm_dagster.launch.threads import training_threads
@@ -121,7 +122,7 @@ def improve(
     """
     model.eval()  # no dropout: the log-probabilities compared are those of the policy that acts
     history = _History()
-    plan = Plan(settings.steps, settings.optimizer, settings.learning_rate, warmup_ratio=settings.warmup_ratio)
+    plan = Plan(settings.steps, settings.optimizer, settings.learning_rate, warmup_ratio=WARMUP)
     states: dict[str, Stateful] = {"history": history, **({"panel": panel} if panel else {})}
     training = Training(model, plan, seed=seed, monitor=monitor, resume=resume, states=states)
     size, per_prefix = _batch_size(settings, dialogue)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.agents.policy import Policy
 from agentprm_dagster.algorithm.answer_kl import answer_kl
-from agentprm_dagster.algorithm.targets import Weighting, mc_value_targets
+from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.config import Rollouts
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
@@ -41,6 +41,9 @@ from agentprm_dagster.rollouts.rollout import play, whole_episodes
 from agentprm_dagster.training.candidates import READ_TOGETHER, CandidateSampler, CandidateTrees
 from agentprm_dagster.training.prm_examples import predict, prm_examples
 
+STATES = 200
+"""About how many held-out states answers are drawn in: whole episodes' states, until there are so many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Watched:
@@ -53,8 +56,7 @@ class Watched:
     rollouts: Rollouts
     """How games are played; `games`, `per_game` and branches are not read here."""
     gamma: float
-    weighting: Weighting
-    """Discount and weighting of the returns that the PRM was fitted on."""
+    """Discount of the returns that the PRM was fitted on."""
     batch_tokens: int
     """Padded tokens that the PRM reads at once."""
 
@@ -169,13 +171,7 @@ class Panel:
 
     @torch.no_grad()
     def _calibration(self, episodes: Sequence[Episode]) -> float:
-        targets = mc_value_targets(
-            episodes,
-            gamma=self.watched.gamma,
-            weighting=self.watched.weighting,
-            held_out_games=0,
-            seed=0,
-        )
+        targets = mc_value_targets(episodes, gamma=self.watched.gamma, held_out_games=0, seed=0)
         examples = prm_examples(self.judge.chat, episodes, targets, self.dialogue, branch_turns=1, read_replies=False)
         logits, _ = predict(self.judge.prm, examples, self.watched.batch_tokens)
         return float(torch.tensor(logits).sigmoid().mean()) - float(targets["q"].mean())
@@ -228,7 +224,7 @@ def build_panel(
     prefixes, states = [], 0
     there = policy_prefixes(judge.chat, watched.episodes, dialogue)
     for prefix in rng.sample(there, len(there)):
-        if states < panel.states:
+        if states < STATES:
             prefixes.append(prefix)
             states += len(prefix.states)
     return Panel(

@@ -13,12 +13,15 @@ from agentprm_dagster.envs.base import Explain
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
 
+MARGIN = 0.2
+"""How much more than another action tried in its state an action's return must be."""
+
 Rationalised = Mapping[tuple[str, int], str]
 """Answers by the state that they are given in: (a whole episode's id, turn)."""
 
 
-def rationalise(episodes: Sequence[Episode], targets: pd.DataFrame, explain: Explain, *, margin: float) -> Rationalised:
-    """The best action tried in each state of a whole episode, where another is worth at least `margin` less.
+def rationalise(episodes: Sequence[Episode], targets: pd.DataFrame, explain: Explain) -> Rationalised:
+    """The best action tried in each state of a whole episode, where another is worth at least MARGIN less.
 
     `targets` are those of the episodes, `explain` words the reasons. States whose best action the environment did not
     accept give nothing: that the episode was won all the same was not its doing.
@@ -28,7 +31,7 @@ def rationalise(episodes: Sequence[Episode], targets: pd.DataFrame, explain: Exp
     best = tried.groupby("state", sort=False).agg(
         episode_id=("episode_id", "first"), turn=("turn", "first"), gap=("q", lambda q: q.iloc[0] - q.iloc[-1])
     )
-    best = best[(best["gap"] > 0) & (best["gap"] >= margin)]
+    best = best[best["gap"] >= MARGIN]
     worked = {
         state: turn.action
         for state, episode_id, t in best[["episode_id", "turn"]].itertuples()

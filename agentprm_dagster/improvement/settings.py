@@ -7,10 +7,12 @@ from agentprm_dagster.section import (
     Positive,
     PositiveFloat,
     PositiveTemperature,
-    Probability,
     Section,
     Tokens,
 )
+
+WARMUP = 0.1
+"""Share of the steps in which the learning rate rises, of all kinds."""
 
 
 class ImprovementSettings(Section):
@@ -36,7 +38,6 @@ class ImprovementSettings(Section):
     """Weight of the KL to pi_(i-1) in Eq. 3."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: LearningRate = 3e-4
-    warmup_ratio: Probability = 0.1
 
     @property
     def most_states_per_step(self) -> int:

@@ -27,7 +27,7 @@ from agentprm_dagster.episodes.stage import Monitor, StageReport
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.contested_states import policy_prefixes
 from agentprm_dagster.improvement.monitoring import watch
-from agentprm_dagster.improvement.settings import ImprovementSettings
+from agentprm_dagster.improvement.settings import WARMUP, ImprovementSettings
 from agentprm_dagster.launch.threads import training_threads
 from agentprm_dagster.reports.improvement_report import improvement_report
 from agentprm_dagster.training.optimizers import build_optimizer
@@ -108,7 +108,7 @@ def build_trainer(
         max_length=context_of(model.config),
         generation_kwargs={"suppress_tokens": chat.never_drawn(model.config.vocab_size)},
         lr_scheduler_type="cosine",
-        warmup_steps=settings.warmup_ratio,
+        warmup_steps=WARMUP,
         max_grad_norm=1.0,
         gradient_checkpointing=False,
         bf16=False,

@@ -124,7 +124,6 @@ def play_shard(agent: Agent, games: Sequence[Task], player: Player, *, seed: int
         max_steps=how.max_steps,
         branch_states=how.branch_states,
         branch_actions=how.branch_actions,
-        branch_draws=how.branch_draws,
         branch_continuations=how.branch_continuations,
         branch_temperature=how.branch_temperature,
         seed=seed,
@@ -143,14 +142,13 @@ def _placer(player: Player, usage: Usage) -> Placer | None:
     if how.branch_placement == "uniform":
         return None
     if how.branch_placement == "spread" or player.placed_by is None:
-        return SpreadPlacer(how.branch_screening)
+        return SpreadPlacer()
     from agentprm_dagster.agents.value_placer import ValuePlacer  # loads torch
 
     return ValuePlacer(
         _judge(player.placed_by, player.engine, is_policy=False, conversations=how.slots),
         _chat(player.policy, player.environment),
         disagreement if how.branch_placement == "disagreement" else uncertainty,
-        screening=how.branch_screening,
         dialogue=player.dialogue,
         usage=usage,
     )

@@ -12,7 +12,6 @@ As many states are asked for whatever their placement; of uniform ones some have
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -20,13 +19,12 @@ import numpy as np
 from agentprm_dagster.episodes.parsing import may_be_chosen, parse_answer
 from agentprm_dagster.episodes.records import Observation, Response, Turn
 
+SCREENED = 3
+"""How many states are scored for each that is branched from."""
+
 
 class Placer(Protocol):
     """Scores states to branch from, each held in a slot."""
-
-    @property
-    def screening(self) -> int:
-        """How many states it scores for each that is branched from."""
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         """Puts the state after `turns` into a slot, where `observation` was seen last."""
@@ -35,11 +33,8 @@ class Placer(Protocol):
         """The scores of the first slots, from all answers drawn in each and those whose actions would be tried."""
 
 
-@dataclass(frozen=True, slots=True)
 class SpreadPlacer:
     """Scores states by how much the policy's own answers spread over different commands."""
-
-    screening: int
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
         """The answers say it all."""

@@ -23,8 +23,11 @@ from agentprm_dagster.episodes.parsing import may_be_chosen, parse_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
 from agentprm_dagster.episodes.stage import Monitor, PartMonitor
 from agentprm_dagster.episodes.usage import Usage
-from agentprm_dagster.rollouts.placement import Placer, place
+from agentprm_dagster.rollouts.placement import SCREENED, Placer, place
 from agentprm_dagster.rollouts.replay import Replay
+
+DRAWN = 16
+"""Answers drawn in a state that is branched from, or as many as actions are to be tried there, if these are more."""
 
 
 class Agent(Protocol):
@@ -227,7 +230,6 @@ def branches(
     *,
     states: int,
     actions: int,
-    draws: int,
     continuations: int,
     temperature: float,
     seed: int,
@@ -236,13 +238,13 @@ def branches(
 ) -> list[Start]:
     """From `states` own states of each episode, up to `actions` different sampled actions, each `continuations` times.
 
-    The agent draws `draws` answers, of which the first different ones that may be chosen are tried. A state where they
+    Of the answers that the agent draws there the first different ones that may be chosen are tried. A state where they
     all agree gives no branch: there is nothing to compare. States are drawn uniformly along each episode, or by a
     `placer` among several times as many of all episodes.
     """
     rng = np.random.default_rng(seed)
     by_id = {game.id: game for game in games}
-    looked_at = states * (placer.screening if placer else 1)
+    looked_at = states * (SCREENED if placer else 1)
     points = [(episode, turn) for episode in episodes for turn in _states(episode, looked_at, rng)]
     replays = {episode.episode_id: Replay(by_id[episode.game], episode.turns) for episode in episodes}
     tried: list[list[Response]] = []
@@ -254,7 +256,7 @@ def branches(
             _, observation = replay.open(turn)
             for reader in (agent, placer) if placer else (agent,):
                 reader.begin(slot, replay.first_observation, episode.turns[:turn], observation)
-        answers = agent.propose(range(len(group)), draws, temperature)
+        answers = agent.propose(range(len(group)), max(DRAWN, actions), temperature)
         tried += [_different_actions(each, actions) for each in answers]
         if placer:
             scores += placer.scores(answers, tried[first:])
@@ -298,7 +300,6 @@ def collect_rollouts(
     max_steps: int,
     branch_states: int,
     branch_actions: int,
-    branch_draws: int,
     branch_continuations: int,
     branch_temperature: float,
     seed: int,
@@ -327,7 +328,6 @@ def collect_rollouts(
         games,
         states=branch_states,
         actions=branch_actions,
-        draws=branch_draws,
         continuations=branch_continuations,
         temperature=branch_temperature,
         seed=seed,

@@ -30,7 +30,6 @@ def compute(
     return mc_value_targets(
         iter_episodes(rollouts),
         gamma=settings.gamma,
-        weighting=settings.weighting,
         held_out_games=settings.held_out_games,
         seed=seed,
     )

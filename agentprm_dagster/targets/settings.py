@@ -1,12 +1,10 @@
 """What the settings of every kind of target say."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from agentprm_dagster.section import Section
-
-Weighting = Literal["return_to_go", "reference"]
 
 
 class TargetSettings(Section):
@@ -15,8 +13,6 @@ class TargetSettings(Section):
     kind: str
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Discount of Eq. 1."""
-    weighting: Weighting = "return_to_go"
-    """gamma^(T-1-t) as in the paper, or the authors' code's gamma^t on +/-1, for comparison."""
     held_out_games: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of the games whose targets only measure what is learnt from the others: PRM, world model."""
 

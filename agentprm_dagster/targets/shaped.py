@@ -22,7 +22,6 @@ class Settings(TargetSettings):
     """Process reward shaping."""
 
     kind: Literal["shaped"] = "shaped"
-    weighting: Literal["return_to_go"] = "return_to_go"
     alpha: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Weight of the demonstrator's advantage in a target, beside 1 - alpha for the return of the rollouts."""
     value: HeadTraining = HeadTraining()

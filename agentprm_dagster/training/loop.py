@@ -21,6 +21,9 @@ from agentprm_dagster.training.snapshots import Snapshots, Stateful, Weights
 MAX_GRADIENT = 1.0
 """The norm that gradients are clipped to."""
 
+WARMUP = 0.05
+"""Share of the steps in which the learning rate rises, where a plan does not say otherwise."""
+
 LOG_EVERY = 10
 """Steps between two points of the curves."""
 
@@ -39,9 +42,9 @@ class Plan:
     optimizer: OptimizerName
     learning_rate: float
     """At its height; it falls along a cosine to 0."""
-    warmup_ratio: float
-    """Share of the steps in which it rises from 0."""
     weight_decay: float = 0.0
+    warmup_ratio: float = WARMUP
+    """Share of the steps in which it rises from 0."""
 
 
 class Losses(list[float | None]):

@@ -81,7 +81,7 @@ def terms_of(reading: Reading, examples: Sequence[Example], settings: Prm, progr
     if settings.loss == "relative":
         how = settings.model_dump(include={"margin", "reply_weight"})
         return relative_terms(reading, targets, first, second, **how)
-    how = settings.model_dump(include={"pairwise_weight", "reply_weight", "bootstrap"})
+    how = settings.model_dump(include={"pairwise_weight", "reply_weight"})
     return prm_terms(reading, targets, first, second, **how, progress=progress)
 
 

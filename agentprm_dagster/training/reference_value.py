@@ -70,7 +70,7 @@ def states_of(chat: Chat, episode: Episode, gamma: float) -> Example:
     """The state before every turn of a whole episode, with the return from there."""
     (scored,) = family_trees(chat, [episode], "append", branch_turns=1)
     last = len(episode.turns) - 1
-    returns = [discounted_outcome(episode.reward, t, last, gamma, "return_to_go") for _, t in scored.decisions]
+    returns = [discounted_outcome(episode.reward, t, last, gamma) for _, t in scored.decisions]
     return Example(scored.tree, scored.states, targets=returns)
 
 

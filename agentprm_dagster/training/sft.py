@@ -191,11 +191,7 @@ def fit(
     """
     epochs = Epochs(lambda rng: _batches(rows, settings.batch_episodes, rng), seed)
     plan = Plan(
-        epochs.steps(settings.epochs),
-        settings.optimizer,
-        settings.learning_rate,
-        warmup_ratio=settings.warmup_ratio,
-        weight_decay=settings.weight_decay,
+        epochs.steps(settings.epochs), settings.optimizer, settings.learning_rate, weight_decay=settings.weight_decay
     )
     place(model)
     model.train()

@@ -99,9 +99,7 @@ def fit(
     batches = token_budget_batches(examples, settings.batch_tokens // count, seed)
     together = [batches[first : first + count] for first in range(0, len(batches), count)]
     epochs = Epochs(lambda rng: rng.sample(together, len(together)), seed)
-    plan = Plan(
-        epochs.steps(settings.epochs), settings.optimizer, settings.learning_rate, warmup_ratio=settings.warmup_ratio
-    )
+    plan = Plan(epochs.steps(settings.epochs), settings.optimizer, settings.learning_rate)
     place(model)
     model.train()
     training = Training(model, plan, seed=seed, monitor=monitor, resume=resume)

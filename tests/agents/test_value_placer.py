@@ -41,7 +41,6 @@ def test_the_values_are_the_standard_heads_on_whole_conversations(
         EmbeddedEngine(checkpoints.load_prm(prm_folder), conversations=4),
         Chat(tokenizer, WORDING),
         as_they_are,
-        screening=3,
         dialogue="append",
         usage=usage,
     )
@@ -84,7 +83,7 @@ def test_a_player_places_its_branches_by_the_prm(
 
 def test_without_a_prm_the_policys_own_answers_place() -> None:
     for placement in ("spread", "disagreement", "uncertainty"):
-        how = PLACED.model_copy(update={"branch_placement": placement, "branch_screening": 4})
-        assert _placer(Player(Path("policy"), "alfworld", "append", how), Usage()) == SpreadPlacer(4)
+        how = PLACED.model_copy(update={"branch_placement": placement})
+        assert isinstance(_placer(Player(Path("policy"), "alfworld", "append", how), Usage()), SpreadPlacer)
     uniform = PLACED.model_copy(update={"branch_placement": "uniform"})
     assert _placer(Player(Path("policy"), "alfworld", "append", uniform, placed_by=Path("prm")), Usage()) is None

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import get_args
 
 import pandas as pd
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentprm_dagster.algorithm.held_out import hold_out
-from agentprm_dagster.algorithm.targets import Weighting, discounted_outcome, mc_value_targets
+from agentprm_dagster.algorithm.targets import discounted_outcome, mc_value_targets
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.reports.targets_report import targets_report
 
@@ -26,11 +25,10 @@ def episode(name: str, actions: Sequence[str], *, reward: float, game: str = "g"
 def targets(
     *episodes: Episode,
     gamma: float = 0.5,
-    weighting: Weighting = "return_to_go",
     held_out_games: float = 0.0,
     seed: int = 0,
 ) -> pd.DataFrame:
-    return mc_value_targets(episodes, gamma=gamma, weighting=weighting, held_out_games=held_out_games, seed=seed)
+    return mc_value_targets(episodes, gamma=gamma, held_out_games=held_out_games, seed=seed)
 
 
 def q(table: pd.DataFrame, episode_id: str) -> list[float]:
@@ -106,16 +104,6 @@ def test_a_branch_counts_from_its_own_turns_on() -> None:
     assert own["state"].iloc[0] == table["state"].iloc[1], "the branch and its parent tried two actions in one state"
 
 
-def test_what_the_authors_code_computes() -> None:
-    won, lost = episode("won", "abc", reward=1.0), episode("lost", "xyz", reward=0.0)
-    table = targets(won, lost, weighting="reference")
-    # gamma^t on +-1, counted from the start and mapped to [0, 1]: the last action of a win is worth least.
-    assert q(table, "won") == [1.0, 0.75, 0.625]
-    assert q(table, "lost") == [0.0, 0.25, 0.375]
-    longer = targets(episode("won", "abcdef", reward=1.0), weighting="reference")
-    assert q(longer, "won")[:3] == q(table, "won"), "a longer win is worth the same"
-
-
 GAMES = [episode(f"{game}{k}", "ab", reward=float(k), game=f"game {game}") for game in range(10) for k in range(2)]
 
 
@@ -157,18 +145,16 @@ def rollout_sets(draw: st.DrawFn) -> list[Episode]:
     return episodes
 
 
-@given(rollout_sets(), st.floats(0.01, 1), st.sampled_from(get_args(Weighting)))
-def test_targets_are_means_of_returns_in_the_unit_interval(
-    episodes: list[Episode], gamma: float, weighting: Weighting
-) -> None:
-    table = targets(*episodes, gamma=gamma, weighting=weighting)
+@given(rollout_sets(), st.floats(0.01, 1))
+def test_targets_are_means_of_returns_in_the_unit_interval(episodes: list[Episode], gamma: float) -> None:
+    table = targets(*episodes, gamma=gamma)
     assert len(table) == sum(len(episode.own_turns) for episode in episodes)
     assert table["q"].between(0, 1).all()
     for _, group in table.groupby(["game", "state", "action"]):
         assert group["q"].tolist() == pytest.approx([group["outcome"].mean()] * len(group))
         assert set(group["visits"]) == {len(group)}
     outcomes = {
-        (e.episode_id, t): discounted_outcome(e.reward, t, len(e.turns) - 1, gamma, weighting)
+        (e.episode_id, t): discounted_outcome(e.reward, t, len(e.turns) - 1, gamma)
         for e in episodes
         for t in range(e.start, len(e.turns))
     }

@@ -104,7 +104,7 @@ def test_targets_are_those_of_a_dictionary(rollouts: list[Episode], tmp_path: Pa
     whole = [episode for episode in rollouts if episode.parent is None]
     write_json(whole, tmp_path / "json")
     expected = targets_of_json(tmp_path / "json", 0.9)
-    table = mc_value_targets(whole, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
+    table = mc_value_targets(whole, gamma=0.9, held_out_games=0, seed=0)
     pairs = table.drop_duplicates(["state", "action"])
     assert len(pairs) == len(expected)
     assert sorted(pairs["q"]) == pytest.approx(sorted(expected.values()))

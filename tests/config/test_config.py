@@ -179,7 +179,6 @@ def test_shipped_experiments_play_all_real_games() -> None:
             "improvement: {reward: inverse_prm, rank_by: reply}",
             r"rank_by: reply needs values behind replies; .*: prm has",
         ),
-        ("targets: {kind: shaped, weighting: reference}", r"targets\.weighting: Input should be 'return_to_go'"),
         (
             "targets: {kind: shaped}\nimprovement: {panel: {every: 1, committee: 2}}",
             r"PRMs of returns: .*targets\.kind: mc",
@@ -236,9 +235,7 @@ def test_what_compares_states_needs_a_prm_that_can(tmp_path: Path, placement: st
         "targets: {held_out_games: 1}",
         "evaluation: {best_of_prior: -1}",
         "rollouts: {patience: 1}",
-        "rollouts: {branch_draws: 0}",
         "prm: {reply_weight: -1}",
-        "prm: {bootstrap: 1.1}",
         "improvement: {rank_by: value}",
         "improvement: {labels: firm}",
     ],
@@ -255,11 +252,6 @@ def test_only_a_model_from_scratch_is_pretrained(tmp_path: Path) -> None:
     ):
         read(tmp_path, "model: {name: smollm2}\npretraining: {episodes: 5}")
     assert read(tmp_path, "pretraining: {episodes: 5}").pretraining.episodes == 5
-
-
-def test_as_many_answers_are_drawn_as_actions_are_wanted(tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match="branch_draws 2 is less than branch_actions 3"):
-        read(tmp_path, "rollouts: {branch_draws: 2, branch_actions: 3}")
 
 
 def test_exploration_that_cannot_be_is_refused(tmp_path: Path) -> None:

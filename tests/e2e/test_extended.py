@@ -36,7 +36,7 @@ prm: {loss: relative, margin: 0.015}
 
 WATCHED = """
 extends: smoke
-improvement: {panel: {every: 1, games: 2, states: 4, committee: 2}}
+improvement: {panel: {every: 1, games: 2, committee: 2}}
 world_model: {epochs: 6, learning_rate: 1.0e-2, batch_tokens: 1024}
 gates: {min_world_exact: 0}
 evaluation: {splits: [valid_seen], foresight: {worlds: [learned, oracle], turns: [1, 2], best_of: 2}}
@@ -45,7 +45,7 @@ evaluation: {splits: [valid_seen], foresight: {worlds: [learned, oracle], turns:
 EXPLORING = """
 extends: smoke
 rollouts: {expert_starts: 0.5, branch_placement: disagreement}
-improvement: {steered: 0.5, rationalised_weight: 0.1, rationalised_margin: 0}
+improvement: {steered: 0.5, rationalised_weight: 0.1}
 evaluation: {splits: [valid_seen]}
 """
 

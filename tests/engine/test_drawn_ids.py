@@ -85,7 +85,6 @@ def played(folder: Path, household_games: list[PlayableGame]) -> tuple[Spelling,
         max_steps=3,
         branch_states=1,
         branch_actions=3,
-        branch_draws=3,
         branch_continuations=1,
         branch_temperature=1.0,
         seed=0,
@@ -125,7 +124,7 @@ def test_all_that_is_trained_on_them_reads_the_same_ids(played: tuple[Spelling, 
         assert len(scored.decisions) == len(own_turns(family))
         for decision, end in zip(scored.decisions, scored.ends, strict=True):
             assert scored.tree.ids[end + 1 - len(given[decision]) : end + 1] == given[decision]
-        targets = mc_value_targets(family, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
+        targets = mc_value_targets(family, gamma=0.9, held_out_games=0, seed=0)
         (example,) = prm_examples(chat, family, targets, "append", branch_turns=3, read_replies=True)
         assert example.tree.ids == scored.tree.ids
         (made,) = own_transitions(chat, family, "append")
@@ -172,8 +171,12 @@ def test_a_placer_and_a_world_read_them_too(played: tuple[Spelling, list[Episode
     stock = checkpoints.prm_from_policy(folder, seed=0).eval()
     as_they_are: Any = list
     placer = ValuePlacer(
-        EmbeddedEngine(checkpoints.prm_from_policy(folder, seed=0), conversations=1), chat, as_they_are, screening=1,
-        dialogue="append", usage=Usage())  # fmt: skip
+        EmbeddedEngine(checkpoints.prm_from_policy(folder, seed=0), conversations=1),
+        chat,
+        as_they_are,
+        dialogue="append",
+        usage=Usage(),
+    )
     placer.begin(0, shown.first_observation, shown.turns[:2], NOWHERE)
     (values,) = placer.scores([tried], [tried])
     read = [torch.tensor([[*state, *answer.tokens, chat.end]]) for answer in tried]

@@ -36,7 +36,7 @@ def inputs(taught_folder: Path, rollouts: list[Episode], tmp_path: Path) -> Inpu
     for name in ("rollouts", "targets"):
         (tmp_path / name).mkdir()
     write_episodes(rollouts, tmp_path / "rollouts")
-    targets = mc_value_targets(rollouts, gamma=0.9, weighting="return_to_go", held_out_games=0.3, seed=0)
+    targets = mc_value_targets(rollouts, gamma=0.9, held_out_games=0.3, seed=0)
     targets.to_parquet(tmp_path / "targets" / "targets.parquet")
     read = {"mc_value_targets": tmp_path / "targets"}
     return Inputs(taught_folder, taught_folder, tmp_path / "rollouts", read, {}, KIND)

@@ -165,9 +165,7 @@ def improved(
 ) -> tuple[StageReport, Path]:
     prm = folder / "prm"
     checkpoints.save(checkpoints.prm_from_policy(taught_folder, seed=2), checkpoints.load_tokenizer(taught_folder), prm)
-    plan = Improvement(
-        **{"steps": 2, "episodes_per_step": 1, "temperature": 2.0, "min_gap": 0, "warmup_ratio": 0, **settings}
-    )
+    plan = Improvement(**{"steps": 2, "episodes_per_step": 1, "temperature": 2.0, "min_gap": 0, **settings})
     how: dict[str, Any] = {"dialogue": dialogue, "centred": False, "max_kl": 20.0, "seed": 0}
     out = folder / "out"
     by_id = {game.id: game for game in games}

@@ -47,7 +47,7 @@ def settings(**panel: Any) -> Improvement:
 
 def watch(episodes: Sequence[Episode], *committee: Path) -> Watched:
     how = Rollouts(temperature=1.0, max_steps=8, slots=4)
-    return Watched(episodes, committee, how, gamma=0.95, weighting="return_to_go", batch_tokens=8192)
+    return Watched(episodes, committee, how, gamma=0.95, batch_tokens=8192)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from agentprm_dagster.improvement.trl_online_dpo import build_trainer, improve_w
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 
 ONLY: dict[str, Any] = {"candidates": 2, "labels": "hard", "min_gap": 0, "kl_weight": 0}
-SAME: dict[str, Any] = {"beta": 0.7, "steps": 2, "max_new_tokens": 16, "warmup_ratio": 0}
+SAME: dict[str, Any] = {"beta": 0.7, "steps": 2, "max_new_tokens": 16}
 OURS, PLAN = dpo.Settings(**SAME, **ONLY), trl.Settings(**SAME)
 
 

@@ -105,7 +105,6 @@ def test_a_worker_plays_as_this_process_would(
         max_steps=5,
         branch_states=0,
         branch_actions=0,
-        branch_draws=1,
         branch_continuations=1,
         branch_temperature=1,
         seed=9,

@@ -114,7 +114,7 @@ def test_only_own_turns_have_targets_and_all_turns_are_kept(
 ) -> None:
     episodes = played(Scripted(wandering), moved(household_games, shown))
     assert any(episode.start for episode in episodes)
-    targets = mc_value_targets(episodes, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
+    targets = mc_value_targets(episodes, gamma=0.9, held_out_games=0, seed=0)
     own = [(episode.episode_id, t) for episode in episodes for t in range(episode.start, len(episode.turns))]
     assert list(zip(targets["episode_id"], targets["turn"], strict=True)) == own
     write_episodes(episodes, tmp_path)

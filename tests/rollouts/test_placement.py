@@ -13,7 +13,7 @@ from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.rollouts.placement import Placer, SpreadPlacer, disagreement, place, spread, uncertainty
+from agentprm_dagster.rollouts.placement import SCREENED, Placer, SpreadPlacer, disagreement, place, spread, uncertainty
 from agentprm_dagster.rollouts.rollout import Start, branches, play, whole_episodes
 from scripted import Scripted, knowing, wandering
 
@@ -56,7 +56,6 @@ def test_the_odds_are_the_scores() -> None:
 class Deep:
     """Scores a state by how many turns it lies behind the start; it notes what it was asked."""
 
-    screening: int = 3
     asked: int = 0
     turns: dict[int, int] = field(default_factory=dict)
 
@@ -83,7 +82,6 @@ def branched(
         games,
         states=STATES,
         actions=2,
-        draws=5,
         continuations=1,
         temperature=1.0,
         seed=0,
@@ -98,7 +96,7 @@ def test_branches_are_as_many_and_where_they_were_placed(
     placer = Deep()
     placed, uniform = branched(household_games, episodes, placer), branched(household_games, episodes, None)
     assert len(placed) == len(uniform) == 2 * STATES * len(episodes)
-    assert placer.asked == 3 * STATES * len(episodes), "screened"
+    assert placer.asked == SCREENED * STATES * len(episodes), "screened"
     assert all(len(start.turns) >= 3 for start in placed)
     assert any(len(start.turns) < 3 for start in uniform)
     assert branched(household_games, episodes, Deep()) == placed
@@ -121,10 +119,10 @@ def test_by_spread_only_where_answers_differ(household_games: list[PlayableGame]
             ]
 
     agent = SureAtTheStart(wandering)
-    placed = branched(household_games, episodes, SpreadPlacer(6), agent)
+    placed = branched(household_games, episodes, SpreadPlacer(), agent)
     assert len(placed) == 2 * STATES * len(episodes), "there is enough elsewhere"
     assert all(start.turns for start in placed)
-    assert not branched(household_games, episodes, SpreadPlacer(1), Sure(knowing(household_games)))
+    assert not branched(household_games, episodes, SpreadPlacer(), Sure(knowing(household_games)))
 
 
 class Sure(Scripted):

@@ -19,13 +19,7 @@ from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.reports.rollouts_report import rollouts_report
 from agentprm_dagster.rollouts.coverage import Coverage
-from agentprm_dagster.rollouts.rollout import (
-    Start,
-    branches,
-    collect_rollouts,
-    play,
-    whole_episodes,
-)
+from agentprm_dagster.rollouts.rollout import DRAWN, Start, branches, collect_rollouts, play, whole_episodes
 from scripted import Decide, Scripted, nonsense, wandering
 
 MAX_STEPS = 20
@@ -105,7 +99,6 @@ def collect(agent: Scripted, games: Sequence[PlayableGame], *, branch_actions: i
         max_steps=MAX_STEPS,
         branch_states=2,
         branch_actions=branch_actions,
-        branch_draws=5,
         branch_continuations=2,
         branch_temperature=1.0,
         seed=5,
@@ -118,7 +111,7 @@ def test_branches_continue_their_parents(household_games: list[PlayableGame]) ->
     episodes = collect(agent, household_games)
     whole = {episode.episode_id: episode for episode in episodes if episode.parent is None}
     tried: dict[tuple[str, int], list[str]] = {}
-    assert set(agent.asked) == {5}, "as many answers are drawn as asked for"
+    assert set(agent.asked) == {DRAWN}
     assert len({episode.episode_id for episode in episodes}) == len(episodes)
     for branch in episodes[len(whole) :]:
         parent = whole[str(branch.parent)]
@@ -153,7 +146,6 @@ def branched(agent: Scripted, episodes: Sequence[Episode], games: Sequence[Playa
         games,
         states=2,
         actions=3,
-        draws=6,
         continuations=2,
         temperature=1.0,
         seed=0,

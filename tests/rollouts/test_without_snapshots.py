@@ -57,7 +57,6 @@ def episodes() -> list[Episode]:
         max_steps=8,
         branch_states=2,
         branch_actions=3,
-        branch_draws=9,
         branch_continuations=1,
         branch_temperature=1.0,
         seed=0,
@@ -115,7 +114,7 @@ def test_a_replay_opens_every_state(episodes: list[Episode]) -> None:
 
 
 def test_eq_1_is_the_mean_of_discounted_rewards(episodes: list[Episode]) -> None:
-    table = mc_value_targets(episodes, gamma=0.9, weighting="return_to_go", held_out_games=0.3, seed=0)
+    table = mc_value_targets(episodes, gamma=0.9, held_out_games=0.3, seed=0)
     by_id = {episode.episode_id: episode for episode in episodes}
     row: Any
     for row in table.itertuples():

@@ -54,7 +54,7 @@ def train(
 
     def train_prm() -> PreTrainedModel:
         model = ready(checkpoints.prm_from_policy(taught_folder, seed=0))
-        targets = mc_value_targets(rollouts, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
+        targets = mc_value_targets(rollouts, gamma=0.9, held_out_games=0, seed=0)
         examples = prm_examples.prm_examples(chat, rollouts, targets, "append", branch_turns=1, read_replies=True)
         plan = Prm(epochs=1, batch_tokens=3000)
         tree_training.fit(model, examples, prm_examples.loss_terms, plan, seed=0, monitor=SilentMonitor())

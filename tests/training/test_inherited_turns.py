@@ -39,7 +39,7 @@ def own_ends(chat: Chat, reset: Episode) -> list[int]:
 def test_the_prm_learns_the_values_of_own_turns(chat: Chat, reset: Episode, own_ends: list[int]) -> None:
     branch = replace(reset, episode_id="branch", start=START + 1, parent=reset.episode_id)
     family = [reset, branch]
-    targets = mc_value_targets(family, gamma=0.9, weighting="return_to_go", held_out_games=0, seed=0)
+    targets = mc_value_targets(family, gamma=0.9, held_out_games=0, seed=0)
     (example,) = prm_examples(chat, family, targets, "append", branch_turns=1, read_replies=True)
     read = [(targets["episode_id"][row], targets["turn"][row]) for row in example.rows]
     own = [(reset.episode_id, t) for t in range(START, len(reset.turns))]

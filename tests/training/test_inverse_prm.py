@@ -253,7 +253,7 @@ def test_it_learns_to_tell_the_expert_without_reading_an_outcome(
         for turn in e.turns
     ]
     assert len(told.rewards) == sum(turn.admissible or not expert for turn, expert in turns), "nothing was left out"
-    targets = mc_value_targets(rollouts, gamma=GAMMA, weighting="return_to_go", held_out_games=0.3, seed=0)
+    targets = mc_value_targets(rollouts, gamma=GAMMA, held_out_games=0.3, seed=0)
     unknown = [episode for episode in rollouts if episode.game in held_out]
     scored = score_decisions(tmp_path, unknown, targets, WORDING, dialogue="append", budget=4096)
     assert set(scored["game"]) == held_out

@@ -34,7 +34,7 @@ def initial_policy(policy: Path, demonstrations: list[Episode], rollouts: list[E
 
 
 def prm(policy: Path, demonstrations: list[Episode], rollouts: list[Episode], out: Path) -> StageReport:
-    targets = mc_value_targets(rollouts, gamma=0.9, weighting="return_to_go", held_out_games=0.3, seed=0)
+    targets = mc_value_targets(rollouts, gamma=0.9, held_out_games=0.3, seed=0)
     return train_prm(policy, rollouts, targets, PRM, WORDING, out, max_loss=1.0, min_ordering=0.5, **HOW)
 
 

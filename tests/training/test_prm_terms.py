@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from agentprm_dagster.algorithm.prm_loss import Reading, value_terms
+from agentprm_dagster.algorithm.prm_loss import BOOTSTRAP, Reading, value_terms
 from agentprm_dagster.algorithm.relative_loss import relative_term
 from agentprm_dagster.algorithm.terms import loss_of
 from agentprm_dagster.config import Prm
@@ -86,15 +86,15 @@ REPLIES = [2.0, 1.0, -1.0, -2.0, 0.5]
 
 
 def test_without_replies_the_loss_is_that_of_the_answers() -> None:
-    settings = Prm(pairwise_weight=2.0, bootstrap=1.0)
+    settings = Prm(pairwise_weight=2.0)
     loss = loss_of(terms_of(Reading(torch.tensor(LOGITS), None), SOME, settings, progress=1.0))
     assert loss.item() == pytest.approx(value(LOGITS, TARGETS, PAIRS, 2.0).item())
 
 
-@pytest.mark.parametrize(("progress", "bootstrap", "share"), [(0.0, 1.0, 0.0), (0.5, 0.6, 0.3), (1.0, 1.0, 1.0)])
-def test_the_answers_target_moves_to_what_is_read_at_the_reply(progress: float, bootstrap: float, share: float) -> None:
+@pytest.mark.parametrize(("progress", "share"), [(0.0, 0.0), (0.5, BOOTSTRAP / 2), (1.0, BOOTSTRAP)])
+def test_the_answers_target_moves_to_what_is_read_at_the_reply(progress: float, share: float) -> None:
     reading = Reading(torch.tensor(LOGITS), torch.tensor(REPLIES))
-    settings = Prm(pairwise_weight=2.0, reply_weight=0.5, bootstrap=bootstrap)
+    settings = Prm(pairwise_weight=2.0, reply_weight=0.5)
     blended = [(1 - share) * q + share * sigmoid(x) for q, x in zip(TARGETS, REPLIES, strict=True)]
     # At the reply the target is always Eq. 1's; at the answer pairs are ordered as the blended targets are.
     expected = value(LOGITS, blended, PAIRS, 2.0) + 0.5 * value(REPLIES, TARGETS, PAIRS, 2.0)
@@ -102,7 +102,7 @@ def test_the_answers_target_moves_to_what_is_read_at_the_reply(progress: float, 
 
 
 def test_a_fully_bootstrapped_answer_believes_the_reply() -> None:
-    settings = Prm(pairwise_weight=0.0, bootstrap=1.0)
+    settings = Prm(pairwise_weight=0.0)
 
     def gradient(progress: float) -> torch.Tensor:
         answer = torch.tensor(REPLIES, requires_grad=True)
@@ -110,12 +110,12 @@ def test_a_fully_bootstrapped_answer_believes_the_reply() -> None:
         assert answer.grad is not None
         return answer.grad
 
-    torch.testing.assert_close(gradient(1.0), torch.zeros(5), atol=1e-6, rtol=0)
+    torch.testing.assert_close(gradient(1 / BOOTSTRAP), torch.zeros(5), atol=1e-6, rtol=0)
     assert gradient(0.0).abs().min() > 0.01, "at first it believes the return"
 
 
 def test_no_gradient_reaches_the_reply_through_the_answers_target() -> None:
-    settings = Prm(pairwise_weight=2.0, bootstrap=1.0)
+    settings = Prm(pairwise_weight=2.0)
     grads = []
     for progress in (0.0, 1.0):
         reply = torch.tensor(REPLIES, requires_grad=True)

@@ -58,7 +58,7 @@ def test_advantages_are_those_of_every_state_read_for_itself(
         with torch.no_grad():
             return float(stock(torch.tensor([ids])).logits.sigmoid())
 
-    targets = mc_value_targets(rollouts, gamma=GAMMA, weighting="return_to_go", held_out_games=0.2, seed=0)
+    targets = mc_value_targets(rollouts, gamma=GAMMA, held_out_games=0.2, seed=0)
     gained = reference_advantages(trained, rollouts, targets, WORDING, gamma=GAMMA, batch_tokens=4096)
     read = dict(zip(zip(targets["episode_id"], targets["turn"], strict=True), gained, strict=True))
     branch = next(episode for episode in rollouts if episode.parent and (episode.episode_id, episode.start) in read)

@@ -51,7 +51,7 @@ IMPROVEMENT = Improvement(
     steered=0.3,
     optimizer="muon",
     learning_rate=1e-2,
-    panel=Panel(every=2, games=3, states=6, tripwire="success", limit=1.0),
+    panel=Panel(every=2, games=3, tripwire="success", limit=1.0),
 )
 
 
@@ -67,12 +67,12 @@ def train(
     """One of the trainings."""
     some = demonstrations[:8]
     held_out = {game.id for game in household_games[:4]}
-    targets = mc_value_targets(rollouts, gamma=0.9, weighting="return_to_go", held_out_games=0.3, seed=0)
+    targets = mc_value_targets(rollouts, gamma=0.9, held_out_games=0.3, seed=0)
     prm = tmp_path / "critic"
     checkpoints.save(checkpoints.prm_from_policy(taught_folder, seed=1), checkpoints.load_tokenizer(taught_folder), prm)
     own = [episode for episode in rollouts if episode.game not in held_out]
     others = [episode for episode in rollouts if episode.game in held_out]
-    watched = Watched(others, (), ROLLOUTS, 0.95, "return_to_go", PRM.batch_tokens)
+    watched = Watched(others, (), ROLLOUTS, 0.95, PRM.batch_tokens)
     games = {game.id: game for game in household_games}
 
     def sft(out: Path, **rest: Any) -> StageReport:

@@ -159,7 +159,7 @@ def test_two_steps_move_every_parameter(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     model, before = checkpoints.load_policy(policy_folder), checkpoints.load_policy(policy_folder)
-    settings = Sft(epochs=1, batch_episodes=4, learning_rate=1e-3, warmup_ratio=0, optimizer=optimizer)
+    settings = Sft(epochs=1, batch_episodes=4, learning_rate=1e-3, optimizer=optimizer)
     notes = Notes()
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
