@@ -8,7 +8,7 @@ from agentprm_dagster.envs.base import Task, TaskRef, TaskSet
 from agentprm_dagster.envs.textworld import reasons
 from agentprm_dagster.envs.textworld.games import NAME, Games, games_digest
 from agentprm_dagster.envs.textworld.language import WORDING
-from agentprm_dagster.envs.textworld.playable import EXPERTS, PlayableGame
+from agentprm_dagster.envs.textworld.playable import PlayableGame
 from agentprm_dagster.envs.textworld.settings import Settings
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.episodes.records import Turn
@@ -27,7 +27,7 @@ class TextWorldKind:
         {"cooking": "cook", "coin_collector": "coin", "treasure_hunter": "treasure"}
     )
     splits: tuple[str, ...] = ("valid_seen", "valid_unseen")
-    experts: tuple[str, ...] = EXPERTS
+    experts: tuple[str, ...] = ("search", "policy")
     wording: Wording = WORDING
 
     def task_set(self, settings: Settings, *, seed: int, folder: Path) -> TaskSet:
