@@ -89,7 +89,7 @@ def play_games(agent: Agent, play: Play, monitor: Monitor) -> list[Episode]:
 
 def _games(play: Play) -> list[Task]:
     """The games as who plays may see them."""
-    kind, ahead = kind_of(play.environment), play.choice and play.choice.lookahead
+    kind, ahead = kind_of(play.environment), play.choice.lookahead if play.choice else None
     playable = [kind.open(game) for game in play.games]
     return [Transparent(game) for game in playable] if ahead and ahead.world is None else playable
 
@@ -130,7 +130,7 @@ def ready(play: Play) -> Agent:
     from agentprm_dagster.agents.policy import Policy
 
     slots, choice, chat = play.how.slots, play.choice, _chat(play.policy, play.environment)
-    ahead = choice and choice.lookahead
+    ahead = choice.lookahead if choice else None
     lanes = max(slots, choice.best_of) if choice and ahead else 0
     engine = _opened(_policy(play.policy, play.engine), play.engine, slots + lanes)
     settings: dict[str, Any] = {
@@ -142,8 +142,9 @@ def ready(play: Play) -> Agent:
     }
     if choice is None:
         return Policy(engine, chat, **settings)
-    kind, role = (LogRatioJudge, "policy") if choice.ranked_by == "log_ratio" else (PrmJudge, "prm")
-    judge = kind(_judge(choice.judge, role, play), chat, play.dialogue)
+    by_policy = choice.ranked_by == "log_ratio"
+    read = _judge(choice.judge, "policy" if by_policy else "prm", play)
+    judge = (LogRatioJudge if by_policy else PrmJudge)(read, chat, play.dialogue)
     settings |= {"n": choice.best_of, "prior": choice.prior}
     if ahead is None:
         return BestOfN(engine, chat, judge, **settings)
