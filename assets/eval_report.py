@@ -10,13 +10,14 @@ from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
+from agentprm_dagster.launch.play import Choice, Lookahead, Play
 from agentprm_dagster.reports.chart import draw_scaling
 from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.stages.materialization import gates
-from agentprm_dagster.stages.trials import Imagined, Judge, Trial
+from agentprm_dagster.stages.trials import name_of, once, row_of
 
 SCALING = "scaling.png"
 """The picture of success over N, where there are several."""
@@ -38,52 +39,56 @@ def eval_report(
         "dialogue", "engine", "evaluation", "improvement.reward", "rollouts.slots", "rollouts.max_new_tokens"
     )
     settings, ranked_by = asked.evaluation, asked.improvement.reward
-    if settings.foresight.worlds:
-        asked = stage.settings("targets.gamma", "world_model.max_reply_tokens")
-    reward = Judge(ranked_by, stage.read(ranked_by).path)
+    reward = stage.read(ranked_by).path
     policies = {stage.iteration: stage.read("improved_policy").path}
     if stage.iteration == FIRST or "log_ratio" in settings.ranked_by:
         policies[stage.iteration - 1] = _policy_before(stage)
     judged = sorted(policies) if stage.iteration == FIRST else [stage.iteration]
 
-    def judges(i: int) -> list[Judge]:
-        known = {"reward": reward}
-        if i and i - 1 in policies:
-            known["log_ratio"] = Judge("log_ratio", policies[i - 1])
-        return [known[kind] for kind in settings.ranked_by if kind in known]
-
-    foresight = settings.foresight
-    world_model = stage.read("world_model").path if "learned" in foresight.worlds else None
-    worlds = [(world, world_model if world == "learned" else None) for world in foresight.worlds]
     ahead = [
-        (reward, foresight.best_of, Imagined(world, model, h)) for (world, model), h in product(worlds, foresight.turns)
+        Choice(ranked_by, reward, settings.foresight.best_of, settings.foresight.prior, lookahead)
+        for lookahead in _lookaheads(stage)
     ]
+
+    def choices(i: int) -> list[Choice | None]:
+        judges = {"reward": (ranked_by, reward)}
+        if i and i - 1 in policies:
+            judges["log_ratio"] = "log_ratio", policies[i - 1]
+        known = [judges[kind] for kind in settings.ranked_by if kind in judges]
+        several = product(known, settings.best_of)
+        return [None, *(Choice(*judge, n, settings.best_of_prior) for judge, n in several), *ahead]
 
     games = {
         split: tasks.split(stage.environment, stage.experiment_seed, split, settings.games) for split in settings.splits
     }
-    trials = [
-        Trial(
-            *(stage.experiment, stage.environment.kind, asked, i, policies[i], judge, split, refs, settings.max_steps),
-            n,
-            stage.seed,
-            imagined,
+    plays = [
+        Play(
+            policy=policies[i],
+            iteration=i,
+            environment=stage.environment.kind,
+            split=split,
+            games=refs,
+            dialogue=asked.dialogue.format,
+            how=once(asked, settings.max_steps, choice),
+            seed=stage.seed,
+            choice=choice,
+            engine=asked.engine,
         )
         for split, refs in games.items()
         for i in judged
-        for judge, n, imagined in [(None, 1, None), *product(judges(i), settings.best_of, [None]), *ahead]
+        for choice in choices(i)
     ]
 
     embedded = stage.unrecorded("model.name").model.name == "embedded"
 
     def evaluate(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        played = inference.play([trial.task for trial in trials], monitor, resume, embedded=embedded)
-        for trial, one in zip(trials, played, strict=True):
-            (out / trial.name).mkdir()
-            write_episodes(one.episodes, out / trial.name)
-        rows = [trial.row(one) for trial, one in zip(trials, played, strict=True)]
+        played = inference.play({name_of(play): play for play in plays}, monitor, resume, embedded=embedded)
+        for name, one in played.items():
+            (out / name).mkdir()
+            write_episodes(one.episodes, out / name)
+        rows = [row_of(play, one, stage.experiment) for play, one in zip(plays, played.values(), strict=True)]
         (out / EVALUATION).write_text(json.dumps(rows, indent=2), encoding="utf-8")
-        usage = sum((one.usage for one in played), Usage())
+        usage = sum((one.usage for one in played.values()), Usage())
         several = len(settings.best_of) > 1
         if several:
             draw_scaling(rows, out / SCALING)
@@ -91,6 +96,17 @@ def eval_report(
         return evaluation_report(rows, counts, usage, SCALING if several else None)
 
     return stage.make(evaluate, games=[game for refs in games.values() for game in refs])
+
+
+def _lookaheads(stage: Stage) -> list[Lookahead]:
+    """What is imagined: every world, over every number of turns."""
+    foresight = stage.settings().evaluation.foresight
+    if not foresight.worlds:
+        return []
+    asked = stage.settings("targets.gamma", "world_model.max_reply_tokens")
+    models = [stage.read("world_model").path if world == "learned" else None for world in foresight.worlds]
+    gamma, most = asked.targets.gamma, asked.world_model.max_reply_tokens
+    return [Lookahead(model, turns, gamma, most) for model, turns in product(models, foresight.turns)]
 
 
 def _policy_before(stage: Stage) -> Path:

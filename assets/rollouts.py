@@ -8,6 +8,7 @@ from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
+from agentprm_dagster.launch.play import Play
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.reports.chart import draw_coverage
 from agentprm_dagster.reports.rollouts_report import rollouts_report
@@ -47,21 +48,22 @@ def rollouts(
     games = tasks.explored(stage.environment, stage.experiment_seed, settings.games, stage.seed)
     stage.refuse_other_games("demonstrations", _demonstrated(stage, tasks, shown))
 
+    play = Play(
+        policy=policy.path,
+        iteration=stage.iteration - 1,
+        environment=stage.environment.kind,
+        split="train",
+        games=games,
+        dialogue=asked.dialogue.format,
+        how=settings,
+        seed=stage.seed,
+        shown=shown.path if settings.expert_starts else None,
+        placed_by=last_prm.path if last_prm else None,
+        engine=asked.engine,
+    )
+
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        played = inference.rollouts(
-            policy.path,
-            settings,
-            games,
-            environment=stage.environment.kind,
-            dialogue=asked.dialogue.format,
-            engine=asked.engine,
-            embedded=around.model.name == "embedded",
-            shown=shown.path,
-            placed_by=last_prm.path if last_prm else None,
-            seed=stage.seed,
-            monitor=monitor,
-            resume=resume,
-        )
+        (played,) = inference.play({"": play}, monitor, resume, embedded=around.model.name == "embedded").values()
         write_episodes(played.episodes, out)
         expert = [episode for episode in read_episodes(shown.path) if episode.won]
         seen = coverage(played.episodes, expert, {game.id: game for game in tasks.open(games)})

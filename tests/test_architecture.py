@@ -50,8 +50,8 @@ MAY_IMPORT = {
         "stages", "tracking",
     },
     "assets": {
-        "algorithm", "engine", "envs", "episodes", "improvement", "iterations", "provenance", "reports", "resources",
-        "rollouts", "stages", "targets", "training",
+        "algorithm", "engine", "envs", "episodes", "improvement", "iterations", "launch", "provenance", "reports",
+        "resources", "rollouts", "stages", "targets", "training",
     },
 }  # fmt: skip
 """By room, besides itself and what is BELOW. Only `definitions`, `cli` and its `commands` know all."""

@@ -19,8 +19,9 @@ from agentprm_dagster.episodes.records import Episode, Observation, Response, Tu
 from agentprm_dagster.episodes.stage import Gate, Monitor, Resume, StageReport
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.home import games_folder
-from agentprm_dagster.launch.pool import Played, Task
-from agentprm_dagster.launch.worker import play_shard
+from agentprm_dagster.launch.play import Play
+from agentprm_dagster.launch.pool import Played
+from agentprm_dagster.launch.worker import play_games
 from agentprm_dagster.provenance.manifest import Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.artifacts import ArtifactsResource
@@ -91,15 +92,14 @@ class ToyInference(InferenceResource):
     """Agents that know every game's walkthrough and follow it as often as their skill says."""
 
     def play(
-        self, tasks: Sequence[Task], monitor: Monitor, resume: Resume | None = None, *, embedded: bool
-    ) -> list[Played]:
-        return [self._play(task, monitor) for task in tasks]
+        self, plays: Mapping[str, Play], monitor: Monitor, resume: Resume | None = None, *, embedded: bool
+    ) -> dict[str, Played]:
+        return {name: self._play(play, monitor) for name, play in plays.items()}
 
-    def _play(self, task: Task, monitor: Monitor) -> Played:
-        player = task.player
-        agent = ToyAgent(1 - (1 - _skill(player.policy)) ** player.best_of, player.how.slots, task.seed)
-        episodes = play_shard(agent, list(map(PlayableGame, task.games)), player, seed=task.seed, monitor=monitor)
-        return Played(episodes, agent.usage)
+    def _play(self, play: Play, monitor: Monitor) -> Played:
+        tries = play.choice.best_of if play.choice else 1
+        agent = ToyAgent(1 - (1 - _skill(play.policy)) ** tries, play.how.slots, play.seed)
+        return Played(play_games(agent, play, monitor), agent.usage)
 
 
 class ToyAgent:

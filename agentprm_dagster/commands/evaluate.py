@@ -13,11 +13,12 @@ from agentprm_dagster.envs.alfworld.unplayable import refuse_unplayable
 from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.iterations import FIRST
+from agentprm_dagster.launch.play import Choice, Play
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.stages.monitor import StageMonitor, progress_bars
-from agentprm_dagster.stages.trials import Judge, Trial
+from agentprm_dagster.stages.trials import name_of, once, row_of
 
 _log = logging.getLogger(__name__)
 
@@ -46,8 +47,10 @@ def evaluate_policy(
         there = ", ".join(name for name, count in counts.items() if name != "train" and count != 0)
         raise typer.BadParameter(f"{name} has no games of {split}: choose another --split, of {there}")
     policy = store.current(name, "improved_policy" if iteration else "initial_policy", iteration)
-    reward = experiment.improvement.reward
-    judge = None if best_of == 1 else Judge(reward, store.current(name, reward, max(iteration, FIRST)).path)
+    choice, reward = None, experiment.improvement.reward
+    if best_of > 1:
+        judge = store.current(name, reward, max(iteration, FIRST)).path
+        choice = Choice(reward, judge, best_of, experiment.evaluation.best_of_prior)
     if root and experiment.environment.kind != "alfworld":
         raise typer.BadParameter(f"--games names ALFWorld's games; {name} plays {experiment.environment.kind}")
     games = (
@@ -56,11 +59,23 @@ def evaluate_policy(
         else source.split(experiment.environment, experiment.seed, split, experiment.evaluation.games)
     )
     kind = experiment.environment.kind
-    trial = Trial(name, kind, experiment, iteration, policy.path, judge, split, games, max_steps, best_of, seed)
+    play = Play(
+        policy=policy.path,
+        iteration=iteration,
+        environment=kind,
+        split=split,
+        games=games,
+        dialogue=experiment.dialogue.format,
+        how=once(experiment, max_steps, choice),
+        seed=seed,
+        choice=choice,
+        engine=experiment.engine,
+    )
     monitor = StageMonitor("evaluate", _log.debug, SilentMonitor())
     with progress_bars():
-        (played,) = InferenceResource().play([trial.task], monitor, embedded=experiment.model.name == "embedded")
-    print_rows([trial.row(played)], kind, as_json=as_json)
+        embedded = experiment.model.name == "embedded"
+        (played,) = InferenceResource().play({name_of(play): play}, monitor, embedded=embedded).values()
+    print_rows([row_of(play, played, name)], kind, as_json=as_json)
 
 
 def _games_in(root: Path, split: str) -> tuple[TaskRef, ...]:

@@ -18,6 +18,32 @@ Message = dict[str, str]
 
 Format = Literal["append", "restated"]
 
+ANSWER_FORM = """\
+Each turn, give your reason and then one command, as
+REASON: why
+ACTION: command"""
+"""What the system message of `append` says behind where one is: the form of an answer (`write_answer`)."""
+
+PROMPT = """\
+Task: {task}
+
+What happened so far, as a list of observations and the actions taken on them:
+{history}
+
+Current observation:
+{observation}
+
+Choose your next action from this list, and from nothing else:
+{candidates}
+
+Remember the task: {task}
+Do not repeat an action that has just led to nothing. Answer in exactly this form:
+REASON:
+why this action is the best next one
+ACTION:
+the action, copied from the list"""
+"""What the paper's prompt, `restated`, says behind where one is."""
+
 
 def write_answer(reason: str, action: str) -> str:
     """An assistant message in the agreed form."""
@@ -29,9 +55,9 @@ class Wording:
     """What a kind of environment says to a language model besides its observations."""
 
     rules: str
-    """The system message of `append`: where one is, and the form of an answer (`write_answer`)."""
+    """The system message of `append`: where one is, and the form of an answer (`ANSWER_FORM`)."""
     restated: str
-    """The prompt of `restated`, with {task}, {history}, {observation} and {candidates} to be filled in."""
+    """The prompt of `restated`, with what `PROMPT` has to be filled in."""
     task: Callable[[str], str]
     """The task as the first observation states it, for {task}."""
     refusal: str | None = None

@@ -5,18 +5,18 @@ of processes decides when a shard is played and not what comes of it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.episodes.usage import Usage
-from agentprm_dagster.launch.worker import PLAYED, Player, Shard, read_usage
+from agentprm_dagster.launch.play import Play
+from agentprm_dagster.launch.worker import PLAYED, Shard, read_usage
 from agentprm_dagster.workers import Worker, wait_for_any
 
 SHARD_GAMES = 50
@@ -24,39 +24,28 @@ SHARD_GAMES = 50
 
 
 @dataclass(frozen=True)
-class Task:
-    """Games for one player."""
-
-    name: str
-    """Tells its progress from that of others; may be empty where there is no other."""
-    player: Player
-    games: tuple[TaskRef, ...]
-    seed: int
-
-
-@dataclass(frozen=True)
 class Played:
-    """What came of a task."""
+    """What came of a play."""
 
     episodes: list[Episode]
     usage: Usage
 
 
 def play_in_processes(
-    tasks: Sequence[Task], *, processes: int, threads: int, scratch: Path, monitor: Monitor
-) -> list[Played]:
-    """What came of every task; `threads` are those of each process.
+    plays: Mapping[str, Play], *, processes: int, threads: int, scratch: Path, monitor: Monitor
+) -> dict[str, Played]:
+    """What came of every play, by its name; `threads` are those of each process.
 
-    `scratch` is a folder, made where it is missing; shards of the same tasks that were played there are not again.
+    A name tells a play's progress from that of others, and may be empty where there is no other. `scratch` is a folder,
+    made where it is missing; shards of the same plays that were played there are not again.
 
     Raises:
         WorkerError: a worker failed.
     """
-    shards = [_shards(task, scratch / f"task{i}") for i, task in enumerate(tasks)]
-    named = [(task.name, shard) for task, parts in zip(tasks, shards, strict=True) for shard in parts]
-    left = [(name, shard) for name, shard in named if not shard.out.exists()]
+    shards = {name: _shards(play, scratch / f"play{i}") for i, (name, play) in enumerate(plays.items())}
+    left = [(name, shard) for name, parts in shards.items() for shard in parts if not shard.out.exists()]
     _play(left, min(processes, len(left)), threads, monitor)
-    return [_together(parts) for parts in shards]
+    return {name: _together(parts) for name, parts in shards.items()}
 
 
 def _together(shards: Sequence[Shard]) -> Played:
@@ -64,19 +53,19 @@ def _together(shards: Sequence[Shard]) -> Played:
     return Played(episodes, sum((read_usage(shard.out) for shard in shards), Usage()))
 
 
-def _shards(task: Task, folder: Path) -> list[Shard]:
-    """Cuts a task's games into shards of about the same size."""
+def _shards(play: Play, folder: Path) -> list[Shard]:
+    """Cuts the games into shards of about the same size."""
     folder.mkdir(parents=True, exist_ok=True)
-    count = -(-len(task.games) // SHARD_GAMES)
-    cuts = [len(task.games) * i // max(count, 1) for i in range(count + 1)]
+    count = -(-len(play.games) // SHARD_GAMES)
+    cuts = [len(play.games) * i // max(count, 1) for i in range(count + 1)]
     return [
-        Shard(task.player, task.games[first:last], task.seed + i, folder / f"{i:04d}")
+        Shard(replace(play, games=play.games[first:last], seed=play.seed + i), folder / f"{i:04d}")
         for i, (first, last) in enumerate(pairwise(cuts))
     ]
 
 
 def _play(named: Sequence[tuple[str, Shard]], processes: int, threads: int, monitor: Monitor) -> None:
-    """Hands the shards, each with its task's name, to workers until all are played."""
+    """Hands the shards, each with its play's name, to workers until all are played."""
     sums = _Sums(Counter(name for name, _ in named), monitor)
     waiting = iter(named)
     playing: dict[Worker, tuple[str, Shard]] = {}
@@ -101,14 +90,14 @@ def _play(named: Sequence[tuple[str, Shard]], processes: int, threads: int, moni
 
 
 class _Sums:
-    """Adds up what the shards of a task tell; those that have not told yet are taken to be like those that have."""
+    """Adds up what the shards of a play tell; those that have not told yet are taken to be like those that have."""
 
     def __init__(self, shards: Counter[str], monitor: Monitor) -> None:
         self._shards, self._monitor = shards, monitor
         self._told: defaultdict[tuple[str, str], dict[Path, tuple[int, int]]] = defaultdict(dict)
 
     def progress(self, name: str, shard: Shard, done: int, total: int, what: str) -> None:
-        """What a shard of the task called `name` has told."""
+        """What a shard of the play called `name` has told."""
         told = self._told[name, what]
         told[shard.out] = done, total
         everything = sum(total for _, total in told.values()) * self._shards[name] // len(told)

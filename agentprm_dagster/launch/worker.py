@@ -6,7 +6,7 @@ A small model gains nothing from a second thread and everything from a second pr
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from agentprm_dagster.agents.oracle_world import OracleWorld, Transparent
-from agentprm_dagster.config import Rollouts
 from agentprm_dagster.config.experiment import AnyEngine
-from agentprm_dagster.engine.base import Engine
+from agentprm_dagster.engine.base import Engine, Role
 from agentprm_dagster.engine.kinds import engine_kind
-from agentprm_dagster.envs.base import Task, TaskRef
+from agentprm_dagster.envs.base import Task
 from agentprm_dagster.envs.kinds import kind_of
-from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.episodes.tables import iter_episodes, write_episodes
 from agentprm_dagster.episodes.usage import Usage
+from agentprm_dagster.launch.play import Lookahead, Play
 from agentprm_dagster.rollouts.placement import Placer, SpreadPlacer, disagreement, uncertainty
 from agentprm_dagster.rollouts.rollout import Agent, collect_rollouts
 
@@ -35,59 +34,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Lookahead:
-    """How a player imagines what its answers lead to, before a PRM chooses."""
-
-    world: Path | None
-    """The world model; None: the game itself, the oracle."""
-    turns: int
-    """How many turns are imagined, the first answer's included."""
-    gamma: float
-    """Discount of the PRM's targets."""
-    max_reply_tokens: int
-
-
-@dataclass(frozen=True)
-class Player:
-    """Who plays, and how."""
-
-    policy: Path
-    environment: str
-    """The kind of environment that the games are of."""
-    dialogue: Format
-    how: Rollouts
-    """Episodes, branches, temperature and limits; `games` is not read here."""
-    judge: Path | None = None
-    """What chooses among `best_of` sampled answers; None: the policy answers alone."""
-    judge_is_policy: bool = False
-    """Whether the judge is the policy that this one was improved from, and no PRM."""
-    best_of: int = 1
-    prior: float = 0.0
-    """Weight of the policy's log-probability beside what the judge says."""
-    shown: Path | None = None
-    """Tables of demonstrations, at whose states `how.expert_starts` of the episodes begin."""
-    placed_by: Path | None = None
-    """The PRM that says where branches are worth while; None: what the policy answers says it."""
-    lookahead: Lookahead | None = None
-    """None: the judge reads the answers, and nothing is imagined."""
-    engine: AnyEngine = field(default_factory=engine_kind("embedded").Settings)
-    """What computes the models."""
-
-    def opened(self, games: Sequence[TaskRef]) -> list[Task]:
-        """The games as this player may see them."""
-        kind = kind_of(self.environment)
-        playable = [kind.open(game) for game in games]
-        shown = self.lookahead is not None and self.lookahead.world is None
-        return [Transparent(game) for game in playable] if shown else [*playable]
-
-
-@dataclass(frozen=True)
 class Shard:
-    """Games that are played together, their seed, and the folder for their episodes."""
+    """Some games of a play, under a seed of their own, and the folder for their episodes."""
 
-    player: Player
-    games: tuple[TaskRef, ...]
-    seed: int
+    play: Play
     out: Path
 
     def keep(self, episodes: Sequence[Episode], usage: Usage) -> None:
@@ -114,42 +64,49 @@ PLAYED = "played"
 """What a worker says when the episodes of a shard are in their folder."""
 
 
-def play_shard(agent: Agent, games: Sequence[Task], player: Player, *, seed: int, monitor: Monitor) -> list[Episode]:
-    """The episodes of one shard; `agent` is the player, ready to answer."""
-    how = player.how
+def play_games(agent: Agent, play: Play, monitor: Monitor) -> list[Episode]:
+    """The episodes of a play; `agent` is who plays, ready to answer."""
+    how = play.how
     return collect_rollouts(
         agent,
-        games,
+        _games(play),
         per_game=how.per_game,
         max_steps=how.max_steps,
         branch_states=how.branch_states,
         branch_actions=how.branch_actions,
         branch_continuations=how.branch_continuations,
         branch_temperature=how.branch_temperature,
-        seed=seed,
+        seed=play.seed,
         monitor=monitor,
         patience=how.patience,
-        keep_candidates=player.dialogue == "restated",
+        keep_candidates=play.dialogue == "restated",
         expert_starts=how.expert_starts,
-        shown=_won_by_game(player.shown) if player.shown else {},
-        placer=_placer(player, agent.usage),
+        shown=_won_by_game(play.shown) if play.shown else {},
+        placer=_placer(play, agent.usage),
     )
 
 
-def _placer(player: Player, usage: Usage) -> Placer | None:
+def _games(play: Play) -> list[Task]:
+    """The games as who plays may see them."""
+    kind, ahead = kind_of(play.environment), play.choice.lookahead if play.choice else None
+    playable = [kind.open(game) for game in play.games]
+    return [Transparent(game) for game in playable] if ahead and ahead.world is None else playable
+
+
+def _placer(play: Play, usage: Usage) -> Placer | None:
     """What places branches, None where they are uniform; what it reads goes to `usage`."""
-    how = player.how
+    how = play.how
     if how.branch_placement == "uniform":
         return None
-    if how.branch_placement == "spread" or player.placed_by is None:
+    if how.branch_placement == "spread" or play.placed_by is None:
         return SpreadPlacer()
     from agentprm_dagster.agents.value_placer import ValuePlacer  # loads torch
 
     return ValuePlacer(
-        _judge(player.placed_by, player.engine, is_policy=False, conversations=how.slots),
-        _chat(player.policy, player.environment),
+        _judge(play.placed_by, "prm", play),
+        _chat(play.policy, play.environment),
         disagreement if how.branch_placement == "disagreement" else uncertainty,
-        dialogue=player.dialogue,
+        dialogue=play.dialogue,
         usage=usage,
     )
 
@@ -164,33 +121,33 @@ def _won_by_game(folder: Path) -> dict[str, list[Episode]]:
     return games
 
 
-def ready(player: Player, seed: int) -> Agent:
-    """The player as an agent; the models of the player before are kept where they are the same."""
+def ready(play: Play) -> Agent:
+    """Who plays, as an agent; the models of the play before are kept where they are the same."""
     from agentprm_dagster.agents.best_of_n import BestOfN, LogRatioJudge, PrmJudge  # loads torch
     from agentprm_dagster.agents.lookahead import ModelPredictive
     from agentprm_dagster.agents.policy import Policy
 
-    slots, chat = player.how.slots, _chat(player.policy, player.environment)
-    lanes = max(slots, player.best_of) if player.lookahead else 0
-    engine = _opened(_policy(player.policy, player.engine), player.engine, slots + lanes)
+    slots, choice, chat = play.how.slots, play.choice, _chat(play.policy, play.environment)
+    ahead = choice.lookahead if choice else None
+    lanes = max(slots, choice.best_of) if choice and ahead else 0
+    engine = _opened(_policy(play.policy, play.engine), play.engine, slots + lanes)
     settings: dict[str, Any] = {
-        "dialogue": player.dialogue,
+        "dialogue": play.dialogue,
         "slots": slots,
-        "temperature": player.how.temperature,
-        "max_new_tokens": player.how.max_new_tokens,
-        "seed": seed,
+        "temperature": play.how.temperature,
+        "max_new_tokens": play.how.max_new_tokens,
+        "seed": play.seed,
     }
-    if player.judge is None:
+    if choice is None:
         return Policy(engine, chat, **settings)
-    kind = LogRatioJudge if player.judge_is_policy else PrmJudge
-    read = _judge(player.judge, player.engine, is_policy=player.judge_is_policy, conversations=slots)
-    judge = kind(read, chat, player.dialogue)
-    settings |= {"n": player.best_of, "prior": player.prior}
-    if player.lookahead is None:
+    by_policy = choice.ranked_by == "log_ratio"
+    read = _judge(choice.judge, "policy" if by_policy else "prm", play)
+    judge = (LogRatioJudge if by_policy else PrmJudge)(read, chat, play.dialogue)
+    settings |= {"n": choice.best_of, "prior": choice.prior}
+    if ahead is None:
         return BestOfN(engine, chat, judge, **settings)
-    turns, gamma = player.lookahead.turns, player.lookahead.gamma
-    world = _world(player.lookahead, player, lanes)
-    return ModelPredictive(engine, chat, judge, world, turns=turns, gamma=gamma, lanes=lanes, **settings)
+    world = _world(ahead, play, lanes)
+    return ModelPredictive(engine, chat, judge, world, turns=ahead.turns, gamma=ahead.gamma, lanes=lanes, **settings)
 
 
 @lru_cache(maxsize=1)
@@ -199,8 +156,8 @@ def _policy(path: Path, engine: AnyEngine) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _judging(path: Path, engine: AnyEngine, *, is_policy: bool) -> Any:
-    return engine_kind(engine.kind).load(path, "policy" if is_policy else "prm", engine)
+def _judging(path: Path, engine: AnyEngine, role: Role) -> Any:
+    return engine_kind(engine.kind).load(path, role, engine)
 
 
 @lru_cache(maxsize=1)
@@ -208,23 +165,23 @@ def _world_model(path: Path, engine: AnyEngine) -> Any:
     return engine_kind(engine.kind).load(path, "policy", engine)
 
 
-def _judge(path: Path, engine: AnyEngine, *, is_policy: bool, conversations: int) -> Engine:
-    return _opened(_judging(path, engine, is_policy=is_policy), engine, conversations)
+def _judge(path: Path, role: Role, play: Play) -> Engine:
+    return _opened(_judging(path, play.engine, role), play.engine, play.how.slots)
 
 
 def _opened(model: Any, engine: AnyEngine, conversations: int) -> Engine:
     return engine_kind(engine.kind).open(model, engine, conversations=conversations)
 
 
-def _world(lookahead: Lookahead, player: Player, lanes: int) -> "World":
+def _world(ahead: Lookahead, play: Play, lanes: int) -> "World":
     from agentprm_dagster.agents.learned_world import LearnedWorld
 
-    if lookahead.world is None:
+    if ahead.world is None:
         return OracleWorld()
-    slots = player.how.slots
-    engine = _opened(_world_model(lookahead.world, player.engine), player.engine, slots + lanes)
-    chat = _chat(lookahead.world, player.environment)
-    return LearnedWorld(engine, chat, slots=slots, max_reply_tokens=lookahead.max_reply_tokens)
+    slots = play.how.slots
+    engine = _opened(_world_model(ahead.world, play.engine), play.engine, slots + lanes)
+    chat = _chat(ahead.world, play.environment)
+    return LearnedWorld(engine, chat, slots=slots, max_reply_tokens=ahead.max_reply_tokens)
 
 
 @lru_cache(maxsize=2)
@@ -257,8 +214,6 @@ def serve(pipe: Connection) -> None:
     torch.set_num_threads(pipe.recv())
     while True:
         shard: Shard = pipe.recv()
-        games = shard.player.opened(shard.games)
-        agent = ready(shard.player, shard.seed)
-        episodes = play_shard(agent, games, shard.player, seed=shard.seed, monitor=_Messages(pipe))
-        shard.keep(episodes, agent.usage)
+        agent = ready(shard.play)
+        shard.keep(play_games(agent, shard.play, _Messages(pipe)), agent.usage)
         pipe.send(PLAYED)

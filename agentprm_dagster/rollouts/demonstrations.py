@@ -43,9 +43,12 @@ def demonstrate(
 
     Raises:
         TypeError: nobody can show the game.
+        ValueError: its kind of environment has no such expert.
     """
     if not isinstance(game, Demonstrable):
         raise TypeError(f"expected a game that an expert can play, got {game.id}, which has none")
+    if expert not in kind.experts:
+        raise ValueError(f"expected an expert of {kind.name}, one of {', '.join(kind.experts)}, got {expert!r}")
     environment, explain = game.environment(), explain_in(kind)
     demonstrator = game.expert(expert, seed)
     rng = random.Random(seed)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from plays import play_of
 
 from agentprm_dagster.agents.value_placer import ValuePlacer
 from agentprm_dagster.config import Rollouts
@@ -17,7 +18,7 @@ from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Response
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.usage import Usage
-from agentprm_dagster.launch.worker import Player, _placer, play_shard, ready
+from agentprm_dagster.launch.worker import _placer, play_games, ready
 from agentprm_dagster.rollouts.placement import SpreadPlacer
 
 PLACED = Rollouts(per_game=1, max_steps=5, branch_states=1, branch_actions=2, slots=5, branch_placement="disagreement")
@@ -69,9 +70,9 @@ def test_a_player_places_its_branches_by_the_prm(
     taught_folder: Path, prm_folder: Path, household_games: list[PlayableGame]
 ) -> None:
     def played(placed_by: Path | None) -> tuple[list[Episode], int]:
-        player = Player(taught_folder, "alfworld", "append", PLACED, placed_by=placed_by)
-        agent = ready(player, seed=0)
-        return play_shard(agent, household_games, player, seed=0, monitor=SilentMonitor()), agent.usage.tokens_read
+        play = play_of(taught_folder, PLACED, household_games, placed_by=placed_by)
+        agent = ready(play)
+        return play_games(agent, play, SilentMonitor()), agent.usage.tokens_read
 
     by_prm, read = played(prm_folder)
     by_spread, read_alone = played(None)
@@ -84,6 +85,6 @@ def test_a_player_places_its_branches_by_the_prm(
 def test_without_a_prm_the_policys_own_answers_place() -> None:
     for placement in ("spread", "disagreement", "uncertainty"):
         how = PLACED.model_copy(update={"branch_placement": placement})
-        assert isinstance(_placer(Player(Path("policy"), "alfworld", "append", how), Usage()), SpreadPlacer)
+        assert isinstance(_placer(play_of(Path("policy"), how), Usage()), SpreadPlacer)
     uniform = PLACED.model_copy(update={"branch_placement": "uniform"})
-    assert _placer(Player(Path("policy"), "alfworld", "append", uniform, placed_by=Path("prm")), Usage()) is None
+    assert _placer(play_of(Path("policy"), uniform, placed_by=Path("prm")), Usage()) is None

@@ -4,10 +4,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from plays import play_of
 from transformers import AutoModelForCausalLM, GenerationConfig, MambaConfig, MambaForCausalLM, PreTrainedModel
 
 import parrot
@@ -21,7 +21,8 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.launch.worker import Player, play_shard, ready
+from agentprm_dagster.launch.play import Choice
+from agentprm_dagster.launch.worker import play_games, ready
 
 END = 5
 TALK = [[7, 8, 9, 10], [11, 12], [7, 8, 13, 14, 15, 16]]
@@ -167,8 +168,8 @@ def test_games_are_played_alike_on_both(taught_folder: Path, household_games: li
 
     def played(kind: str) -> list[Episode]:
         how = Rollouts(per_game=1, temperature=0.0, max_steps=6, branch_states=0, slots=3, max_new_tokens=24)
-        player = Player(taught_folder, "alfworld", "append", how, engine=engine_kind(kind).Settings())
-        return play_shard(ready(player, 0), household_games, player, seed=0, monitor=SilentMonitor())
+        play = play_of(taught_folder, how, household_games, engine=engine_kind(kind).Settings())
+        return play_games(ready(play), play, SilentMonitor())
 
     assert played("transformers") == played("embedded")
 
@@ -200,7 +201,7 @@ def test_a_new_kind_plays_and_judges(
     monkeypatch.setitem(KINDS, "parrot", "parrot")
     said = Chat(checkpoints.load_tokenizer(taught_folder), WORDING).answer("REASON: I look.\nACTION: look")[:-1]
     how = Rollouts(per_game=1, max_steps=3, branch_states=0, slots=3, max_new_tokens=24)
-    judged: dict[str, Any] = {"judge": taught_folder, "best_of": 2} if judge else {}
-    player = Player(taught_folder, "alfworld", "append", how, engine=parrot.Settings(tokens=tuple(said)), **judged)
-    episodes = play_shard(ready(player, 0), household_games[:4], player, seed=0, monitor=SilentMonitor())
+    choice, engine = Choice("prm", taught_folder, best_of=2) if judge else None, parrot.Settings(tokens=tuple(said))
+    play = play_of(taught_folder, how, household_games[:4], choice=choice, engine=engine)
+    episodes = play_games(ready(play), play, SilentMonitor())
     assert {turn.action for episode in episodes for turn in episode.turns} == {"look"}

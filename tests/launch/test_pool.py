@@ -1,10 +1,12 @@
 """Worker processes: the same episodes however many there are, their progress in sum, their failures in words."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from plays import play_of
 
 from agentprm_dagster.agents.best_of_n import BestOfN
 from agentprm_dagster.config import Rollouts
@@ -12,8 +14,9 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch import pool
-from agentprm_dagster.launch.pool import Played, Task, play_in_processes
-from agentprm_dagster.launch.worker import Player, ready
+from agentprm_dagster.launch.play import Choice, Play
+from agentprm_dagster.launch.pool import Played, play_in_processes
+from agentprm_dagster.launch.worker import ready
 from agentprm_dagster.rollouts.rollout import collect_rollouts
 from agentprm_dagster.workers import WorkerError
 
@@ -43,33 +46,34 @@ def prm_folder(taught_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def tasks(
+def plays(
     taught_folder: Path, prm_folder: Path, household_games: list[PlayableGame], monkeypatch: pytest.MonkeyPatch
-) -> list[Task]:
+) -> dict[str, Play]:
     """Twelve games in shards of four: greedy, Best-of-N, and with branches."""
     monkeypatch.setattr(pool, "SHARD_GAMES", 5)
-    games = tuple(game.ref for game in household_games)
-    judged = ONCE.model_copy(update={"temperature": 1.0})
-    return [
-        Task("greedy", Player(taught_folder, "alfworld", "append", ONCE), games, 0),
-        Task("judged", Player(taught_folder, "alfworld", "append", judged, prm_folder, best_of=3), games, 1),
-        Task("branched", Player(taught_folder, "alfworld", "append", BRANCHED), games, 2),
-    ]
+    judged, choice = ONCE.model_copy(update={"temperature": 1.0}), Choice("prm", prm_folder, best_of=3)
+    return {
+        "greedy": play_of(taught_folder, ONCE, household_games),
+        "judged": play_of(taught_folder, judged, household_games, seed=1, choice=choice),
+        "branched": play_of(taught_folder, BRANCHED, household_games, seed=2),
+    }
 
 
-def played(tasks: list[Task], processes: int, scratch: Path, monitor: Listening) -> list[Played]:
+def played(plays: dict[str, Play], processes: int, scratch: Path, monitor: Listening) -> list[Played]:
     scratch.mkdir()
-    return play_in_processes(tasks, processes=processes, threads=1, scratch=scratch, monitor=monitor)
+    by_name = play_in_processes(plays, processes=processes, threads=1, scratch=scratch, monitor=monitor)
+    assert [*by_name] == [*plays]
+    return [*by_name.values()]
 
 
 def tokens(played: list[Played]) -> list[tuple[int, int]]:
     return [(one.usage.tokens_read, one.usage.tokens_drawn) for one in played]
 
 
-def test_the_number_of_processes_does_not_change_what_is_played(tasks: list[Task], tmp_path: Path) -> None:
+def test_the_number_of_processes_does_not_change_what_is_played(plays: dict[str, Play], tmp_path: Path) -> None:
     monitor = Listening()
-    by_one = played(tasks, 1, tmp_path / "alone", monitor)
-    by_two = played(tasks, 2, tmp_path / "together", Listening())
+    by_one = played(plays, 1, tmp_path / "alone", monitor)
+    by_two = played(plays, 2, tmp_path / "together", Listening())
     assert tokens(by_one) == tokens(by_two)
     alone = [one.episodes for one in by_one]
     assert alone == [one.episodes for one in by_two]
@@ -85,19 +89,18 @@ def test_the_number_of_processes_does_not_change_what_is_played(tasks: list[Task
     }
 
 
-def test_an_agent_has_all_the_settings_of_its_player(taught_folder: Path, prm_folder: Path) -> None:
+def test_an_agent_has_all_the_settings_of_its_play(taught_folder: Path, prm_folder: Path) -> None:
     how = ONCE.model_copy(update={"temperature": 1.3, "slots": 5})
-    player = Player(taught_folder, "alfworld", "append", how, prm_folder, best_of=3, prior=0.5)
-    agent = ready(player, seed=0)
+    agent = ready(play_of(taught_folder, how, choice=Choice("prm", prm_folder, best_of=3, prior=0.5)))
     assert isinstance(agent, BestOfN)
     assert (agent.n, agent.prior, agent.temperature, agent.slots) == (3, 0.5, 1.3, 5)
 
 
 def test_a_worker_plays_as_this_process_would(
-    tasks: list[Task], household_games: list[PlayableGame], tmp_path: Path
+    plays: dict[str, Play], household_games: list[PlayableGame], tmp_path: Path
 ) -> None:
-    (there,) = played(tasks[:1], 2, tmp_path / "scratch", Listening())
-    agent: Any = ready(tasks[0].player, seed=9)
+    (there,) = played({"greedy": plays["greedy"]}, 2, tmp_path / "scratch", Listening())
+    agent: Any = ready(replace(plays["greedy"], seed=9))
     here = collect_rollouts(
         agent,
         household_games,
@@ -117,17 +120,18 @@ def test_a_worker_plays_as_this_process_would(
     assert agent.usage.environment_seconds > 0
 
 
-def test_shards_are_even_and_have_seeds_of_their_own(tasks: list[Task], tmp_path: Path) -> None:
-    shards = pool._shards(tasks[2], tmp_path / "shards")
-    assert [len(shard.games) for shard in shards] == [4, 4, 4]
-    assert [game for shard in shards for game in shard.games] == list(tasks[2].games)
-    assert [shard.seed for shard in shards] == [2, 3, 4]
+def test_shards_are_even_and_have_seeds_of_their_own(plays: dict[str, Play], tmp_path: Path) -> None:
+    parts = [shard.play for shard in pool._shards(plays["branched"], tmp_path / "shards")]
+    assert [len(part.games) for part in parts] == [4, 4, 4]
+    assert [game for part in parts for game in part.games] == list(plays["branched"].games)
+    assert [part.seed for part in parts] == [2, 3, 4]
 
 
 def test_shards_that_were_played_are_not_played_again(
-    tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plays: dict[str, Play], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calm = played(tasks[:2], 1, tmp_path / "calm", Listening())
+    del plays["branched"]
+    calm = played(plays, 1, tmp_path / "calm", Listening())
 
     class Killed(Listening):
         """Ends the first attempt in its third shard."""
@@ -137,17 +141,17 @@ def test_shards_that_were_played_are_not_played_again(
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        played(tasks[:2], 1, tmp_path / "scratch", Killed())
+        played(plays, 1, tmp_path / "scratch", Killed())
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "scratch").rglob("usage.json")}
     assert len(kept) == 2
-    (tmp_path / "scratch" / "task1" / "0002.part").mkdir()
-    again = play_in_processes(tasks[:2], processes=1, threads=1, scratch=tmp_path / "scratch", monitor=Listening())
-    assert [one.episodes for one in again] == [one.episodes for one in calm]
-    assert tokens(again) == tokens(calm)
+    (tmp_path / "scratch" / "play1" / "0002.part").mkdir()
+    again = play_in_processes(plays, processes=1, threads=1, scratch=tmp_path / "scratch", monitor=Listening())
+    assert [one.episodes for one in again.values()] == [one.episodes for one in calm]
+    assert tokens([*again.values()]) == tokens(calm)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
-def test_what_a_worker_died_of_is_told(tasks: list[Task], tmp_path: Path) -> None:
-    missing = Task("", Player(tmp_path / "nowhere", "alfworld", "append", ONCE), tasks[0].games, 0)
+def test_what_a_worker_died_of_is_told(plays: dict[str, Play], tmp_path: Path) -> None:
+    missing = replace(plays["greedy"], policy=tmp_path / "nowhere")
     with pytest.raises(WorkerError, match=r"before its work was done; it said:\n(.|\n)*nowhere"):
-        played([missing], 2, tmp_path / "scratch", Listening())
+        played({"": missing}, 2, tmp_path / "scratch", Listening())

@@ -62,9 +62,15 @@ def test_who_gives_up_has_lost(household_games: list[PlayableGame], monkeypatch:
 
     game = household_games[0]
     monkeypatch.setattr(game, "expert", lambda kind, seed: Tired())
-    episode = demonstrate(game, KIND, episode_id="e", expert="tired", max_steps=30, seed=0)
+    episode = demonstrate(game, KIND, episode_id="e", expert="handcoded", max_steps=30, seed=0)
     assert ([turn.action for turn in episode.turns], episode.won) == (["look"] * 3, False)
     assert episode.truncated, "an expert who gives up ends no game"
+
+
+def test_an_expert_that_is_not_there_is_refused(household_games: list[PlayableGame]) -> None:
+    there = "expected an expert of alfworld, one of handcoded, handcoded_corrected, walkthrough, got 'oracle'"
+    with pytest.raises(ValueError, match=there):
+        demonstrate(household_games[0], KIND, episode_id="e", expert="oracle", max_steps=30, seed=0)
 
 
 @pytest.mark.parametrize(("least", "passed"), [(0.5, True), (0.75, False)])

@@ -11,17 +11,7 @@ class PlayableGame:
     """One game on the fast engine (`envs.base.Demonstrable`)."""
 
     def __init__(self, ref: TaskRef) -> None:
-        self.ref = ref
-
-    @property
-    def id(self) -> str:
-        """The game's id."""
-        return self.ref.id
-
-    @property
-    def kind(self) -> str:
-        """What kind of task it sets."""
-        return self.ref.kind
+        self.ref, self.id, self.kind = ref, ref.id, ref.kind
 
     @cached_property
     def _game(self) -> Game:

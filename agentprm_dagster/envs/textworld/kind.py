@@ -10,7 +10,7 @@ from agentprm_dagster.envs.textworld import reasons
 from agentprm_dagster.envs.textworld.games import NAME, Games, games_digest
 from agentprm_dagster.envs.textworld.language import WORDING
 from agentprm_dagster.envs.textworld.mistakes import draw_mistake
-from agentprm_dagster.envs.textworld.playable import EXPERTS, PlayableGame
+from agentprm_dagster.envs.textworld.playable import PlayableGame
 from agentprm_dagster.envs.textworld.settings import Settings
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.episodes.records import Turn
@@ -29,7 +29,7 @@ class TextWorldKind:
         {"cooking": "cook", "coin_collector": "coin", "treasure_hunter": "treasure"}
     )
     splits: tuple[str, ...] = ("valid_seen", "valid_unseen")
-    experts: tuple[str, ...] = EXPERTS
+    experts: tuple[str, ...] = ("search", "policy")
     wording: Wording = WORDING
 
     def task_set(self, settings: Settings, *, seed: int, folder: Path) -> TaskSet:

@@ -8,24 +8,12 @@ from agentprm_dagster.envs.base import Environment, Expert, TaskRef
 if TYPE_CHECKING:
     from agentprm_dagster.envs.textworld.engine import Engine
 
-EXPERTS = ("search", "policy")
-
 
 class PlayableGame:
     """One game (`envs.base.Demonstrable`). Opening it takes a second for the first of its kind, then 50 ms."""
 
     def __init__(self, ref: TaskRef) -> None:
-        self.ref = ref
-
-    @property
-    def id(self) -> str:
-        """The game's id."""
-        return self.ref.id
-
-    @property
-    def kind(self) -> str:
-        """What kind of game it is."""
-        return self.ref.kind
+        self.ref, self.id, self.kind = ref, ref.id, ref.kind
 
     @cached_property
     def _engine(self) -> "Engine":
@@ -40,13 +28,7 @@ class PlayableGame:
         return TextWorld(self.ref.id, self._engine)
 
     def expert(self, name: str, seed: int) -> Expert:
-        """A new demonstrator: `search`, which knows the rooms it has been in, or `policy`, which knows all.
-
-        Raises:
-            ValueError: there is no such demonstrator.
-        """
+        """A new demonstrator: `search`, which knows the rooms it has been in, or `policy`, which knows all."""
         from agentprm_dagster.envs.textworld.experts import PolicyExpert
 
-        if name not in EXPERTS:
-            raise ValueError(f"expected a demonstrator, one of {', '.join(EXPERTS)}, got {name!r}")
         return PolicyExpert(self._engine, seed, searches=name == "search")
