@@ -87,7 +87,9 @@ def automation(name: str) -> dg.AutomationConditionSensorDefinition:
 def assets_of(experiment: Experiment) -> list[dg.AssetsDefinition]:
     """Every asset under the experiment's name, in its group, but those that its settings have no use for."""
     prefix = experiment.name
-    unused = {dg.AssetKey([prefix, one]): dg.AssetKey([prefix, other]) for one, other in stand_ins(experiment).items()}
+    unused = {
+        dg.AssetKey([prefix, one]): dg.AssetKey([prefix, other]) for one, other in disabled_assets(experiment).items()
+    }
     loaded = dg.load_assets_from_package_module(assets, key_prefix=prefix, group_name=prefix)
     return [
         asset.with_attributes(asset_key_replacements=unused)
@@ -96,7 +98,7 @@ def assets_of(experiment: Experiment) -> list[dg.AssetsDefinition]:
     ]
 
 
-def stand_ins(experiment: Experiment) -> dict[str, str]:
+def disabled_assets(experiment: Experiment) -> dict[str, str]:
     """The assets that an experiment has no use for, each with one that its readers have in its place."""
     reward = experiment.improvement.reward
     used = {
@@ -104,7 +106,7 @@ def stand_ins(experiment: Experiment) -> dict[str, str]:
         "inverse_prm": reward == "inverse_prm",
         "prm_committee": "prm_committee" in experiment.improvement.reads,
         "reference_value": "reference_value" in target_kind(experiment.targets.kind).READS,
-        "world_model": "learned" in experiment.evaluation.foresight.worlds,
+        "world_model": "learned" in experiment.evaluation.lookahead.worlds,
         "react_report": experiment.llm.evaluate,
     }
     instead = {"reference_value": "rollouts", "react_report": "eval_report"}

@@ -54,7 +54,7 @@ def demonstrations(
                 episodes=settings.episodes,
                 max_steps=settings.max_steps,
                 seed=stage.seed,
-                slips=settings.slips,
+                action_noise=settings.action_noise,
                 monitor=monitor,
                 keep_candidates=asked.dialogue.format == "restated",
             )

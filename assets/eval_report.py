@@ -46,12 +46,12 @@ def eval_report(
     judged = sorted(policies) if stage.iteration == FIRST else [stage.iteration]
 
     ahead = [
-        Choice(ranked_by, reward, settings.foresight.best_of, settings.foresight.prior, lookahead)
+        Choice(ranked_by, reward, settings.lookahead.best_of, settings.lookahead.prior, lookahead)
         for lookahead in _lookaheads(stage)
     ]
 
     def choices(i: int) -> list[Choice | None]:
-        judges = {"reward": (ranked_by, reward)}
+        judges: dict[str, tuple[str, Path]] = {"reward": (ranked_by, reward)}
         if i and i - 1 in policies:
             judges["log_ratio"] = "log_ratio", policies[i - 1]
         known = [judges[kind] for kind in settings.ranked_by if kind in judges]
@@ -99,14 +99,14 @@ def eval_report(
 
 
 def _lookaheads(stage: Stage) -> list[Lookahead]:
-    """What is imagined: every world, over every number of turns."""
-    foresight = stage.settings().evaluation.foresight
-    if not foresight.worlds:
+    """What is predicted: every world, over every number of turns."""
+    lookahead = stage.settings().evaluation.lookahead
+    if not lookahead.worlds:
         return []
     asked = stage.settings("targets.gamma", "world_model.max_reply_tokens")
-    models = [stage.read("world_model").path if world == "learned" else None for world in foresight.worlds]
+    models = [stage.read("world_model").path if world == "learned" else None for world in lookahead.worlds]
     gamma, most = asked.targets.gamma, asked.world_model.max_reply_tokens
-    return [Lookahead(model, turns, gamma, most) for model, turns in product(models, foresight.turns)]
+    return [Lookahead(model, turns, gamma, most) for model, turns in product(models, lookahead.horizons)]
 
 
 def _policy_before(stage: Stage) -> Path:

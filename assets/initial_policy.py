@@ -39,7 +39,7 @@ def initial_policy(
     games = tasks.demonstrated(*drawn) if pretraining.episodes else ()
     random_episode = kind.random_episode if isinstance(kind, DrawsRandomEpisodes) else partial(play_at_random, kind)
 
-    def wandering() -> list[Episode]:
+    def random_play() -> list[Episode]:
         return [
             random_episode(
                 game,
@@ -59,7 +59,7 @@ def initial_policy(
         won = [episode for episode in read_episodes(demonstrations.path) if episode.won]
         return train_initial_policy(
             won,
-            wandering(),
+            random_play(),
             settings.model,
             settings.sft,
             kind.wording,

@@ -1,4 +1,4 @@
-"""Ways to wander through a game, for comparing engines: each is a stream of commands, some of them wrong on purpose.
+"""Ways to go through a game, for comparing engines: each is a stream of commands, some of them wrong on purpose.
 
 They know nothing of an engine's insides, only what it answers, the names in the house, and the walkthrough.
 """
@@ -45,7 +45,7 @@ class Walker:
     def __call__(self, observation: Observation) -> str:
         command = self._way(observation, self._played, self._rng)
         if self._rng.random() < self._errors:
-            command = _slip(command, self._game, self._rng)
+            command = _mistake(command, self._game, self._rng)
         self._played = command
         return command
 
@@ -92,7 +92,7 @@ class _Searcher:
         return rng.choice(observation.commands)
 
 
-def _slip(command: str, game: Game, rng: random.Random) -> str:
+def _mistake(command: str, game: Game, rng: random.Random) -> str:
     """A command gone wrong. It may be admissible all the same: both engines strip the space around a command."""
     things, receptacles = sorted(game.house.thing_numbers), sorted(game.house.receptacle_numbers)
     thing, other, receptacle = rng.choice(things), rng.choice(things), rng.choice(receptacles)

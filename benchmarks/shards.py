@@ -12,7 +12,7 @@ from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
 from agentprm_dagster.envs.alfworld.language import WORDING
-from agentprm_dagster.improvement.contested_states import policy_prefixes
+from agentprm_dagster.improvement.branched_states import policy_prefixes
 from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import improvement_work

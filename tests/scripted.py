@@ -60,7 +60,7 @@ def knowing(games: Iterable[PlayableGame]) -> Decide:
     return decide
 
 
-def wandering(first: str, turns: Sequence[Turn], observation: Observation) -> str:
+def random_play(first: str, turns: Sequence[Turn], observation: Observation) -> str:
     """Any command, always the same in the same conversation."""
     told = repr((first, [(turn.action, turn.observation) for turn in turns])).encode()
     number = int.from_bytes(hashlib.sha256(told).digest()[:4], "big")

@@ -149,7 +149,13 @@ def _write(out: Path, skill: float, *gates: str) -> StageReport:
 
 
 def _initial_policy(
-    episodes: Sequence[object], wandering: object, base: object, sft: object, wording: object, out: Path, **rest: object
+    episodes: Sequence[object],
+    random_play: object,
+    base: object,
+    sft: object,
+    wording: object,
+    out: Path,
+    **rest: object,
 ) -> StageReport:
     return _write(out, SKILL, "finite_loss")
 

@@ -30,7 +30,7 @@ from agentprm_dagster.episodes.records import Observation, Response, Turn
 
 @dataclass(frozen=True, slots=True)
 class Future:
-    """What is imagined behind an answer."""
+    """What is predicted behind an answer."""
 
     ids: tuple[int, ...] = ()
     """What stands behind the answer's end token."""
@@ -104,7 +104,7 @@ class Judge(ABC):
 
 
 class PrmJudge(Judge):
-    """The PRM's logit of every answer, or of what it is imagined to lead to."""
+    """The PRM's logit of every answer, or of what it is predicted to lead to."""
 
     def scores(self, slots: Sequence[int], sampled: Sampled, futures: Sequence[Sequence[Future]]) -> torch.Tensor:
         """Q (B, n), read at the last tokens: logits."""

@@ -1,4 +1,4 @@
-"""A learned world: the likeliest reply to an imagined answer, by a model over cached conversations."""
+"""A learned world: the likeliest reply to a predicted answer, by a model over cached conversations."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,10 @@ class LearnedWorld:
     """A world model: of replies the likeliest one, word for word."""
 
     def __init__(self, engine: Engine, chat: Chat, *, slots: int, max_reply_tokens: int) -> None:
-        """`engine` holds conversations for all `slots`, and behind those as many as paths are imagined at a time."""
+        """`engine` holds conversations for all `slots`, and behind those as many as paths are predicted at a time."""
         self.engine, self.chat, self.usage, self.slots = engine, chat, Usage(), slots
         self.dialogues = Dialogues(engine, chat, "append")
-        _, after = chat.frame
+        _, after = chat.delimiters
         self.reply = Limits(after[0], max_reply_tokens, (*chat.never_drawn(engine.vocabulary), chat.end))
         self.end = Limits(chat.end, max_new_tokens=1)
 
@@ -34,7 +34,7 @@ class LearnedWorld:
 
     def replies(self, paths: Sequence[Path]) -> list[str]:
         """The likeliest reply to the last answer of each path."""
-        before, _ = self.chat.frame
+        before, _ = self.chat.delimiters
         last = [path.turns[-1] for path in paths]
         asked = [[*self.chat.answer(turn.response, turn.tokens), *before] for turn in last]
         sampled = self._likeliest(paths, asked, self.reply, turns=-1)

@@ -1,7 +1,7 @@
-"""Model-predictive reasoning (section 4.3 of the paper): the agent imagines what its answers lead to before it acts.
+"""Model-predictive reasoning (section 4.3 of the paper): the agent predicts what its answers lead to before it acts.
 
 At every turn the policy samples N answers. A world is asked what the environment would reply to each; for h > 1 the
-policy's likeliest next answer follows, and a reply to that, until h turns are imagined or the game is won. The PRM is
+policy's likeliest next answer follows, and a reply to that, until h turns are predicted or the game is won. The PRM is
 read behind the last reply, where it knows the consequence, and the first answer of the path with the highest
 prior * log pi(answer) + logit(gamma^(turns - 1) Q) is taken: gamma is the discount of Eq. 1.
 """
@@ -17,7 +17,7 @@ from agentprm_dagster.episodes.records import Observation, Response, Turn
 
 
 class ModelPredictive(BestOfN):
-    """Best-of-N that reads its PRM behind the imagined end of each answer."""
+    """Best-of-N that reads its PRM behind the predicted end of each answer."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class ModelPredictive(BestOfN):
         lanes: int,
         **settings: Any,
     ) -> None:
-        """At most `lanes` paths of `turns` turns are imagined at a time, behind the conversations of all slots."""
+        """At most `lanes` paths of `turns` turns are predicted at a time, behind the conversations of all slots."""
         super().__init__(engine, chat, prm, **settings)
         self.world, self.turns, self.gamma, self.lanes = world, turns, gamma, lanes
         self.usage = world.usage
@@ -47,7 +47,7 @@ class ModelPredictive(BestOfN):
         self.world.observe(slot, turn, observation)
 
     def _futures(self, slots: Sequence[int], answers: Sequence[Sequence[Response]]) -> list[list[Future]]:
-        """What is imagined behind each answer; nothing where all answers of a slot agree."""
+        """What is predicted behind each answer; nothing where all answers of a slot agree."""
         paths: dict[tuple[int, Response], Path] = {}
         for slot, each in zip(slots, answers, strict=True):
             for answer in dict.fromkeys(each) if len(set(each)) > 1 else ():
@@ -55,14 +55,14 @@ class ModelPredictive(BestOfN):
                 paths[slot, answer].answer(answer)
         waiting = list(paths.values())
         for first in range(0, len(waiting), self.lanes):
-            self._imagine(waiting[first : first + self.lanes])
+            self._predict(waiting[first : first + self.lanes])
         futures = {key: self._future(path) for key, path in paths.items()}
         return [
             [futures.get((slot, answer), Future()) for answer in each]
             for slot, each in zip(slots, answers, strict=True)
         ]
 
-    def _imagine(self, paths: Sequence[Path]) -> None:
+    def _predict(self, paths: Sequence[Path]) -> None:
         """Leads each path on to its end."""
         for turn in range(self.turns):
             if turn:

@@ -1,4 +1,4 @@
-"""The oracle: replies to imagined answers from a copy of the game itself, the upper limit of any world model.
+"""The oracle: replies to predicted answers from a copy of the game itself, the upper limit of any world model.
 
 It plays games that show their state to whoever plays them; no fair player is shown it.
 """

@@ -26,7 +26,7 @@ class Policy:
         max_new_tokens: int,
         seed: int,
     ) -> None:
-        """`engine` holds conversations for all `slots`, and more of them for what is only imagined."""
+        """`engine` holds conversations for all `slots`, and more of them for what is only predicted."""
         self.engine, self.chat = engine, chat
         self.slots, self.usage = slots, Usage()
         self.temperature = temperature

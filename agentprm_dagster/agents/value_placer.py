@@ -36,15 +36,15 @@ class ValuePlacer:
     def scores(self, answers: Sequence[Sequence[Response]], tried: Sequence[Sequence[Response]]) -> list[float]:
         """The score of each slot's tried actions; a state where there is nothing to compare is not read."""
         scores = [0.0] * len(tried)
-        contested = [slot for slot, each in enumerate(tried) if len(each) > 1]
-        if not contested:
+        branched = [slot for slot, each in enumerate(tried) if len(each) > 1]
+        if not branched:
             return scores
-        widest = max(len(tried[slot]) for slot in contested)
-        ids = [[self.chat.answer(answer.text, answer.tokens) for answer in tried[slot]] for slot in contested]
+        widest = max(len(tried[slot]) for slot in branched)
+        ids = [[self.chat.answer(answer.text, answer.tokens) for answer in tried[slot]] for slot in branched]
         before = self.engine.tokens_read
         # A slot with fewer actions than another reads its first one again.
-        logits = self.engine.score(contested, [[*each, *each[:1] * (widest - len(each))] for each in ids])
+        logits = self.engine.score(branched, [[*each, *each[:1] * (widest - len(each))] for each in ids])
         self.usage.tokens_read += self.engine.tokens_read - before
-        for slot, said in zip(contested, logits.sigmoid().tolist(), strict=True):
+        for slot, said in zip(branched, logits.sigmoid().tolist(), strict=True):
             scores[slot] = self.score(said[: len(tried[slot])])
         return scores

@@ -11,7 +11,7 @@ from agentprm_dagster.episodes.usage import Usage
 
 @dataclass(slots=True)
 class Path:
-    """What is imagined to happen from a conversation's present state on."""
+    """What is predicted to happen from a conversation's present state on."""
 
     slot: int
     turns: list[Turn]
@@ -28,7 +28,7 @@ class Path:
 
 
 class World(Protocol):
-    """Replies to imagined answers behind the conversations of several slots."""
+    """Replies to predicted answers behind the conversations of several slots."""
 
     usage: Usage
     """What it has taken so far."""

@@ -38,13 +38,16 @@ class Demonstrations(Section):
     episodes: Positive = 1000
     max_steps: Actions = 30
     """Demonstrations that have not won by then are counted and left out."""
-    slips: Probability = 0.0
+    action_noise: Probability = 0.0
     """Share of the expert's turns before which a mistake is made for it to recover from; 0 is the paper's."""
 
     @model_validator(mode="after")
     def llm_errs_by_itself(self) -> Self:
-        if self.expert == "llm" and self.slips:
-            raise ValueError(f"slips are added to what a rule says, and expert: llm needs slips: 0; got {self.slips}")
+        if self.expert == "llm" and self.action_noise:
+            raise ValueError(
+                f"action_noise is added to what a rule says, and expert: llm needs action_noise: 0; got "
+                f"{self.action_noise}"
+            )
         return self
 
 
@@ -105,15 +108,15 @@ class Rollouts(Section):
         return self
 
 
-class Foresight(Section):
-    """Model-predictive reasoning (section 4.3 of the paper): the PRM ranks answers behind what they are imagined to
+class Lookahead(Section):
+    """Model-predictive reasoning (section 4.3 of the paper): the PRM ranks answers behind what they are predicted to
     lead to, where Best-of-N reads the answers alone."""
 
     worlds: Distinct[Literal["learned", "oracle"]] = ()
     """What says what happens: a world model (asset `world_model`), or the game itself, the upper limit; none, one or
     both."""
-    turns: OneOrSeveral[AtOnce] = (1,)
-    """How many turns are imagined (h), the answer's own included; one or several."""
+    horizons: OneOrSeveral[AtOnce] = (1,)
+    """How many turns are predicted (h), the answer's own included; one or several."""
     best_of: Drawn = 4
     """Answers drawn at every turn, at `best_of_temperature`."""
     prior: Weight = 0.0
@@ -137,7 +140,7 @@ class Evaluation(Section):
     best_of_prior: Weight = 0.0
     """Weight of log pi beside the PRM's logit where Best-of-N chooses; 0, the paper's, chooses by the PRM alone.
     The answer taken is the mode, among those drawn, of Eq. 3's optimum with this weight for beta."""
-    foresight: Foresight = Foresight()
+    lookahead: Lookahead = Lookahead()
 
 
 class Gates(Section):

@@ -152,16 +152,16 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
-    def imagined_ends_are_valued(self) -> Self:
-        if not self.evaluation.foresight.worlds:
+    def predicted_ends_are_valued(self) -> Self:
+        if not self.evaluation.lookahead.worlds:
             return self
         if self.dialogue.format != "append" or not self.prm.reply_weight:
             raise ValueError(
-                "evaluation.foresight needs values behind replies: dialogue.format: append and prm.reply_weight above 0"
+                "evaluation.lookahead needs values behind replies: dialogue.format: append and prm.reply_weight above 0"
             )
         if self.improvement.reward != "prm" or self.prm.loss != "absolute":
             raise ValueError(
-                "evaluation.foresight compares different states: improvement.reward: prm and prm.loss: absolute"
+                "evaluation.lookahead compares different states: improvement.reward: prm and prm.loss: absolute"
             )
         return self
 
@@ -202,8 +202,8 @@ class Experiment(Section):
     @model_validator(mode="after")
     def environment_can_do_it(self) -> Self:
         kind = kind_of(self.environment.kind)
-        if self.demonstrations.slips and not isinstance(kind, DrawsMistakes):
-            raise ValueError(f"demonstrations.slips: {kind.name} knows no mistakes to make: set it to 0")
+        if self.demonstrations.action_noise and not isinstance(kind, DrawsMistakes):
+            raise ValueError(f"demonstrations.action_noise: {kind.name} knows no mistakes to make: set it to 0")
         if self.pretraining.hindsight and not isinstance(kind, DrawsRandomEpisodes):
             raise ValueError(f"pretraining.hindsight: {kind.name} tells no episode under another task: set it to false")
         return self

@@ -32,7 +32,7 @@ class Prm(HeadTraining):
     """The process reward model (Eq. 2)."""
 
     init: Literal["policy", "base", "previous"] = "policy"
-    """Where the trunk starts: the behaviour policy, the untuned base model, or the PRM of the iteration before."""
+    """Where the backbone starts: the behaviour policy, the untuned base model, or the PRM of the iteration before."""
     loss: Literal["absolute", "relative"] = "absolute"
     """`absolute`: Eq. 2. `relative`: Bradley-Terry on pairs of actions tried in one state (section 4 of the paper);
     values are then known up to what their state adds, and states where one action was tried are not learnt from."""
@@ -59,10 +59,10 @@ class InversePrm(HeadTraining):
 
 
 class WorldModel(HeadTraining):
-    """The model of what the environment replies (section 4.3 of the paper), trained where `evaluation.foresight` uses
+    """The model of what the environment replies (section 4.3 of the paper), trained where `evaluation.lookahead` uses
     it."""
 
     learning_rate: LearningRate = 2e-3
     batch_tokens: Positive = 4096
     max_reply_tokens: Tokens = 96
-    """Longest reply that is imagined."""
+    """Longest reply that is predicted."""

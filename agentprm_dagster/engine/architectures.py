@@ -1,8 +1,8 @@
 """Which architectures are computed here exactly, and up to which length (docs/models.md).
 
-Sampling, token trees and losses run a model's trunk under caches, positions and masks of their own, and its head apart
-from it. That gives what transformers' own forward gives where a layer is attention to all tokens before or to a window
-of them, and nothing else passes from token to token.
+Sampling, token trees and losses run a model's backbone under caches, positions and masks of their own, and its head
+apart from it. That gives what transformers' own forward gives where a layer is attention to all tokens before or to
+a window of them, and nothing else passes from token to token.
 """
 
 from typing import Any

@@ -156,7 +156,7 @@ class Chat:
         return list(self._follow_up(observation))
 
     @cached_property
-    def frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def delimiters(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Ids of a follow-up before and behind its observation.
 
         Raises:

@@ -58,12 +58,12 @@ def load_prm(path: Path, *, exact: bool = True, dtype: torch.dtype = torch.float
 
 
 def prm_from_policy(path: Path, *, seed: int) -> PreTrainedModel:
-    """A PRM whose trunk is a policy's and whose head is new, small enough that it starts near logit 0."""
+    """A PRM whose backbone is a policy's and whose head is new, small enough that it starts near logit 0."""
     model, info = _load(
         AutoModelForSequenceClassification, path, num_labels=1, problem_type="multi_label_classification"
     )
-    if trunk := [name for name in info["missing_keys"] if name != _HEAD]:
-        raise CheckpointError(f"{path} is not a policy: it lacks {trunk}; expected a causal language model")
+    if backbone := [name for name in info["missing_keys"] if name != _HEAD]:
+        raise CheckpointError(f"{path} is not a policy: it lacks {backbone}; expected a causal language model")
     torch.manual_seed(seed)
     # Standard deviation 1 / sqrt(d + 1), as in the authors' code.
     torch.nn.init.normal_(model.score.weight, std=(model.config.hidden_size + 1) ** -0.5)

@@ -1,8 +1,8 @@
 """The language head as a model's own forward applies it: bias, scale and soft cap included.
 
-The trunk is run apart from the head, so that the vocabulary is read at the tokens that matter alone. What a head does
-besides one product differs between architectures, and stands in their forward: it is run here on hidden states that are
-there already.
+The backbone is run apart from the head, so that the vocabulary is read at the tokens that matter alone. What a head
+does besides one product differs between architectures, and stands in their forward: it is run here on hidden states
+that are there already.
 """
 
 import copy
@@ -19,13 +19,13 @@ Head = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass
 class _Read(BaseModelOutputWithPastAndCrossAttentions):
-    """A trunk's hidden states, and None for all else that a forward may ask it for."""
+    """A backbone's hidden states, and None for all else that a forward may ask it for."""
 
     router_logits: None = None
 
 
 class _Given(torch.nn.Module):
-    """Stands in for a trunk; what it would compute is there already."""
+    """Stands in for a backbone; what it would compute is there already."""
 
     def forward(self, *_: object, inputs_embeds: torch.Tensor, **__: object) -> _Read:
         return _Read(last_hidden_state=inputs_embeds)
@@ -36,11 +36,11 @@ def language_head(model: PreTrainedModel) -> Head:
     if type(model) is LlamaForCausalLM:
         head: torch.nn.Module = model.get_output_embeddings()
         return head
-    without_trunk = copy.copy(model)
-    without_trunk._modules = {**model._modules, model.base_model_prefix: _Given()}
+    without_backbone = copy.copy(model)
+    without_backbone._modules = {**model._modules, model.base_model_prefix: _Given()}
 
     def read(hidden: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = without_trunk(inputs_embeds=hidden.reshape(1, -1, hidden.shape[-1])).logits
+        logits: torch.Tensor = without_backbone(inputs_embeds=hidden.reshape(1, -1, hidden.shape[-1])).logits
         return logits.reshape(*hidden.shape[:-1], -1)
 
     return read

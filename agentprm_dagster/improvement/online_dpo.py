@@ -1,6 +1,6 @@
 """Policy improvement against the PRM (the paper's Eq. 3) by Online DPO with the last policy as reference.
 
-At every step the current policy answers n times in each of some states (`contested_states`), the PRM ranks the answers
+At every step the current policy answers n times in each of some states (`branched_states`), the PRM ranks the answers
 (`judging`), and the DPO loss draws the policy from the worst towards the best of each state (`improvement_loss`).
 Sampling, scoring and the loss share the episode's tokens between all its states.
 """
@@ -25,8 +25,8 @@ from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tokens import EpisodeTokens
+from agentprm_dagster.improvement.branched_states import policy_prefixes
 from agentprm_dagster.improvement.consequences import Consequences
-from agentprm_dagster.improvement.contested_states import policy_prefixes
 from agentprm_dagster.improvement.dpo_settings import Settings
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.panel import Panel, Watched, build_panel

@@ -23,7 +23,7 @@ from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, SilentMonitor, StageReport
 from agentprm_dagster.episodes.tokens import EpisodeTokens
-from agentprm_dagster.improvement.contested_states import policy_prefixes
+from agentprm_dagster.improvement.branched_states import policy_prefixes
 from agentprm_dagster.improvement.dpo_settings import Settings
 from agentprm_dagster.improvement.judging import Judge, advantages
 from agentprm_dagster.reports.chart import draw_panel
@@ -214,7 +214,7 @@ def build_panel(
     seed: int,
     monitor: Monitor,
 ) -> Panel:
-    """A panel of some of the watched episodes' games, and of their contested states; `games` holds them by id."""
+    """A panel of some of the watched episodes' games, and of their states branched from; `games` holds them by id."""
     panel, rng = settings.panel, random.Random(seed)
     committee = [checkpoints.load_prm(path).eval() for path in watched.committee]
     for each in committee:

@@ -25,7 +25,7 @@ from agentprm_dagster.episodes.parsing import may_be_chosen
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, StageReport
 from agentprm_dagster.episodes.tokens import EpisodeTokens
-from agentprm_dagster.improvement.contested_states import policy_prefixes
+from agentprm_dagster.improvement.branched_states import policy_prefixes
 from agentprm_dagster.improvement.monitoring import watch
 from agentprm_dagster.improvement.settings import WARMUP, ImprovementSettings
 from agentprm_dagster.launch.threads import training_threads

@@ -12,12 +12,12 @@ from agentprm_dagster.episodes.dialogue import Format
 
 @dataclass(frozen=True)
 class Lookahead:
-    """What is imagined behind an answer before a PRM chooses."""
+    """What is predicted behind an answer before a PRM chooses."""
 
     world: Path | None
     """The world model; None: the game itself, the oracle."""
     turns: int
-    """How many turns are imagined, the first answer's included."""
+    """How many turns are predicted, the first answer's included."""
     gamma: float
     """Discount of the PRM's targets."""
     max_reply_tokens: int
@@ -35,7 +35,7 @@ class Choice:
     prior: float = 0.0
     """Weight of the policy's log-probability beside what the judge says."""
     lookahead: Lookahead | None = None
-    """None: the judge reads the answers, and nothing is imagined."""
+    """None: the judge reads the answers, and nothing is predicted."""
 
 
 @dataclass(frozen=True, kw_only=True)

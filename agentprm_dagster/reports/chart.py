@@ -41,13 +41,13 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
 
 def draw_scaling(rows: Sequence[Row], path: Path) -> None:
-    """Success over N of every policy and judge, greedy standing at N = 1, nothing imagined, for every split; PNG.
+    """Success over N of every policy and judge, greedy standing at N = 1, nothing predicted, for every split; PNG.
 
     A policy's lines have one colour; what needs no reward model is dashed.
     """
     figure, axes = _a_split_each(rows)
     for split, axis in axes.items():
-        of_split = [row for row in in_order(rows) if row["split"] == split and row["imagined"] is None]
+        of_split = [row for row in in_order(rows) if row["split"] == split and row["world"] is None]
         lines = sorted({(row["policy"], row["ranked_by"]) for row in of_split if row["ranked_by"]})
         policies = sorted({policy for policy, _ in lines})
         for i, (policy, judge) in enumerate(lines):
@@ -64,7 +64,7 @@ def draw_scaling(rows: Sequence[Row], path: Path) -> None:
 
 def _judged(row: Row) -> tuple[object, ...]:
     """How a row's answers were chosen, but for how many there were."""
-    return row["ranked_by"], row["imagined"], row["imagined_turns"]
+    return row["ranked_by"], row["world"], row["horizon"]
 
 
 def _a_split_each(rows: Sequence[Row]) -> tuple["Figure", dict[str, "Axes"]]:

@@ -16,7 +16,7 @@ def demonstrations_report(episodes: Sequence[Episode], *, min_success: float) ->
         "success_rate": share,
         **({"mean_actions_won": turns / len(won)} if won else {}),
         "turns": turns,
-        "slips": sum(not turn.admissible for episode in won for turn in episode.turns),
+        "action_noise": sum(not turn.admissible for episode in won for turn in episode.turns),
         "games": len({episode.game for episode in episodes}),
     }
     gate = Gate(

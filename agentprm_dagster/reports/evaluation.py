@@ -48,14 +48,14 @@ def evaluation_row(
     best_of: int,
     seed: int,
     tokens: int,
-    imagined: str | None,
-    imagined_turns: int,
+    world: str | None,
+    horizon: int,
     kinds: Iterable[str],
 ) -> dict[str, Any]:
     """One evaluation: who played which games how, and `success` overall and by task type, in the order of `kinds`.
 
-    `ranked_by` is what chose among `best_of` answers, None where the policy answered alone; `imagined` is the world
-    (`learned`, `oracle`) in which `imagined_turns` turns were imagined before, None where nothing was; `iteration` is
+    `ranked_by` is what chose among `best_of` answers, None where the policy answered alone; `world` is the one
+    (`learned`, `oracle`) in which `horizon` turns were predicted before, None where nothing was; `iteration` is
     None for a policy that no iteration made; `tokens` are those that all models read and drew.
     """
     by_kind = {kind: [episode for episode in episodes if episode.task_type == kind] for kind in kinds}
@@ -68,8 +68,8 @@ def evaluation_row(
         **success(episodes),
         "max_steps": max_steps,
         "best_of": best_of,
-        "imagined": imagined,
-        "imagined_turns": imagined_turns,
+        "world": world,
+        "horizon": horizon,
         "seed": seed,
         "tokens_per_decision": tokens / sum(len(episode.turns) for episode in episodes),
         "by_task_type": {kind: success(played) for kind, played in by_kind.items() if played},
@@ -84,16 +84,16 @@ def evaluation_name(row: Mapping[str, Any]) -> str:
 
 
 def choice_name(row: Mapping[str, Any]) -> str:
-    """How answers were chosen: `best of 4 by prm`; `best of 4 by prm 2 ahead learned` where 2 turns were imagined."""
+    """How answers were chosen: `best of 4 by prm`; `best of 4 by prm 2 ahead learned` where 2 turns were predicted."""
     judged = f" by {row['ranked_by']}" if row["ranked_by"] else ""
-    ahead = f" {row['imagined_turns']} ahead {row['imagined']}" if row["imagined"] else ""
+    ahead = f" {row['horizon']} ahead {row['world']}" if row["world"] else ""
     return f"best of {row['best_of']}{judged}{ahead}"
 
 
 def folder_name(row: Mapping[str, Any]) -> str:
     """Where the episodes of an evaluation lie in its report; needs no more of a row than what tells it from others."""
     judged = f"-{row['ranked_by']}" if row["ranked_by"] else ""
-    ahead = f"-{row['imagined_turns']}_ahead_{row['imagined']}" if row["imagined"] else ""
+    ahead = f"-{row['horizon']}_ahead_{row['world']}" if row["world"] else ""
     return f"{row['split']}-{row['policy']}-best_of_{row['best_of']}{judged}{ahead}"
 
 
@@ -125,7 +125,7 @@ def evaluation_report(
         "policy",
         "best of",
         "ranked by",
-        "imagined",
+        "world",
         "n",
         "success",
         "95% interval",
@@ -143,4 +143,4 @@ def evaluation_report(
 
 
 def _ahead(row: Mapping[str, Any]) -> str:
-    return f"{row['imagined_turns']} {row['imagined']}" if row["imagined"] else ""
+    return f"{row['horizon']} {row['world']}" if row["world"] else ""

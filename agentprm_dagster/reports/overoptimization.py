@@ -39,7 +39,7 @@ class Measurement:
     validity: float
     """Share of the actions played that were admissible."""
     calibration: float | None
-    """Mean predicted minus mean observed return over the panel's decisions; None where the PRM predicts none."""
+    """Mea predicted minus mean observed return over the panel's decisions; None where the PRM predicts none."""
     disagreement: float | None
     """Mean standard deviation of the committee's logits over answers drawn in one state, each PRM's own mean over the
     state taken off; None without a committee."""

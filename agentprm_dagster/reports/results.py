@@ -15,12 +15,12 @@ COLUMNS = ("split", "policy", "n", "success", "95% interval", "reward", "actions
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
     """By split, then iteration, what no iteration made first; greedy before Best-of-N, then by who chose, then by what
-    was imagined.
+    was predicted.
     """
 
     def place(row: Row) -> tuple[object, ...]:
         iteration = -1 if row["iteration"] is None else row["iteration"]
-        chosen = (row["ranked_by"] or "", row["imagined"] or "", row["imagined_turns"], row["best_of"])
+        chosen = (row["ranked_by"] or "", row["world"] or "", row["horizon"], row["best_of"])
         return row["split"], iteration, *chosen
 
     return sorted(rows, key=place)
@@ -30,16 +30,16 @@ def policy_name(row: Row) -> str:
     """`pi_2`, or `Bo4(pi_2, prm[2])` where a reward model chose among 4 answers; pi_0 is judged by that of iteration 1.
 
     `Bo4(pi_2, log pi_2/pi_1)` where what the improvement made likelier was taken; `MPR4(pi_2, prm[2], h=1)` where one
-    turn was imagined first, by a world model or, as said behind it, by the oracle.
+    turn was predicted first, by a world model or, as said behind it, by the oracle.
     """
     policy, i = row["policy"], row["iteration"]
     if row["ranked_by"] is None:
         return str(policy)
     judge = f"log pi_{i}/pi_{i - 1}" if row["ranked_by"] == "log_ratio" else f"{row['ranked_by']}[{max(i, 1)}]"
-    if row["imagined"] is None:
+    if row["world"] is None:
         return f"Bo{row['best_of']}({policy}, {judge})"
-    oracle = ", oracle" if row["imagined"] == "oracle" else ""
-    return f"MPR{row['best_of']}({policy}, {judge}, h={row['imagined_turns']}{oracle})"
+    oracle = ", oracle" if row["world"] == "oracle" else ""
+    return f"MPR{row['best_of']}({policy}, {judge}, h={row['horizon']}{oracle})"
 
 
 def columns(kinds: Mapping[str, str]) -> tuple[str, ...]:

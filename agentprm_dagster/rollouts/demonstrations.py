@@ -33,13 +33,13 @@ def demonstrate(
     expert: str,
     max_steps: int,
     seed: int,
-    slips: float = 0.0,
+    action_noise: float = 0.0,
     keep_candidates: bool = False,
 ) -> Episode:
     """One expert episode; lost where the expert gives up or has not won within `max_steps`, mistakes included.
 
-    Before a share `slips` of the expert's turns the player errs, in environments that know how (`DrawsMistakes`).
-    Nothing happens then, and the expert is not told.
+    Before a share `action_noise` of the expert's turns the player errs, in environments that know how
+    (`DrawsMistakes`). Nothing happens then, and the expert is not told.
 
     Raises:
         TypeError: nobody can show the game.
@@ -74,7 +74,7 @@ def demonstrate(
             action = demonstrator.act(observation)
         except ExpertGaveUp:
             break
-        if rng.random() < slips and isinstance(kind, DrawsMistakes):
+        if rng.random() < action_noise and isinstance(kind, DrawsMistakes):
             for reason, mistake in kind.mistakes(first.text, tuple(turns), rng):
                 if observation.admits(mistake) or len(turns) >= max_steps - 1:
                     break
@@ -100,11 +100,13 @@ def collect_demonstrations(
     max_steps: int,
     seed: int,
     monitor: Monitor,
-    slips: float = 0.0,
+    action_noise: float = 0.0,
     keep_candidates: bool = False,
 ) -> list[Episode]:
     """Plays the games `in_turn`; won and lost ones."""
-    show = partial(demonstrate, expert=expert, max_steps=max_steps, slips=slips, keep_candidates=keep_candidates)
+    show = partial(
+        demonstrate, expert=expert, max_steps=max_steps, action_noise=action_noise, keep_candidates=keep_candidates
+    )
     demonstrations = []
     for i, (episode_id, game) in enumerate(in_turn(games, episodes)):
         demonstrations.append(show(game, kind, episode_id=episode_id, seed=seed + i))

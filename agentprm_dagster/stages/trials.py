@@ -53,6 +53,6 @@ def _known_by(play: Play) -> dict[str, Any]:
         "policy": f"pi_{play.iteration}",
         "split": play.split,
         "best_of": play.choice.best_of if play.choice else 1,
-        "imagined": ("learned" if ahead.world else "oracle") if ahead else None,
-        "imagined_turns": ahead.turns if ahead else 0,
+        "world": ("learned" if ahead.world else "oracle") if ahead else None,
+        "horizon": ahead.turns if ahead else 0,
     }

@@ -178,7 +178,7 @@ def transitions(
 ) -> list[Transitions]:
     """An episode's own transitions: one tree in the `append` format, one a turn where each restates the history.
 
-    A demonstrator's mistakes (`envs.alfworld.slips`) are what it recovers from and not what it does: they are no
+    A demonstrator's mistakes (`envs.alfworld.mistakes`) are what it recovers from and not what it does: they are no
     transitions.
     """
     last = len(episode.turns) - 1

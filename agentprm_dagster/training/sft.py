@@ -36,7 +36,7 @@ _BATCHES_SORTED = 50
 
 def train_initial_policy(
     episodes: Sequence[Episode],
-    wandering: Sequence[Episode],
+    random_play: Sequence[Episode],
     base: Model,
     settings: Sft,
     wording: Wording,
@@ -50,17 +50,17 @@ def train_initial_policy(
 ) -> StageReport:
     """Fine-tunes a model on won episodes and writes the checkpoint to `out`.
 
-    A model built from scratch first reads the `wandering` episodes, if there are any, as a language model, so many
+    A model built from scratch first reads the `random_play` episodes, if there are any, as a language model, so many
     epochs. With `resume` it goes on from where an earlier attempt has saved.
     """
-    model, tokenizer = initial_model(episodes, wandering, base, wording, dialogue, seed=seed)
+    model, tokenizer = initial_model(episodes, random_play, base, wording, dialogue, seed=seed)
     chat = Chat(tokenizer, wording)
     rows = sft_rows(episodes, chat, dialogue)
     use_lean_layers(model)
     tokens = settings.epochs * _tokens(rows)
-    if wandering:
+    if random_play:
         reading = settings.model_copy(update={"epochs": reading_epochs})
-        read = reading_rows(wandering, chat)
+        read = reading_rows(random_play, chat)
         fit(model, read, reading, seed=seed, monitor=monitor, resume=resume and resume.part("reading"))
         tokens += reading.epochs * _tokens(read)
     result = fit(model, rows, settings, seed=seed, monitor=monitor, resume=resume and resume.part("answers"))
@@ -84,7 +84,7 @@ def train_initial_policy(
 
 def initial_model(
     episodes: Sequence[Episode],
-    wandering: Sequence[Episode],
+    random_play: Sequence[Episode],
     base: Model,
     wording: Wording,
     dialogue: Format,
@@ -95,7 +95,7 @@ def initial_model(
     if base.name != "embedded":
         folder = base_folder(base)
         return checkpoints.load_policy(folder), checkpoints.load_tokenizer(folder)
-    messages = chain(_messages(episodes, wording, dialogue), _messages(wandering, wording, "append"))
+    messages = chain(_messages(episodes, wording, dialogue), _messages(random_play, wording, "append"))
     tokenizer = build_tokenizer(message["content"] for message in messages)
     return build_model(base, tokenizer, seed=seed), tokenizer
 

@@ -3,7 +3,7 @@
 An ordinary causal language model, begun at a policy, that learns p(observation | dialogue, answer): the loss is on the
 environment's words alone, up to the token that hands over to the agent. Behind a reply stands either the agent's next
 answer or, where the game is over, nothing more: the model learns its first token, or the end token, so that it also
-says when an imagined game is over.
+says when a predicted game is over.
 """
 
 from collections.abc import Iterator, Sequence
@@ -94,7 +94,7 @@ def train_world_model(
 def world_examples(chat: Chat, episodes: Sequence[Episode]) -> list[Example]:
     """Every family of episodes as one tree, read up to the reply to a branch's first own answer."""
     by_id = {episode.episode_id: episode for episode in episodes}
-    before, after = chat.frame
+    before, after = chat.delimiters
     examples = []
     for family in families(episodes):
         for scored in family_trees(chat, family, "append", branch_turns=1):
@@ -149,7 +149,7 @@ def score_replies(model: PreTrainedModel, chat: Chat, examples: Sequence[Example
     """
     model.eval()
     refusal = chat.wording.refusal
-    fails = chat.follow_up(refusal)[len(chat.frame[0])] if refusal else -1
+    fails = chat.follow_up(refusal)[len(chat.delimiters[0])] if refusal else -1
     rows = []
     for batch in batches_in_order(examples, budget):
         replies = [(example.tree, reply) for example in batch for reply in example.replies]

@@ -1,4 +1,4 @@
-"""Model-predictive reasoning takes the answer whose imagined end the PRM likes best, as reading every text tells."""
+"""Model-predictive reasoning takes the answer whose predicted end the PRM likes best, as reading every text tells."""
 
 from collections.abc import Sequence
 from math import log
@@ -148,7 +148,7 @@ def test_it_takes_the_answer_of_the_best_end(
             best = int(ranks.argmax())
             assert answers[slot] == drawn[best]
             ranked_otherwise += best != int(sampled.log_probabilities[slot].argmax())
-            # What really happens is not what was imagined.
+            # What really happens is not what was predicted.
             turn = Turn("", "", "You arrive at shelf 1.", answers[slot].text, tokens=answers[slot].tokens)
             histories[slot].append(turn)
             told[slot] += [*tried[best], chat.end, *chat.follow_up(turn.observation)]
@@ -156,7 +156,7 @@ def test_it_takes_the_answer_of_the_best_end(
     assert ranked_otherwise, "not always the likeliest"
 
 
-def test_nothing_is_imagined_where_all_answers_agree(taught_folder: File, demonstrations: list[Episode]) -> None:
+def test_nothing_is_predicted_where_all_answers_agree(taught_folder: File, demonstrations: list[Episode]) -> None:
     world = ScriptedWorld()
     player = agent(taught_folder, world, turns=2, temperature=0.0)
     player.begin(0, demonstrations[0].first_observation, [], NOWHERE)
@@ -165,7 +165,7 @@ def test_nothing_is_imagined_where_all_answers_agree(taught_folder: File, demons
 
 
 def test_tokens_by_hand(taught_folder: File, demonstrations: list[Episode], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Policy and PRM read the conversation, the one draws and the other reads the answers, and the imagined replies."""
+    """Policy and PRM read the conversation, the one draws, the other reads the answers, and the replies predicted."""
     world = ScriptedWorld()
     player = agent(taught_folder, world, turns=1)
     draws, chat, first = watched(player, monkeypatch), player.chat, demonstrations[0].first_observation
@@ -173,23 +173,23 @@ def test_tokens_by_hand(taught_folder: File, demonstrations: list[Episode], monk
     player.act([0])
     (sampled,) = draws
     answers = [chat.decode(ids) for ids in sampled.tokens[0]]
-    imagined = sum(len(chat.follow_up(replied(answer))) for answer in answers)
+    predicted = sum(len(chat.follow_up(replied(answer))) for answer in answers)
     judged = sum(len(ids) + 1 for ids in sampled.tokens[0])  # an end token stands behind one that was cut, too
-    assert world.usage.tokens == 2 * len(chat.state(first, [])) + sampled.count() + judged + imagined
+    assert world.usage.tokens == 2 * len(chat.state(first, [])) + sampled.count() + judged + predicted
     assert player.usage is world.usage, "one account for all models"
 
 
 def test_a_perfect_world_model_foresees_what_the_oracle_sees(
     corpus: list[str], household_games: list[PlayableGame], tmp_path: File
 ) -> None:
-    """A model that has learnt by heart what these answers lead to, two turns ahead; what is imagined decides all."""
+    """A model that has learnt by heart what these answers lead to, two turns ahead; what is predicted decides all."""
     games = [Transparent(household_games[0])]
     commands = [(game, command) for game in games for command in game.environment().reset().admissible_commands]
     more = [game.environment().step(command).text for game, command in commands]
     tokenizer = build_tokenizer([*corpus, *more, "Nothing happens."])
     sizes = Model(hidden_size=32, layers=2, heads=4, kv_heads=1, intermediate_size=64)
     checkpoints.save(build_model(sizes, tokenizer, seed=0), tokenizer, tmp_path)
-    seen = imagined(agent(tmp_path, OracleWorld(), turns=2), games)
+    seen = predicted(agent(tmp_path, OracleWorld(), turns=2), games)
     assert len({path.turns[0].observation for path in seen}) > 2
     learned = LearnedWorld(
         EmbeddedEngine(by_heart(tmp_path, games, seen), conversations=5),
@@ -197,11 +197,11 @@ def test_a_perfect_world_model_foresees_what_the_oracle_sees(
         slots=2,
         max_reply_tokens=64,
     )
-    assert imagined(agent(tmp_path, learned, turns=2), games) == seen
+    assert predicted(agent(tmp_path, learned, turns=2), games) == seen
 
 
 @torch.inference_mode()
-def imagined(player: ModelPredictive, games: Sequence[Transparent]) -> list[Path]:
+def predicted(player: ModelPredictive, games: Sequence[Transparent]) -> list[Path]:
     """Where a few commands at the start of each game would lead, by a player's account."""
     paths = []
     for slot, game in enumerate(games):
@@ -213,7 +213,7 @@ def imagined(player: ModelPredictive, games: Sequence[Transparent]) -> list[Path
             paths[-1].answer(Response(write_answer("I look for a mug.", command)))
     player._draw(range(len(games)), 2, 1.0)
     for first in range(0, len(paths), player.lanes):
-        player._imagine(paths[first : first + player.lanes])
+        player._predict(paths[first : first + player.lanes])
     return paths
 
 

@@ -33,12 +33,12 @@ def learned(policy_folder: File) -> LearnedWorld:
 
 
 def path(slot: int, *answers: str) -> Path:
-    imagined = Path(slot, [])
+    predicted = Path(slot, [])
     for answer in answers:
-        imagined.answer(Response(answer))
-        imagined.reply("Something happens.")
-    imagined.reply("")
-    return imagined
+        predicted.answer(Response(answer))
+        predicted.reply("Something happens.")
+    predicted.reply("")
+    return predicted
 
 
 @torch.no_grad()
@@ -49,7 +49,7 @@ def test_a_learned_world_reads_nothing_twice_and_says_what_the_whole_dialogue_le
         checkpoints.load_policy(policy_folder).eval(),
         Chat(checkpoints.load_tokenizer(policy_folder), WORDING),
     )
-    before, (stop, *_) = chat.frame
+    before, (stop, *_) = chat.delimiters
     special = [token for token in chat.tokenizer.all_special_ids if token != stop]
 
     def likeliest(ids: list[int]) -> str:
@@ -71,9 +71,9 @@ def test_a_learned_world_reads_nothing_twice_and_says_what_the_whole_dialogue_le
         read = learned.usage.tokens_read
         replies = learned.replies(paths)
         over = learned.over(paths)
-        for imagined, reply, ended in zip(paths, replies, over, strict=True):
-            _, episode, t = begun[imagined.slot]
-            turns = [*episode.turns[: t + step], *imagined.turns]
+        for predicted, reply, ended in zip(paths, replies, over, strict=True):
+            _, episode, t = begun[predicted.slot]
+            turns = [*episode.turns[: t + step], *predicted.turns]
             ids = chat.state(episode.first_observation, turns[:-1]) + chat.answer(turns[-1].response)
             assert reply == likeliest([*ids, *before])
             said = stock(torch.tensor([chat.state(episode.first_observation, turns)])).logits[0, -1]
@@ -105,12 +105,12 @@ def test_the_oracle_says_what_the_game_says_and_leaves_the_game_alone(household_
             answers = super().act(slots)
             for slot, answer in zip(slots, answers, strict=True):
                 first, turns, _ = self.conversations[slot]
-                imagined = Path(slot, [])
-                imagined.answer(answer)
-                imagined.reply(*self.world.replies([imagined]))
-                while self.world.over([imagined]) == [False]:
-                    imagined.answer(Response(self.decide(first, [*turns, *imagined.turns], NOWHERE)))
-                    imagined.reply(*self.world.replies([imagined]))
+                predicted = Path(slot, [])
+                predicted.answer(answer)
+                predicted.reply(*self.world.replies([predicted]))
+                while self.world.over([predicted]) == [False]:
+                    predicted.answer(Response(self.decide(first, [*turns, *predicted.turns], NOWHERE)))
+                    predicted.reply(*self.world.replies([predicted]))
                 self.asked_about += 1
             return answers
 

@@ -39,7 +39,7 @@ WHERE_USED: dict[str, Callable[[Any], bool]] = {
     "inverse_prm": lambda experiment: experiment.improvement.reward == "inverse_prm",
     "prm_committee": lambda experiment: experiment.improvement.panel.committee > 0,
     "reference_value": lambda experiment: experiment.targets.kind == "shaped",
-    "world_model": lambda experiment: "learned" in experiment.evaluation.foresight.worlds,
+    "world_model": lambda experiment: "learned" in experiment.evaluation.lookahead.worlds,
     "react_report": lambda experiment: experiment.llm.evaluate,
 }
 UNPARTITIONED = {"demonstrations", "initial_policy", "react_report", "reference_value", "results"}

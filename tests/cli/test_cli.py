@@ -16,7 +16,7 @@ from toy import ToyInference, toy_definitions
 
 ROW_KEYS = [
     "experiment", "ranked_by", "policy", "iteration", "split", "n", "successes", "success_rate", "ci_low", "ci_high",
-    "mean_reward", "mean_actions", "mean_actions_won", "max_steps", "best_of", "imagined", "imagined_turns", "seed",
+    "mean_reward", "mean_actions", "mean_actions_won", "max_steps", "best_of", "world", "horizon", "seed",
     "tokens_per_decision", "by_task_type",
 ]  # fmt: skip
 ANSWER_KEYS = ["observation", "admissible_commands", "won", "done"]

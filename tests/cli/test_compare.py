@@ -25,7 +25,7 @@ def test_what_cannot_be_compared_is_refused(policy: str, cap: int, told: str, mo
             "ranked_by": None,
             "iteration": 1,
         }
-        yield {**row, "imagined": None, "imagined_turns": 0, "max_steps": 30 if ours else cap}, {("a", 0): True}
+        yield {**row, "world": None, "horizon": 0, "max_steps": 30 if ours else cap}, {("a", 0): True}
 
     monkeypatch.setattr(compare, "current_outcomes", outcomes)
     with pytest.raises(ComparisonError, match=told):
@@ -34,7 +34,7 @@ def test_what_cannot_be_compared_is_refused(policy: str, cap: int, told: str, mo
 
 def test_without_pi_0_there_is_nothing_to_stand_beside(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"policy": "pi_2", "split": "valid_seen", "best_of": 1, "ranked_by": None, "iteration": 2}
-    played = [({**row, "imagined": None, "imagined_turns": 0, "max_steps": 30}, {("a", 0): True})]
+    played = [({**row, "world": None, "horizon": 0, "max_steps": 30}, {("a", 0): True})]
     monkeypatch.setattr(compare, "current_outcomes", lambda store, experiment: iter(played))
     with pytest.raises(ComparisonError, match=r"toy has not evaluated pi_0: `agentprm run toy` does it"):
         compare.print_comparison("toy", None, as_json=False)

@@ -109,8 +109,8 @@ def test_one_value_stands_for_a_list_of_one(tmp_path: Path) -> None:
         ("splits", "[valid_seen, valid_unseen, valid_seen]"),
         ("best_of", "[4, 4]"),
         ("ranked_by", "[reward, reward]"),
-        ("foresight.turns", "[1, 1]"),
-        ("foresight.worlds", "[oracle, oracle]"),
+        ("lookahead.horizons", "[1, 1]"),
+        ("lookahead.worlds", "[oracle, oracle]"),
     ],
 )
 def test_a_list_names_nothing_twice(tmp_path: Path, name: str, twice: str) -> None:
@@ -120,7 +120,7 @@ def test_a_list_names_nothing_twice(tmp_path: Path, name: str, twice: str) -> No
         read(tmp_path, f"evaluation: {{{section[0]}: {setting}}}" if section else f"evaluation: {setting}")
 
 
-@pytest.mark.parametrize("name", ["splits", "best_of", "ranked_by", "foresight: {turns"])
+@pytest.mark.parametrize("name", ["splits", "best_of", "ranked_by", "lookahead: {horizons"])
 def test_what_is_evaluated_is_something(tmp_path: Path, name: str) -> None:
     with pytest.raises(ExperimentError, match=r"evaluation\.\S+: Value should have at least 1 item"):
         read(tmp_path, f"evaluation: {{{name}: []}}{'}' * name.count('{')}")
@@ -174,7 +174,7 @@ def test_shipped_experiments_play_all_real_games() -> None:
         ),
         ("llm: {budget_money: 5}", r"budget_money needs prices: set price_read and price_drawn"),
         ("llm: {request: {model: other, seed: 1}}", r"request names model, which the other settings"),
-        ("demonstrations: {expert: llm, slips: 0.1}", r"expert: llm needs slips: 0; got 0\.1"),
+        ("demonstrations: {expert: llm, action_noise: 0.1}", r"expert: llm needs action_noise: 0; got 0\.1"),
         (
             "improvement: {reward: inverse_prm, rank_by: reply}",
             r"rank_by: reply needs values behind replies; .*: prm has",
@@ -199,10 +199,10 @@ def test_what_a_reward_model_cannot_do_is_refused(tmp_path: Path, settings: str,
         ("improvement: {reward: inverse_prm}", r"compares different states: improvement\.reward: prm"),
     ],
 )
-def test_imagined_ends_need_a_value(tmp_path: Path, settings: str, needed: str) -> None:
+def test_predicted_ends_need_a_value(tmp_path: Path, settings: str, needed: str) -> None:
     with pytest.raises(ExperimentError, match=needed):
-        read(tmp_path, f"evaluation: {{foresight: {{worlds: learned}}}}\n{settings}")
-    assert read(tmp_path, settings).evaluation.foresight.worlds == ()
+        read(tmp_path, f"evaluation: {{lookahead: {{worlds: learned}}}}\n{settings}")
+    assert read(tmp_path, settings).evaluation.lookahead.worlds == ()
 
 
 def test_disagreement_must_grow_before_it_stops_anything(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Experiments that extend `smoke`, end to end: InversePRM, a panel, exploration, foresight; what is not made twice."""
+"""Experiments that extend `smoke`, end to end: InversePRM, a panel, exploration, lookahead; what is not made twice."""
 
 import json
 import os
@@ -39,7 +39,7 @@ extends: smoke
 improvement: {panel: {every: 1, games: 2, committee: 2}}
 world_model: {epochs: 6, learning_rate: 1.0e-2, batch_tokens: 1024}
 gates: {min_world_exact: 0}
-evaluation: {splits: [valid_seen], foresight: {worlds: [learned, oracle], turns: [1, 2], best_of: 2}}
+evaluation: {splits: [valid_seen], lookahead: {worlds: [learned, oracle], horizons: [1, 2], best_of: 2}}
 """
 
 EXPLORING = """
@@ -191,10 +191,10 @@ def test_exploration_begins_at_the_experts_states_and_branches_where_the_last_pr
     assert {read.asset for read in improved.inputs} >= {"rollouts", "mc_value_targets", "prm"}
 
 
-def test_answers_are_ranked_by_what_they_are_imagined_to_lead_to(home: Path, watched: ArtifactStore) -> None:
+def test_answers_are_ranked_by_what_they_are_predicted_to_lead_to(home: Path, watched: ArtifactStore) -> None:
     rows = json.loads(run(home, "report", "watched", "--json"))
     tokens = {
-        (row["imagined"], row["imagined_turns"]): row["tokens_per_decision"]
+        (row["world"], row["horizon"]): row["tokens_per_decision"]
         for row in rows
         if row["policy"] == "pi_1" and row["best_of"] == 2
     }

@@ -85,7 +85,7 @@ def no_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     def masks(config: PreTrainedConfig, *where: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
         return attention.layer_masks(PreTrainedConfig(), *where)
 
-    monkeypatch.setattr("agentprm_dagster.engine.embedded.trunks.layer_masks", masks)
+    monkeypatch.setattr("agentprm_dagster.engine.embedded.backbones.layer_masks", masks)
 
 
 def with_noise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,7 +230,7 @@ def test_a_tokenizer_that_changes_letters_is_refused() -> None:
 
 def test_a_follow_up_frames_its_observation() -> None:
     chat = Chat(byte_tokenizer(), WORDING)
-    before, after = chat.frame
+    before, after = chat.delimiters
     assert chat.decode([*before, *after]) == "\n<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n"
 
 

@@ -11,7 +11,7 @@ import torch
 from agentprm_dagster.agents.learned_world import LearnedWorld
 from agentprm_dagster.agents.policy import Policy
 from agentprm_dagster.agents.value_placer import ValuePlacer
-from agentprm_dagster.agents.worlds import Path as ImaginedPath
+from agentprm_dagster.agents.worlds import Path as PredictedPath
 from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.base import Sampled
@@ -186,10 +186,10 @@ def test_a_placer_and_a_world_read_them_too(played: tuple[Spelling, list[Episode
     world = LearnedWorld(engine, chat, slots=1, max_reply_tokens=4)
     world.begin(0, shown.first_observation, shown.turns[:1], NOWHERE)
     world.observe(0, shown.turns[1], NOWHERE)
-    imagined = ImaginedPath(0, [])
-    imagined.answer(tried[0])
-    world.replies([imagined])
-    before, _ = chat.frame
+    predicted = PredictedPath(0, [])
+    predicted.answer(tried[0])
+    world.replies([predicted])
+    before, _ = chat.delimiters
     told = [*state, *tried[0].tokens, chat.end, *before]
     assert engine.cache._ids[1, : len(told)].tolist() == told
 
@@ -219,7 +219,7 @@ def test_what_reads_as_nothing_is_never_drawn(folder: Path, chat: Chat) -> None:
     assert not {token for each in candidates for token in each.ids} & barred
 
     world = LearnedWorld(engine, chat, slots=1, max_reply_tokens=4)
-    _, (stop, *_) = chat.frame
+    _, (stop, *_) = chat.delimiters
     assert set(engine._sampler(world.reply.end, world.reply.banned).banned.tolist()) == (barred | {chat.end}) - {stop}
 
 

@@ -1,4 +1,4 @@
-"""A head apart from its trunk gives the logits that the whole model gives."""
+"""A head apart from its backbone gives the logits that the whole model gives."""
 
 import pytest
 import torch

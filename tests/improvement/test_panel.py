@@ -22,7 +22,7 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.improvement.contested_states import policy_prefixes
+from agentprm_dagster.improvement.branched_states import policy_prefixes
 from agentprm_dagster.improvement.dpo_settings import Panel as PanelSettings
 from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.judging import Judge

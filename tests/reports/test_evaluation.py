@@ -36,8 +36,8 @@ def row(split: str = "valid_seen") -> dict[str, object]:
         best_of=1,
         seed=5,
         tokens=600,
-        imagined=None,
-        imagined_turns=0,
+        world=None,
+        horizon=0,
         kinds=SHORT_NAMES,
     )
 

@@ -18,7 +18,7 @@ def row(iteration: int, best_of: int, won: int, split: str = "valid_seen", ranke
     episodes = [Episode(str(i), str(i), "pick_and_place_simple", "", (), i < won) for i in range(10)]
     counted = success(episodes)
     name = {"policy": f"pi_{iteration}", "iteration": iteration, "split": split, "best_of": best_of}
-    judged = {"ranked_by": None if best_of == 1 else ranked_by, "imagined": None, "imagined_turns": 0}
+    judged = {"ranked_by": None if best_of == 1 else ranked_by, "world": None, "horizon": 0}
     return {**name, **judged, **counted, "by_task_type": {"pick_and_place_simple": counted}}
 
 
@@ -36,9 +36,9 @@ def test_order_and_names() -> None:
     ]
     assert policy_name(row(2, 4, 7, ranked_by="inverse_prm")) == "Bo4(pi_2, inverse_prm[2])"
     assert policy_name(row(2, 4, 7, ranked_by="log_ratio")) == "Bo4(pi_2, log pi_2/pi_1)"
-    ahead = {**row(2, 4, 7), "imagined": "learned", "imagined_turns": 2}
+    ahead = {**row(2, 4, 7), "world": "learned", "horizon": 2}
     assert policy_name(ahead) == "MPR4(pi_2, prm[2], h=2)"
-    assert policy_name({**ahead, "imagined": "oracle"}) == "MPR4(pi_2, prm[2], h=2, oracle)"
+    assert policy_name({**ahead, "world": "oracle"}) == "MPR4(pi_2, prm[2], h=2, oracle)"
     assert in_order([ahead, row(2, 8, 7), row(2, 1, 7)])[-1] is ahead
 
 

@@ -7,7 +7,7 @@ from agentprm_dagster.reports.seeds import SEED_COLUMNS, over_seeds, seed_cells,
 
 
 def rows(pi_0: float, pi_1: float | None) -> list[dict[str, object]]:
-    named = {"split": "valid_seen", "ranked_by": None, "imagined": None, "imagined_turns": 0, "best_of": 1}
+    named = {"split": "valid_seen", "ranked_by": None, "world": None, "horizon": 0, "best_of": 1}
     found: list[dict[str, object]] = [{**named, "policy": "pi_0", "iteration": 0, "success_rate": pi_0}]
     return found if pi_1 is None else [*found, {**named, "policy": "pi_1", "iteration": 1, "success_rate": pi_1}]
 

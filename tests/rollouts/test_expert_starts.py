@@ -12,7 +12,7 @@ from agentprm_dagster.episodes.records import Episode, Observation, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.rollouts.rollout import Start, from_expert_states, play, whole_episodes
-from scripted import Scripted, wandering
+from scripted import Scripted, random_play
 
 MAX_STEPS = 20
 
@@ -74,7 +74,7 @@ def test_no_episode_begins_where_its_steps_are_over(
 def test_the_state_is_the_experts_byte_for_byte(
     household_games: list[PlayableGame], shown: dict[str, list[Episode]]
 ) -> None:
-    agent, starts = Listening(wandering), moved(household_games, shown)
+    agent, starts = Listening(random_play), moved(household_games, shown)
     by_id = {start.episode_id: start for start in starts}
     episodes = played(agent, starts)
     begun = {(first, turns): observation for first, turns, observation in agent.begun}
@@ -112,7 +112,7 @@ def test_what_the_expert_repeats_is_not_held_against_the_policy(household_games:
 def test_only_own_turns_have_targets_and_all_turns_are_kept(
     household_games: list[PlayableGame], shown: dict[str, list[Episode]], tmp_path: Path
 ) -> None:
-    episodes = played(Scripted(wandering), moved(household_games, shown))
+    episodes = played(Scripted(random_play), moved(household_games, shown))
     assert any(episode.start for episode in episodes)
     targets = mc_value_targets(episodes, gamma=0.9, held_out_games=0, seed=0)
     own = [(episode.episode_id, t) for episode in episodes for t in range(episode.start, len(episode.turns))]

@@ -15,7 +15,7 @@ from agentprm_dagster.episodes.records import Episode, Observation, Response, Tu
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.rollouts.placement import SCREENED, Placer, SpreadPlacer, disagreement, place, spread, uncertainty
 from agentprm_dagster.rollouts.rollout import Start, branches, play, whole_episodes
-from scripted import Scripted, knowing, wandering
+from scripted import Scripted, knowing, random_play
 
 STATES = 2
 
@@ -70,14 +70,14 @@ class Deep:
 @pytest.fixture(scope="module")
 def episodes(household_games: list[PlayableGame]) -> list[Episode]:
     starts = whole_episodes(household_games, 1)
-    return play(Scripted(wandering), starts, max_steps=12, total=12, monitor=SilentMonitor())
+    return play(Scripted(random_play), starts, max_steps=12, total=12, monitor=SilentMonitor())
 
 
 def branched(
     games: list[PlayableGame], episodes: list[Episode], placer: Placer | None, agent: Scripted | None = None
 ) -> list[Start]:
     return branches(
-        agent or Scripted(wandering),
+        agent or Scripted(random_play),
         episodes,
         games,
         states=STATES,
@@ -105,7 +105,7 @@ def test_branches_are_as_many_and_where_they_were_placed(
 
 
 def test_the_number_of_slots_changes_nothing(household_games: list[PlayableGame], episodes: list[Episode]) -> None:
-    one, many = (branched(household_games, episodes, Deep(), Scripted(wandering, slots)) for slots in (1, 100))
+    one, many = (branched(household_games, episodes, Deep(), Scripted(random_play, slots)) for slots in (1, 100))
     assert one == many
 
 
@@ -118,7 +118,7 @@ def test_by_spread_only_where_answers_differ(household_games: list[PlayableGame]
                 for slot, each in zip(slots, said, strict=True)
             ]
 
-    agent = SureAtTheStart(wandering)
+    agent = SureAtTheStart(random_play)
     placed = branched(household_games, episodes, SpreadPlacer(), agent)
     assert len(placed) == 2 * STATES * len(episodes), "there is enough elsewhere"
     assert all(start.turns for start in placed)

@@ -20,7 +20,7 @@ from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.reports.rollouts_report import rollouts_report
 from agentprm_dagster.rollouts.coverage import Coverage
 from agentprm_dagster.rollouts.rollout import DRAWN, Start, branches, collect_rollouts, play, whole_episodes
-from scripted import Decide, Scripted, nonsense, wandering
+from scripted import Decide, Scripted, nonsense, random_play
 
 MAX_STEPS = 20
 
@@ -79,11 +79,11 @@ def test_a_slot_takes_the_next_start_at_once(household_games: list[PlayableGame]
 
 
 @pytest.mark.parametrize("slots", [1, 3, 100])
-@pytest.mark.parametrize("way", ["knowing", "wandering"])
+@pytest.mark.parametrize("way", ["knowing", "random_play"])
 def test_the_number_of_slots_changes_nothing(
     household_games: list[PlayableGame], knowing: Decide, way: str, slots: int
 ) -> None:
-    decide = knowing if way == "knowing" else wandering
+    decide = knowing if way == "knowing" else random_play
 
     def rollouts(slots: int) -> list[Episode]:
         return collect(Scripted(decide, slots), household_games)
@@ -107,7 +107,7 @@ def collect(agent: Scripted, games: Sequence[PlayableGame], *, branch_actions: i
 
 
 def test_branches_continue_their_parents(household_games: list[PlayableGame]) -> None:
-    agent = Scripted(wandering)
+    agent = Scripted(random_play)
     episodes = collect(agent, household_games)
     whole = {episode.episode_id: episode for episode in episodes if episode.parent is None}
     tried: dict[tuple[str, int], list[str]] = {}
@@ -125,8 +125,8 @@ def test_branches_continue_their_parents(household_games: list[PlayableGame]) ->
 
 
 def test_the_papers_way_has_no_branches(household_games: list[PlayableGame]) -> None:
-    episodes = collect(Scripted(wandering), household_games, branch_actions=0)
-    assert episodes == run(Scripted(wandering), whole_episodes(household_games, 1))
+    episodes = collect(Scripted(random_play), household_games, branch_actions=0)
+    assert episodes == run(Scripted(random_play), whole_episodes(household_games, 1))
 
 
 def test_where_all_agree_there_is_no_branch(household_games: list[PlayableGame], knowing: Decide) -> None:
@@ -248,7 +248,7 @@ def test_every_start_gives_exactly_one_episode(
         inherited = data.draw(st.integers(0, len(turns) - 1))
         answer = data.draw(st.sampled_from([None, Response(turns[inherited].response, (7, 8)), Response("Hm.")]))
         starts.append(Start(str(i), game, turns[:inherited], answer, parent="p"))
-    episodes = {e.episode_id: e for e in run(Scripted(wandering, slots), starts, max_steps)}
+    episodes = {e.episode_id: e for e in run(Scripted(random_play, slots), starts, max_steps)}
     assert len(episodes) == len(starts)
     for start in starts:
         episode = episodes[start.episode_id]

@@ -10,7 +10,7 @@ import pytest
 from steps_env import COMMANDS, KIND, Settings, StepsTask
 
 from agentprm_dagster.agents.oracle_world import OracleWorld, Transparent
-from agentprm_dagster.agents.worlds import Path as ImaginedPath
+from agentprm_dagster.agents.worlds import Path as PredictedPath
 from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
@@ -149,7 +149,7 @@ def test_the_oracle_plays_on_from_where_the_game_is() -> None:
     world.begin(0, first.text, (), first)
     seen = environment.step("add two")
     world.observe(0, Turn("", "add two", seen.text, ""), seen)
-    path = ImaginedPath(0, [])
+    path = PredictedPath(0, [])
     path.answer(Response(write_answer("", "add two")))
     assert world.replies([path]) == ["You stand at 4."]
     path.reply("You stand at 4.")

@@ -24,7 +24,7 @@ EXPERIMENT = Experiment(name="tried")
 
 OTHERS = {
     "toy": "",
-    "shaped": "targets: {kind: shaped}\nevaluation: {foresight: {worlds: learned}}\n",
+    "shaped": "targets: {kind: shaped}\nevaluation: {lookahead: {worlds: learned}}\n",
     "watched": "improvement: {panel: {every: 1, committee: 2}}\n",
     "inverse": "improvement: {reward: inverse_prm}\n",
 }
@@ -81,7 +81,7 @@ def report(*gates: str) -> StageReport:
 @pytest.fixture
 def trainings(toy: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trainings that the toy has not."""
-    stand_ins: dict[str, dict[str, Any]] = {
+    fakes: dict[str, dict[str, Any]] = {
         "world_model": {"train_world_model": lambda *_, **__: report("better_than_constant")},
         "inverse_prm": {"train_inverse_prm": lambda *_, **__: None, "score_decisions": lambda *_, **__: None},
         "reference_value": {
@@ -89,7 +89,7 @@ def trainings(toy: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
             "reference_advantages": lambda path, episodes, targets, wording, **_: targets["q"] * 0,
         },
     }
-    for name, functions in stand_ins.items():
+    for name, functions in fakes.items():
         module = ModuleType(f"agentprm_dagster.training.{name}")
         vars(module).update(functions)
         monkeypatch.setitem(sys.modules, module.__name__, module)

@@ -18,8 +18,8 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.improvement.branched_states import branched_states
 from agentprm_dagster.improvement.consequences import Consequences
-from agentprm_dagster.improvement.contested_states import contested_states
 from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import improve
@@ -63,8 +63,8 @@ def train(
     def improved() -> PreTrainedModel:
         model = ready(checkpoints.load_policy(taught_folder)).eval()
         critic = ready(checkpoints.prm_from_policy(taught_folder, seed=1)).eval()
-        contested = contested_states(rollouts)
-        prefixes = [prefix for episode, turns in contested for prefix in chat.conversations(episode, "append", turns)]
+        branched = branched_states(rollouts)
+        prefixes = [prefix for episode, turns in branched for prefix in chat.conversations(episode, "append", turns)]
         plan = Improvement(steps=2, episodes_per_step=6, states_per_episode=2, min_gap=0, rank_by="reply")
         judge = Judge(critic, chat, Consequences(chat, {game.id: game for game in household_games}))
         reference = copy.deepcopy(model).requires_grad_(False)

@@ -12,7 +12,7 @@ from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.improvement.contested_states import contested_states
+from agentprm_dagster.improvement.branched_states import branched_states
 from agentprm_dagster.training.inverse_prm import next_answers, own_transitions, transitions
 from agentprm_dagster.training.prm_examples import prm_examples
 
@@ -64,5 +64,5 @@ def test_answers_are_drawn_behind_own_turns_alone(taught_folder: Path, chat: Cha
 
 
 def test_the_policy_is_improved_in_its_own_states(reset: Episode) -> None:
-    assert contested_states([reset]) == [(reset, list(range(START, len(reset.turns))))]
-    assert contested_states([replace(reset, start=len(reset.turns))]) == []
+    assert branched_states([reset]) == [(reset, list(range(START, len(reset.turns))))]
+    assert branched_states([replace(reset, start=len(reset.turns))]) == []

@@ -199,11 +199,11 @@ def test_mistakes_of_a_demonstrator_are_no_transitions(chat: Chat, demonstration
     shown = demonstrations[0]
     turns = list(shown.turns)
     turns[1] = replace(turns[1], admissible=False)
-    slipped = replace(shown, turns=tuple(turns))
-    (as_expert,) = transitions(chat, slipped, "append", answers(chat, slipped), expert=True)
-    (as_learner,) = transitions(chat, slipped, "append", answers(chat, slipped), expert=False)
+    mistaken = replace(shown, turns=tuple(turns))
+    (as_expert,) = transitions(chat, mistaken, "append", answers(chat, mistaken), expert=True)
+    (as_learner,) = transitions(chat, mistaken, "append", answers(chat, mistaken), expert=False)
     assert len(as_expert.ends) == len(as_learner.ends) - 1 == len(turns) - 1
-    ends = [end - 1 for _, end in chat.conversations(slipped)[0].answers]
+    ends = [end - 1 for _, end in chat.conversations(mistaken)[0].answers]
     assert as_expert.ends == [end for t, end in enumerate(ends) if t != 1]
 
 

@@ -59,7 +59,7 @@ def test_mistakes_are_read_but_not_learnt(
     tokenizer: PreTrainedTokenizerFast, household_games: list[PlayableGame]
 ) -> None:
     episode = demonstrate(
-        household_games[0], KIND, episode_id="e", expert="walkthrough", max_steps=30, seed=0, slips=0.5
+        household_games[0], KIND, episode_id="e", expert="walkthrough", max_steps=30, seed=0, action_noise=0.5
     )
     meant = [turn for turn in episode.turns if turn.admissible]
     assert 0 < len(meant) < len(episode.turns)

@@ -38,7 +38,7 @@ def test_the_environments_words_alone_are_learnt(chat: Chat, rollouts: list[Epis
     expected = sum(len(episode.turns) for episode in whole) + sum(parent is not None for parent, _, _ in tries)
     replies = [(example.tree, reply) for example in examples for reply in example.replies]
     assert len(replies) == expected, "whole episodes, and one reply to each action tried"
-    _, (hands_over, *_) = chat.frame
+    _, (hands_over, *_) = chat.delimiters
     for tree, reply in replies:
         assert chat.decode(tree.ids[reply.first : reply.closing]) == reply.turn.observation
         assert tree.ids[reply.closing] == hands_over
@@ -73,7 +73,7 @@ def test_the_loss_is_that_of_the_stock_model(chat: Chat, model: PreTrainedModel,
         chat.end,
     ]
     log_p = model(torch.tensor([whole])).logits[0].log_softmax(-1)
-    (before, after), said = chat.frame, []
+    (before, after), said = chat.delimiters, []
     for t, turn in enumerate(episode.turns):
         stop = len(chat.state(episode.first_observation, episode.turns[: t + 1]))
         text = chat.follow_up(turn.observation)[len(before) : len(chat.follow_up(turn.observation)) - len(after)]

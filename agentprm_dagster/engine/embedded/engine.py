@@ -174,7 +174,7 @@ class EmbeddedEngine:
         order = base.argsort(stable=True)
         segments = [
             Segment(rows[part], tokens[part].flatten(1), base[part, None] + step, own)
-            for part in order.split(self.cache.trunk.rows_together)
+            for part in order.split(self.cache.backbone.rows_together)
         ]
         return torch.cat(self.cache.read(segments)).unflatten(1, (n, width))[order.argsort()]
 

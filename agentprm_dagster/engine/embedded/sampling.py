@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from agentprm_dagster.engine.base import Sampled
+from agentprm_dagster.engine.embedded.backbones import Group, Reading
 from agentprm_dagster.engine.embedded.slots import SlotModel
-from agentprm_dagster.engine.embedded.trunks import Group, Reading
 from agentprm_dagster.engine.heads import Head
 
 
@@ -29,7 +29,7 @@ class _Batch:
     first: int
     """The first column of the answers."""
     mask: torch.Tensor
-    """What the lanes see of all columns, as the trunk's mask of (b, n, columns)."""
+    """What the lanes see of all columns, as the backbone's mask of (b, n, columns)."""
 
 
 class Sampler:
@@ -103,12 +103,12 @@ class Sampler:
         own = torch.eye(lanes, dtype=torch.bool).repeat(1, steps)
         batches = []
         for members in (
-            self.slots.lengths[slots].argsort(descending=True, stable=True).split(self.slots.trunk.rows_together)
+            self.slots.lengths[slots].argsort(descending=True, stable=True).split(self.slots.backbone.rows_together)
         ):
             group = self.slots.gather(slots[members], room=steps * lanes)
             before = torch.arange(group.filled) < prefix[members][..., None]
             sees = torch.cat([before, own.expand(len(members), -1, -1)], dim=-1)
-            batches.append(_Batch(members, group, group.filled, self.slots.trunk.mask(sees)))
+            batches.append(_Batch(members, group, group.filled, self.slots.backbone.mask(sees)))
         return batches
 
     def _thin(
@@ -146,7 +146,7 @@ class Sampler:
             self.slots.require(int(self.slots.lengths[slots[batch.members]].max()) + stop - batch.first)
             mask = batch.mask[..., :stop]
             readings.append(Reading(batch.group, tokens[batch.members], positions[batch.members], mask))
-        hidden = torch.cat(self.slots.trunk.read(readings))
+        hidden = torch.cat(self.slots.backbone.read(readings))
         for batch in batches:
             batch.group.filled += lanes
         return hidden

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from agentprm_dagster.engine.base import ContextOverflow
-from agentprm_dagster.engine.embedded.trunks import Group, Reading, trunk_of
+from agentprm_dagster.engine.embedded.backbones import Group, Reading, backbone_of
 
 _ROOM = 256
 """Tokens of every conversation that there is room for at first."""
@@ -37,20 +37,20 @@ class Segment:
 
 
 class SlotModel:
-    """The trunk of a causal or sequence-classification model over slots of cached conversations.
+    """The backbone of a causal or sequence-classification model over slots of cached conversations.
 
     What was read is remembered: the weights may change only where every conversation is read anew by `read`.
     """
 
     def __init__(self, model: PreTrainedModel, *, slots: int, capacity: int) -> None:
-        self.trunk = trunk_of(model)
+        self.backbone = backbone_of(model)
         self.slots, self.capacity = slots, capacity
         self.lengths = torch.zeros(slots, dtype=torch.long)
         self.tokens_read = 0
         """Tokens fed so far that were not in the memory already."""
-        stores = 2 * model.config.num_hidden_layers * self.trunk.kv_heads
+        stores = 2 * model.config.num_hidden_layers * self.backbone.kv_heads
         weight = model.get_input_embeddings().weight.detach()
-        self._memory = weight.new_zeros(slots, stores, min(capacity, _ROOM), self.trunk.width)
+        self._memory = weight.new_zeros(slots, stores, min(capacity, _ROOM), self.backbone.width)
         # Which tokens the memory holds: of each slot the first `_held`, those of a conversation that is over as well.
         self._ids = torch.zeros(slots, capacity, dtype=torch.int32)
         self._held = torch.zeros(slots, dtype=torch.long)
@@ -124,7 +124,7 @@ class SlotModel:
 
         ordered = sorted(members, key=lambda i: (new_class(i), int(self.lengths[slots[i]])))
         for _, alike in groupby(ordered, key=new_class):
-            while part := list(islice(alike, self.trunk.rows_together)):
+            while part := list(islice(alike, self.backbone.rows_together)):
                 yield part
 
     def segment(self, slots: Sequence[int], new: Sequence[torch.Tensor]) -> Segment:
@@ -146,8 +146,8 @@ class SlotModel:
             before = torch.arange(group.filled) < base[:, None, None]
             batch = len(segment.rows)
             sees = torch.cat([before.expand(-1, length, -1), segment.own.expand(batch, -1, -1)], dim=-1)
-            readings.append(Reading(group, segment.tokens, segment.positions, self.trunk.mask(sees)))
-        hidden = self.trunk.read(readings) if readings else []
+            readings.append(Reading(group, segment.tokens, segment.positions, self.backbone.mask(sees)))
+        hidden = self.backbone.read(readings) if readings else []
         for segment, reading in zip(segments, readings, strict=True):
             self.scatter(segment.rows, reading.group.memory[:, :, reading.group.filled :], segment.tokens)
         return hidden

@@ -78,7 +78,7 @@ class TokenTree:
 
 
 def read_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> torch.Tensor:
-    """Hidden states (B, T, H) of a model's trunk over packed trees, padded to the longest or a little more.
+    """Hidden states (B, T, H) of a model's backbone over packed trees, padded to the longest or a little more.
 
     Trees of about the same length are read together: attention to padding costs as much as any other.
     """

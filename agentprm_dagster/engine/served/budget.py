@@ -26,7 +26,7 @@ class Budget:
 
     @contextmanager
     def room(self, messages: Sequence[Message]) -> Iterator[None]:
-        """Room for one question and the longest answer, while it is asked.
+        """Headroom for one question and the longest answer, while it is asked.
 
         Raises:
             BudgetExceeded: with all that is under way it could cost more than is left.

@@ -7,14 +7,14 @@ from pathlib import Path
 from agentprm_dagster.envs.alfworld.games import games_digest
 from agentprm_dagster.envs.alfworld.hypotheses import with_hypothesis
 from agentprm_dagster.envs.alfworld.language import WORDING
+from agentprm_dagster.envs.alfworld.mistakes import draw_mistakes
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.alfworld.published import published
+from agentprm_dagster.envs.alfworld.random_play import play_at_random
 from agentprm_dagster.envs.alfworld.reasons import explain
 from agentprm_dagster.envs.alfworld.settings import Settings
-from agentprm_dagster.envs.alfworld.slips import draw_slips
 from agentprm_dagster.envs.alfworld.task_set import HELD_OUT, AlfworldTasks
 from agentprm_dagster.envs.alfworld.tasks import SHORT_NAMES
-from agentprm_dagster.envs.alfworld.wandering import wander
 from agentprm_dagster.envs.base import Task, TaskRef
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.episodes.records import Episode, Turn
@@ -47,7 +47,7 @@ class Alfworld:
 
     def mistakes(self, first_observation: str, turns: Sequence[Turn], rng: random.Random) -> Iterator[tuple[str, str]]:
         """Mistakes for a demonstrator to recover from."""
-        return draw_slips(first_observation, turns, rng)
+        return draw_mistakes(first_observation, turns, rng)
 
     def with_hypothesis(self, first_observation: str, rng: random.Random) -> str:
         """The first observation with the place to look at first."""
@@ -57,7 +57,7 @@ class Alfworld:
         self, task: Task, *, episode_id: str, max_steps: int, mistakes: float, seed: int, hindsight: bool
     ) -> Episode:
         """Random play, in hindsight about an object that it happened upon."""
-        return wander(
+        return play_at_random(
             task, episode_id=episode_id, max_steps=max_steps, mistakes=mistakes, seed=seed, hindsight=hindsight
         )
 

@@ -65,8 +65,8 @@ def test_trees_are_read_alike(dtype: torch.dtype) -> None:
     for model in models:
         use_grouped_attention(model)
     tree = TokenTree()
-    trunk = tree.add(range(12))
-    tree.add([20, 21], parent=trunk, length=5)
+    prefix = tree.add(range(12))
+    tree.add([20, 21], parent=prefix, length=5)
     theirs, mine = (read_trees(model, [tree])[0, : len(tree)] for model in models)
     assert_close(mine, theirs, dtype)
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from agentprm_dagster.engine.embedded.backbones import LeanLlama, Reading
 from agentprm_dagster.engine.embedded.slots import SlotModel
-from agentprm_dagster.engine.embedded.trunks import LeanLlama, Reading
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     real = LeanLlama.read
 
-    def counted(trunk: LeanLlama, readings: Sequence[Reading]) -> list[torch.Tensor]:
+    def counted(backbone: LeanLlama, readings: Sequence[Reading]) -> list[torch.Tensor]:
         counts.append(sum(reading.tokens.numel() for reading in readings))
-        return real(trunk, readings)
+        return real(backbone, readings)
 
     monkeypatch.setattr(LeanLlama, "read", counted)
     return counts

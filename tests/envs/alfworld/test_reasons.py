@@ -7,9 +7,9 @@ import pytest
 from agentprm_dagster.envs.alfworld.household import Household
 from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.envs.alfworld.random_play import play_at_random
 from agentprm_dagster.envs.alfworld.reasons import Progress, explain, notice
 from agentprm_dagster.envs.alfworld.tasks import parse_task
-from agentprm_dagster.envs.alfworld.wandering import wander
 from agentprm_dagster.envs.base import Demonstrable, Expert
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Turn
@@ -90,7 +90,7 @@ def test_progress_is_what_the_engine_knows(demonstrations: list[Episode], househ
 def test_what_lies_here_is_what_the_engine_knows(household_games: list[PlayableGame]) -> None:
     compared = 0
     for game in household_games:
-        walk = wander(game, episode_id="w", max_steps=40, mistakes=0.2, seed=1)
+        walk = play_at_random(game, episode_id="w", max_steps=40, mistakes=0.2, seed=1)
         task, environment = parse_task(walk.first_observation), game.environment()
         environment.reset()
         for t, turn in enumerate(walk.turns, start=1):

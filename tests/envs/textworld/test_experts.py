@@ -101,7 +101,7 @@ def test_mistakes_cannot_be_done_and_are_recovered_from(games: list[PlayableGame
     """Half of the demonstrator's turns have one before them; what is sought, and ways, are what they are about."""
     mistakes = []
     for seed, game in enumerate(games):
-        episode = demonstrate(game, KIND, episode_id="e", expert="search", max_steps=60, seed=seed, slips=0.5)
+        episode = demonstrate(game, KIND, episode_id="e", expert="search", max_steps=60, seed=seed, action_noise=0.5)
         assert episode.won
         mistakes += [turn for turn in episode.turns if not turn.admissible]
     assert {turn.observation for turn in mistakes} == {REFUSAL}

@@ -7,8 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config
 
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.backbones import LeanLlama, StockBackbone, backbone_of
 from agentprm_dagster.engine.embedded.slots import SlotModel
-from agentprm_dagster.engine.embedded.trunks import LeanLlama, StockTrunk, trunk_of
 
 LENGTHS = [1, 3, 70, 9, 64, 2, 8, 5, 6, 7, 4, 30, 3, 3, 3, 3, 3, 3, 3, 3]
 """More conversations than a group takes."""
@@ -44,8 +44,8 @@ MODELS = [
     pytest.param(llama, {"num_key_value_heads": 1}, LeanLlama, id="one key-value head"),
     pytest.param(llama, {"num_key_value_heads": 4, "head_dim": 16}, LeanLlama, id="wide heads"),
     pytest.param(llama, {"attention_bias": True, "mlp_bias": True}, LeanLlama, id="biases"),
-    pytest.param(llama, {"hidden_act": "gelu"}, StockTrunk, id="another activation"),
-    pytest.param(other, {}, StockTrunk, id="another architecture"),
+    pytest.param(llama, {"hidden_act": "gelu"}, StockBackbone, id="another activation"),
+    pytest.param(other, {}, StockBackbone, id="another architecture"),
 ]
 
 
@@ -56,7 +56,7 @@ def test_hidden_states_are_those_of_transformers(
 ) -> None:
     model = build(**settings)
     cache = SlotModel(model, slots=len(LENGTHS), capacity=256)
-    assert type(cache.trunk) is kind
+    assert type(cache.backbone) is kind
     told: list[list[int]] = [[] for _ in LENGTHS]
     for _ in range(3):
         new = [torch.randint(50, (length,)).tolist() for length in LENGTHS]
@@ -82,4 +82,4 @@ def test_weights_are_read_where_they_are() -> None:
 
 def test_a_rotation_that_depends_on_the_length_read_is_left_to_transformers() -> None:
     scaled = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
-    assert type(trunk_of(llama(rope_parameters=scaled))) is StockTrunk
+    assert type(backbone_of(llama(rope_parameters=scaled))) is StockBackbone

@@ -13,12 +13,12 @@ from agentprm_dagster.episodes.tokens import EpisodeTokens
 
 
 def policy_prefixes(chat: Chat, episodes: Sequence[Episode], dialogue: Format) -> list[EpisodeTokens]:
-    """The contested states of some episodes as dialogues of this format have them."""
-    contested = contested_states(episodes)
-    return [t for episode, turns in contested for t in chat.conversations(episode, dialogue, turns)]
+    """The states branched from of some episodes as dialogues of this format have them."""
+    branched = branched_states(episodes)
+    return [t for episode, turns in branched for t in chat.conversations(episode, dialogue, turns)]
 
 
-def contested_states(episodes: Sequence[Episode]) -> list[tuple[Episode, list[int]]]:
+def branched_states(episodes: Sequence[Episode]) -> list[tuple[Episode, list[int]]]:
     """Whole episodes with the turns that branches start at; with all their own turns where nothing was branched."""
     starts: dict[str, set[int]] = defaultdict(set)
     for episode in episodes:

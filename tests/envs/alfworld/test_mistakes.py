@@ -5,8 +5,8 @@ import random
 import pytest
 
 from agentprm_dagster.envs.alfworld.kind import KIND
+from agentprm_dagster.envs.alfworld.mistakes import draw_mistakes
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
-from agentprm_dagster.envs.alfworld.slips import draw_slips
 from agentprm_dagster.episodes.parsing import parse_answer
 from agentprm_dagster.episodes.records import Turn
 from agentprm_dagster.rollouts.demonstrations import demonstrate
@@ -21,7 +21,7 @@ def turns(*observations: str) -> list[Turn]:
 
 
 def drawn(*observations: str) -> set[tuple[tuple[str, str], ...]]:
-    return {tuple(draw_slips(ROOM, turns(*observations), random.Random(seed))) for seed in range(300)}
+    return {tuple(draw_mistakes(ROOM, turns(*observations), random.Random(seed))) for seed in range(300)}
 
 
 def test_nowhere_nothing_can_be_mistaken() -> None:
@@ -50,22 +50,22 @@ def test_with_an_object_in_hand() -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_the_expert_goes_on_as_if_nothing_had_happened(household_games: list[PlayableGame], seed: int) -> None:
-    slipped = 0
+    mistaken = 0
     for game in household_games:
         plain, erring = (
-            demonstrate(game, KIND, episode_id="e", expert="handcoded", max_steps=200, seed=seed, slips=share)
+            demonstrate(game, KIND, episode_id="e", expert="handcoded", max_steps=200, seed=seed, action_noise=share)
             for share in (0.0, 0.3)
         )
         mistakes = [turn for turn in erring.turns if not turn.admissible]
-        slipped += len(mistakes)
+        mistaken += len(mistakes)
         assert {turn.observation for turn in mistakes} <= {"Nothing happens."}
         assert all(parse_answer(turn.response).action == turn.action for turn in mistakes)
         assert [turn for turn in erring.turns if turn.admissible] == list(plain.turns)
         assert erring.won == plain.won
-    assert slipped > 12
+    assert mistaken > 12
 
 
 def test_mistakes_count_as_turns(household_games: list[PlayableGame]) -> None:
     for game in household_games:
-        episode = demonstrate(game, KIND, episode_id="e", expert="walkthrough", max_steps=6, seed=0, slips=1.0)
+        episode = demonstrate(game, KIND, episode_id="e", expert="walkthrough", max_steps=6, seed=0, action_noise=1.0)
         assert len(episode.turns) <= 6

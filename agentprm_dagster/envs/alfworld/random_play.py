@@ -1,6 +1,6 @@
 """Random play: what a model built from scratch reads before it sees an expert.
 
-A pretrained model knows the language that games are told in; one built from scratch learns it from wandering, which
+A pretrained model knows the language that games are told in; one built from scratch learns it from random_play, which
 shows what commands do, and what happens when they cannot be done, and nothing of how to solve a task.
 
 What random play happens upon is seldom what the game's task asks for. In hindsight (as in Andrychowicz et al., 2017) an
@@ -35,7 +35,7 @@ _MISTAKES = (
 )
 
 
-def wander(
+def play_at_random(
     game: Task, *, episode_id: str, max_steps: int, mistakes: float, seed: int, hindsight: bool = False
 ) -> Episode:
     """One episode of random commands: any verb, then any of its commands; a share `mistakes` names things at random.

@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.envs.alfworld.random_play import play_at_random
 from agentprm_dagster.envs.alfworld.reasons import notice
 from agentprm_dagster.envs.alfworld.tasks import MARK, parse_task
-from agentprm_dagster.envs.alfworld.wandering import wander
 from agentprm_dagster.episodes.parsing import parse_answer
 from agentprm_dagster.episodes.records import Episode
 
@@ -15,7 +15,7 @@ from agentprm_dagster.episodes.records import Episode
 def walk(
     game: PlayableGame, *, mistakes: float = 0.3, seed: int = 0, max_steps: int = 20, hindsight: bool = False
 ) -> Episode:
-    return wander(
+    return play_at_random(
         game, episode_id=f"{game.id}#w", max_steps=max_steps, mistakes=mistakes, seed=seed, hindsight=hindsight
     )
 

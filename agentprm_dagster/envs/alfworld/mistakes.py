@@ -19,7 +19,7 @@ _NOT_NOTICED = 0.3
 """How often the mistake is not noticed at once, and a second one builds on it."""
 
 
-def draw_slips(first_observation: str, turns: Sequence[Turn], rng: random.Random) -> Iterator[tuple[str, str]]:
+def draw_mistakes(first_observation: str, turns: Sequence[Turn], rng: random.Random) -> Iterator[tuple[str, str]]:
     """Mistakes (reason, action) to make one after the other behind `turns`; none before any place was reached.
 
     The player takes an object of the task's type where none is seen, or by another's number, and perhaps goes on as if

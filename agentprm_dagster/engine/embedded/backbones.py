@@ -40,7 +40,7 @@ class Reading:
     positions: torch.Tensor
     """(b, T) distance of each token from its conversation's start."""
     mask: torch.Tensor
-    """What each token sees of the group's first filled + T columns, as the trunk's `mask` gives it."""
+    """What each token sees of the group's first filled + T columns, as the backbone's `mask` gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class LeanLlama:
         return cos[0, :, None], sin[0, :, None]
 
 
-class StockTrunk:
+class StockBackbone:
     """Any decoder as transformers runs it."""
 
     rows_together = 64
@@ -251,7 +251,7 @@ class _GroupLayer(CacheLayerMixin):
         return self.keys.shape[2]
 
 
-def trunk_of(model: PreTrainedModel) -> LeanLlama | StockTrunk:
+def backbone_of(model: PreTrainedModel) -> LeanLlama | StockBackbone:
     """The fastest pass that computes this model."""
-    trunk: PreTrainedModel = model.base_model
-    return LeanLlama(trunk) if LeanLlama.suits(trunk) else StockTrunk(trunk)
+    backbone: PreTrainedModel = model.base_model
+    return LeanLlama(backbone) if LeanLlama.suits(backbone) else StockBackbone(backbone)
