@@ -41,14 +41,14 @@ def demonstrations(
     most_failures = stage.settings().gates.max_parse_failures if player else 0.0
 
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        there, took, usage = tasks.open(games), {}, Asked()
+        opened, took, usage = tasks.open(games), {}, Asked()
         if player:
-            starts = [Start(*each) for each in in_turn(there, settings.episodes)]
+            starts = [Start(*each) for each in in_turn(opened, settings.episodes)]
             episodes, usage = player.play(starts, max_steps=settings.max_steps, monitor=monitor)
             took = player.numbers(episodes, usage)
         else:
             episodes = collect_demonstrations(
-                there,
+                opened,
                 kind,
                 expert=settings.expert or kind.experts[0],
                 episodes=settings.episodes,

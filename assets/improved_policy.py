@@ -37,8 +37,8 @@ def improved_policy(
     stage.refuse_other_games("rollouts", games)
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        there = {game.id: game for game in tasks.open(games)}
-        inputs = Inputs(policy.path, reward.path, rollouts.path, read, there, stage.kind)
+        by_id = {game.id: game for game in tasks.open(games)}
+        inputs = Inputs(policy.path, reward.path, rollouts.path, read, by_id, stage.kind)
         kind = improvement_kind(how.kind)
         return kind.improve(inputs, settings, out, seed=stage.seed, monitor=monitor, resume=resume)
 

@@ -23,7 +23,7 @@ from agentprm_dagster.stages.materialization import gates
 def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """Q(s, a), high where the expert acts and low where all policies so far do; targets only say how it orders."""
     stage = stages.stage(context)
-    policy, shown = stage.behaviour_policy(), stage.read("demonstrations", 0)
+    policy, demonstrations = stage.behaviour_policy(), stage.read("demonstrations", 0)
     played = [stage.read("rollouts", i, role=f"rollouts_{i}") for i in range(FIRST, stage.iteration + 1)]
     targets = stage.read("mc_value_targets")
     settings = stage.settings(
@@ -42,13 +42,13 @@ def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
         from agentprm_dagster.reports.inverse_report import inverse_report
         from agentprm_dagster.training.inverse_prm import score_decisions, train_inverse_prm  # loads torch
 
-        expert = without_outcomes(read_episodes(shown.path))
+        expert = without_outcomes(read_episodes(demonstrations.path))
         *past, current = [read_episodes(artifact.path) for artifact in played]
         learners = without_outcomes(each for episodes in past for each in episodes if each.parent is None)
         own = without_outcomes(each for each in current if with_branches or each.parent is None)
         games = {episode.game for episode in (*expert, *learners, *own)}
         held_out = hold_out(games, settings.targets.held_out_games, stage.experiment_seed)
-        told = train_inverse_prm(
+        discrimination = train_inverse_prm(
             policy.path,
             expert,
             learners,
@@ -67,6 +67,6 @@ def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
         unknown = [episode for episode in current if episode.game in held_out]
         table, budget = pd.read_parquet(targets.path / "targets.parquet"), settings.inverse_prm.batch_tokens
         scored = score_decisions(out, unknown, table, wording, dialogue=dialogue, budget=budget)
-        return inverse_report(told, scored, max_loss=settings.gates.max_prm_loss)
+        return inverse_report(discrimination, scored, max_loss=settings.gates.max_prm_loss)
 
     return stage.make(train)

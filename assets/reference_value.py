@@ -23,12 +23,12 @@ def reference_value(context: dg.AssetExecutionContext, stages: StagesResource) -
     stage = stages.stage(context)
     settings = stage.settings("targets.value", "targets.gamma", "targets.held_out_games", "gates.max_prm_loss")
     targets = settings.targets
-    shown, policy = stage.read("demonstrations", 0), stage.read("initial_policy", 0)
+    demonstrated, policy = stage.read("demonstrations", 0), stage.read("initial_policy", 0)
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         from agentprm_dagster.training.reference_value import train_reference_value  # loads torch
 
-        demonstrations = read_episodes(shown.path)
+        demonstrations = read_episodes(demonstrated.path)
         return train_reference_value(
             policy.path,
             demonstrations,

@@ -41,12 +41,12 @@ def rollouts(
     )
     settings, limits = asked.rollouts, asked.gates
     around = stage.unrecorded("improvement.reward", "model.name")  # what is read in their place is recorded
-    policy, shown = stage.behaviour_policy(), stage.read("demonstrations", 0)
+    policy, demonstrations = stage.behaviour_policy(), stage.read("demonstrations", 0)
     by_value = settings.branch_placement in ("disagreement", "uncertainty") and stage.iteration > FIRST
     reward = around.improvement.reward
     last_prm = stage.read(reward, stage.iteration - 1, role=f"previous_{reward}") if by_value else None
     games = tasks.explored(stage.environment, stage.experiment_seed, settings.games, stage.seed)
-    stage.refuse_other_games("demonstrations", _demonstrated(stage, tasks, shown))
+    stage.refuse_other_games("demonstrations", _demonstrated(stage, tasks, demonstrations))
 
     play = Play(
         policy=policy.path,
@@ -57,7 +57,7 @@ def rollouts(
         dialogue=asked.dialogue.format,
         how=settings,
         seed=stage.seed,
-        shown=shown.path if settings.expert_starts else None,
+        demonstrations=demonstrations.path if settings.expert_starts else None,
         placed_by=last_prm.path if last_prm else None,
         engine=asked.engine,
     )
@@ -65,7 +65,7 @@ def rollouts(
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         (played,) = inference.play({"": play}, monitor, resume, embedded=around.model.name == "embedded").values()
         write_episodes(played.episodes, out)
-        expert = [episode for episode in read_episodes(shown.path) if episode.won]
+        expert = [episode for episode in read_episodes(demonstrations.path) if episode.won]
         seen = coverage(played.episodes, expert, {game.id: game for game in tasks.open(games)})
         draw_coverage(seen, out / PICTURE)
         return rollouts_report(

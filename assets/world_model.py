@@ -23,12 +23,12 @@ def world_model(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
     """p(observation | dialogue, answer): the behaviour policy, taught what the environment replies."""
     stage = stages.stage(context)
     settings = stage.settings("world_model", "targets.held_out_games", "gates.min_world_exact")
-    policy, shown, rollouts = stage.behaviour_policy(), stage.read("demonstrations", 0), stage.read("rollouts")
+    policy, demonstrated, rollouts = stage.behaviour_policy(), stage.read("demonstrations", 0), stage.read("rollouts")
 
     def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         from agentprm_dagster.training.world_model import train_world_model  # loads torch
 
-        demonstrations, played = read_episodes(shown.path), read_episodes(rollouts.path)
+        demonstrations, played = read_episodes(demonstrated.path), read_episodes(rollouts.path)
         games = {episode.game for episode in (*demonstrations, *played)}
         return train_world_model(
             policy.path,

@@ -27,13 +27,13 @@ class InferenceResource(dg.ConfigurableResource):
         It is the same whatever the number of processes, of which the embedded model has several. With `resume` the
         shards that an earlier attempt has played are not played again.
         """
-        there = cores()
+        available = cores()
         small = embedded and all(play.engine.kind == "embedded" for play in plays.values())
         with nullcontext(resume.folder) if resume else held_folder(games_scratch_folder()) as scratch:
             return play_in_processes(
                 plays,
-                processes=self.processes or (there if small else 1),
-                threads=1 if small else there,
+                processes=self.processes or (available if small else 1),
+                threads=1 if small else available,
                 scratch=scratch,
                 monitor=monitor,
             )

@@ -210,8 +210,8 @@ class Stage:
     def _conclude(self, artifact: Artifact, *, made_before: bool) -> None:
         made = artifact.manifest
         numbers = ", ".join(f"{name} {in_words(value)}" for name, value in list(made.metrics.items())[:NUMBERS_TOLD])
-        told = "made before" if made_before else f"{made.seconds:9.0f} s  {numbers}"
-        line = f"{self.name:20} {told}"
+        summary = "made before" if made_before else f"{made.seconds:9.0f} s  {numbers}"
+        line = f"{self.name:20} {summary}"
         self.context.log.info(line)
         conclude(line)
 

@@ -54,8 +54,10 @@ class TasksResource(dg.ConfigurableResource):
             raise TasksCountError(
                 f"environment.demonstrated is {share}: expected at least two training tasks to part, got one"
             )
-        shown = set(sample_tasks(tasks, min(max(round(share * len(tasks)), 1), len(tasks) - 1), seed))
-        return tuple(task for task in tasks if task in shown), tuple(task for task in tasks if task not in shown)
+        demonstrated = set(sample_tasks(tasks, min(max(round(share * len(tasks)), 1), len(tasks) - 1), seed))
+        return tuple(task for task in tasks if task in demonstrated), tuple(
+            task for task in tasks if task not in demonstrated
+        )
 
     def split(self, environment: EnvironmentSettings, seed: int, name: str, count: int | None) -> tuple[TaskRef, ...]:
         """So many tasks (None: all) of an evaluation split, sorted by id; raises as `train` does."""

@@ -45,6 +45,6 @@ class ValuePlacer:
         # A slot with fewer actions than another reads its first one again.
         logits = self.engine.score(branched, [[*each, *each[:1] * (widest - len(each))] for each in ids])
         self.usage.tokens_read += self.engine.tokens_read - before
-        for slot, said in zip(branched, logits.sigmoid().tolist(), strict=True):
-            scores[slot] = self.score(said[: len(tried[slot])])
+        for slot, values in zip(branched, logits.sigmoid().tolist(), strict=True):
+            scores[slot] = self.score(values[: len(tried[slot])])
         return scores

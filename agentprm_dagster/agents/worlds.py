@@ -19,8 +19,8 @@ class Path:
 
     def answer(self, answer: Response) -> None:
         """Goes on by an answer."""
-        said = parse_answer(answer.text)
-        self.turns.append(Turn(said.reason, said.action, "", answer.text, said.parsed, tokens=answer.tokens))
+        parsed = parse_answer(answer.text)
+        self.turns.append(Turn(parsed.reason, parsed.action, "", answer.text, parsed.parsed, tokens=answer.tokens))
 
     def reply(self, text: str) -> None:
         """What the last answer leads to."""

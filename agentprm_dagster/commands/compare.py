@@ -37,11 +37,11 @@ def print_comparison(experiment: str, other: str | None, *, as_json: bool) -> No
     for each in (experiment, other) if other else (experiment,):
         tell_left_out(store, each)
     if as_json:
-        told = [
+        records = [
             {**asdict(line.difference), "split": line.split, "policy": line.policy, "beside": line.beside}
             for line in lines
         ]
-        print(json.dumps(told, indent=2))
+        print(json.dumps(records, indent=2))
         return
     table = Table("split", "policy", "beside", "n", "wins more", "95% interval", "alone won", "alone lost")
     for line in lines:

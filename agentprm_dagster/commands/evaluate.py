@@ -44,8 +44,8 @@ def evaluate_policy(
     experiment, store, source = load_experiment(name), ArtifactsResource().store(), TasksResource()
     counts = experiment.environment.counts
     if counts.get(split, 0) == 0:
-        there = ", ".join(name for name, count in counts.items() if name != "train" and count != 0)
-        raise typer.BadParameter(f"{name} has no games of {split}: choose another --split, of {there}")
+        splits = ", ".join(name for name, count in counts.items() if name != "train" and count != 0)
+        raise typer.BadParameter(f"{name} has no games of {split}: choose another --split, of {splits}")
     policy = store.current(name, "improved_policy" if iteration else "initial_policy", iteration)
     choice, reward = None, experiment.improvement.reward
     if best_of > 1:

@@ -100,6 +100,6 @@ def _announce(instance: dg.DagsterInstance, name: str, iteration: int) -> None:
     store = ArtifactsResource().store()
     policy = store.current(name, "improved_policy", iteration - 1)
     announced = store.announcements(name, iteration)
-    there = instance.has_dynamic_partition(ITERATION, str(iteration))
-    if not there or not announced or announced[-1].policy.version != policy.version:
+    is_partition = instance.has_dynamic_partition(ITERATION, str(iteration))
+    if not is_partition or not announced or announced[-1].policy.version != policy.version:
         announce(instance, store, name, iteration, policy, instance.report_runless_asset_event)

@@ -87,9 +87,9 @@ def _setting(key: str, value: Any, where: str) -> Settings:
 
 def _part(key: str, value: Any) -> str:
     """`improvement_beta_0_3`; where a name cannot tell key and value, a digest does."""
-    told = f"{key}.{_told(value)}".replace(".", "_")
-    if fullmatch("[a-z0-9]+(_[a-z0-9]+)*", told):
-        return told
+    part = f"{key}.{_told(value)}".replace(".", "_")
+    if fullmatch("[a-z0-9]+(_[a-z0-9]+)*", part):
+        return part
     plain = fullmatch("[a-z0-9_.]+", key)
     return f"{key.replace('.', '_') if plain else 'set'}_{_digest([key, value])}"
 
@@ -124,10 +124,10 @@ def _seeded(own: Settings, parts: Sequence[str], seed: int, usual: int) -> str:
 def _keep(name: str, own: Settings) -> None:
     """Writes the experiment's file, in one step; what is there already must be the same."""
     experiment = checked(name, resolved(own, _WHERE), _WHERE)
-    if there := experiment_files().get(name):
+    if path := experiment_files().get(name):
         if load_experiment(name).model_dump(exclude={"description"}) != experiment.model_dump(exclude={"description"}):
             raise ExperimentError(
-                f"{there} is another experiment, and what is composed now would have its name: rename that file"
+                f"{path} is another experiment, and what is composed now would have its name: rename that file"
             )
         return
     folder = make_private(experiments_folder())

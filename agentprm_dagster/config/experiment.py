@@ -167,10 +167,11 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def splits_exist(self) -> Self:
-        there = kind_of(self.environment.kind).splits
-        if unknown := [split for split in self.evaluation.splits if split not in there]:
+        splits = kind_of(self.environment.kind).splits
+        if unknown := [split for split in self.evaluation.splits if split not in splits]:
             raise ValueError(
-                f"evaluation.splits: {self.environment.kind} has no {', '.join(unknown)}; there are: {', '.join(there)}"
+                f"evaluation.splits: {self.environment.kind} has no {', '.join(unknown)}; there are: "
+                f"{', '.join(splits)}"
             )
         return self
 
@@ -192,10 +193,11 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def somebody_can_show_it(self) -> Self:
-        expert, there = self.demonstrations.expert, (*kind_of(self.environment.kind).experts, "llm")
-        if expert is not None and expert not in there:
+        expert, experts = self.demonstrations.expert, (*kind_of(self.environment.kind).experts, "llm")
+        if expert is not None and expert not in experts:
             raise ValueError(
-                f"demonstrations.expert: {expert} does not know {self.environment.kind}; there are: {', '.join(there)}"
+                f"demonstrations.expert: {expert} does not know {self.environment.kind}; there are: "
+                f"{', '.join(experts)}"
             )
         return self
 
@@ -210,10 +212,10 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def games_are_there_to_explore(self) -> Self:
-        asked, there = self.rollouts.games, self._explorable
-        if asked and there is not None and asked > there and "games" in self.rollouts.model_fields_set:
+        asked, most = self.rollouts.games, self._explorable
+        if asked and most is not None and asked > most and "games" in self.rollouts.model_fields_set:
             raise ValueError(
-                f"rollouts.games: {asked} asks for more than the {there} games that environment.train: "
+                f"rollouts.games: {asked} asks for more than the {most} games that environment.train: "
                 f"{self.environment.train} and environment.demonstrated: {self.environment.demonstrated:g} leave to "
                 "explore: lower it, or null for all"
             )

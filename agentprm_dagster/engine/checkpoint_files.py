@@ -29,8 +29,8 @@ def checkpoint_files(folder: Path) -> list[Path]:
         CheckpointError: there are no weights in safetensors, or they would be read from elsewhere.
     """
     weights = weight_files(folder)
-    there = {path for pattern in PATTERNS for path in folder.rglob(pattern) if path.is_file()}
-    return sorted({*weights, *(path for path in there if path.suffix != ".safetensors")})
+    files = {path for pattern in PATTERNS for path in folder.rglob(pattern) if path.is_file()}
+    return sorted({*weights, *(path for path in files if path.suffix != ".safetensors")})
 
 
 def weight_files(folder: Path) -> list[Path]:

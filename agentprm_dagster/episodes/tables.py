@@ -61,10 +61,10 @@ def _head(episode: Episode) -> tuple[object, ...]:
 
 
 def _new_turns(episode: Episode) -> Iterator[tuple[object, ...]]:
-    _, _, *said = _TURNS.names
+    _, _, *names = _TURNS.names
     known = episode.start if episode.parent else 0
     for i, turn in enumerate(episode.turns[known:], known):
-        yield episode.episode_id, i, *(getattr(turn, name) for name in said)
+        yield episode.episode_id, i, *(getattr(turn, name) for name in names)
 
 
 def _table(schema: pa.Schema, rows: Iterable[tuple[object, ...]]) -> pa.Table:
@@ -124,5 +124,5 @@ def _turns(path: Path) -> Iterator[tuple[str, Turn]]:
         for batch in table.iter_batches():
             columns = [batch.column(name).to_pylist() for name in _TURNS.names]
             columns[-2:] = (list(map(tuple, column)) for column in columns[-2:])  # candidates and tokens
-            for episode_id, _, *said in zip(*columns, strict=True):
-                yield episode_id, Turn(*said)
+            for episode_id, _, *fields in zip(*columns, strict=True):
+                yield episode_id, Turn(*fields)

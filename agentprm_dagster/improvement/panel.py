@@ -194,8 +194,8 @@ class Panel:
             kl = answer_kl(trees.answers, tokens, before, temperature=settings.temperature, banned=banned)
             spread = torch.zeros_like(draws)
             if self.committee:
-                said = [advantages(trees.values(member), trees.answers) for member in self.committee]
-                spread = torch.stack(said).std(0)
+                by_member = [advantages(trees.values(member), trees.answers) for member in self.committee]
+                spread = torch.stack(by_member).std(0)
             values, _ = self.judge.values(prefixes, candidates, trees)
             sums += torch.stack([(draws * each).sum() for each in (values, kl, spread, torch.ones_like(draws))])
         value, kl_mean, disagreement = (sums[:3] / sums[3]).tolist()
@@ -222,8 +222,8 @@ def build_panel(
     known = sorted({episode.game for episode in watched.episodes})
     played = [games[game] for game in rng.sample(known, min(panel.games, len(known)))]
     prefixes, states = [], 0
-    there = policy_prefixes(judge.chat, watched.episodes, dialogue)
-    for prefix in rng.sample(there, len(there)):
+    prefixes_of_all = policy_prefixes(judge.chat, watched.episodes, dialogue)
+    for prefix in rng.sample(prefixes_of_all, len(prefixes_of_all)):
         if states < STATES:
             prefixes.append(prefix)
             states += len(prefix.states)

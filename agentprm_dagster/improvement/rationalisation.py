@@ -37,9 +37,9 @@ def rationalise(episodes: Sequence[Episode], targets: pd.DataFrame, explain: Exp
         for state, episode_id, t in best[["episode_id", "turn"]].itertuples()
         if (turn := by_id[episode_id].turns[t]).admissible
     }
-    told = {}
+    learnt = {}
     for episode_id, t, state in zip(targets["episode_id"], targets["turn"], targets["state"], strict=True):
         episode, action = by_id[episode_id], worked.get(state)
         if episode.parent is None and action is not None:
-            told[episode_id, t] = write_answer(explain(episode.first_observation, episode.turns[:t], action), action)
-    return told
+            learnt[episode_id, t] = write_answer(explain(episode.first_observation, episode.turns[:t], action), action)
+    return learnt

@@ -65,8 +65,11 @@ class SteeredSampler:
         if nominal := [j for j, other in enumerate(steered) if not other]:
             parts.append(_Part(prefix.only(nominal), [(i, j) for j in nominal]))
         if other := [j for j, other in enumerate(steered) if other]:
-            told = self.with_hypothesis(prefix.episode.first_observation, rng)
-            episode, turns = replace(prefix.episode, first_observation=told), [prefix.turns[j] for j in other]
+            first_observation = self.with_hypothesis(prefix.episode.first_observation, rng)
+            episode, turns = (
+                replace(prefix.episode, first_observation=first_observation),
+                [prefix.turns[j] for j in other],
+            )
             # Where turns restate the history a prefix has one state, else one prefix has them all.
             (read,) = self.sampler.chat.conversations(episode, self.dialogue, turns)
             parts.append(_Part(read, [(i, j) for j in other]))

@@ -56,7 +56,7 @@ class Play:
     seed: int
     choice: Choice | None = None
     """None: the policy answers alone."""
-    shown: Path | None = None
+    demonstrations: Path | None = None
     """Tables of demonstrations, at whose states `how.expert_starts` of the episodes begin."""
     placed_by: Path | None = None
     """The PRM that says where branches are worth while; None: what the policy answers says it."""

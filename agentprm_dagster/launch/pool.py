@@ -81,12 +81,12 @@ def _play(named: Sequence[tuple[str, Shard]], processes: int, threads: int, moni
                 return
             free = []
             for worker in wait_for_any(playing):
-                said = worker.receive()
-                if said == PLAYED:
+                message = worker.receive()
+                if message == PLAYED:
                     del playing[worker]
                     free.append(worker)
                 else:
-                    sums.progress(*playing[worker], **said)
+                    sums.progress(*playing[worker], **message)
 
 
 class _Sums:
@@ -98,7 +98,7 @@ class _Sums:
 
     def progress(self, name: str, shard: Shard, done: int, total: int, what: str) -> None:
         """What a shard of the play called `name` has told."""
-        told = self._told[name, what]
-        told[shard.out] = done, total
-        everything = sum(total for _, total in told.values()) * self._shards[name] // len(told)
-        self._monitor.progress(sum(done for done, _ in told.values()), everything, f"{name} {what}".strip())
+        reported = self._told[name, what]
+        reported[shard.out] = done, total
+        everything = sum(total for _, total in reported.values()) * self._shards[name] // len(reported)
+        self._monitor.progress(sum(done for done, _ in reported.values()), everything, f"{name} {what}".strip())

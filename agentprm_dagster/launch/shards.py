@@ -95,9 +95,9 @@ class Shards:
         # The last first: those elsewhere are at work while the one here is.
         for i, (shard, part) in reversed(list(enumerate(zip(shards, parts, strict=True)))):
             shard.start(part, random.Random(f"{seed} {i}").getrandbits(63))
-        said = [shard.items() for shard in shards]
-        items = add_items([each for each, _ in said])
-        teaches = any(items[name] for _, names in said for name in names)
+        named = [shard.items() for shard in shards]
+        items = add_items([each for each, _ in named])
+        teaches = any(items[name] for _, names in named for name in names)
         for shard in reversed(shards):
             shard.go_on(items if teaches else None)
         gradients: Gradients = [None] * len(self._parameters)
@@ -180,8 +180,8 @@ class _Elsewhere:
         self._worker.send((part, seed))
 
     def items(self) -> Said:
-        said: Said = self._worker.receive()
-        return said
+        message: Said = self._worker.receive()
+        return message
 
     def go_on(self, items: Mapping[str, float] | None) -> None:
         self._worker.send(items)

@@ -81,7 +81,7 @@ def play_games(agent: Agent, play: Play, monitor: Monitor) -> list[Episode]:
         patience=how.patience,
         keep_candidates=play.dialogue == "restated",
         expert_starts=how.expert_starts,
-        shown=_won_by_game(play.shown) if play.shown else {},
+        demonstrations=_won_by_game(play.demonstrations) if play.demonstrations else {},
         placer=_placer(play, agent.usage),
     )
 

@@ -147,13 +147,13 @@ def lineage(
     version = find_version(store, Slot(experiment, asset, iteration), digest)
     if direction == "upstream":
         return LineageGraph(with_ancestors(store, version)).tree(version, direction)
-    there, unread = [], []
+    found, unread = [], []
     for place in store.places():
         try:
-            there.append(store.read(place))
+            found.append(store.read(place))
         except ArtifactError:
             unread.append(place.relative_to(store.root).as_posix())
-    return replace(LineageGraph(there).tree(version, direction), unread=tuple(unread))
+    return replace(LineageGraph(found).tree(version, direction), unread=tuple(unread))
 
 
 def with_ancestors(store: ArtifactStore, *versions: Version) -> list[Artifact]:
@@ -174,9 +174,9 @@ def find_version(store: ArtifactStore, slot: Slot, digest: str | None = None) ->
     """The current version, or the one whose digest begins so; ArtifactError if there is none, or more than one."""
     if digest is None:
         return store.head(slot.experiment, slot.asset, slot.iteration)
-    there = [artifact.version for artifact in store.versions(slot)]
-    found = [version for version in there if version.digest.startswith(digest)]
+    versions = [artifact.version for artifact in store.versions(slot)]
+    found = [version for version in versions if version.digest.startswith(digest)]
     if len(found) != 1:
-        known = ", ".join(version.digest[:16] for version in there) or "none"
+        known = ", ".join(version.digest[:16] for version in versions) or "none"
         raise ArtifactError(f"expected one version of {slot} whose digest begins with {digest!r}; there are: {known}")
     return found[0]

@@ -91,8 +91,8 @@ def draw_panel(history: Sequence[Mapping[str, float | None]], path: Path) -> Non
     """What the panel measured (`reports.overoptimization.Measurement`) over the steps of policy improvement; PNG."""
     from matplotlib.figure import Figure
 
-    shown = ("success", "value", "kl", "validity", "calibration", "disagreement")
-    measured = [name for name in shown if history[0][name] is not None]
+    signals = ("success", "value", "kl", "validity", "calibration", "disagreement")
+    measured = [name for name in signals if history[0][name] is not None]
     figure = Figure(figsize=(3.2 * len(measured), 3), layout="constrained")
     axes = figure.subplots(1, len(measured), squeeze=False)[0]
     for name, axis in zip(measured, axes, strict=True):
@@ -114,8 +114,8 @@ def draw_coverage(coverage: Coverage, path: Path) -> None:
     figure = Figure(figsize=(5, 4), layout="constrained")
     axis = figure.subplots()
     for kind, seen in coverage.seen.items():
-        shown = np.unique(np.linspace(0, len(seen) - 1, _POINTS).astype(int))
-        axis.plot(shown + 1, seen[shown], label=kind)
+        drawn = np.unique(np.linspace(0, len(seen) - 1, _POINTS).astype(int))
+        axis.plot(drawn + 1, seen[drawn], label=kind)
     axis.set(xlabel="decisions", ylabel="distinct states")
     axis.locator_params(axis="x", nbins=5)
     axis.legend(frameon=False)

@@ -133,12 +133,12 @@ def evaluation_report(
         "tokens a decision",
     )
     head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
-    shown = [f"\n![success over N]({picture})\n"] if picture else []
+    pictures = [f"\n![success over N]({picture})\n"] if picture else []
     if any(row["iteration"] is not None for row in rows):  # what no iteration made was not trained here
-        shown.append(f"\n{GAMES_ALONE} The page of `results` shows what several seeds gave.\n")
+        pictures.append(f"\n{GAMES_ALONE} The page of `results` shows what several seeds gave.\n")
     decisions = round(sum(row["n"] * row["mean_actions"] for row in rows))
     return StageReport(
-        {**metrics, "decisions": decisions, **usage.metrics()}, (gate,), "\n".join([head, *lines, *shown])
+        {**metrics, "decisions": decisions, **usage.metrics()}, (gate,), "\n".join([head, *lines, *pictures])
     )
 
 

@@ -29,26 +29,26 @@ class Discrimination:
     tokens: float
 
 
-def inverse_report(told: Discrimination, scored: pd.DataFrame, *, max_loss: float) -> StageReport:
+def inverse_report(discrimination: Discrimination, scored: pd.DataFrame, *, max_loss: float) -> StageReport:
     """Judges by the sides' held-out rewards, each side weighing half; `max_loss` is a multiple of log 2.
 
     `scored` are held-out decisions: the targets table with the column `logit`, Q(s, a).
     """
-    expert, learner = told.rewards[told.expert], told.rewards[~told.expert]
+    expert, learner = discrimination.rewards[discrimination.expert], discrimination.rewards[~discrimination.expert]
     loss = float((np.logaddexp(0, -expert).mean() + np.logaddexp(0, learner).mean()) / 2)
     metrics = {
-        "train_loss": told.train_loss,
+        "train_loss": discrimination.train_loss,
         "held_out_loss": loss,
         "held_out_constant_loss": math.log(2),
         "held_out_accuracy": math.nan if math.isnan(loss) else float(((expert > 0).mean() + (learner < 0).mean()) / 2),
         "expert_reward": float(expert.mean()),
         "learner_reward": float(learner.mean()),
         "margin": float(expert.mean() - learner.mean()),
-        "expert_transitions": float(told.trained_on[True]),
-        "learner_transitions": float(told.trained_on[False]),
-        "held_out_transitions": float(len(told.rewards)),
+        "expert_transitions": float(discrimination.trained_on[True]),
+        "learner_transitions": float(discrimination.trained_on[False]),
+        "held_out_transitions": float(len(discrimination.rewards)),
         **action_ordering(scored),
-        "tokens": told.tokens,
+        "tokens": discrimination.tokens,
     }
     gate = Gate(
         "tells_expert_from_learners",

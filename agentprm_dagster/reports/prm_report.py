@@ -138,8 +138,8 @@ def _accuracy(name: str, right: np.ndarray, weight: np.ndarray) -> dict[str, flo
     if not len(right):
         return {f"{name}_accuracy": 0.5, f"{name}_ci_low": 0.0, f"{name}_ci_high": 1.0}
     accuracy = float((weight * right).sum() / weight.sum())
-    worth = max(float(weight.sum() ** 2 / (weight**2).sum()), 1.0)
-    low, high = wilson_interval(accuracy * worth, worth)
+    effective_pairs = max(float(weight.sum() ** 2 / (weight**2).sum()), 1.0)
+    low, high = wilson_interval(accuracy * effective_pairs, effective_pairs)
     return {f"{name}_accuracy": accuracy, f"{name}_ci_low": low, f"{name}_ci_high": high}
 
 

@@ -14,15 +14,15 @@ def reference_value_report(
 
     `constant` is their mean in training, `max_loss` a multiple of its loss.
     """
-    said, seen = pd.Series(values), pd.Series(returns)
-    loss, baseline = soft_bce(seen, said), soft_bce(seen, pd.Series(constant, index=seen.index))
+    predicted, seen = pd.Series(values), pd.Series(returns)
+    loss, baseline = soft_bce(seen, predicted), soft_bce(seen, pd.Series(constant, index=seen.index))
     metrics = {
         "train_loss": train_loss,
         "held_out_loss": loss,
         "held_out_constant_loss": baseline,
         "held_out_states": len(seen),
-        "correlation": correlation(said, seen),
-        "calibration_error": calibration_error(said, seen),
+        "correlation": correlation(predicted, seen),
+        "calibration_error": calibration_error(predicted, seen),
     }
     gate = Gate(
         "better_than_constant",

@@ -69,8 +69,8 @@ def results_report(
     they show), what others have `published`.
     """
     ours = in_markdown(columns(kinds), (cells(row, kinds) for row in in_order(rows)))
-    shown = "".join(f"![{what}]({name})\n\n" for what, name in pictures.items())
-    page = f"{ours}\n\n{seeds}\n\n{shown}{published}"
+    figures = "".join(f"![{what}]({name})\n\n" for what, name in pictures.items())
+    page = f"{ours}\n\n{seeds}\n\n{figures}{published}"
     return StageReport({evaluation_name(row): row["success_rate"] for row in in_order(rows)}, (), page)
 
 

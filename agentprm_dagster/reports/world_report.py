@@ -70,8 +70,8 @@ def world_report(
     return StageReport(metrics, (gate,), f"| held out | |\n|---|---|\n{rows}\n")
 
 
-def _detected(name: str, there: pd.Series, foreseen: pd.Series) -> dict[str, float]:
+def _detected(name: str, happened: pd.Series, foreseen: pd.Series) -> dict[str, float]:
     """The share of what was there that was foreseen, and of what was foreseen that was there; no number of nothing."""
-    both = (there & foreseen).sum()
-    shares = {"recall": there.sum(), "precision": foreseen.sum()}
+    both = (happened & foreseen).sum()
+    shares = {"recall": happened.sum(), "precision": foreseen.sum()}
     return {f"{name}_{share}": float(both / count) for share, count in shares.items() if count}

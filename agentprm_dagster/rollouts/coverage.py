@@ -54,7 +54,7 @@ def kind_of(episode: Episode) -> Kind:
     return "reset" if episode.start else "whole"
 
 
-def coverage(episodes: Iterable[Episode], shown: Iterable[Episode], games: Mapping[str, Task]) -> Coverage:
+def coverage(episodes: Iterable[Episode], demonstrations: Iterable[Episode], games: Mapping[str, Task]) -> Coverage:
     """What the episodes have seen, parents standing before their branches; `shown` are an expert's.
 
     Both are played again, in `games` (by id); of what an expert shows only the games that the episodes play count.
@@ -64,7 +64,7 @@ def coverage(episodes: Iterable[Episode], shown: Iterable[Episode], games: Mappi
     """
     by_game: dict[str, list[Episode]] = defaultdict(list)
     expert_by_game: dict[str, list[Episode]] = defaultdict(list)
-    for grouped, those in ((by_game, episodes), (expert_by_game, shown)):
+    for grouped, those in ((by_game, episodes), (expert_by_game, demonstrations)):
         for episode in those:
             grouped[episode.game].append(episode)
     visits: dict[Kind, list[list[int]]] = {kind: [] for kind in KINDS}

@@ -65,7 +65,7 @@ def uncertainty(values: Sequence[float]) -> float:
 def place(scores: Sequence[float], count: int, rng: np.random.Generator) -> list[int]:
     """At most `count` places in order, drawn one after the other with odds as their scores; none of score 0."""
     odds = np.asarray(scores, dtype=float)
-    there = int(np.count_nonzero(odds))
-    if not there:
+    possible = int(np.count_nonzero(odds))
+    if not possible:
         return []
-    return sorted(rng.choice(len(odds), size=min(count, there), replace=False, p=odds / odds.sum()).tolist())
+    return sorted(rng.choice(len(odds), size=min(count, possible), replace=False, p=odds / odds.sum()).tolist())

@@ -200,7 +200,7 @@ def whole_episodes(games: Sequence[Task], per_game: int) -> list[Start]:
 
 
 def from_expert_states(
-    starts: Sequence[Start], shown: Mapping[str, Sequence[Episode]], *, share: float, max_steps: int, seed: int
+    starts: Sequence[Start], demonstrations: Mapping[str, Sequence[Episode]], *, share: float, max_steps: int, seed: int
 ) -> list[Start]:
     """The same starts, a share of them moved to a state along an expert's episode of their game: any of it, any turn.
 
@@ -208,12 +208,14 @@ def from_expert_states(
     to its game's start, nor to where `max_steps`, counted from there, are over.
     """
     rng = random.Random(f"{seed} expert starts")
-    there = {game: [each for each in them if min(len(each.turns), max_steps) > 1] for game, them in shown.items()}
+    long_enough = {
+        game: [each for each in them if min(len(each.turns), max_steps) > 1] for game, them in demonstrations.items()
+    }
     replays: dict[str, Replay] = {}
     moved = list(starts)
     for i in sorted(rng.sample(range(len(starts)), round(share * len(starts)))):
         start = starts[i]
-        if not (experts := there.get(start.game.id)):
+        if not (experts := long_enough.get(start.game.id)):
             continue
         expert = rng.choice(experts)
         turn = rng.randrange(1, min(len(expert.turns), max_steps))
@@ -307,7 +309,7 @@ def collect_rollouts(
     patience: int | None = None,
     keep_candidates: bool = False,
     expert_starts: float = 0.0,
-    shown: Mapping[str, Sequence[Episode]] = MappingProxyType({}),
+    demonstrations: Mapping[str, Sequence[Episode]] = MappingProxyType({}),
     placer: Placer | None = None,
 ) -> list[Episode]:
     """Whole episodes of every game, then branches from states along them (`branch_actions` 0: the paper's way).
@@ -317,7 +319,7 @@ def collect_rollouts(
     """
     starts = whole_episodes(games, per_game)
     if expert_starts:
-        starts = from_expert_states(starts, shown, share=expert_starts, max_steps=max_steps, seed=seed)
+        starts = from_expert_states(starts, demonstrations, share=expert_starts, max_steps=max_steps, seed=seed)
     go = partial(play, agent, max_steps=max_steps, patience=patience, keep_candidates=keep_candidates)
     episodes = go(starts, total=len(starts), monitor=monitor)
     if not (branch_states and branch_actions):

@@ -105,5 +105,5 @@ def current_outcomes(store: ArtifactStore, experiment: str) -> Iterator[tuple[Ro
     folders = {id(row): folder for row, folder in places}
     for row in in_order(row for row, _ in places):
         heads = pq.read_table(folders[id(row)] / EPISODES, columns=["game", "first_observation", "reward"])
-        game, said, rewards = (column.to_pylist() for column in heads.columns)
-        yield row, dict(zip(zip(game, said, strict=True), (reward == 1 for reward in rewards), strict=True))
+        game, first, rewards = (column.to_pylist() for column in heads.columns)
+        yield row, dict(zip(zip(game, first, strict=True), (reward == 1 for reward in rewards), strict=True))

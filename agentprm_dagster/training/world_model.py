@@ -160,16 +160,16 @@ def score_replies(model: PreTrainedModel, chat: Chat, examples: Sequence[Example
         parts = _log_probabilities(model, batch, places).split([r.closing - r.first + 2 for _, r in replies])
         for (tree, reply), part in zip(replies, parts, strict=True):
             *likeliest, follows = part.argmax(-1).tolist()
-            said = tree.ids[reply.first : reply.closing + 1]
+            reply_ids = tree.ids[reply.first : reply.closing + 1]
             rows.append(
                 {
                     "action": reply.turn.action,
                     "previous": reply.previous,
                     "observation": reply.turn.observation,
                     "over": reply.over,
-                    "tokens": len(said),
-                    "loss": -float(part[torch.arange(len(said)), said].sum()),
-                    "exact": likeliest == said,
+                    "tokens": len(reply_ids),
+                    "loss": -float(part[torch.arange(len(reply_ids)), reply_ids].sum()),
+                    "exact": likeliest == reply_ids,
                     "fails": likeliest[0] == fails,
                     "ends": follows == chat.end,
                 }

@@ -125,9 +125,9 @@ class Sampler:
                 continue
             self._settle(slots, batch, drawn)
             if len(alive):
-                there = alive.to(batch.mask.device)
-                group = Group(batch.group.memory[there], batch.group.filled, batch.group.positions[alive])
-                thinned.append(_Batch(batch.members[alive], group, batch.first, batch.mask[there]))
+                alive_here = alive.to(batch.mask.device)
+                group = Group(batch.group.memory[alive_here], batch.group.filled, batch.group.positions[alive])
+                thinned.append(_Batch(batch.members[alive], group, batch.first, batch.mask[alive_here]))
         return thinned
 
     def _settle(self, slots: torch.Tensor, batch: _Batch, drawn: torch.Tensor) -> None:

@@ -173,18 +173,18 @@ class SlotModel:
 
     def _make_room(self, columns: int) -> None:
         """A model may allow for far longer conversations than are ever held: the memory grows with them."""
-        there = self._memory.shape[2]
-        if columns > there:
-            self._memory = _with_columns(self._memory, min(max(columns, 2 * there), self.capacity))
+        width = self._memory.shape[2]
+        if columns > width:
+            self._memory = _with_columns(self._memory, min(max(columns, 2 * width), self.capacity))
 
     def keep(self, rows: torch.Tensor, scratch: torch.Tensor, counts: torch.Tensor) -> None:
         """Makes scratch tokens part of their conversations: those at `scratch` (B, T), the first `counts` (B)."""
         target = self.lengths[rows][:, None] + torch.arange(scratch.shape[1])
         if not torch.equal(target, scratch):
             row, column = (torch.arange(scratch.shape[1]) < counts[:, None]).nonzero(as_tuple=True)
-            slot, index, there = rows[row], target[row, column], scratch[row, column]
-            self._memory[slot, :, index] = self._memory[slot, :, there]
-            self._ids[slot, index] = self._ids[slot, there]
+            slot, index, source = rows[row], target[row, column], scratch[row, column]
+            self._memory[slot, :, index] = self._memory[slot, :, source]
+            self._ids[slot, index] = self._ids[slot, source]
         self.lengths[rows] += counts
         self._held[rows] = self.lengths[rows]
 

@@ -64,10 +64,10 @@ class TransformersEngine:
             drawn = [ids for part in self._parts(prompts) for ids in self._generate(part, how, limits)]
         answers = [list(takewhile(lambda token: token != limits.end, ids)) for ids in drawn]
         finished = [limits.end in ids for ids in drawn]
-        said = [[*ids, limits.end] if ended else ids for ids, ended in zip(answers, finished, strict=True)]
+        whole = [[*ids, limits.end] if ended else ids for ids, ended in zip(answers, finished, strict=True)]
         tokens = _by_conversation(answers, n)
         self._lanes.update(zip(conversations, tokens, strict=True))
-        return Sampled(tokens, _by_conversation(finished, n), self._sums(prompts, said).view(-1, n))
+        return Sampled(tokens, _by_conversation(finished, n), self._sums(prompts, whole).view(-1, n))
 
     def _generate(self, prompts: Sequence[list[int]], how: GenerationConfig, limits: Limits) -> list[list[int]]:
         """What follows each prompt, filled up with end tokens."""

@@ -72,8 +72,8 @@ def _about_what_was_met(episode: Episode, rng: random.Random) -> Episode:
     if not met:
         return episode
     opening, _, sentence = episode.first_observation.rpartition(MARK)
-    told = re.sub(rf"\b{task.object}\b", rng.choice(met), sentence, count=1)
-    return replace(episode, first_observation=f"{opening}{MARK}{told}", reward=0.0)
+    task_sentence = re.sub(rf"\b{task.object}\b", rng.choice(met), sentence, count=1)
+    return replace(episode, first_observation=f"{opening}{MARK}{task_sentence}", reward=0.0)
 
 
 def _noticed(episode: Episode) -> Episode:

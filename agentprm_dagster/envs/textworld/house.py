@@ -33,8 +33,8 @@ class Rooms:
         for fact in facts:
             direction = fact.name.removesuffix("_of")
             if direction in DIRECTIONS:
-                there, here = (argument.name for argument in fact.arguments)
-                self.exits.setdefault(here, []).append(Exit(direction, there, doors.get((here, there))))
+                beyond, here = (argument.name for argument in fact.arguments)
+                self.exits.setdefault(here, []).append(Exit(direction, beyond, doors.get((here, beyond))))
         for exits in self.exits.values():
             exits.sort(key=lambda exit_: order.index(exit_.direction))
 

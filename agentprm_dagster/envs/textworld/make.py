@@ -126,5 +126,5 @@ def _set_walkthrough(maker: Any, commands: Sequence[str]) -> None:
         for event in [event for event, followed in waiting.items() if followed.triggered]:
             del waiting[event]
             found[event] = list(actions), commands[:i]
-    for event, (led, said) in found.items():
-        event.actions, event.commands = led, said
+    for event, (led, commands_so_far) in found.items():
+        event.actions, event.commands = led, commands_so_far
