@@ -108,12 +108,12 @@ class PrmJudge(Judge):
 
     def scores(self, slots: Sequence[int], sampled: Sampled, futures: Sequence[Sequence[Future]]) -> torch.Tensor:
         """Q (B, n), read at the last tokens: logits."""
-        lanes = [
+        continuations = [
             [[*ids, self.end, *future.ids] for ids, future in zip(answers, each, strict=True)]
             for answers, each in zip(sampled.tokens, futures, strict=True)
         ]
         discounts = torch.tensor([[future.discount for future in each] for each in futures])
-        return discounted(self.engine.score(slots, lanes), discounts)
+        return discounted(self.engine.score(slots, continuations), discounts)
 
 
 class LogRatioJudge(Judge):
@@ -123,11 +123,11 @@ class LogRatioJudge(Judge):
 
     def scores(self, slots: Sequence[int], sampled: Sampled, futures: Sequence[Sequence[Future]]) -> torch.Tensor:
         """Log-ratios (B, n), in nats; of an answer that was cut, without its end token."""
-        lanes = [
+        continuations = [
             [[*ids, self.end] if ended else ids for ids, ended in zip(*each, strict=True)]
             for each in zip(sampled.tokens, sampled.finished, strict=True)
         ]
-        return sampled.log_probabilities - self.engine.log_probs(slots, lanes)
+        return sampled.log_probabilities - self.engine.log_probs(slots, continuations)
 
 
 def discounted(logits: torch.Tensor, discounts: torch.Tensor) -> torch.Tensor:

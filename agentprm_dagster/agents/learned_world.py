@@ -48,13 +48,13 @@ class LearnedWorld:
     def _likeliest(
         self, paths: Sequence[Path], more: Sequence[list[int]], limits: Limits, *, turns: int | None
     ) -> Sampled:
-        """What follows each path's first `turns` turns and `more`, read in a lane of its own."""
+        """What follows each path's first `turns` turns and `more`, read in a cache slot of its own."""
         before = self.engine.tokens_read
         self.engine.prefill(list(dict.fromkeys(path.slot for path in paths)))
-        lanes = range(self.slots, self.slots + len(paths))
-        for lane, path, ids in zip(lanes, paths, more, strict=True):
+        spare = range(self.slots, self.slots + len(paths))
+        for slot, path, ids in zip(spare, paths, more, strict=True):
             here = self.dialogues.by_slot[path.slot]
-            self.engine.begin(lane, self.chat.state(here.first_observation, [*here.turns, *path.turns[:turns]]) + ids)
-        sampled = self.engine.sample(lanes, 1, limits, temperature=0, generator=torch.Generator())
+            self.engine.begin(slot, self.chat.state(here.first_observation, [*here.turns, *path.turns[:turns]]) + ids)
+        sampled = self.engine.sample(spare, 1, limits, temperature=0, generator=torch.Generator())
         self.usage.tokens_read += self.engine.tokens_read - before
         return sampled

@@ -28,12 +28,12 @@ class ModelPredictive(BestOfN):
         *,
         turns: int,
         gamma: float,
-        lanes: int,
+        at_once: int,
         **settings: Any,
     ) -> None:
-        """At most `lanes` paths of `turns` turns are predicted at a time, behind the conversations of all slots."""
+        """At most `at_once` paths of `turns` turns are predicted at a time, behind the conversations of all slots."""
         super().__init__(engine, chat, prm, **settings)
-        self.world, self.turns, self.gamma, self.lanes = world, turns, gamma, lanes
+        self.world, self.turns, self.gamma, self.at_once = world, turns, gamma, at_once
         self.usage = world.usage
 
     def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
@@ -54,8 +54,8 @@ class ModelPredictive(BestOfN):
                 paths[slot, answer] = Path(slot, [])
                 paths[slot, answer].answer(answer)
         waiting = list(paths.values())
-        for first in range(0, len(waiting), self.lanes):
-            self._predict(waiting[first : first + self.lanes])
+        for first in range(0, len(waiting), self.at_once):
+            self._predict(waiting[first : first + self.at_once])
         futures = {key: self._future(path) for key, path in paths.items()}
         return [
             [futures.get((slot, answer), Future()) for answer in each]
@@ -75,13 +75,13 @@ class ModelPredictive(BestOfN):
                 path.reply(text)
 
     def _answer(self, paths: Sequence[Path]) -> None:
-        """The policy's likeliest next answer on each path, each in a lane of its own."""
-        lanes = range(self.slots, self.slots + len(paths))
-        for lane, path in zip(lanes, paths, strict=True):
+        """The policy's likeliest next answer on each path, each in a cache slot of its own."""
+        spare = range(self.slots, self.slots + len(paths))
+        for slot, path in zip(spare, paths, strict=True):
             here = self.dialogues.by_slot[path.slot]
             seen = Observation(path.turns[-1].observation, (), reward=0.0, done=False)
-            self.dialogues.begin(lane, here.first_observation, [*here.turns, *path.turns], seen)
-        sampled = self._draw(lanes, 1, 0.0)
+            self.dialogues.begin(slot, here.first_observation, [*here.turns, *path.turns], seen)
+        sampled = self._draw(spare, 1, 0.0)
         for path, (answer,) in zip(paths, self._answers(sampled), strict=True):
             path.answer(answer)
 

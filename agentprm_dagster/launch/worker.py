@@ -129,8 +129,8 @@ def ready(play: Play) -> Agent:
 
     slots, choice, chat = play.how.slots, play.choice, _chat(play.policy, play.environment)
     ahead = choice.lookahead if choice else None
-    lanes = max(slots, choice.best_of) if choice and ahead else 0
-    engine = _opened(_policy(play.policy, play.engine), play.engine, slots + lanes)
+    spare = max(slots, choice.best_of) if choice and ahead else 0
+    engine = _opened(_policy(play.policy, play.engine), play.engine, slots + spare)
     settings: dict[str, Any] = {
         "dialogue": play.dialogue,
         "slots": slots,
@@ -146,8 +146,8 @@ def ready(play: Play) -> Agent:
     settings |= {"n": choice.best_of, "prior": choice.prior}
     if ahead is None:
         return BestOfN(engine, chat, judge, **settings)
-    world = _world(ahead, play, lanes)
-    return ModelPredictive(engine, chat, judge, world, turns=ahead.turns, gamma=ahead.gamma, lanes=lanes, **settings)
+    world = _world(ahead, play, spare)
+    return ModelPredictive(engine, chat, judge, world, turns=ahead.turns, gamma=ahead.gamma, at_once=spare, **settings)
 
 
 @lru_cache(maxsize=1)
@@ -173,13 +173,13 @@ def _opened(model: Any, engine: AnyEngine, conversations: int) -> Engine:
     return engine_kind(engine.kind).open(model, engine, conversations=conversations)
 
 
-def _world(ahead: Lookahead, play: Play, lanes: int) -> "World":
+def _world(ahead: Lookahead, play: Play, spare: int) -> "World":
     from agentprm_dagster.agents.learned_world import LearnedWorld
 
     if ahead.world is None:
         return OracleWorld()
     slots = play.how.slots
-    engine = _opened(_world_model(ahead.world, play.engine), play.engine, slots + lanes)
+    engine = _opened(_world_model(ahead.world, play.engine), play.engine, slots + spare)
     chat = _chat(ahead.world, play.environment)
     return LearnedWorld(engine, chat, slots=slots, max_reply_tokens=ahead.max_reply_tokens)
 

@@ -75,10 +75,10 @@ class CandidateSampler:
             idle=idle,
         )
         counts = Counter(
-            ((row, lane // self.n), (*ids, self.chat.end), not ended)
-            for row, lanes in enumerate(zip(sampled.tokens, sampled.finished, strict=True))
-            for lane, (ids, ended) in enumerate(zip(*lanes, strict=True))
-            if not idle[row, lane]
+            ((row, sequence // self.n), (*ids, self.chat.end), not ended)
+            for row, sequences in enumerate(zip(sampled.tokens, sampled.finished, strict=True))
+            for sequence, (ids, ended) in enumerate(zip(*sequences, strict=True))
+            if not idle[row, sequence]
         )
         return [Candidate(state, ids, draws, cut) for (state, ids, cut), draws in counts.items()]
 

@@ -168,8 +168,10 @@ def _draw(model: PreTrainedModel, chat: Chat, dialogue: Format) -> Drawn:
         generator=torch.Generator().manual_seed(0),
     )
     owners = [i for i in range(len(states)) for _ in range(_ANSWERS)]
-    lanes = [pair for each in zip(sampled.tokens, sampled.finished, strict=True) for pair in zip(*each, strict=True)]
-    answers = [[*ids, chat.end] if finished else ids for ids, finished in lanes]
+    sequences = [
+        pair for each in zip(sampled.tokens, sampled.finished, strict=True) for pair in zip(*each, strict=True)
+    ]
+    answers = [[*ids, chat.end] if finished else ids for ids, finished in sequences]
     candidates = [Candidate(states[i], tuple(answer), 1) for i, answer in zip(owners, answers, strict=True)]
     trees = CandidateTrees(trial, candidates)
     return Drawn([conversations[i] for i in owners], answers, trees, sampled.log_probabilities.flatten())

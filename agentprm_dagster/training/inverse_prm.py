@@ -72,8 +72,8 @@ class Transitions:
         self.ends.append(end)
         draws = sum(answer.draws for answer in answers)
         for answer in answers:
-            lane = self.tree.add(answer.ids, parent=state, length=length)
-            self.next_ends.append(self.tree.index(lane, len(answer.ids) - 1))
+            segment = self.tree.add(answer.ids, parent=state, length=length)
+            self.next_ends.append(self.tree.index(segment, len(answer.ids) - 1))
             self.owners.append(len(self.ends) - 1)
             self.shares.append(answer.draws / draws)
 

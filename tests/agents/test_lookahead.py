@@ -75,7 +75,7 @@ def agent(folder: File, world: World, *, turns: int, prior: float = 0.02, temper
         n=4,
         turns=turns,
         gamma=GAMMA,
-        lanes=3,
+        at_once=3,
         prior=prior,
         dialogue="append",
         slots=2,
@@ -212,8 +212,8 @@ def predicted(player: ModelPredictive, games: Sequence[Transparent]) -> list[Pat
             paths.append(Path(slot, []))
             paths[-1].answer(Response(write_answer("I look for a mug.", command)))
     player._draw(range(len(games)), 2, 1.0)
-    for first in range(0, len(paths), player.lanes):
-        player._predict(paths[first : first + player.lanes])
+    for first in range(0, len(paths), player.at_once):
+        player._predict(paths[first : first + player.at_once])
     return paths
 
 

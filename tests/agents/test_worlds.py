@@ -80,7 +80,7 @@ def test_a_learned_world_reads_nothing_twice_and_says_what_the_whole_dialogue_le
             assert ended is (int(said.argmax()) == chat.end)
         news = learned.usage.tokens_read - read
         most = sum(len(chat.state(episode.first_observation, episode.turns[:t])) for _, episode, t in begun)
-        assert news < (2 if step == 0 else 1) * most, "the lanes take over what the slots have read"
+        assert news < (2 if step == 0 else 1) * most, "spare slots take over what the slots have read"
         for slot, episode, t in begun:
             learned.observe(slot, episode.turns[t + step], NOWHERE)
 

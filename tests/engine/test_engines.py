@@ -83,20 +83,20 @@ def test_values_and_log_ratios_of_given_answers(kind: str, policy_folder: Path, 
     for engine in (judge, reference):
         for i, ids in enumerate(told):
             engine.begin(i, ids)
-    lanes = [[[30 + i, 31, END, 32], [33, END]] for i in range(3)]
+    continuations = [[[30 + i, 31, END, 32], [33, END]] for i in range(3)]
     for _ in range(3):
-        scores, sums = judge.score(range(3), lanes), reference.log_probs(range(3), lanes)
+        scores, sums = judge.score(range(3), continuations), reference.log_probs(range(3), continuations)
         assert scores.shape == sums.shape == (3, 2)
         with torch.no_grad():
-            for i, each in enumerate(lanes):
+            for i, each in enumerate(continuations):
                 whole = [stock_prm(torch.tensor([[*told[i], *ids]])).logits.item() for ids in each]
                 assert scores[i].tolist() == pytest.approx(whole, abs=1e-4)
                 assert sums[i].tolist() == pytest.approx([log_p(stock, told[i], ids) for ids in each], abs=1e-4)
         for engine in (judge, reference):
             engine.keep(range(3), [0, 1, 0], [3, 2, 0])
             engine.extend(2, FOLLOW_UP)
-        told[0] += lanes[0][0][:3]
-        told[1] += lanes[1][1]
+        told[0] += continuations[0][0][:3]
+        told[1] += continuations[1][1]
         told[2] += FOLLOW_UP
 
 

@@ -1,4 +1,4 @@
-"""Caches and lanes of models whose layers look back a few tokens only, or change their scores."""
+"""Caches and sequences of models whose layers look back a few tokens only, or change their scores."""
 
 from pathlib import Path
 from typing import Any

@@ -18,7 +18,7 @@ from agentprm_dagster.engine.heads import language_head
 
 
 @dataclass(frozen=True, slots=True)
-class _Lanes:
+class _Sequences:
     """What was last drawn or read behind a conversation."""
 
     tokens: list[list[int]]
@@ -43,7 +43,7 @@ class EmbeddedEngine:
         self._pending: dict[int, list[int]] = defaultdict(list)
         self._behind: dict[int, torch.Tensor] = {}
         """(H,) hidden states behind what was read of conversations."""
-        self._lanes: dict[int, _Lanes] = {}
+        self._sequences: dict[int, _Sequences] = {}
         self._sampler = lru_cache(maxsize=8)(self._make_sampler)
 
     @property
@@ -84,7 +84,7 @@ class EmbeddedEngine:
         )
         for i, each in enumerate(conversations):
             read = [len(ids) - (not ended) for ids, ended in zip(drawn.tokens[i], drawn.finished[i], strict=True)]
-            self._lanes[each] = _Lanes(drawn.tokens[i], read, drawn.scratch[i])
+            self._sequences[each] = _Sequences(drawn.tokens[i], read, drawn.scratch[i])
         return drawn
 
     @torch.inference_mode()
@@ -112,11 +112,11 @@ class EmbeddedEngine:
     @torch.inference_mode()
     def keep(self, conversations: Sequence[int], choice: Sequence[int], tokens: Sequence[int]) -> None:
         """See `engine.base.Engine`."""
-        lanes = [self._lanes.pop(each) for each in conversations]
-        read = [min(each.read[c], count) for each, c, count in zip(lanes, choice, tokens, strict=True)]
-        scratch = [each.scratch[c, : max(read)] for each, c in zip(lanes, choice, strict=True)]
+        sequences = [self._sequences.pop(each) for each in conversations]
+        read = [min(each.read[c], count) for each, c, count in zip(sequences, choice, tokens, strict=True)]
+        scratch = [each.scratch[c, : max(read)] for each, c in zip(sequences, choice, strict=True)]
         self.cache.keep(torch.tensor(conversations), pad_sequence(scratch, batch_first=True), torch.tensor(read))
-        for conversation, each, c, first, last in zip(conversations, lanes, choice, read, tokens, strict=True):
+        for conversation, each, c, first, last in zip(conversations, sequences, choice, read, tokens, strict=True):
             self._pending[conversation] = each.tokens[c][first:last]
             self._behind.pop(conversation, None)
 
@@ -138,23 +138,23 @@ class EmbeddedEngine:
     def _read_behind(
         self, conversations: Sequence[int], continuations: Sequence[Sequence[Sequence[int]]]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Reads n lanes behind each conversation: hidden states (B, n, T, H) of tokens (B, n, T), and their counts."""
+        """Reads n sequences behind each conversation: hidden states (B, n, T, H) of tokens (B, n, T); their counts."""
         rows = torch.tensor(conversations)
         tokens, counts = _padded(continuations)
         together = self._together(rows, tokens)
-        hidden = torch.cat([self._read_lanes(rows, part) for part in tokens.split(together, 1)], 1)
+        hidden = torch.cat([self._read_sequences(rows, part) for part in tokens.split(together, 1)], 1)
         self.cache.tokens_read += int(counts.sum())
         n, width = tokens.shape[1:]
-        lanes = torch.arange(n)[:, None] * width + torch.arange(width)
+        sequences = torch.arange(n)[:, None] * width + torch.arange(width)
         for i, each in enumerate(conversations):
-            scratch, read = self.cache.lengths[each] + lanes, counts[i].tolist()
-            if together < n:  # later lanes were read over it
+            scratch, read = self.cache.lengths[each] + sequences, counts[i].tolist()
+            if together < n:  # later sequences were read over it
                 scratch, read = scratch[:, :0], [0] * n
-            self._lanes[each] = _Lanes([list(ids) for ids in continuations[i]], read, scratch)
+            self._sequences[each] = _Sequences([list(ids) for ids in continuations[i]], read, scratch)
         return hidden, tokens, counts
 
     def _together(self, rows: torch.Tensor, tokens: torch.Tensor) -> int:
-        """How many lanes of tokens (B, n, T) have room behind the longest of their conversations, of n at most.
+        """How many sequences of tokens (B, n, T) have room behind the longest of their conversations, of n at most.
 
         Raises:
             ContextOverflow: not even one.
@@ -164,11 +164,11 @@ class EmbeddedEngine:
         self.cache.require(longest + width)
         return min(n, (self.cache.capacity - longest) // width)
 
-    def _read_lanes(self, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Hidden states (B, n, T, H) of tokens (B, n, T), each lane behind its slot's conversation."""
+    def _read_sequences(self, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Hidden states (B, n, T, H) of tokens (B, n, T), each sequence behind its slot's conversation."""
         n, width = tokens.shape[1:]
         base = self.cache.lengths[rows]
-        # Lane c's token t is the new token c * T + t; it sees the conversation and its own lane up to itself.
+        # Sequence c's token t is the new token c * T + t; it sees the conversation and its own sequence up to itself.
         own = torch.block_diag(*[torch.ones(width, width).tril()] * n).bool()
         step = torch.arange(width).repeat(n)
         order = base.argsort(stable=True)
@@ -179,8 +179,8 @@ class EmbeddedEngine:
         return torch.cat(self.cache.read(segments)).unflatten(1, (n, width))[order.argsort()]
 
 
-def _padded(lanes: Sequence[Sequence[Sequence[int]]]) -> tuple[torch.Tensor, torch.Tensor]:
+def _padded(sequences: Sequence[Sequence[Sequence[int]]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids [B][n] as (B, n, T), padded to the longest, and how many count of each (B, n)."""
-    counts = torch.tensor([[len(ids) for ids in each] for each in lanes])
-    tokens = pad_sequence([torch.tensor(ids) for each in lanes for ids in each], batch_first=True)
+    counts = torch.tensor([[len(ids) for ids in each] for each in sequences])
+    tokens = pad_sequence([torch.tensor(ids) for each in sequences for ids in each], batch_first=True)
     return tokens.view(*counts.shape, -1), counts

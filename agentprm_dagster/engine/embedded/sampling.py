@@ -29,7 +29,7 @@ class _Batch:
     first: int
     """The first column of the answers."""
     mask: torch.Tensor
-    """What the lanes see of all columns, as the backbone's mask of (b, n, columns)."""
+    """What the sequences see of all columns, as the backbone's mask of (b, n, columns)."""
 
 
 class Sampler:
@@ -50,10 +50,10 @@ class Sampler:
         generator: torch.Generator,
         idle: torch.Tensor | None = None,
     ) -> SlotSampled:
-        """Samples an answer in every lane. Temperature 0 is greedy.
+        """Samples an answer in every sequence. Temperature 0 is greedy.
 
-        hidden (B, n, H) is the state behind the conversation's first `prefix` (B, n) tokens, which a lane continues;
-        lanes marked `idle` (B, n) give empty answers.
+        hidden (B, n, H) is the state behind the conversation's first `prefix` (B, n) tokens, which a sequence
+        continues; sequences marked `idle` (B, n) give empty answers.
         """
         slots, order = torch.tensor(rows), torch.arange(len(rows))
         done = torch.zeros(prefix.shape, dtype=torch.bool) if idle is None else idle.clone()
@@ -98,14 +98,14 @@ class Sampler:
         return torch.searchsorted(below, share, right=True).squeeze(-1)
 
     def _batches(self, slots: torch.Tensor, prefix: torch.Tensor, max_new_tokens: int) -> list[_Batch]:
-        """Copies the conversations, those of like length together; lane c's step j is column filled + j * n + c."""
-        steps, lanes = max_new_tokens - 1, prefix.shape[1]
-        own = torch.eye(lanes, dtype=torch.bool).repeat(1, steps)
+        """Copies the conversations, those of like length together; sequence c's step j is column filled + j * n + c."""
+        steps, sequences = max_new_tokens - 1, prefix.shape[1]
+        own = torch.eye(sequences, dtype=torch.bool).repeat(1, steps)
         batches = []
         for members in (
             self.slots.lengths[slots].argsort(descending=True, stable=True).split(self.slots.backbone.rows_together)
         ):
-            group = self.slots.gather(slots[members], room=steps * lanes)
+            group = self.slots.gather(slots[members], room=steps * sequences)
             before = torch.arange(group.filled) < prefix[members][..., None]
             sees = torch.cat([before, own.expand(len(members), -1, -1)], dim=-1)
             batches.append(_Batch(members, group, group.filled, self.slots.backbone.mask(sees)))
@@ -138,17 +138,17 @@ class Sampler:
     def _advance(
         self, slots: torch.Tensor, batches: Sequence[_Batch], positions: torch.Tensor, tokens: torch.Tensor
     ) -> torch.Tensor:
-        """Feeds one token (B, n) to every lane of the batches; their hidden states (B', n, H), batch after batch."""
-        lanes = tokens.shape[1]
+        """Feeds one token (B, n) to every sequence of the batches; hidden states (B', n, H), batch after batch."""
+        sequences = tokens.shape[1]
         readings = []
         for batch in batches:
-            stop = batch.group.filled + lanes
+            stop = batch.group.filled + sequences
             self.slots.require(int(self.slots.lengths[slots[batch.members]].max()) + stop - batch.first)
             mask = batch.mask[..., :stop]
             readings.append(Reading(batch.group, tokens[batch.members], positions[batch.members], mask))
         hidden = torch.cat(self.slots.backbone.read(readings))
         for batch in batches:
-            batch.group.filled += lanes
+            batch.group.filled += sequences
         return hidden
 
     def _collect(self, drawn: torch.Tensor, log_probabilities: torch.Tensor, base: torch.Tensor) -> SlotSampled:
@@ -159,6 +159,6 @@ class Sampler:
             [ids[:count] for ids, count in zip(row, row_counts, strict=True)]
             for row, row_counts in zip(drawn.tolist(), counts.tolist(), strict=True)
         ]
-        lanes = drawn.shape[1]
-        scratch = base[:, None, None] + torch.arange(drawn.shape[-1]) * lanes + torch.arange(lanes)[:, None]
+        sequences = drawn.shape[1]
+        scratch = base[:, None, None] + torch.arange(drawn.shape[-1]) * sequences + torch.arange(sequences)[:, None]
         return SlotSampled(tokens, finished.tolist(), log_probabilities, scratch)

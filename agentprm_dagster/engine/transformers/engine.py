@@ -27,7 +27,7 @@ class TransformersEngine:
         self.tokens_read = 0
         self.batch = batch if model.config.model_type in WITH_PRM | WITHOUT_PRM else 1
         self._ids: dict[int, list[int]] = {}
-        self._lanes: dict[int, list[list[int]]] = {}
+        self._continuations: dict[int, list[list[int]]] = {}
         """[n] what was last read behind each conversation, or drawn."""
 
     def begin(self, conversation: int, ids: Sequence[int]) -> None:
@@ -66,7 +66,7 @@ class TransformersEngine:
         finished = [limits.end in ids for ids in drawn]
         whole = [[*ids, limits.end] if ended else ids for ids, ended in zip(answers, finished, strict=True)]
         tokens = _by_conversation(answers, n)
-        self._lanes.update(zip(conversations, tokens, strict=True))
+        self._continuations.update(zip(conversations, tokens, strict=True))
         return Sampled(tokens, _by_conversation(finished, n), self._sums(prompts, whole).view(-1, n))
 
     def _generate(self, prompts: Sequence[list[int]], how: GenerationConfig, limits: Limits) -> list[list[int]]:
@@ -81,9 +81,9 @@ class TransformersEngine:
     def score(self, conversations: Sequence[int], continuations: Sequence[Sequence[Sequence[int]]]) -> torch.Tensor:
         """See `engine.base.Engine`."""
         self._require(prm=True)
-        prompts, lanes = self._behind(conversations, continuations)
+        prompts, ends = self._behind(conversations, continuations)
         values = []
-        for part in self._parts([[*prompt, *ids] for prompt, ids in zip(prompts, lanes, strict=True)]):
+        for part in self._parts([[*prompt, *ids] for prompt, ids in zip(prompts, ends, strict=True)]):
             ids, sees = self._read(part)
             hidden = self.model.base_model(ids, attention_mask=sees).last_hidden_state
             ends = torch.tensor([len(row) - 1 for row in part])
@@ -99,15 +99,15 @@ class TransformersEngine:
     def keep(self, conversations: Sequence[int], choice: Sequence[int], tokens: Sequence[int]) -> None:
         """See `engine.base.Engine`."""
         for conversation, c, count in zip(conversations, choice, tokens, strict=True):
-            self._ids[conversation] += self._lanes[conversation][c][:count]
+            self._ids[conversation] += self._continuations[conversation][c][:count]
 
     def _behind(
         self, conversations: Sequence[int], continuations: Sequence[Sequence[Sequence[int]]]
     ) -> tuple[list[list[int]], list[list[int]]]:
         """Each continuation's conversation, and it; what is kept afterwards is one of them."""
-        for each, lanes in zip(conversations, continuations, strict=True):
-            self._lanes[each] = [list(ids) for ids in lanes]
-        pairs = [(self._ids[each], ids) for each in conversations for ids in self._lanes[each]]
+        for each, ends in zip(conversations, continuations, strict=True):
+            self._continuations[each] = [list(ids) for ids in ends]
+        pairs = [(self._ids[each], ids) for each in conversations for ids in self._continuations[each]]
         return [prompt for prompt, _ in pairs], [ids for _, ids in pairs]
 
     def _sums(self, prompts: Sequence[list[int]], answers: Sequence[list[int]]) -> torch.Tensor:

@@ -81,16 +81,16 @@ def test_the_tokenizers_special_tokens_are_those_named_here(taught_folder: Path)
 @torch.no_grad()
 def test_every_lane_sees_the_conversation_and_itself(model: PreTrainedModel) -> None:
     sampler, sampled = draw(model, 5)
-    assert {True, False} == {done for lanes in sampled.finished for done in lanes}
+    assert {True, False} == {done for sequences in sampled.finished for done in sequences}
     for row, prefix in enumerate(PREFIXES.values()):
-        for lane, (ids, finished) in enumerate(zip(sampled.tokens[row], sampled.finished[row], strict=True)):
+        for sequence, (ids, finished) in enumerate(zip(sampled.tokens[row], sampled.finished[row], strict=True)):
             answer = [*ids, END] if finished else ids
             assert not set(ids) & {*BANNED, END}
             expected = read(model, [*prefix, *answer])[len(prefix) - 1 : -1]
-            drawn_from = torch.stack([step[row][lane] for step in sampler.steps[: len(answer)]])
+            drawn_from = torch.stack([step[row][sequence] for step in sampler.steps[: len(answer)]])
             torch.testing.assert_close(drawn_from, expected, atol=1e-4, rtol=1e-4)
             said = expected.gather(-1, torch.tensor(answer)[:, None]).sum()
-            torch.testing.assert_close(sampled.log_probabilities[row, lane], said, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(sampled.log_probabilities[row, sequence], said, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("n", [1, 4])
@@ -99,7 +99,7 @@ def test_what_is_kept_is_as_if_it_had_been_fed_alone(model: PreTrainedModel, n: 
     sampler, sampled = draw(model, n)
     cache = sampler.slots
     choice = torch.tensor([n - 1, 0, n // 2])
-    answers = [lanes[c] for lanes, c in zip(sampled.tokens, choice.tolist(), strict=True)]
+    answers = [sequences[c] for sequences, c in zip(sampled.tokens, choice.tolist(), strict=True)]
     # A cut answer's last token has not been read: one less is kept than was drawn.
     counts = torch.tensor([max(len(ids) - 1, 0) for ids in answers])
     scratch = sampled.scratch[torch.arange(3), choice][:, : max(int(counts.max()), 1)]
@@ -146,7 +146,7 @@ def test_frequencies_are_those_of_the_softmax(model: PreTrainedModel, temperatur
 @torch.no_grad()
 def test_greedy_lanes_agree(model: PreTrainedModel) -> None:
     _, sampled = draw(model, 3, temperature=0)
-    assert all(lanes == [lanes[0]] * 3 for lanes in sampled.tokens)
+    assert all(sequences == [sequences[0]] * 3 for sequences in sampled.tokens)
 
 
 @torch.no_grad()
@@ -163,7 +163,7 @@ def test_an_idle_lane_answers_nothing(model: PreTrainedModel) -> None:
         generator=torch.Generator(),
         idle=idle,
     )
-    assert [[not ids for ids in lanes] for lanes in sampled.tokens] == idle.tolist()
+    assert [[not ids for ids in sequences] for sequences in sampled.tokens] == idle.tolist()
 
 
 @torch.no_grad()
