@@ -79,8 +79,8 @@ def announce(
         dg.AssetMaterialization(
             dg.AssetKey([experiment, BEHAVIOUR_POLICY.key.path[-1]]),
             partition=str(iteration),
-            description=f"pi_{iteration - 1}, made by {policy.version.slot}",
-            metadata={"made_by": str(policy.version.slot), "digest": policy.digest, "path": policy.uri},
+            description=f"pi_{iteration - 1}, made by {policy.version.partition}",
+            metadata={"made_by": str(policy.version.partition), "digest": policy.digest, "path": policy.uri},
             tags={DATA_VERSION_TAG: policy.digest},
         )
     )

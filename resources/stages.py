@@ -265,5 +265,5 @@ class Stage:
                 metrics=report.metrics, gates=report.gates, dagster_run_id=self.context.run.run_id, mlflow_run_id=run.id
             )
             run.committed(artifact)
-        forget_unfinished(self.store.work, artifact.version.slot)
+        forget_unfinished(self.store.work, artifact.version.partition)
         return artifact

@@ -15,7 +15,7 @@ from agentprm_dagster.provenance.agreement import find_conflict
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import lineage
-from agentprm_dagster.provenance.manifest import MANIFEST, Code, Recipe, Slot, Version
+from agentprm_dagster.provenance.manifest import MANIFEST, AssetPartition, Code, Recipe, Version
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
 
@@ -69,7 +69,7 @@ class StoreHistory(RuleBasedStateMachine):
             for asset in STAGES:
                 if iteration > 1 and asset in ONCE:
                     continue
-                made = self.made(self.slot(experiment, asset, iteration), beta, content)
+                made = self.made(self.partition(experiment, asset, iteration), beta, content)
                 if made is not None and asset in POLICIES:
                     self.store.announce(experiment, made.version.iteration + 1, made)
                 sound = not (self.damaged or self.gone)
@@ -85,34 +85,36 @@ class StoreHistory(RuleBasedStateMachine):
     def make(self, experiment: str, assets: list[str], iteration: int, beta: int, content: int) -> None:
         """A few stages alone, in any order, as somebody clicks them."""
         for asset in assets:
-            self.made(self.slot(experiment, asset, iteration), beta, content)
+            self.made(self.partition(experiment, asset, iteration), beta, content)
 
     @rule(experiment=st.sampled_from(EXPERIMENTS), asset=st.sampled_from(sorted(STAGES)), beta=st.integers(0, 1))
     def redo(self, experiment: str, asset: str, beta: int) -> None:
         """One stage of iteration 1 is made anew with other settings, and each of the others is tried alone."""
-        self.made(self.slot(experiment, asset, 1), beta, 0)
+        self.made(self.partition(experiment, asset, 1), beta, 0)
         for other in reversed(list(STAGES)):
             if other != asset:
-                self.made(self.slot(experiment, other, 1), 1 - beta, 0)
+                self.made(self.partition(experiment, other, 1), 1 - beta, 0)
 
-    def slot(self, experiment: str, asset: str, iteration: int) -> Slot:
+    def partition(self, experiment: str, asset: str, iteration: int) -> AssetPartition:
         """Where a stage's versions lie."""
-        return Slot(experiment, asset, 0 if asset in ONCE else iteration)
+        return AssetPartition(experiment, asset, 0 if asset in ONCE else iteration)
 
-    def made(self, slot: Slot, beta: int, content: int) -> Artifact | None:
+    def made(self, partition: AssetPartition, beta: int, content: int) -> Artifact | None:
         """A stage reads its inputs and is made, found or adopted; None where it is refused."""
         try:
-            inputs = self.inputs_of(slot)
+            inputs = self.inputs_of(partition)
         except ArtifactError:
             return None  # something it reads was not made, or is damaged
         conflict = find_conflict(self.store, inputs)
         event("inputs that do not agree" if conflict else "inputs that agree")
-        assert (conflict is not None) == self.disagree(inputs), (slot, conflict)
+        assert (conflict is not None) == self.disagree(inputs), (partition, conflict)
         if conflict:
-            assert self.of_several_versions(inputs, conflict.slot) == set(conflict.roles)
+            assert self.of_several_versions(inputs, conflict.partition) == set(conflict.roles)
             return None
         reads = tuple(artifact.as_input(role) for role, artifact in inputs.items())
-        recipe = Recipe(slot.experiment, slot.asset, slot.iteration, reads, {"beta": beta}, CODE, {"stage": 0})
+        recipe = Recipe(
+            partition.experiment, partition.asset, partition.iteration, reads, {"beta": beta}, CODE, {"stage": 0}
+        )
         try:
             made = self.store.reuse(recipe, "run")
         except ArtifactError:
@@ -212,32 +214,32 @@ class StoreHistory(RuleBasedStateMachine):
 
     # The oracle
 
-    def inputs_of(self, slot: Slot) -> dict[str, Artifact]:
+    def inputs_of(self, partition: AssetPartition) -> dict[str, Artifact]:
         """What a stage is handed, by role; ArtifactError where something is not there or not as it was."""
         inputs: dict[str, Artifact] = {}
-        for role in STAGES[slot.asset]:
+        for role in STAGES[partition.asset]:
             asset, _, when = role.partition("@")
             if asset == "behaviour_policy":
-                inputs[role] = self.store.resolve(self.store.announced(slot.experiment, slot.iteration))
+                inputs[role] = self.store.resolve(self.store.announced(partition.experiment, partition.iteration))
                 continue
-            iteration = {"": slot.iteration, "once": 0, "before": slot.iteration - 1}[when]
+            iteration = {"": partition.iteration, "once": 0, "before": partition.iteration - 1}[when]
             if when != "before" or iteration:
                 inputs[asset if when != "before" else f"previous_{asset}"] = self.store.current(
-                    slot.experiment, asset, iteration
+                    partition.experiment, asset, iteration
                 )
         assert not {artifact.version for artifact in inputs.values()} & (self.damaged | self.gone)
         return inputs
 
     def disagree(self, inputs: Mapping[str, Artifact]) -> bool:
-        """Whether some slot stands among the inputs and what they were made from in several versions."""
-        slots: dict[Slot, set[Version]] = defaultdict(set)
+        """Whether some partition stands among the inputs and what they were made from in several versions."""
+        partitions: dict[AssetPartition, set[Version]] = defaultdict(set)
         for version in self.family(inputs):
-            slots[version.slot].add(version)
-        return any(len(versions) > 1 for versions in slots.values())
+            partitions[version.partition].add(version)
+        return any(len(versions) > 1 for versions in partitions.values())
 
-    def of_several_versions(self, inputs: Mapping[str, Artifact], slot: Slot) -> set[Version]:
-        """The versions of one slot among the inputs and what they were made from."""
-        return {version for version in self.family(inputs) if version.slot == slot}
+    def of_several_versions(self, inputs: Mapping[str, Artifact], partition: AssetPartition) -> set[Version]:
+        """The versions of one partition among the inputs and what they were made from."""
+        return {version for version in self.family(inputs) if version.partition == partition}
 
     def family(self, inputs: Mapping[str, Artifact]) -> set[Version]:
         """The inputs and everything that the manifests still there say they were made from."""

@@ -28,7 +28,7 @@ from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.lineage import lineage
-from agentprm_dagster.provenance.manifest import MANIFEST, Recipe, Slot, Version
+from agentprm_dagster.provenance.manifest import MANIFEST, AssetPartition, Recipe, Version
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
 from agentprm_dagster.resources.artifacts import ArtifactsResource
@@ -219,10 +219,10 @@ class LoopHistory(RuleBasedStateMachine):
             assert versions == {version.place for version in inputs}
             self.read[made.version] = inputs
             self.gone.discard(made.version)
-            slots: dict[Slot, set[str]] = defaultdict(set)
+            partitions: dict[AssetPartition, set[str]] = defaultdict(set)
             for version in self.everything(made.version):
-                slots[version.slot].add(version.digest)
-            assert all(len(digests) == 1 for digests in slots.values()), slots
+                partitions[version.partition].add(version.digest)
+            assert all(len(digests) == 1 for digests in partitions.values()), partitions
             return made
 
         return making

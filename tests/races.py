@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from agentprm_dagster.provenance.errors import ArtifactError, LockedError
-from agentprm_dagster.provenance.manifest import Code, Input, Recipe, Slot
+from agentprm_dagster.provenance.manifest import AssetPartition, Code, Input, Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import Verification, sweep, verify
 
@@ -69,7 +69,7 @@ def _write(store: ArtifactStore, rng: random.Random, steps: int) -> None:
             _commit(store, experiment, asset, iteration, content)
         if rng.random() < 0.2:
             sweep(store)
-        versions = list(store.versions(Slot(experiment, asset, iteration)))
+        versions = list(store.versions(AssetPartition(experiment, asset, iteration)))
         if versions and rng.random() < 0.3:
             store.select(rng.choice(versions))
 

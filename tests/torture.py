@@ -132,7 +132,7 @@ def killed_runs(seed: int) -> int:
             kills += 1
         assert run("killed", None) == 0
         made = [
-            {str(made.version.slot): made.digest for made in ArtifactStore(home / "artifacts").artifacts()}
+            {str(made.version.partition): made.digest for made in ArtifactStore(home / "artifacts").artifacts()}
             for home in homes.values()
         ]
         assert made[0] == made[1]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import LineageGraph, with_ancestors
-from agentprm_dagster.provenance.manifest import Slot, Version
+from agentprm_dagster.provenance.manifest import AssetPartition, Version
 from agentprm_dagster.provenance.store import ArtifactStore
 
 
@@ -24,13 +24,13 @@ class MixedInputsError(ArtifactError):
 class Conflict:
     """Several versions of one thing among some artifacts and what they were made from."""
 
-    slot: Slot
+    partition: AssetPartition
     roles: Mapping[Version, tuple[str, ...]]
     """By version: which of the artifacts are it, or were made from it."""
 
     def __str__(self) -> str:
         versions = sorted(self.roles.items())
-        return f"{self.slot}: " + "; ".join(f"{v.digest[:16]} for {', '.join(roles)}" for v, roles in versions)
+        return f"{self.partition}: " + "; ".join(f"{v.digest[:16]} for {', '.join(roles)}" for v, roles in versions)
 
 
 def find_conflict(store: ArtifactStore, artifacts: Mapping[str, Artifact]) -> Conflict | None:
@@ -39,17 +39,17 @@ def find_conflict(store: ArtifactStore, artifacts: Mapping[str, Artifact]) -> Co
     What a manifest names counts, whether it is still in the store or not.
     """
     graph = LineageGraph(with_ancestors(store, *(artifact.version for artifact in artifacts.values())))
-    by_slot: dict[Slot, dict[Version, list[str]]] = defaultdict(lambda: defaultdict(list))
+    by_partition: dict[AssetPartition, dict[Version, list[str]]] = defaultdict(lambda: defaultdict(list))
     for role, artifact in artifacts.items():
         for version in (artifact.version, *graph.reach(artifact.version, "upstream")):
-            by_slot[version.slot][version].append(role)
+            by_partition[version.partition][version].append(role)
     conflicts = [
-        Conflict(slot, {version: tuple(roles) for version, roles in versions.items()})
-        for slot, versions in by_slot.items()
+        Conflict(partition, {version: tuple(roles) for version, roles in versions.items()})
+        for partition, versions in by_partition.items()
         if len(versions) > 1
     ]
 
     def ancestors(conflict: Conflict) -> int:
         return max(len(graph.reach(version, "upstream")) for version in conflict.roles)
 
-    return min(conflicts, key=lambda conflict: (ancestors(conflict), conflict.slot), default=None)
+    return min(conflicts, key=lambda conflict: (ancestors(conflict), conflict.partition), default=None)

@@ -43,14 +43,14 @@ def _title(version: Version) -> str:
 
 
 def _line(node: Node) -> Text:
-    line = Text.assemble(str(node.version.slot), " ", (node.version.digest[:16], "dim"))
+    line = Text.assemble(str(node.version.partition), " ", (node.version.digest[:16], "dim"))
     other_roles = [role for role in node.roles if role != node.version.asset]
     if other_roles:
         line.append(f" as {', '.join(other_roles)}", "italic")
     if node.code and node.code.git_commit:
         line.append(f" by {node.code.git_commit[:8]}{' with edits' if node.code.dirty else ''}", "dim")
     if node.adopted:
-        line.append(f" first made as {node.adopted.origin.slot}", "dim")
+        line.append(f" first made as {node.adopted.origin.partition}", "dim")
     if not node.found:
         line.append(" not in the store, or unreadable", "bold red")
     if node.repeated:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
-from agentprm_dagster.provenance.manifest import Adoption, Code, Manifest, Slot, Version
+from agentprm_dagster.provenance.manifest import Adoption, AssetPartition, Code, Manifest, Version
 from agentprm_dagster.provenance.store import ArtifactStore
 
 Direction = Literal["upstream", "downstream"]
@@ -144,7 +144,7 @@ def lineage(
 
     Upstream nothing but what it was made from is read; downstream everything, for anything may have read it.
     """
-    version = find_version(store, Slot(experiment, asset, iteration), digest)
+    version = find_version(store, AssetPartition(experiment, asset, iteration), digest)
     if direction == "upstream":
         return LineageGraph(with_ancestors(store, version)).tree(version, direction)
     found, unread = [], []
@@ -170,13 +170,15 @@ def with_ancestors(store: ArtifactStore, *versions: Version) -> list[Artifact]:
     return list(known.values())
 
 
-def find_version(store: ArtifactStore, slot: Slot, digest: str | None = None) -> Version:
+def find_version(store: ArtifactStore, partition: AssetPartition, digest: str | None = None) -> Version:
     """The current version, or the one whose digest begins so; ArtifactError if there is none, or more than one."""
     if digest is None:
-        return store.head(slot.experiment, slot.asset, slot.iteration)
-    versions = [artifact.version for artifact in store.versions(slot)]
+        return store.head(partition.experiment, partition.asset, partition.iteration)
+    versions = [artifact.version for artifact in store.versions(partition)]
     found = [version for version in versions if version.digest.startswith(digest)]
     if len(found) != 1:
         known = ", ".join(version.digest[:16] for version in versions) or "none"
-        raise ArtifactError(f"expected one version of {slot} whose digest begins with {digest!r}; there are: {known}")
+        raise ArtifactError(
+            f"expected one version of {partition} whose digest begins with {digest!r}; there are: {known}"
+        )
     return found[0]

@@ -45,7 +45,7 @@ _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, order=True, config=_STRICT)
-class Slot:
+class AssetPartition:
     """What an asset is to make in one iteration, whichever version is made."""
 
     experiment: Name
@@ -72,17 +72,17 @@ class Version:
     digest: Sha256
 
     @property
-    def slot(self) -> Slot:
+    def partition(self) -> AssetPartition:
         """What it is a version of."""
-        return Slot(self.experiment, self.asset, self.iteration)
+        return AssetPartition(self.experiment, self.asset, self.iteration)
 
     @property
     def place(self) -> str:
         """Where it lies in a store, relative to the root."""
-        return f"{self.slot.place}/{self.digest[:16]}"
+        return f"{self.partition.place}/{self.digest[:16]}"
 
     def __str__(self) -> str:
-        return f"{self.slot} {self.digest[:16]}"
+        return f"{self.partition} {self.digest[:16]}"
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -156,9 +156,9 @@ class Recipe:
     seeds: dict[str, int]
 
     @property
-    def slot(self) -> Slot:
+    def partition(self) -> AssetPartition:
         """What it is a recipe for."""
-        return Slot(self.experiment, self.asset, self.iteration)
+        return AssetPartition(self.experiment, self.asset, self.iteration)
 
     @property
     def key(self) -> str:

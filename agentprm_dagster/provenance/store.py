@@ -30,7 +30,7 @@ from agentprm_dagster.provenance.durable import make_folder
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.filesystem import warn_once
 from agentprm_dagster.provenance.lock import guarded, held_folder, locked
-from agentprm_dagster.provenance.manifest import MANIFEST, NAME, Input, Manifest, Recipe, Slot, Version
+from agentprm_dagster.provenance.manifest import MANIFEST, NAME, AssetPartition, Input, Manifest, Recipe, Version
 from agentprm_dagster.provenance.storage import open_storage
 
 _log = logging.getLogger(__name__)
@@ -56,10 +56,10 @@ class ArtifactStore:
         Raises:
             ArtifactError: it is not as it was committed; every byte is checked.
         """
-        made = [artifact for artifact in self.versions(recipe.slot) if artifact.manifest.key == recipe.key]
+        made = [artifact for artifact in self.versions(recipe.partition) if artifact.manifest.key == recipe.key]
         if not made:
             return None
-        head = self._head(recipe.slot)
+        head = self._head(recipe.partition)
         return self.resolve(
             min(made, key=lambda artifact: (artifact.digest != head, artifact.digest)).as_input("found")
         )
@@ -79,7 +79,7 @@ class ArtifactStore:
     @contextmanager
     def draft(self, recipe: Recipe) -> Iterator[Draft]:
         """A draft to write into and to commit; whatever is not committed is dropped."""
-        with held_folder(self.work / "drafts", f"{work_name(recipe.slot)}.") as folder:
+        with held_folder(self.work / "drafts", f"{work_name(recipe.partition)}.") as folder:
             make_folder(folder / "files")
             yield Draft(folder / "files", recipe, self._publish)
 
@@ -88,8 +88,8 @@ class ArtifactStore:
 
         For a remote store, the only one on this machine.
         """
-        slot = Slot(experiment, asset, iteration)
-        return locked(self.work / "locks" / f"{work_name(slot)}.lock", str(slot))
+        partition = AssetPartition(experiment, asset, iteration)
+        return locked(self.work / "locks" / f"{work_name(partition)}.lock", str(partition))
 
     # Reading
 
@@ -109,14 +109,16 @@ class ArtifactStore:
 
     def head(self, experiment: str, asset: str, iteration: int) -> Version:
         """The current version: the one last committed, reused or selected; never "the newest by date"."""
-        slot = Slot(experiment, asset, iteration)
-        digest = self._head(slot)
+        partition = AssetPartition(experiment, asset, iteration)
+        digest = self._head(partition)
         if digest is None:
-            raise ArtifactError(f"{slot} has no current version in {self.root}: {self._remedy(slot)}")
+            raise ArtifactError(f"{partition} has no current version in {self.root}: {self._remedy(partition)}")
         try:
             return Version(experiment, asset, iteration, digest)
         except ValidationError as error:
-            raise ArtifactError(f"{self.root / slot.place / 'HEAD'}: expected a digest, found {digest!r}") from error
+            raise ArtifactError(
+                f"{self.root / partition.place / 'HEAD'}: expected a digest, found {digest!r}"
+            ) from error
 
     def experiments(self) -> list[str]:
         """The names under which something was made; folders with other names are somebody else's."""
@@ -124,30 +126,30 @@ class ArtifactStore:
 
     def heads(self, experiment: str) -> Iterator[Version]:
         """The current version of every asset and iteration of an experiment that has one."""
-        for slot in self.slot_folders(experiment):
-            if slot.name.isdecimal() and (slot / "HEAD").exists():
-                yield self.head(experiment, slot.parent.name, int(slot.name))
+        for partition in self.partition_folders(experiment):
+            if partition.name.isdecimal() and (partition / "HEAD").exists():
+                yield self.head(experiment, partition.parent.name, int(partition.name))
 
     def current(self, experiment: str, asset: str, iteration: int) -> Artifact:
         """`get` for the current version."""
         return self.get(experiment, asset, iteration, self.head(experiment, asset, iteration).digest)
 
-    def settle(self, slot: Slot) -> None:
-        """Makes a slot's only version the current one if none is: a process was killed before it could."""
-        made = list(self.versions(slot))
-        if len(made) == 1 and self._head(slot) is None:
+    def settle(self, partition: AssetPartition) -> None:
+        """Makes a partition's only version the current one if none is: a process was killed before it could."""
+        made = list(self.versions(partition))
+        if len(made) == 1 and self._head(partition) is None:
             self.select(made[0])
 
     def select(self, artifact: Artifact) -> None:
         """Makes a committed version the current one."""
-        slot = artifact.version.slot
+        partition = artifact.version.partition
         with self._guarded():
-            if self._head(slot) != artifact.digest:
-                self._storage.replace(f"{slot.place}/HEAD", artifact.digest + "\n")
+            if self._head(partition) != artifact.digest:
+                self._storage.replace(f"{partition.place}/HEAD", artifact.digest + "\n")
 
-    def versions(self, slot: Slot) -> Iterator[Artifact]:
+    def versions(self, partition: AssetPartition) -> Iterator[Artifact]:
         """All committed versions of one asset and iteration, by digest; one that cannot be read is left out."""
-        for place in folders(self.root / slot.place):
+        for place in folders(self.root / partition.place):
             try:
                 if (place / MANIFEST).exists():
                     yield self.read(place)
@@ -160,12 +162,12 @@ class ArtifactStore:
 
     def places(self, experiment: str | None = None) -> Iterator[UPath]:
         """Every version's folder, also those without a manifest."""
-        return (place for slot in self.slot_folders(experiment) for place in folders(slot))
+        return (place for partition in self.partition_folders(experiment) for place in folders(partition))
 
-    def slot_folders(self, experiment: str | None = None) -> Iterator[UPath]:
+    def partition_folders(self, experiment: str | None = None) -> Iterator[UPath]:
         """Every folder that holds the versions of one asset and iteration."""
         experiments = folders(self.root) if experiment is None else [self.root / experiment]
-        return (slot for folder in experiments for asset in folders(folder) for slot in folders(asset))
+        return (partition for folder in experiments for asset in folders(folder) for partition in folders(asset))
 
     def read(self, place: UPath) -> Artifact:
         """What the manifest in a version's folder says, its digests checked, its files not; else ArtifactError."""
@@ -188,13 +190,13 @@ class ArtifactStore:
 
     def announce(self, experiment: str, iteration: int, policy: Artifact) -> Input:
         """Makes `policy` the behaviour policy of an iteration; announcing another later is recorded after it."""
-        slot = Slot(experiment, ROLE, iteration)
+        partition = AssetPartition(experiment, ROLE, iteration)
         announced = policy.as_input(ROLE)
         with self._guarded():
             so_far = self.announcements(experiment, iteration)
             if not so_far or so_far[-1].policy != announced:
                 new = Announcement(announced, datetime.now(UTC).isoformat(timespec="seconds"))
-                self._storage.replace(f"{slot.place}/ANNOUNCED", Announcements((*so_far, new)).to_json())
+                self._storage.replace(f"{partition.place}/ANNOUNCED", Announcements((*so_far, new)).to_json())
         return announced
 
     def announced(self, experiment: str, iteration: int) -> Input:
@@ -202,13 +204,14 @@ class ArtifactStore:
         announcements = self.announcements(experiment, iteration)
         if not announcements:
             raise ArtifactError(
-                f"{Slot(experiment, ROLE, iteration)} was not announced in {self.root}: materialize the policy first"
+                f"{AssetPartition(experiment, ROLE, iteration)} was not announced in {self.root}: materialize the "
+                "policy first"
             )
         return announcements[-1].policy
 
     def announcements(self, experiment: str, iteration: int) -> tuple[Announcement, ...]:
         """Every announcement for an iteration, the first one first."""
-        path = self.root / Slot(experiment, ROLE, iteration).place / "ANNOUNCED"
+        path = self.root / AssetPartition(experiment, ROLE, iteration).place / "ANNOUNCED"
         if not path.exists():
             return ()
         try:
@@ -252,12 +255,12 @@ class ArtifactStore:
         place = manifest.version.place
         return Artifact(manifest, self._storage.local(place), str(self.root / place))
 
-    def _head(self, slot: Slot) -> str | None:
-        path = self.root / slot.place / "HEAD"
+    def _head(self, partition: AssetPartition) -> str | None:
+        path = self.root / partition.place / "HEAD"
         return path.read_text(encoding="ascii", errors="replace").strip() if path.exists() else None
 
-    def _remedy(self, slot: Slot) -> str:
-        others = [place.name for place in folders((self.root / slot.place).parent) if (place / "HEAD").exists()]
+    def _remedy(self, partition: AssetPartition) -> str:
+        others = [place.name for place in folders((self.root / partition.place).parent) if (place / "HEAD").exists()]
         if not others:
             return "materialize it first"
         return f"its iterations are: {', '.join(others)}. Choose one with -i, or materialize more"
@@ -272,9 +275,9 @@ class ArtifactStore:
             raise ArtifactError(f"{folder} is not as it was committed: {', '.join(damage[:5])}. {_RESTORE}")
 
 
-def work_name(slot: Slot) -> str:
-    """What a slot is called among locks and drafts; no part of it holds a dot."""
-    return f"{slot.experiment}.{slot.asset}.{slot.iteration}"
+def work_name(partition: AssetPartition) -> str:
+    """What a partition is called among locks and drafts; no part of it holds a dot."""
+    return f"{partition.experiment}.{partition.asset}.{partition.iteration}"
 
 
 def folders(folder: UPath) -> list[UPath]:

@@ -20,7 +20,7 @@ from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import LineageGraph
 from agentprm_dagster.provenance.links import linked_outside
 from agentprm_dagster.provenance.lock import is_held, owner_file, sweep_file, sweep_folders
-from agentprm_dagster.provenance.manifest import Slot, Version
+from agentprm_dagster.provenance.manifest import AssetPartition, Version
 from agentprm_dagster.provenance.store import ArtifactStore, folders
 
 ProblemKind = Literal["changed", "missing", "extra", "link", "unreadable", "manifest", "incomplete", "input", "pointer"]
@@ -73,7 +73,7 @@ def verify(store: ArtifactStore) -> Verification:
         *_changed_files(store, readable),
         *_linked_outside(store),
         *_missing_inputs(store, graph, {version.place for version in known} | {p.place for p in tree.problems}),
-        *_pointers(store, tree.slots, {(version.slot.place, version.digest) for version in known}),
+        *_pointers(store, tree.partitions, {(version.partition.place, version.digest) for version in known}),
         *_unannounced(store, readable),
         *unreadable,
     ]
@@ -87,9 +87,9 @@ def sweep(store: ArtifactStore) -> list[Path]:
     Answers what it removed. What cannot be removed is warned of.
     """
     for folder in _leftovers(store.work)[0]:
-        if slot := _slot_of(folder):
+        if partition := _partition_of(folder):
             with suppress(ArtifactError):  # damage there is for `verify` to tell
-                store.settle(slot)
+                store.settle(partition)
     drafts = sweep_folders(store.work / "drafts")
     return [*drafts, *filter(sweep_file, _locks(store.work))]
 
@@ -101,8 +101,8 @@ class _Tree:
         self.problems: list[Problem] = []
         self._store = store
         assets = [asset for experiment in self._inside(store.root) for asset in self._inside(experiment)]
-        self.slots = [slot for asset in assets for slot in self._inside(asset)]
-        self.places = [place for slot in self.slots for place in self._inside(slot)]
+        self.partitions = [partition for asset in assets for partition in self._inside(asset)]
+        self.places = [place for partition in self.partitions for place in self._inside(partition)]
 
     def read(self) -> list[Artifact]:
         """Every version that can be read."""
@@ -141,19 +141,19 @@ def _kind(error: ArtifactError) -> ProblemKind:
     return "unreadable" if isinstance(error.__cause__, OSError) else "manifest"
 
 
-def _being_made(store: ArtifactStore, slot: UPath) -> bool:
-    """Whether a draft of a slot is there, of a living process or of a dead one that `sweep` comes after.
+def _being_made(store: ArtifactStore, partition: UPath) -> bool:
+    """Whether a draft of a partition is there, of a living process or of a dead one that `sweep` comes after.
 
     What a draft does to the store in several steps is done before the draft is gone.
     """
-    name = _relative(store, slot).replace("/", ".")
+    name = _relative(store, partition).replace("/", ".")
     return any(True for _ in (store.work / "drafts").glob(f"{name}.*"))
 
 
-def _slot_of(draft: Path) -> Slot | None:
-    """The slot that a draft's name begins with."""
+def _partition_of(draft: Path) -> AssetPartition | None:
+    """The partition that a draft's name begins with."""
     experiment, *rest = draft.name.split(".")
-    return Slot(experiment, rest[0], int(rest[1])) if len(rest) == 3 and rest[1].isdecimal() else None
+    return AssetPartition(experiment, rest[0], int(rest[1])) if len(rest) == 3 and rest[1].isdecimal() else None
 
 
 def _leftovers(work: Path) -> tuple[list[Path], list[Problem]]:
@@ -204,25 +204,29 @@ def _linked_outside(store: ArtifactStore) -> Iterator[Problem]:
 
 def _missing_inputs(store: ArtifactStore, graph: LineageGraph, known: set[str]) -> Iterator[Problem]:
     for version in graph.versions():
-        if version.place not in known and not _holds(store, version.slot.place, version.digest):
+        if version.place not in known and not _holds(store, version.partition.place, version.digest):
             yield Problem(version.place, "input", f"{version} was read and is not in the store", ())
 
 
-def _pointers(store: ArtifactStore, slots: list[UPath], known: set[tuple[str, str]]) -> Iterator[Problem]:
+def _pointers(store: ArtifactStore, partitions: list[UPath], known: set[tuple[str, str]]) -> Iterator[Problem]:
     """HEAD and ANNOUNCED files that are links, name what is not there or cannot be read, and HEADs that are gone."""
     with_versions = {place for place, _ in known}
-    for folder in slots:
-        slot = _relative(store, folder)
+    for folder in partitions:
+        partition = _relative(store, folder)
         try:
             for name, place, digest in _targets(store, folder):
                 if (folder / name).is_symlink():
-                    yield Problem(f"{slot}/{name}", "link", "is a link to elsewhere, where it can be changed", ())
+                    yield Problem(f"{partition}/{name}", "link", "is a link to elsewhere, where it can be changed", ())
                 if (place, digest) not in known and not _holds(store, place, digest):
-                    yield Problem(f"{slot}/{name}", "pointer", f"names {place}/{digest[:16]}, which is not there", ())
-            if slot in with_versions and not _being_made(store, folder) and not (folder / "HEAD").exists():
-                yield Problem(f"{slot}/HEAD", "pointer", "is gone: nothing says which version is the current one", ())
+                    yield Problem(
+                        f"{partition}/{name}", "pointer", f"names {place}/{digest[:16]}, which is not there", ()
+                    )
+            if partition in with_versions and not _being_made(store, folder) and not (folder / "HEAD").exists():
+                yield Problem(
+                    f"{partition}/HEAD", "pointer", "is gone: nothing says which version is the current one", ()
+                )
         except OSError as error:
-            yield Problem(slot, "unreadable", f"its pointers cannot be read: {error}", ())
+            yield Problem(partition, "unreadable", f"its pointers cannot be read: {error}", ())
 
 
 def _holds(store: ArtifactStore, place: str, digest: str) -> bool:
@@ -248,15 +252,15 @@ def _targets(store: ArtifactStore, folder: UPath) -> Iterator[tuple[str, str, st
             return
         for announcement in record.announcements:
             policy = announcement.policy.version
-            yield "ANNOUNCED", policy.slot.place, policy.digest
+            yield "ANNOUNCED", policy.partition.place, policy.digest
 
 
 def _unannounced(store: ArtifactStore, artifacts: list[Artifact]) -> Iterator[Problem]:
     """Announcements that are gone, though a policy was read that must have been announced."""
     readers = (made.manifest for made in artifacts if any(read.role == ROLE for read in made.manifest.inputs))
-    for slot in sorted({Slot(reader.experiment, ROLE, reader.iteration) for reader in readers}):
-        if not (store.root / slot.place / "ANNOUNCED").exists():
-            yield Problem(f"{slot.place}/ANNOUNCED", "pointer", "is gone, though its policy was read", ())
+    for partition in sorted({AssetPartition(reader.experiment, ROLE, reader.iteration) for reader in readers}):
+        if not (store.root / partition.place / "ANNOUNCED").exists():
+            yield Problem(f"{partition.place}/ANNOUNCED", "pointer", "is gone, though its policy was read", ())
 
 
 def _made_from(graph: LineageGraph, place: str) -> tuple[Version, ...]:

@@ -137,7 +137,7 @@ def _dataset(read: Input, artifact: Artifact) -> "DatasetInput":
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     uri = artifact.uri.removesuffix(artifact.version.place) + read.version.place
-    dataset = Dataset(str(read.version.slot), read.digest[:36], "local", json.dumps({"uri": uri}))
+    dataset = Dataset(str(read.version.partition), read.digest[:36], "local", json.dumps({"uri": uri}))
     return DatasetInput(dataset, [InputTag("mlflow.data.context", read.role), InputTag("digest", read.digest)])
 
 

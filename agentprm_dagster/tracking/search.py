@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from agentprm_dagster.home import home
 from agentprm_dagster.provenance.artifact import Artifact
-from agentprm_dagster.provenance.manifest import Slot
+from agentprm_dagster.provenance.manifest import AssetPartition
 from agentprm_dagster.provenance.owner import Owner
 from agentprm_dagster.tracking.client import Mlflow
 
@@ -27,7 +27,7 @@ class Origin(NamedTuple):
     """Whose a run is, and what it was to make."""
 
     owner: Owner
-    slot: Slot
+    partition: AssetPartition
 
 
 def running(mlflow: Mlflow) -> list["Run"]:
@@ -46,8 +46,8 @@ def origin_of(run: "Run") -> Origin | None:
     if tags.get("home", str(home())) != str(home()):
         return None
     try:
-        slot = Slot(tags["experiment"], tags["asset"], int(tags["iteration"]))
-        return Origin(Owner.from_json(tags["owner"]), slot)
+        partition = AssetPartition(tags["experiment"], tags["asset"], int(tags["iteration"]))
+        return Origin(Owner.from_json(tags["owner"]), partition)
     except (KeyError, ValueError):
         return None
 

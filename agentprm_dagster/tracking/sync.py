@@ -19,7 +19,7 @@ from agentprm_dagster.home import mlflow_folder
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lock import guarded
-from agentprm_dagster.provenance.manifest import Slot
+from agentprm_dagster.provenance.manifest import AssetPartition
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.tracking.client import Mlflow, behind
 from agentprm_dagster.tracking.records import (
@@ -90,7 +90,7 @@ def _end_dead_runs(mlflow: Mlflow, store: ArtifactStore) -> list[str]:
         if origin is None or origin.owner.state() != "dead":
             continue
         with mlflow.tolerated(f"ending the run {run_id} of a process that is gone"):
-            made = _committed_by(run, origin.slot, store)
+            made = _committed_by(run, origin.partition, store)
             if made is None:
                 mlflow.ask(partial(_kill, run_id=run_id))
             else:
@@ -99,14 +99,14 @@ def _end_dead_runs(mlflow: Mlflow, store: ArtifactStore) -> list[str]:
     return ended
 
 
-def _committed_by(run: "Run", slot: Slot, store: ArtifactStore) -> Artifact | None:
+def _committed_by(run: "Run", partition: AssetPartition, store: ArtifactStore) -> Artifact | None:
     """The artifact that a run committed before its process was killed, or was to write down."""
     tagged = run.data.tags.get("digest")
     try:
-        made = store.versions(slot)
+        made = store.versions(partition)
         return next((a for a in made if a.manifest.mlflow_run_id == run.info.run_id or a.digest == tagged), None)
     except ArtifactError as error:
-        _log.warning("%s: %s", slot, error)
+        _log.warning("%s: %s", partition, error)
         return None
 
 

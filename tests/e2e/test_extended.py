@@ -89,7 +89,7 @@ def test_policies_are_improved_and_judged_by_the_inverse_prm(home: Path) -> None
     assert "Bo2(pi_2, inverse_prm[2])" in run(home, "report", "inverse")
     store = ArtifactStore(home / "home/artifacts")
     assert verify(store).sound
-    made_from = {str(version.slot) for version in lineage(store, "inverse", "inverse_prm", 2).versions()}
+    made_from = {str(version.partition) for version in lineage(store, "inverse", "inverse_prm", 2).versions()}
     assert {"inverse/demonstrations[0]", "inverse/rollouts[1]", "inverse/rollouts[2]"} <= made_from
     improved = store.current("inverse", "improved_policy", 2).manifest
     assert "inverse_prm" in {read.role for read in improved.inputs}

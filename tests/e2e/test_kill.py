@@ -31,7 +31,7 @@ def run(home: Path, environment: dict[str, str], *victims: str) -> int:
 
 
 def digests(home: Path) -> dict[str, str]:
-    return {str(made.version.slot): made.digest for made in ArtifactStore(home / "artifacts").artifacts()}
+    return {str(made.version.partition): made.digest for made in ArtifactStore(home / "artifacts").artifacts()}
 
 
 def test_killed_runs_end_where_an_undisturbed_one_does(environment: dict[str, str], tmp_path: Path) -> None:

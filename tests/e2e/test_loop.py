@@ -40,7 +40,7 @@ def test_two_iterations_improve_and_can_be_traced(toy: dg.Definitions, instance:
     assert greedy[0] < greedy[-1]
     assert [row["iteration"] for row in rows if row["split"] == "valid_unseen"] == [0, 0, 1, 1, 2, 2]
     assert materialized(instance, "behaviour_policy") == {"1", "2", "3"}
-    made_from = {str(version.slot) for version in lineage(store, "toy", "prm", 2).versions()}
+    made_from = {str(version.partition) for version in lineage(store, "toy", "prm", 2).versions()}
     assert {"toy/rollouts[2]", "toy/improved_policy[1]", "toy/prm[1]", "toy/initial_policy[0]"} <= made_from
     assert verify(store).sound
 

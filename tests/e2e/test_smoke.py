@@ -34,7 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def digests(home: Path) -> dict[str, str]:
-    return {str(made.version.slot): made.digest for made in ArtifactStore(home / "artifacts").artifacts()}
+    return {str(made.version.partition): made.digest for made in ArtifactStore(home / "artifacts").artifacts()}
 
 
 def test_every_row_of_the_plan_is_there(home: Path) -> None:
@@ -95,8 +95,8 @@ def test_the_same_seed_gives_the_same_data_elsewhere(home: Path, tmp_path: Path)
     assert call(tmp_path, "run", "smoke", "--iterations", "1").returncode == 0
     first, second = digests(home), digests(tmp_path)
     assert second
-    assert {slot: first[slot] for slot in second if "results" not in slot} == {
-        slot: digest for slot, digest in second.items() if "results" not in slot
+    assert {partition: first[partition] for partition in second if "results" not in partition} == {
+        partition: digest for partition, digest in second.items() if "results" not in partition
     }
 
 

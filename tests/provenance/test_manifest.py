@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from agentprm_dagster.episodes.stage import Gate
 from agentprm_dagster.provenance.canonical import digest_of, seal, unseal
 from agentprm_dagster.provenance.errors import ArtifactError
-from agentprm_dagster.provenance.manifest import Code, FileEntry, Input, Manifest, Recipe, Slot, Version
+from agentprm_dagster.provenance.manifest import AssetPartition, Code, FileEntry, Input, Manifest, Recipe, Version
 
 POLICY = Input("behaviour_policy", "smoke", "improved_policy", 1, "a" * 64)
 GAMES = Input("games", "smoke", "demonstrations", 1, "b" * 64)
@@ -137,8 +137,8 @@ def test_a_digest_that_does_not_follow_is_a_fault() -> None:
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "/a", "a b", "a\n", "ü", "a" * 101])
 def test_names_cannot_leave_the_store(name: str) -> None:
     for make in (
-        lambda: Slot(name, "prm", 1),
-        lambda: Slot("smoke", name, 1),
+        lambda: AssetPartition(name, "prm", 1),
+        lambda: AssetPartition("smoke", name, 1),
         lambda: Version(name, "prm", 1, "0" * 64),
     ):
         with pytest.raises(ValidationError):
@@ -168,7 +168,7 @@ def test_wrong_iterations_are_refused() -> None:
     wrong: tuple[Any, ...] = (-1, True, "1", 1.0)
     for iteration in wrong:
         with pytest.raises(ValidationError):
-            Slot("smoke", "prm", iteration)
+            AssetPartition("smoke", "prm", iteration)
 
 
 def test_a_seal_is_of_the_whole_text() -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from agentprm_dagster.episodes.stage import Gate
 from agentprm_dagster.provenance.errors import ArtifactError
-from agentprm_dagster.provenance.manifest import Slot
+from agentprm_dagster.provenance.manifest import AssetPartition
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
 from artifacts import commit, make_recipe
@@ -67,7 +67,7 @@ def test_other_files_or_another_recipe_make_another_version(store: ArtifactStore
     other_files = commit(store, make_recipe(), {"data.json": b"[]"})
     other_seed = commit(store, make_recipe(seed=1))
     assert len({first.digest, other_files.digest, other_seed.digest}) == 3
-    assert sorted(store.versions(Slot("smoke", "rollouts", 1)), key=lambda a: a.digest) == sorted(
+    assert sorted(store.versions(AssetPartition("smoke", "rollouts", 1)), key=lambda a: a.digest) == sorted(
         [first, other_files, other_seed], key=lambda a: a.digest
     )
 
@@ -231,7 +231,7 @@ def test_a_damaged_manifest_is_not_read_and_is_in_nobodys_way(
     flip(made.path / "manifest.json", 40)
     with pytest.raises(ArtifactError, match=r"manifest\.json"):
         store.get("smoke", "rollouts", 1, made.digest)
-    assert list(store.versions(make_recipe().slot)) == [other]
+    assert list(store.versions(make_recipe().partition)) == [other]
     assert store.reuse(make_recipe(seed=1)) == other
     assert store.find(make_recipe()) is None
     assert "manifest.json: not a manifest" in caplog.text

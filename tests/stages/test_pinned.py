@@ -44,11 +44,12 @@ def test_an_edit_stops_the_next_stage_and_the_next_run_goes_on(
     assert told.startswith("prm failed: EditedSettingsError: improvement, prm of toy was edited since this run began")
     assert str(settings) in told
     store = ArtifactsResource().store()
-    before = {artifact.version.slot: artifact.digest for artifact in store.artifacts("toy")}
-    assert {slot.asset for slot in before} == {"demonstrations", "initial_policy", "rollouts", "mc_value_targets"}
+    before = {artifact.version.partition: artifact.digest for artifact in store.artifacts("toy")}
+    assert {made.asset for made in before} == {"demonstrations", "initial_policy", "rollouts", "mc_value_targets"}
     again = run_iteration(toy, instance, "toy", 1)
     assert again.success, list(failures(again))
-    assert before.items() <= {artifact.version.slot: artifact.digest for artifact in store.artifacts("toy")}.items()
+    after = {artifact.version.partition: artifact.digest for artifact in store.artifacts("toy")}
+    assert before.items() <= after.items()
     config: dict[str, Any] = store.current("toy", "prm", 1).manifest.config
     assert config["prm"]["epochs"] == 7
 

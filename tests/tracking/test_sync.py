@@ -75,8 +75,8 @@ FOREIGN: dict[str, dict[str, str]] = {
     "JSON": {"owner": "{}", "experiment": "x", "asset": "prm", "iteration": "1"},
     "a list": {"owner": "[1]", "experiment": "x", "asset": "prm", "iteration": "1"},
     "empty": {"owner": "", "experiment": "", "asset": "", "iteration": ""},
-    "no slot": {"owner": Owner(1, os.uname().nodename, "x", "x").to_json()},
-    "odd slot": {
+    "no partition": {"owner": Owner(1, os.uname().nodename, "x", "x").to_json()},
+    "odd partition": {
         "owner": Owner(1, os.uname().nodename, "x", "x").to_json(), "experiment": "../x", "asset": "prm",
         "iteration": "1",
     },

@@ -81,9 +81,9 @@ class TransformersEngine:
     def score(self, conversations: Sequence[int], continuations: Sequence[Sequence[Sequence[int]]]) -> torch.Tensor:
         """See `engine.base.Engine`."""
         self._require(prm=True)
-        prompts, ends = self._behind(conversations, continuations)
+        prompts, answers = self._behind(conversations, continuations)
         values = []
-        for part in self._parts([[*prompt, *ids] for prompt, ids in zip(prompts, ends, strict=True)]):
+        for part in self._parts([[*prompt, *ids] for prompt, ids in zip(prompts, answers, strict=True)]):
             ids, sees = self._read(part)
             hidden = self.model.base_model(ids, attention_mask=sees).last_hidden_state
             ends = torch.tensor([len(row) - 1 for row in part])
