@@ -1,22 +1,17 @@
 """Experiments that extend `smoke`, end to end: InversePRM, a panel, exploration, lookahead; what is not made twice."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from installed import run
 
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.provenance.lineage import lineage
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
-
-AGENTPRM = Path(sys.executable).with_name("agentprm")
-
 
 PATIENT = """
 extends: inverse
@@ -48,15 +43,6 @@ rollouts: {expert_starts: 0.5, branch_placement: disagreement}
 improvement: {steered: 0.5, rationalised_weight: 0.1}
 evaluation: {splits: [valid_seen]}
 """
-
-
-def run(home: Path, *arguments: str) -> str:
-    folders = {"AGENTPRM_HOME": str(home / "home"), "AGENTPRM_EXPERIMENTS": str(home / "experiments")}
-    environment = {**os.environ, **folders}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    ran = subprocess.run([AGENTPRM, *arguments], env=environment, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
 
 
 @pytest.fixture(scope="module")

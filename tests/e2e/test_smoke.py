@@ -9,18 +9,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from installed import call
 
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
 from pages import ROOT, blocks, commands
-
-AGENTPRM = Path(sys.executable).with_name("agentprm")
-
-
-def call(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "AGENTPRM_HOME": str(home)}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    return subprocess.run([AGENTPRM, *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,13 @@
 """An iteration on a handful of TextWorld's games: made, shown, played, ranked and judged."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from installed import run
 
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
-
-AGENTPRM = Path(sys.executable).with_name("agentprm")
 
 FEW = """
 extends: smoke
@@ -19,15 +16,6 @@ environment: {kind: textworld, train: 6, coin_distance: 1, treasure_rooms: 4, va
 demonstrations: {episodes: 72, expert: policy, action_noise: 0.2}
 rollouts: {games: 6, per_game: 3}
 """
-
-
-def run(home: Path, *arguments: str) -> str:
-    folders = {"AGENTPRM_HOME": str(home / "home"), "AGENTPRM_EXPERIMENTS": str(home / "experiments")}
-    environment = {**os.environ, **folders}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    ran = subprocess.run([AGENTPRM, *arguments], env=environment, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
 
 
 def test_the_loop_runs_on_textworlds_games(tmp_path: Path) -> None:
