@@ -50,7 +50,7 @@ def prefix_weights(
     # Behind an answer's end its ratios are 0, and its weight stays.
     ratios = pad_sequence(ratio.split(answers.lengths), batch_first=True)
     before = ratios.cumsum(-1) - ratios
-    state, draws = answers.states.to(before.device), answers.draws
+    state, draws = answers.states.to(before.device), answers.draws.to(before.device)
     none = before.new_zeros(int(state.max()) + 1, before.shape[1])
     largest = none.scatter_reduce(0, state[:, None].expand_as(before), before, "amax", include_self=False)
     weights = (before - largest[state]).exp()

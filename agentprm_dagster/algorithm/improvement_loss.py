@@ -51,7 +51,7 @@ def improvement_terms(
     Without any pair in the batch nothing is learnt: at the reference the KL term alone is rounding noise, which Adam
     would blow up to whole steps.
     """
-    drawn_p, draws = answers.log_probabilities(log_p), answers.draws
+    drawn_p, draws = answers.log_probabilities(log_p), answers.draws.to(log_p.device)
     ratio = answers.sums(drawn_p - answers.log_probabilities(log_reference))
     kl_each = answer_kl(answers, log_p, log_reference, temperature=temperature, banned=banned)
     kl, states = (draws * kl_each).sum(), answers.states.tolist()

@@ -38,14 +38,15 @@ class Judge:
         learnt it.
         """
         drawn = [self.chat.drawn(candidate.ids[:-1], cut=candidate.cut) for candidate in candidates]
-        allowed = torch.tensor(list(map(may_be_chosen, drawn)))
         replied = self.consequences and self.consequences.of(prefixes, candidates)
         read = CandidateTrees(prefixes, replied.candidates) if replied else trees
         logits = read.values(self.prm)
         values = (advantages(logits, trees.answers) if self.centred else logits).sigmoid()
         if replied:
-            known = torch.tensor([nan if each is None else each for each in replied.outcomes])
+            outcomes = [nan if each is None else each for each in replied.outcomes]
+            known = torch.tensor(outcomes, device=values.device)
             values = torch.where(known.isnan(), values, known)
+        allowed = torch.tensor(list(map(may_be_chosen, drawn)), device=values.device)
         return torch.where(allowed, values, 0.0), read.tokens_read
 
 
