@@ -1,6 +1,7 @@
 """The pretrained model that an experiment begins with: where its checkpoint lies, and what identifies its bytes."""
 
 import hashlib
+from os.path import expanduser
 from pathlib import Path
 
 from agentprm_dagster.engine.checkpoint_files import PATTERNS, checkpoint_files
@@ -23,8 +24,9 @@ def base_folder(model: Model) -> Path:
         from agentprm_dagster.engine.smollm2 import smollm2_folder  # loads torch
 
         return smollm2_folder()
-    if Path(model.name).is_dir():
-        return Path(model.name)
+    folder = Path(expanduser(model.name))  # noqa: PTH111  # never fails
+    if folder.is_dir():
+        return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

@@ -21,6 +21,11 @@ def test_a_base_model_may_be_a_path(policy_folder: Path) -> None:
     assert checkpoints.load_policy(folder).config.vocab_size == len(checkpoints.load_tokenizer(folder))
 
 
+def test_a_tilde_is_the_home_folder(policy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(policy_folder.parent))
+    assert base_folder(Model(name=f"~/{policy_folder.name}")) == policy_folder
+
+
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"])
 def test_other_bytes_are_another_model(file: str, policy_folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere"
