@@ -1,18 +1,20 @@
 """`agentprm compare`: which policy wins more of the same games, game by game, from the store alone."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
 from rich.table import Table
 
-from agentprm_dagster.algorithm.statistics import ComparisonError, Difference, paired_difference
+from agentprm_dagster.algorithm.statistics import ComparisonError, Difference, Spread, paired_difference, spread
 from agentprm_dagster.commands.report import tell_left_out
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.reports.results import Row, policy_name
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.evaluations import Outcomes, current_outcomes
+from agentprm_dagster.stages.seeds import by_seed
 
 ALL = "all"
 """In a line's place for a split: all splits together."""
@@ -28,18 +30,31 @@ class Line:
     difference: Difference
 
 
+@dataclass(frozen=True)
+class SeedLine:
+    """One comparison over several seeds, in the games of each."""
+
+    split: str
+    policy: str
+    beside: str
+    seeds: tuple[int, ...]
+    difference: Spread
+    """Of the differences of single seeds."""
+
+
 def print_comparison(experiment: str, other: str | None, *, as_json: bool) -> None:
     """Prints how an experiment's policies do beside pi_0 and beside themselves answering greedily, or beside the
-    policies of the same names of another experiment.
+    policies of the same names of another experiment; with that also over the seeds that both were run with.
     """
     store = ArtifactsResource().store()
     lines = list(_within(store, experiment) if other is None else _between(store, experiment, other))
     for each in (experiment, other) if other else (experiment,):
         tell_left_out(store, each)
+    over_seeds = list(_over_seeds(store, experiment, other)) if other else []
     if as_json:
         records = [
-            {**asdict(line.difference), "split": line.split, "policy": line.policy, "beside": line.beside}
-            for line in lines
+            {**asdict(line.difference), **{name: value for name, value in vars(line).items() if name != "difference"}}
+            for line in (*lines, *over_seeds)
         ]
         print(json.dumps(records, indent=2))
         return
@@ -49,6 +64,11 @@ def print_comparison(experiment: str, other: str | None, *, as_json: bool) -> No
         interval = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
         counts = (str(found.won_alone), str(found.lost_alone))
         table.add_row(line.split, line.policy, line.beside, str(found.n), f"{100 * found.rate:+.1f}", interval, *counts)
+    for seeds in over_seeds:
+        mean = seeds.difference
+        interval = f"{100 * mean.low:+.1f} to {100 * mean.high:+.1f}"
+        named = f"{seeds.beside}, seeds {', '.join(map(str, seeds.seeds))}"
+        table.add_row(seeds.split, seeds.policy, named, "", f"{100 * mean.mean:+.1f}", interval, "", "")
     console = Console()
     console.width = console.width if console.is_terminal else 140
     console.print(table)
@@ -82,6 +102,21 @@ def _between(store: ArtifactStore, experiment: str, other: str) -> Iterator[Line
                 f"{policy} was given {' and '.join(map(str, sorted(caps)))} actions: expected as many"
             )
         yield from _lines(policy, ours[policy][1], other, theirs[policy][1])
+
+
+def _over_seeds(store: ArtifactStore, experiment: str, other: str) -> Iterator[SeedLine]:
+    """The mean difference of every policy over the seeds that both experiments have, where these are several."""
+    ours, theirs = by_seed(store, experiment), by_seed(store, other)
+    seeds = tuple(sorted(ours.keys() & theirs.keys()))
+    if len(seeds) < 2:
+        return
+    rates: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for seed in seeds:
+        for line in _between(store, ours[seed], theirs[seed]):
+            rates[line.split, line.policy].append(line.difference.rate)
+    for (split, policy), found in rates.items():
+        if len(found) == len(seeds):
+            yield SeedLine(split, policy, other, seeds, spread(found))
 
 
 def _by_policy(store: ArtifactStore, experiment: str) -> dict[str, tuple[Row, dict[str, Outcomes]]]:

@@ -11,7 +11,7 @@ from agentprm_dagster.provenance.manifest import GAMES_DIGEST, Version
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.reports.results import Row
 from agentprm_dagster.reports.seeds import SeedRow, over_seeds
-from agentprm_dagster.stages.evaluations import evaluated, rows_of
+from agentprm_dagster.stages.evaluations import current_reports, evaluated, rows_of
 
 _TRAINED = ("initial_policy", "prm", "inverse_prm", "improved_policy")
 
@@ -35,6 +35,13 @@ def of_other_seeds(store: ArtifactStore, experiment: str, reports: Sequence[Arti
             seeds.add(seed)
             found.extend(alike)
     return found
+
+
+def by_seed(store: ArtifactStore, experiment: str) -> dict[int, str]:
+    """An experiment and those that differ from it in their seed alone, by seed."""
+    reports = current_reports(store, experiment)
+    others = [store.read(store.root / each.place) for each in of_other_seeds(store, experiment, reports)]
+    return {seed_of(report): report.version.experiment for report in (*reports, *others)}
 
 
 def seed_of(report: Artifact) -> int:

@@ -1,10 +1,12 @@
 """Several seeds of one experiment: what stands beside the interval of the games, on the page and in the report."""
 
+import json
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from agentprm_dagster.commands.compare import print_comparison
 from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.iterations import ITERATION
@@ -12,6 +14,8 @@ from agentprm_dagster.provenance.manifest import Manifest
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.evaluations import current_rows
 from toy import toy_definitions
+
+LOWER = "targets: {gamma: 0.5}\n"
 
 
 @pytest.fixture
@@ -30,6 +34,30 @@ def run(instance: dg.DagsterInstance, *names: str) -> None:
 def results_of(name: str) -> tuple[Manifest, str]:
     made = ArtifactsResource().store().current(name, "results", 0)
     return made.manifest, (made.path / "page.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("toy")
+def test_experiments_are_compared_over_the_seeds_that_both_have(
+    instance: dg.DagsterInstance, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"toy": "", "toy_1": "seed: 1", "toy_2": "seed: 2", "low": LOWER, "low_1": f"{LOWER}seed: 1"}
+    for name, text in list(names.items())[1:]:
+        (tmp_path / "experiments" / f"{name}.yaml").write_text(f"extends: toy\n{text}\n")
+    run(instance, *names)
+    capsys.readouterr()
+    print_comparison("low", "toy", as_json=True)
+    lines = json.loads(capsys.readouterr().out)
+    single = {(line["split"], line["policy"]): line["rate"] for line in lines if "seeds" not in line}
+    several = {(line["split"], line["policy"]): line for line in lines if "seeds" in line}
+    assert single.keys() == several.keys()
+    print_comparison("low_1", "toy_1", as_json=True)
+    others = [line for line in json.loads(capsys.readouterr().out) if "seeds" not in line]
+    for line in others:
+        found, one = several[line["split"], line["policy"]], single[line["split"], line["policy"]]
+        assert (found["seeds"], found["beside"]) == ([0, 1], "toy")
+        assert found["mean"] == pytest.approx((one + line["rate"]) / 2)
+    print_comparison("low", "toy", as_json=False)
+    assert "toy, seeds 0, 1" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("toy")
