@@ -52,10 +52,10 @@ def print_comparison(experiment: str, other: str | None, *, as_json: bool) -> No
         tell_left_out(store, each)
     over_seeds = list(_over_seeds(store, experiment, other)) if other else []
     if as_json:
-        records = [
-            {**asdict(line.difference), **{name: value for name, value in vars(line).items() if name != "difference"}}
-            for line in (*lines, *over_seeds)
-        ]
+        both: list[Line | SeedLine] = [*lines, *over_seeds]
+        records = [{**vars(line), **asdict(line.difference)} for line in both]
+        for record in records:
+            del record["difference"]
         print(json.dumps(records, indent=2))
         return
     table = Table("split", "policy", "beside", "n", "wins more", "95% interval", "alone won", "alone lost")
