@@ -44,7 +44,7 @@ class Parrot:
         pass
 
     def sample(
-        self, conversations: Sequence[int], n: int, limits: Limits, *, temperature: float, generator: torch.Generator
+        self, conversations: Sequence[int], n: int, limits: Limits, *, temperature: float, seeds: Sequence[int]
     ) -> Sampled:
         ids = self.says[: limits.max_new_tokens]
         ended = len(self.says) < limits.max_new_tokens

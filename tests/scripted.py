@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from agentprm_dagster.envs.alfworld.game_file import Game
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
-from agentprm_dagster.episodes.records import Observation, Response, Turn
+from agentprm_dagster.episodes.records import Observation, Response, State, Turn
 from agentprm_dagster.episodes.usage import Usage
 
 Decide = Callable[[str, Sequence[Turn], Observation], str]
@@ -25,8 +25,8 @@ class Scripted:
     asked: list[int] = field(default_factory=list)
     conversations: dict[int, tuple[str, list[Turn], Observation]] = field(default_factory=dict)
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
-        self.conversations[slot] = first_observation, list(turns), observation
+    def begin(self, slot: int, state: State) -> None:
+        self.conversations[slot] = state.first_observation, list(state.turns), state.observation
 
     def act(self, slots: Sequence[int]) -> list[Response]:
         self.busy.append(len(slots))

@@ -15,7 +15,7 @@ from agentprm_dagster.envs.alfworld.game_file import Game
 from agentprm_dagster.envs.alfworld.household import Household
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
-from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
+from agentprm_dagster.episodes.records import Episode, Observation, Response, State, Turn
 from agentprm_dagster.episodes.stage import Gate, Monitor, Resume, StageReport
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.home import games_folder
@@ -112,9 +112,9 @@ class ToyAgent:
         self._ways = dict(map(_way, sorted(games_folder().rglob("game.tw-pddl"))))
         self._left: dict[int, list[str]] = {}
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+    def begin(self, slot: int, state: State) -> None:
         knows = self._random.random() < self._skill
-        self._left[slot] = list(self._ways[first_observation]) if knows else []
+        self._left[slot] = list(self._ways[state.first_observation]) if knows else []
 
     def act(self, slots: Sequence[int]) -> list[Response]:
         commands = [self._left[slot].pop(0) if self._left[slot] else "look" for slot in slots]

@@ -25,7 +25,7 @@ from agentprm_dagster.engine.base import Engine, Sampled
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.parsing import may_be_chosen
-from agentprm_dagster.episodes.records import Observation, Response, Turn
+from agentprm_dagster.episodes.records import Observation, Response, State, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class BestOfN(Policy):
         super().__init__(engine, chat, **settings)
         self.judge, self.n, self.prior = judge, n, prior
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+    def begin(self, slot: int, state: State) -> None:
         """Opens a conversation in a slot."""
-        super().begin(slot, first_observation, turns, observation)
-        self.judge.dialogues.begin(slot, first_observation, turns, observation)
+        super().begin(slot, state)
+        self.judge.dialogues.begin(slot, state)
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         """Tells a slot what its answer led to."""

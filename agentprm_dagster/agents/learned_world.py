@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from agentprm_dagster.agents.dialogues import Dialogues
 from agentprm_dagster.agents.worlds import Path
 from agentprm_dagster.engine.base import Engine, Limits, Sampled
 from agentprm_dagster.engine.chat import Chat
-from agentprm_dagster.episodes.records import Observation, Turn
+from agentprm_dagster.episodes.records import Observation, State, Turn
 from agentprm_dagster.episodes.usage import Usage
 
 
@@ -23,9 +21,9 @@ class LearnedWorld:
         self.reply = Limits(after[0], max_reply_tokens, (*chat.never_drawn(engine.vocabulary), chat.end))
         self.end = Limits(chat.end, max_new_tokens=1)
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+    def begin(self, slot: int, state: State) -> None:
         """Opens a conversation in a slot."""
-        self.dialogues.begin(slot, first_observation, turns, observation)
+        self.dialogues.begin(slot, state)
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         """Adds the answer that was given and what it led to."""
@@ -53,8 +51,8 @@ class LearnedWorld:
         self.engine.prefill(list(dict.fromkeys(path.slot for path in paths)))
         spare = range(self.slots, self.slots + len(paths))
         for slot, path, ids in zip(spare, paths, more, strict=True):
-            here = self.dialogues.by_slot[path.slot]
+            here = self.dialogues.states[path.slot]
             self.engine.begin(slot, self.chat.state(here.first_observation, [*here.turns, *path.turns[:turns]]) + ids)
-        sampled = self.engine.sample(spare, 1, limits, temperature=0, generator=torch.Generator())
+        sampled = self.engine.sample(spare, 1, limits, temperature=0, seeds=[0] * len(paths))
         self.usage.tokens_read += self.engine.tokens_read - before
         return sampled

@@ -7,13 +7,14 @@ prior * log pi(answer) + logit(gamma^(turns - 1) Q) is taken: gamma is the disco
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from agentprm_dagster.agents.best_of_n import BestOfN, Future, Judge
 from agentprm_dagster.agents.worlds import Path, World
 from agentprm_dagster.engine.base import Engine
 from agentprm_dagster.engine.chat import Chat
-from agentprm_dagster.episodes.records import Observation, Response, Turn
+from agentprm_dagster.episodes.records import Observation, Response, State, Turn
 
 
 class ModelPredictive(BestOfN):
@@ -36,10 +37,10 @@ class ModelPredictive(BestOfN):
         self.world, self.turns, self.gamma, self.at_once = world, turns, gamma, at_once
         self.usage = world.usage
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+    def begin(self, slot: int, state: State) -> None:
         """Opens a conversation in a slot."""
-        super().begin(slot, first_observation, turns, observation)
-        self.world.begin(slot, first_observation, turns, observation)
+        super().begin(slot, state)
+        self.world.begin(slot, state)
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         """Tells a slot what its answer led to."""
@@ -78,9 +79,9 @@ class ModelPredictive(BestOfN):
         """The policy's likeliest next answer on each path, each in a cache slot of its own."""
         spare = range(self.slots, self.slots + len(paths))
         for slot, path in zip(spare, paths, strict=True):
-            here = self.dialogues.by_slot[path.slot]
+            here = self.dialogues.states[path.slot]
             seen = Observation(path.turns[-1].observation, (), reward=0.0, done=False)
-            self.dialogues.begin(slot, here.first_observation, [*here.turns, *path.turns], seen)
+            self.dialogues.begin(slot, replace(here, turns=(*here.turns, *path.turns), observation=seen))
         sampled = self._draw(spare, 1, 0.0)
         for path, (answer,) in zip(paths, self._answers(sampled), strict=True):
             path.answer(answer)

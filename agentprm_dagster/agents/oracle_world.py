@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 from agentprm_dagster.agents.worlds import Path
 from agentprm_dagster.envs.base import Environment, SnapshotEnvironment, Task
-from agentprm_dagster.episodes.records import Observation, Turn
+from agentprm_dagster.episodes.records import Observation, State, Turn
 from agentprm_dagster.episodes.usage import Usage
 
 
@@ -95,19 +95,22 @@ class OracleWorld:
         self.usage = Usage()
         self._states: dict[int, tuple[Environment, object]] = {}
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+    def begin(self, slot: int, state: State) -> None:
         """Opens a copy of the slot's game.
 
         Raises:
             TypeError: the game does not show its state.
         """
-        if not isinstance(observation, SeenThrough):
-            raise TypeError(f"the oracle needs games that show their state: wrap them in {Transparent.__name__}")
-        self._states[slot] = observation.game.environment(), observation.place
+        self._go_to(slot, state.observation)
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         """Goes to where the game is now; TypeError as for `begin`."""
-        self.begin(slot, "", (), observation)
+        self._go_to(slot, observation)
+
+    def _go_to(self, slot: int, observation: Observation) -> None:
+        if not isinstance(observation, SeenThrough):
+            raise TypeError(f"the oracle needs games that show their state: wrap them in {Transparent.__name__}")
+        self._states[slot] = observation.game.environment(), observation.place
 
     def replies(self, paths: Sequence[Path]) -> list[str]:
         """The game's own replies."""

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from agentprm_dagster.agents.dialogues import Dialogues
-from agentprm_dagster.engine.base import Engine, Limits, Sampled
+from agentprm_dagster.engine.base import Engine, Limits, Sampled, answer_seed
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.dialogue import Format
-from agentprm_dagster.episodes.records import Observation, Response, Turn
+from agentprm_dagster.episodes.records import Observation, Response, State, Turn
 from agentprm_dagster.episodes.usage import Usage
 
 
@@ -32,11 +30,11 @@ class Policy:
         self.temperature = temperature
         self.dialogues = Dialogues(engine, chat, dialogue)
         self.limits = Limits(chat.end, max_new_tokens, tuple(chat.never_drawn(engine.vocabulary)))
-        self.generator = torch.Generator().manual_seed(seed)
+        self.seed = seed
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+    def begin(self, slot: int, state: State) -> None:
         """Opens a conversation in a slot."""
-        self.dialogues.begin(slot, first_observation, turns, observation)
+        self.dialogues.begin(slot, state)
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         """Tells a slot what its answer led to."""
@@ -61,10 +59,14 @@ class Policy:
 
     def _draw(self, slots: Sequence[int], candidates: int, temperature: float) -> Sampled:
         before = self.engine.tokens_read
-        sampled = self.engine.sample(slots, candidates, self.limits, temperature=temperature, generator=self.generator)
+        seeds = [self._seed(self.dialogues.states[slot], candidates) for slot in slots]
+        sampled = self.engine.sample(slots, candidates, self.limits, temperature=temperature, seeds=seeds)
         self.usage.tokens_read += self.engine.tokens_read - before
         self.usage.tokens_drawn += sampled.count()
         return sampled
+
+    def _seed(self, state: State, candidates: int) -> int:
+        return answer_seed(self.seed, state.episode_id, len(state.turns), candidates)
 
     def _keep(self, slots: Sequence[int], sampled: Sampled, choice: Sequence[int]) -> None:
         """Makes the chosen candidates part of the conversations."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from agentprm_dagster.engine.served.replies import Refused, Reply
 from agentprm_dagster.episodes.dialogue import Message, Wording
-from agentprm_dagster.episodes.records import Observation, Response, Turn
+from agentprm_dagster.episodes.records import Observation, Response, State, Turn
 from agentprm_dagster.episodes.usage import Asked
 
 Ask = Callable[[Sequence[Message], float | None], Reply]
@@ -33,14 +33,13 @@ class ReAct:
         self.usage = Asked()
         self._ask, self._wording, self._temperature = ask, wording, temperature
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+    def begin(self, slot: int, state: State) -> None:
         """Opens a conversation."""
-        self._first, self._turns, self._now = first_observation, list(turns), observation
+        self._state = state
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
         """Tells what an answer led to."""
-        self._turns.append(turn)
-        self._now = observation
+        self._state = self._state.after(turn, observation)
 
     def act(self, slots: Sequence[int]) -> list[Response | None]:
         """The model's answer, word for word but for its thinking; None where the prompt is refused for good."""
@@ -55,7 +54,8 @@ class ReAct:
         return [[self._answer(temperature) for _ in range(candidates)] for _ in slots]
 
     def _answer(self, temperature: float | None) -> Response:
-        prompt = self._wording.prompt(self._first, self._turns, self._now.commands)
+        here = self._state
+        prompt = self._wording.prompt(here.first_observation, here.turns, here.observation.commands)
         reply = self._ask(prompt, temperature)
         answer = without_thinking(reply.text)
         self.usage.tokens_read += reply.tokens_read

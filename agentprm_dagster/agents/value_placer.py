@@ -6,7 +6,7 @@ from agentprm_dagster.agents.dialogues import Dialogues
 from agentprm_dagster.engine.base import Engine
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.dialogue import Format
-from agentprm_dagster.episodes.records import Observation, Response, Turn
+from agentprm_dagster.episodes.records import Response, State
 from agentprm_dagster.episodes.usage import Usage
 
 
@@ -29,9 +29,9 @@ class ValuePlacer:
         self.score, self.usage = score, usage
         self.dialogues = Dialogues(engine, chat, dialogue)
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+    def begin(self, slot: int, state: State) -> None:
         """Opens a conversation in a slot."""
-        self.dialogues.begin(slot, first_observation, turns, observation)
+        self.dialogues.begin(slot, state)
 
     def scores(self, answers: Sequence[Sequence[Response]], tried: Sequence[Sequence[Response]]) -> list[float]:
         """The score of each slot's tried actions; a state where there is nothing to compare is not read."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from agentprm_dagster.episodes.parsing import parse_answer
-from agentprm_dagster.episodes.records import Observation, Response, Turn
+from agentprm_dagster.episodes.records import Observation, Response, State, Turn
 from agentprm_dagster.episodes.usage import Usage
 
 
@@ -33,7 +33,7 @@ class World(Protocol):
     usage: Usage
     """What it has taken so far."""
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+    def begin(self, slot: int, state: State) -> None:
         """Opens a conversation, as `rollouts.rollout.Agent.begin` does."""
 
     def observe(self, slot: int, turn: Turn, observation: Observation) -> None:

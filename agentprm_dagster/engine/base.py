@@ -6,6 +6,7 @@ module, with one line in `engine.kinds`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -94,9 +95,11 @@ class Engine(Protocol):
         limits: Limits,
         *,
         temperature: float,
-        generator: "torch.Generator",
+        seeds: Sequence[int],
     ) -> Sampled:
         """n answers to each conversation; none becomes part of it. Temperature 0 is greedy.
+
+        `seeds`, one a conversation, in [0, 2^63), decide what is drawn, whoever else is answered at the same time.
 
         Raises:
             WrongRoleError: it is a process reward model.
@@ -125,6 +128,12 @@ class Engine(Protocol):
             choice: which of the n, of each.
             tokens: how many of its first tokens, of each.
         """
+
+
+def answer_seed(seed: int, episode: str, turn: int, n: int) -> int:
+    """The seed of n answers in one state of an episode: in [0, 2^63), and the same whoever else is being played."""
+    digest = sha256(f"{seed} {episode} {turn} {n}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 class EngineKind(Protocol):

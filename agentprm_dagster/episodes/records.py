@@ -4,7 +4,8 @@ The setting is the paper's turn-level decision process (section 2.1): a state is
 far, an action is one whole answer (REASON and ACTION), and the outcome reward arrives at the end.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,21 @@ class Turn:
     """The admissible commands the agent was shown; kept only where the dialogue lists them."""
     tokens: tuple[int, ...] = ()
     """The answer's ids (`Response.tokens`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where an episode stands before an answer: all that was observed and done so far."""
+
+    episode_id: str
+    first_observation: str
+    turns: Sequence[Turn]
+    observation: Observation
+    """What was seen last."""
+
+    def after(self, turn: Turn, observation: Observation) -> "State":
+        """The state that a turn leads to."""
+        return replace(self, turns=(*self.turns, turn), observation=observation)
 
 
 @dataclass(frozen=True, slots=True)

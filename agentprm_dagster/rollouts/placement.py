@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from agentprm_dagster.episodes.parsing import may_be_chosen, parse_answer
-from agentprm_dagster.episodes.records import Observation, Response, Turn
+from agentprm_dagster.episodes.records import Response, State
 
 SCREENED = 3
 """How many states are scored for each that is branched from."""
@@ -26,8 +26,8 @@ SCREENED = 3
 class Placer(Protocol):
     """Scores states to branch from, each held in a slot."""
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
-        """Puts the state after `turns` into a slot, where `observation` was seen last."""
+    def begin(self, slot: int, state: State) -> None:
+        """Puts a state into a slot."""
 
     def scores(self, answers: Sequence[Sequence[Response]], tried: Sequence[Sequence[Response]]) -> list[float]:
         """The scores of the first slots, from all answers drawn in each and those whose actions would be tried."""
@@ -36,7 +36,7 @@ class Placer(Protocol):
 class SpreadPlacer:
     """Scores states by how much the policy's own answers spread over different commands."""
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+    def begin(self, slot: int, state: State) -> None:
         """The answers say it all."""
 
     def scores(self, answers: Sequence[Sequence[Response]], tried: Sequence[Sequence[Response]]) -> list[float]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from agentprm_dagster.envs.base import Environment, Task
 from agentprm_dagster.episodes.parsing import may_be_chosen, parse_answer
-from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
+from agentprm_dagster.episodes.records import Episode, Observation, Response, State, Turn
 from agentprm_dagster.episodes.stage import Monitor, PartMonitor
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.rollouts.placement import SCREENED, Placer, place
@@ -39,8 +39,8 @@ class Agent(Protocol):
     def usage(self) -> Usage:
         """What it has taken so far; whoever plays adds the environment's time."""
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
-        """Opens a conversation in a slot, at the state after `turns`, where `observation` was seen last."""
+    def begin(self, slot: int, state: State) -> None:
+        """Opens a conversation in a slot, at a state."""
 
     def act(self, slots: Sequence[int]) -> Sequence[Response | None]:
         """One answer for each slot, which becomes part of its conversation; None where it has none to give."""
@@ -189,7 +189,7 @@ def _fill(
         if game.over(*limits):
             finished.append(game.episode())
             continue
-        agent.begin(slot, game.first_observation, game.turns, game.observation)
+        agent.begin(slot, State(game.start.episode_id, game.first_observation, game.turns, game.observation))
         active[slot] = game
         return
 
@@ -256,8 +256,9 @@ def branches(
         for slot, (episode, turn) in enumerate(group):
             replay = replays[episode.episode_id]
             _, observation = replay.open(turn)
+            state = State(episode.episode_id, replay.first_observation, episode.turns[:turn], observation)
             for reader in (agent, placer) if placer else (agent,):
-                reader.begin(slot, replay.first_observation, episode.turns[:turn], observation)
+                reader.begin(slot, state)
         answers = agent.propose(range(len(group)), max(DRAWN, actions), temperature)
         tried += [_different_actions(each, actions) for each in answers]
         if placer:

@@ -70,8 +70,7 @@ class CandidateSampler:
             hidden[torch.arange(len(rows))[:, None], lengths - 1],
             lengths,
             temperature=temperature,
-            max_new_tokens=self.new,
-            generator=generator,
+            shares=torch.rand(*lengths.shape, self.new, generator=generator),
             idle=idle,
         )
         counts = Counter(

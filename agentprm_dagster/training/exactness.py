@@ -18,6 +18,7 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.architectures import ArchitectureError, context_of
 from agentprm_dagster.engine.chat import TRIAL_START, TRIAL_TURNS, Chat
 from agentprm_dagster.engine.checkpoint_files import CheckpointError
+from agentprm_dagster.engine.drawing import shares_of
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.sampling import Sampler
 from agentprm_dagster.engine.embedded.slots import SlotModel
@@ -164,8 +165,7 @@ def _draw(model: PreTrainedModel, chat: Chat, dialogue: Format) -> Drawn:
         cache.feed(range(len(states)), conversations)[:, None].expand(-1, _ANSWERS, -1),
         cache.lengths[:, None].expand(-1, _ANSWERS),
         temperature=1.0,
-        max_new_tokens=_NEW_TOKENS,
-        generator=torch.Generator().manual_seed(0),
+        shares=shares_of(range(len(states)), _ANSWERS, _NEW_TOKENS),
     )
     owners = [i for i in range(len(states)) for _ in range(_ANSWERS)]
     sequences = [

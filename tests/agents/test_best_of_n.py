@@ -19,7 +19,7 @@ from agentprm_dagster.engine.tokenizer import build_tokenizer
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.parsing import may_be_chosen
-from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
+from agentprm_dagster.episodes.records import Episode, Observation, Response, State, Turn
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ def test_it_keeps_the_answer_that_ranks_first(
     prm, policy = checkpoints.prm_from_policy(checkpoint, seed=1).eval(), checkpoints.load_policy(checkpoint).eval()
     histories = {slot: player.chat.prompt(WORDING.conversation(FIRST, [], last_observation=True)) for slot in (0, 2)}
     for slot in histories:
-        player.begin(slot, FIRST, [], START)
+        player.begin(slot, State("e", FIRST, [], START))
     for _ in range(3):
         answers = player.act([0, 2])
         for row, slot in enumerate((0, 2)):
@@ -118,7 +118,7 @@ def test_without_a_prm_it_keeps_what_improvement_made_likelier(
         checkpoints.load_policy(checkpoint).eval(),
         player.chat.prompt(WORDING.conversation(FIRST, [], last_observation=True)),
     )
-    player.begin(1, FIRST, [], START)
+    player.begin(1, State("e", FIRST, [], START))
     chosen = set()
     for _ in range(4):
         (answer,) = player.act([1])
@@ -149,7 +149,7 @@ def test_the_same_seed_gives_the_same_answers(checkpoint: Path) -> None:
     def play() -> list[Response]:
         player = agent(checkpoint, n=4)
         for slot in range(3):
-            player.begin(slot, FIRST, [], START)
+            player.begin(slot, State("e", FIRST, [], START))
         return player.act(range(3))
 
     assert play() == play()
@@ -174,7 +174,7 @@ def test_what_may_not_be_chosen_is_not_while_another_is_there(
     chosen: list[Response] = []
     for _ in range(4):
         for slot in range(8):
-            player.begin(slot, demonstrations[slot].first_observation, (), START)
+            player.begin(slot, State("e", demonstrations[slot].first_observation, (), START))
         chosen += player.act(range(8))
     candidates = [each for several in drawn for each in several]
     able = [any(map(may_be_chosen, each)) for each in candidates]

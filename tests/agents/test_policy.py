@@ -16,7 +16,7 @@ from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.base import Environment
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.parsing import parse_answer
-from agentprm_dagster.episodes.records import Episode, Observation, Turn
+from agentprm_dagster.episodes.records import Episode, Observation, State, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.rollouts.rollout import play, whole_episodes
 
@@ -78,7 +78,7 @@ class Conversation:
         self.environment: Environment = game.environment()
         self.observation = self.environment.reset()
         self.first, self.turns = self.observation.text, list[Turn]()
-        agent.begin(slot, self.first, (), self.observation)
+        agent.begin(slot, State("e", self.first, (), self.observation))
 
     def take(self, response: str) -> None:
         answer = parse_answer(response)
@@ -135,7 +135,7 @@ def test_a_conversation_may_begin_in_its_middle(taught_folder: Path, demonstrati
     seen = Observation("", (), reward=0.0, done=False)
     begun = [(demonstrations[0], 2), (demonstrations[1], 4)]
     for slot, (episode, turns) in enumerate(begun):
-        agent.begin(slot, episode.first_observation, episode.turns[:turns], seen)
+        agent.begin(slot, State("e", episode.first_observation, episode.turns[:turns], seen))
     expected = [reader.answer(episode.first_observation, list(episode.turns[:t]), seen) for episode, t in begun]
     assert [answer.text for answer in agent.act([0, 1])] == expected
 
@@ -156,12 +156,23 @@ def test_proposals_are_not_remembered(taught_folder: Path, demonstrations: list[
     agent, other = policy(taught_folder, slots=1), policy(taught_folder, slots=1)
     seen = Observation("", (), reward=0.0, done=False)
     for player in (agent, other):
-        player.begin(0, demonstrations[0].first_observation, (), seen)
+        player.begin(0, State("e", demonstrations[0].first_observation, (), seen))
     (proposals,) = agent.propose([0], 6, temperature)
     assert len(proposals) == 6
     assert (len(set(proposals)) == 1) is (temperature == 0)
-    agent.begin(0, demonstrations[0].first_observation, (), seen)
+    agent.begin(0, State("e", demonstrations[0].first_observation, (), seen))
     assert agent.act([0]) == other.act([0])
+
+
+@pytest.mark.parametrize("slots", [1, 5])
+def test_sampled_episodes_do_not_depend_on_the_number_of_slots_either(
+    taught_folder: Path, household_games: list[PlayableGame], slots: int
+) -> None:
+    def episodes(slots: int) -> list[Episode]:
+        starts, agent = whole_episodes(household_games, 2), policy(taught_folder, temperature=1.0, slots=slots)
+        return play(agent, starts, max_steps=4, total=24, monitor=SilentMonitor())
+
+    assert episodes(slots) == episodes(24)
 
 
 def test_the_seed_decides_what_is_sampled(taught_folder: Path, household_games: list[PlayableGame]) -> None:

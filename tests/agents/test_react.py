@@ -16,7 +16,7 @@ from agentprm_dagster.envs.alfworld.generate import generate_games
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.parsing import parse_answer
-from agentprm_dagster.episodes.records import Observation, Turn
+from agentprm_dagster.episodes.records import Observation, State, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.usage import Asked, Usage
 from agentprm_dagster.rollouts.rollout import play, whole_episodes
@@ -47,7 +47,8 @@ def test_it_plays_as_react(server: ChatServer, proxy: Proxy, tmp_path: Path) -> 
 
 def test_answers_are_proposed_one_by_one(server: ChatServer, proxy: Proxy) -> None:
     agent = ReAct(server.ask, WORDING, 0.0)
-    agent.begin(0, "Look.\nYour task is to: look", [], Observation("Look.", ("look",), reward=0.0, done=False))
+    seen = Observation("Look.", ("look",), reward=0.0, done=False)
+    agent.begin(0, State("e", "Look.\nYour task is to: look", [], seen))
     before = Usage(agent.usage.tokens_read, agent.usage.tokens_drawn)
     ((one, two),) = agent.propose([0], 2, 0.5)
     assert one.text and two.text

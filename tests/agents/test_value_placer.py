@@ -15,7 +15,7 @@ from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
-from agentprm_dagster.episodes.records import Episode, Response
+from agentprm_dagster.episodes.records import Episode, Response, State
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.launch.worker import _placer, play_games, ready
@@ -51,7 +51,7 @@ def test_the_values_are_the_standard_heads_on_whole_conversations(
     tried = [[write_answer("I look.", command) for command in each] for each in commands]
     for slot, (episode, turn) in enumerate(states):
         observation = household_games[0].environment().reset()  # the append format does not read it
-        placer.begin(slot, episode.first_observation, episode.turns[:turn], observation)
+        placer.begin(slot, State("e", episode.first_observation, episode.turns[:turn], observation))
     proposed = [list(map(Response, each)) for each in tried]
     said = placer.scores(proposed, proposed)
     assert (said[1], said[3]) == (0.0, 0.0), "one action is compared with nothing"

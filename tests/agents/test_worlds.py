@@ -16,7 +16,7 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.base import SnapshotEnvironment
 from agentprm_dagster.episodes.dialogue import write_answer
-from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
+from agentprm_dagster.episodes.records import Episode, Observation, Response, State, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.rollouts.rollout import play, whole_episodes
 from scripted import Scripted, knowing
@@ -64,7 +64,7 @@ def test_a_learned_world_reads_nothing_twice_and_says_what_the_whole_dialogue_le
 
     begun = [(slot, episode, 1 + slot) for slot, episode in enumerate(demonstrations[:2])]
     for slot, episode, t in begun:
-        learned.begin(slot, episode.first_observation, episode.turns[:t], NOWHERE)
+        learned.begin(slot, State("e", episode.first_observation, episode.turns[:t], NOWHERE))
     look, go = write_answer("I look around.", "look"), write_answer("I look for a mug.", "go to shelf 1")
     for step in range(2):
         paths = [path(0, look), path(0, go), path(1, look), path(1, go, look)]
@@ -93,9 +93,9 @@ def test_the_oracle_says_what_the_game_says_and_leaves_the_game_alone(household_
             super().__init__(knowing(games))
             self.world, self.asked_about = OracleWorld(), 0
 
-        def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
-            super().begin(slot, first_observation, turns, observation)
-            self.world.begin(slot, first_observation, turns, observation)
+        def begin(self, slot: int, state: State) -> None:
+            super().begin(slot, state)
+            self.world.begin(slot, state)
 
         def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
             super().observe(slot, turn, observation)
@@ -124,7 +124,7 @@ def test_the_oracle_says_what_the_game_says_and_leaves_the_game_alone(household_
 
 def test_the_oracle_plays_no_game_that_hides_its_state() -> None:
     with pytest.raises(TypeError, match="wrap them in Transparent"):
-        OracleWorld().begin(0, "", (), NOWHERE)
+        OracleWorld().begin(0, State("e", "", (), NOWHERE))
 
 
 def test_a_transparent_game_returns_to_its_states(household_games: list[PlayableGame]) -> None:

@@ -21,7 +21,7 @@ from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
-from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
+from agentprm_dagster.episodes.records import Episode, Observation, Response, State, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.episodes.usage import Usage
@@ -177,14 +177,14 @@ def test_a_placer_and_a_world_read_them_too(played: tuple[Spelling, list[Episode
         dialogue="append",
         usage=Usage(),
     )
-    placer.begin(0, shown.first_observation, shown.turns[:2], NOWHERE)
+    placer.begin(0, State("e", shown.first_observation, shown.turns[:2], NOWHERE))
     (values,) = placer.scores([tried], [tried])
     read = [torch.tensor([[*state, *answer.tokens, chat.end]]) for answer in tried]
     assert values == pytest.approx([stock(ids).logits.sigmoid().item() for ids in read], abs=1e-5)
 
     engine = EmbeddedEngine(checkpoints.load_policy(folder), conversations=2)
     world = LearnedWorld(engine, chat, slots=1, max_reply_tokens=4)
-    world.begin(0, shown.first_observation, shown.turns[:1], NOWHERE)
+    world.begin(0, State("e", shown.first_observation, shown.turns[:1], NOWHERE))
     world.observe(0, shown.turns[1], NOWHERE)
     predicted = PredictedPath(0, [])
     predicted.answer(tried[0])
@@ -205,7 +205,7 @@ def test_what_reads_as_nothing_is_never_drawn(folder: Path, chat: Chat) -> None:
     use_grouped_attention(model)
     engine = EmbeddedEngine(model, conversations=2)
     agent = Policy(engine, chat, dialogue="append", slots=1, temperature=1.0, max_new_tokens=8, seed=0)
-    agent.begin(0, "You see a desk 1.", (), NOWHERE)
+    agent.begin(0, State("e", "You see a desk 1.", (), NOWHERE))
     (proposed,) = agent.propose([0], 200, 20.0)
     drawn = {token for answer in proposed for token in answer.tokens}
     assert len(drawn) > 300

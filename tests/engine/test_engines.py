@@ -54,12 +54,12 @@ def log_p(model: PreTrainedModel, before: Sequence[int], ids: Sequence[int]) -> 
 @pytest.mark.parametrize(("temperature", "new"), [(0.0, 6), (1.0, 6), (1.0, 1)])
 def test_answers_and_their_log_probabilities(kind: str, policy_folder: Path, temperature: float, new: int) -> None:
     engine, stock = opened(kind, policy_folder, "policy"), checkpoints.load_policy(policy_folder).eval()
-    limits, generator = Limits(END, new, banned=(0, 1)), torch.Generator().manual_seed(0)
+    limits = Limits(END, new, banned=(0, 1))
     told = [list(ids) for ids in TALK]
     for i, ids in enumerate(told):
         engine.begin(i, ids)
     for turn in range(3):
-        sampled = engine.sample(range(3), 4, limits, temperature=temperature, generator=generator)
+        sampled = engine.sample(range(3), 4, limits, temperature=temperature, seeds=[turn, 7, 8])
         for i, (answers, finished) in enumerate(zip(sampled.tokens, sampled.finished, strict=True)):
             for c, (ids, ended) in enumerate(zip(answers, finished, strict=True)):
                 assert ended or len(ids) == new
@@ -109,7 +109,7 @@ def test_a_model_is_asked_what_its_role_can_answer(kind: str, policy_folder: Pat
         policy.score([0], [[[END]]])
     limits = Limits(END, 2)
     with pytest.raises(WrongRoleError, match="expected a policy, got a process reward model"):
-        prm.sample([0], 1, limits, temperature=1.0, generator=torch.Generator())
+        prm.sample([0], 1, limits, temperature=1.0, seeds=[0])
     with pytest.raises(WrongRoleError, match="expected a policy"):
         prm.log_probs([0], [[[END]]])
 
@@ -136,11 +136,30 @@ def test_transformers_computes_what_the_embedded_engine_refuses(tmp_path: Path, 
     engine, stock = opened("transformers", tmp_path, "policy"), AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     for i, ids in enumerate(TALK):
         engine.begin(i, ids)
-    sampled = engine.sample(range(3), 2, Limits(END, 5), temperature=1.0, generator=torch.Generator().manual_seed(1))
+    sampled = engine.sample(range(3), 2, Limits(END, 5), temperature=1.0, seeds=[1, 2, 3])
     for i, told in enumerate(TALK):
         said = [ids + [END] * end for ids, end in zip(sampled.tokens[i], sampled.finished[i], strict=True)]
         whole = [log_p(stock, told, ids) for ids in said]
         assert sampled.log_probabilities[i].tolist() == pytest.approx(whole, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_draws_the_same_answers_in_any_company(kind: str, policy_folder: Path) -> None:
+    """Every kind draws the same, too: by the same numbers."""
+    limits, alone = Limits(END, 8), []
+    for i, ids in enumerate(TALK):
+        engine = opened(kind, policy_folder, "policy")
+        engine.begin(0, ids)
+        alone += engine.sample([0], 3, limits, temperature=1.5, seeds=[i]).tokens
+    together = opened(kind, policy_folder, "policy")
+    for i, ids in enumerate(TALK):
+        together.begin(i, ids)
+    assert together.sample([2, 0, 1], 3, limits, temperature=1.5, seeds=[2, 0, 1]).tokens == [
+        alone[i] for i in (2, 0, 1)
+    ]
+    first = opened(next(iter(KINDS)), policy_folder, "policy")
+    first.begin(0, TALK[0])
+    assert first.sample([0], 3, limits, temperature=1.5, seeds=[0]).tokens == alone[:1]
 
 
 def test_a_checkpoints_own_way_of_sampling_is_left_out(policy_folder: Path, tmp_path: Path) -> None:
@@ -151,8 +170,7 @@ def test_a_checkpoints_own_way_of_sampling_is_left_out(policy_folder: Path, tmp_
     for folder in (policy_folder, tmp_path):
         engine = opened("transformers", folder, "policy")
         engine.begin(0, TALK[0])
-        rng = torch.Generator().manual_seed(2)
-        drawn.append(engine.sample([0], 8, Limits(END, 8), temperature=1.0, generator=rng).tokens)
+        drawn.append(engine.sample([0], 8, Limits(END, 8), temperature=1.0, seeds=[2]).tokens)
     assert drawn[0] == drawn[1]
     assert len({tuple(ids) for ids in drawn[0][0]}) > 1
 

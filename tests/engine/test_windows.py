@@ -14,7 +14,7 @@ from agentprm_dagster.engine.embedded.attention import GROUPED, use_grouped_atte
 from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.engine.embedded.slots import SlotModel
 from agentprm_dagster.envs.alfworld.language import WORDING
-from agentprm_dagster.episodes.records import Observation
+from agentprm_dagster.episodes.records import Observation, State
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.training.candidates import CandidateSampler
 from pretrained import byte_tokenizer, checkpoint, random_model
@@ -73,7 +73,7 @@ def test_a_judge_reads_several_answers_of_one_conversation(model_type: str, tmp_
     answers = [chat.answer(text) for text in ("REASON: I look.\nACTION: look", "no", "REASON: Why not?")]
     turns = [TRIAL_TURNS[:1], TRIAL_TURNS[:2]]
     for slot, each in enumerate(turns):
-        judge.dialogues.begin(slot, TRIAL_START, each, Observation("", (), reward=0.0, done=False))
+        judge.dialogues.begin(slot, State("e", TRIAL_START, each, Observation("", (), reward=0.0, done=False)))
     logits = judge.engine.score([0, 1], [answers, answers])
     for slot, each in enumerate(turns):
         rows = [chat.state(TRIAL_START, each) + answer for answer in answers]

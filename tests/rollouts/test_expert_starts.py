@@ -8,7 +8,7 @@ import pytest
 import scripted
 from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
-from agentprm_dagster.episodes.records import Episode, Observation, Turn
+from agentprm_dagster.episodes.records import Episode, State
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.rollouts.rollout import Start, from_expert_states, play, whole_episodes
@@ -20,9 +20,9 @@ MAX_STEPS = 20
 class Listening(Scripted):
     """Notes where its conversations begin."""
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
-        self.begun = [*getattr(self, "begun", []), (first_observation, tuple(turns), observation)]
-        super().begin(slot, first_observation, turns, observation)
+    def begin(self, slot: int, state: State) -> None:
+        self.begun = [*getattr(self, "begun", []), (state.first_observation, tuple(state.turns), state.observation)]
+        super().begin(slot, state)
 
 
 @pytest.fixture(scope="module")

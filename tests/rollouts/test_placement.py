@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
-from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
+from agentprm_dagster.episodes.records import Episode, Response, State
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.rollouts.placement import SCREENED, Placer, SpreadPlacer, disagreement, place, spread, uncertainty
 from agentprm_dagster.rollouts.rollout import Start, branches, play, whole_episodes
@@ -59,8 +59,8 @@ class Deep:
     asked: int = 0
     turns: dict[int, int] = field(default_factory=dict)
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
-        self.turns[slot] = len(turns)
+    def begin(self, slot: int, state: State) -> None:
+        self.turns[slot] = len(state.turns)
 
     def scores(self, answers: Sequence[Sequence[Response]], tried: Sequence[Sequence[Response]]) -> list[float]:
         self.asked += len(tried)

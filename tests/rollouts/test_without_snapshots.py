@@ -13,7 +13,7 @@ from agentprm_dagster.agents.oracle_world import OracleWorld, Transparent
 from agentprm_dagster.agents.worlds import Path as PredictedPath
 from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.episodes.dialogue import write_answer
-from agentprm_dagster.episodes.records import Episode, Observation, Response, Turn
+from agentprm_dagster.episodes.records import Episode, Observation, Response, State, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.episodes.usage import Usage
@@ -35,7 +35,7 @@ class Guesser:
     def __init__(self) -> None:
         self.usage, self._random = Usage(), random.Random(0)
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+    def begin(self, slot: int, state: State) -> None:
         pass
 
     def act(self, slots: Sequence[int]) -> list[Response]:
@@ -146,7 +146,7 @@ def test_the_oracle_plays_on_from_where_the_game_is() -> None:
     task = TASKS[3]  # to reach 6
     environment, world = Transparent(task).environment(), OracleWorld()
     first = environment.reset()
-    world.begin(0, first.text, (), first)
+    world.begin(0, State("e", first.text, (), first))
     seen = environment.step("add two")
     world.observe(0, Turn("", "add two", seen.text, ""), seen)
     path = PredictedPath(0, [])

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.engine.architectures import context_of
 from agentprm_dagster.engine.base import Limits, Sampled, WrongRoleError
+from agentprm_dagster.engine.drawing import shares_of
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.sampling import Sampler
 from agentprm_dagster.engine.embedded.slots import Segment, SlotModel
@@ -69,7 +70,7 @@ class EmbeddedEngine:
 
     @torch.inference_mode()
     def sample(
-        self, conversations: Sequence[int], n: int, limits: Limits, *, temperature: float, generator: torch.Generator
+        self, conversations: Sequence[int], n: int, limits: Limits, *, temperature: float, seeds: Sequence[int]
     ) -> Sampled:
         """See `engine.base.Engine`."""
         self._require(prm=False)
@@ -79,8 +80,7 @@ class EmbeddedEngine:
             hidden[:, None].expand(-1, n, -1),
             self.cache.lengths[list(conversations)][:, None].expand(-1, n),
             temperature=temperature,
-            max_new_tokens=limits.max_new_tokens,
-            generator=generator,
+            shares=shares_of(seeds, n, limits.max_new_tokens),
         )
         for i, each in enumerate(conversations):
             read = [len(ids) - (not ended) for ids, ended in zip(drawn.tokens[i], drawn.finished[i], strict=True)]

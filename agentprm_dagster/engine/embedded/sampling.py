@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from agentprm_dagster.engine.base import Sampled
+from agentprm_dagster.engine.drawing import draw_tokens
 from agentprm_dagster.engine.embedded.backbones import Group, Reading
 from agentprm_dagster.engine.embedded.slots import SlotModel
 from agentprm_dagster.engine.heads import Head
@@ -46,22 +47,24 @@ class Sampler:
         prefix: torch.Tensor,
         *,
         temperature: float,
-        max_new_tokens: int,
-        generator: torch.Generator,
+        shares: torch.Tensor,
         idle: torch.Tensor | None = None,
     ) -> SlotSampled:
-        """Samples an answer in every sequence. Temperature 0 is greedy.
+        """Samples an answer in every sequence, of at most T tokens, by uniform numbers `shares` (B, n, T).
+
+        Temperature 0 is greedy.
 
         hidden (B, n, H) is the state behind the conversation's first `prefix` (B, n) tokens, which a sequence
         continues; sequences marked `idle` (B, n) give empty answers.
         """
         slots, order = torch.tensor(rows), torch.arange(len(rows))
         done = torch.zeros(prefix.shape, dtype=torch.bool) if idle is None else idle.clone()
-        drawn = torch.full((*prefix.shape, max_new_tokens), self.end)
+        max_new_tokens = shares.shape[-1]
+        drawn = torch.full(shares.shape, self.end)
         log_probabilities = torch.zeros(prefix.shape)
         batches: list[_Batch] = []
         for step in range(max_new_tokens):
-            token, log_probability = self._pick(hidden, temperature, generator)
+            token, log_probability = self._pick(hidden, temperature, shares[order, :, step])
             drawn[order, :, step] = token.where(~done[order], self.end)
             log_probabilities[order] += log_probability.where(~done[order], 0.0)
             done |= drawn[..., step] == self.end
@@ -76,9 +79,7 @@ class Sampler:
             self._settle(slots, batch, drawn)
         return self._collect(drawn[..., : step + 1], log_probabilities, self.slots.lengths[slots])
 
-    def _pick(
-        self, state: torch.Tensor, temperature: float, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _pick(self, state: torch.Tensor, temperature: float, shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids (B, n) drawn from the softmax of the logits behind states (B, n, H), and their log-probabilities.
 
         The latter are the model's own, of all its vocabulary, banned tokens included, and whatever the temperature.
@@ -86,16 +87,8 @@ class Sampler:
         logits = self.head(state).float()
         whole = logits.logsumexp(-1)
         logits[..., self.banned] = -torch.inf
-        token = logits.argmax(-1) if temperature == 0 else self._sample(logits / temperature, generator)
+        token = logits.argmax(-1) if temperature == 0 else draw_tokens(logits / temperature, shares)
         return token.cpu(), (logits.gather(-1, token[..., None]).squeeze(-1) - whole).cpu()
-
-    def _sample(self, logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        # Below a uniform share of the whole: one random number a draw, and no logarithms over the vocabulary.
-        below = logits.softmax(-1).cumsum(-1)
-        share = torch.rand(logits.shape[:-1], generator=generator)[..., None].to(below) * below[..., -1:]
-        # Rounding must not reach the whole: behind it there is no token.
-        share = share.minimum(below[..., -1:].nextafter(torch.zeros(1, device=below.device)))
-        return torch.searchsorted(below, share, right=True).squeeze(-1)
 
     def _batches(self, slots: torch.Tensor, prefix: torch.Tensor, max_new_tokens: int) -> list[_Batch]:
         """Copies the conversations, those of like length together; sequence c's step j is column filled + j * n + c."""

@@ -1,15 +1,16 @@
 """Transformers' own generation and forward passes over whole conversations: nothing is remembered between turns."""
 
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import TypeVar
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from agentprm_dagster.engine.architectures import WITH_PRM, WITHOUT_PRM, context_of
 from agentprm_dagster.engine.base import ContextOverflow, Limits, Sampled, WrongRoleError
+from agentprm_dagster.engine.drawing import draw_tokens, shares_of
 
 T = TypeVar("T")
 
@@ -43,25 +44,23 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def sample(
-        self, conversations: Sequence[int], n: int, limits: Limits, *, temperature: float, generator: torch.Generator
+        self, conversations: Sequence[int], n: int, limits: Limits, *, temperature: float, seeds: Sequence[int]
     ) -> Sampled:
         """See `engine.base.Engine`."""
         self._require(prm=False)
         how = GenerationConfig(
-            do_sample=temperature > 0,
-            temperature=temperature or None,
-            top_k=0,
             max_new_tokens=limits.max_new_tokens,
             eos_token_id=limits.end,
             pad_token_id=limits.end,
             suppress_tokens=[token for token in limits.banned if token != limits.end] or None,
         )
         prompts = [self._ids[each] for each in conversations for _ in range(n)]
-        seed = int(torch.randint(2**62, (), generator=generator))
-        gpus = [self.model.device] if self.model.device.type == "cuda" else []
-        with torch.random.fork_rng(gpus):
-            torch.manual_seed(seed)
-            drawn = [ids for part in self._parts(prompts) for ids in self._generate(part, how, limits)]
+        shares = iter(shares_of(seeds, n, limits.max_new_tokens).flatten(0, 1))
+        drawn = []
+        for part in self._parts(prompts):
+            of_part = torch.stack(list(islice(shares, len(part))))
+            draws = LogitsProcessorList([Draws(of_part, temperature)] if temperature else [])
+            drawn += self._generate(part, how, limits, draws)
         answers = [list(takewhile(lambda token: token != limits.end, ids)) for ids in drawn]
         finished = [limits.end in ids for ids in drawn]
         whole = [[*ids, limits.end] if ended else ids for ids, ended in zip(answers, finished, strict=True)]
@@ -69,12 +68,14 @@ class TransformersEngine:
         self._continuations.update(zip(conversations, tokens, strict=True))
         return Sampled(tokens, _by_conversation(finished, n), self._sums(prompts, whole).view(-1, n))
 
-    def _generate(self, prompts: Sequence[list[int]], how: GenerationConfig, limits: Limits) -> list[list[int]]:
+    def _generate(
+        self, prompts: Sequence[list[int]], how: GenerationConfig, limits: Limits, draws: LogitsProcessorList
+    ) -> list[list[int]]:
         """What follows each prompt, filled up with end tokens."""
         self._require_room(max(map(len, prompts)) + limits.max_new_tokens)
         self.tokens_read += sum(map(len, prompts))
         ids, sees = self._together(prompts, limits.end, side="left")
-        out: torch.Tensor = self.model.generate(ids, attention_mask=sees, generation_config=how)
+        out: torch.Tensor = self.model.generate(ids, attention_mask=sees, generation_config=how, logits_processor=draws)
         return out[:, ids.shape[1] :].tolist()
 
     @torch.inference_mode()
@@ -148,6 +149,20 @@ class TransformersEngine:
         context = context_of(self.model.config) if hasattr(self.model.config, "max_position_embeddings") else tokens
         if tokens > context:
             raise ContextOverflow(tokens, context)
+
+
+class Draws(LogitsProcessor):  # type: ignore[misc]  # has no types
+    """Leaves of all tokens the one that given random numbers draw: greedy generation then takes it."""
+
+    def __init__(self, shares: torch.Tensor, temperature: float) -> None:
+        """`shares` (N, T) are those of each answer's tokens."""
+        self._shares, self._temperature, self._step = shares, temperature, 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Logits (N, V) that are all below one."""
+        drawn = draw_tokens(scores.float() / self._temperature, self._shares[:, self._step])
+        self._step += 1
+        return torch.full_like(scores, -torch.inf).scatter_(1, drawn[:, None].to(scores.device), 0.0)
 
 
 def _by_conversation(flat: Sequence[T], n: int) -> list[list[T]]:

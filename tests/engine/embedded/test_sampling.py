@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.base import ContextOverflow
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.drawing import shares_of
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.sampling import Sampler, SlotSampled, _Batch
 from agentprm_dagster.engine.embedded.slots import SlotModel
@@ -32,11 +33,9 @@ def model(taught_folder: Path) -> PreTrainedModel:
 class Watched(Sampler):
     """Remembers the log-probabilities (n, V) that every step's tokens were drawn from, by conversation."""
 
-    def _pick(
-        self, state: torch.Tensor, temperature: float, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _pick(self, state: torch.Tensor, temperature: float, shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         self.steps.append(dict(zip(self.order, self.head(state).log_softmax(-1), strict=True)))
-        return super()._pick(state, temperature, generator)
+        return super()._pick(state, temperature, shares)
 
     def _thin(self, *arguments: Any) -> list[_Batch]:
         batches = super()._thin(*arguments)
@@ -61,8 +60,7 @@ def draw(model: PreTrainedModel, n: int, *, temperature: float = 2.0, new: int =
         hidden[:, None].expand(-1, n, -1),
         cache.lengths[list(PREFIXES)][:, None].expand(-1, n),
         temperature=temperature,
-        max_new_tokens=new,
-        generator=torch.Generator().manual_seed(0),
+        shares=shares_of(range(len(PREFIXES)), n, new),
     )
     return sampler, sampled
 
@@ -159,8 +157,7 @@ def test_an_idle_lane_answers_nothing(model: PreTrainedModel) -> None:
         hidden[:, None].expand(-1, 2, -1),
         cache.lengths[list(PREFIXES)][:, None].expand(-1, 2),
         temperature=0,
-        max_new_tokens=4,
-        generator=torch.Generator(),
+        shares=torch.rand(len(PREFIXES), 2, 4),
         idle=idle,
     )
     assert [[not ids for ids in sequences] for sequences in sampled.tokens] == idle.tolist()
@@ -192,8 +189,7 @@ def test_most_conversations_may_end_with_their_first_token(model: PreTrainedMode
         hidden[:, None],
         cache.lengths[list(PREFIXES)][:, None],
         temperature=0.0,
-        max_new_tokens=3,
-        generator=torch.Generator(),
+        shares=torch.rand(len(PREFIXES), 1, 3),
     )
     assert [len(ids) for (ids,) in sampled.tokens] == [3, 0, 0]
     assert sampled.finished == [[False], [True], [True]]
