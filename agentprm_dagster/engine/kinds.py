@@ -7,6 +7,7 @@ from agentprm_dagster.engine.base import EngineKind
 KINDS = {
     "embedded": "agentprm_dagster.engine.embedded.kind",
     "transformers": "agentprm_dagster.engine.transformers.kind",
+    "vllm": "agentprm_dagster.engine.vllm.kind",
 }
 """The module of each kind."""
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import islice, takewhile
-from typing import TypeVar
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -11,15 +10,15 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from agentprm_dagster.engine.architectures import WITH_PRM, WITHOUT_PRM, context_of
 from agentprm_dagster.engine.base import ContextOverflow, Limits, Sampled, WrongRoleError
 from agentprm_dagster.engine.drawing import draw_tokens, shares_of
+from agentprm_dagster.engine.whole_conversations import WholeConversations, by_conversation
 
-T = TypeVar("T")
 
-
-class TransformersEngine:
+class TransformersEngine(WholeConversations):
     """See `engine.base.Engine`."""
 
     def __init__(self, model: PreTrainedModel, *, batch: int) -> None:
         """`batch` conversations are read together, where the model's architecture is known to read no padding."""
+        super().__init__()
         self.model = model.eval()
         # A checkpoint may ask for penalties and cuts of its own; a policy is the softmax of its logits.
         model.generation_config = GenerationConfig()
@@ -27,20 +26,6 @@ class TransformersEngine:
         self.vocabulary: int = model.config.vocab_size
         self.tokens_read = 0
         self.batch = batch if model.config.model_type in WITH_PRM | WITHOUT_PRM else 1
-        self._ids: dict[int, list[int]] = {}
-        self._continuations: dict[int, list[list[int]]] = {}
-        """[n] what was last read behind each conversation, or drawn."""
-
-    def begin(self, conversation: int, ids: Sequence[int]) -> None:
-        """See `engine.base.Engine`."""
-        self._ids[conversation] = list(ids)
-
-    def extend(self, conversation: int, ids: Sequence[int]) -> None:
-        """See `engine.base.Engine`."""
-        self._ids[conversation] += ids
-
-    def prefill(self, conversations: Sequence[int]) -> None:
-        """See `engine.base.Engine`: does nothing."""
 
     @torch.inference_mode()
     def sample(
@@ -64,9 +49,9 @@ class TransformersEngine:
         answers = [list(takewhile(lambda token: token != limits.end, ids)) for ids in drawn]
         finished = [limits.end in ids for ids in drawn]
         whole = [[*ids, limits.end] if ended else ids for ids, ended in zip(answers, finished, strict=True)]
-        tokens = _by_conversation(answers, n)
+        tokens = by_conversation(answers, n)
         self._continuations.update(zip(conversations, tokens, strict=True))
-        return Sampled(tokens, _by_conversation(finished, n), self._sums(prompts, whole).view(-1, n))
+        return Sampled(tokens, by_conversation(finished, n), self._sums(prompts, whole).view(-1, n))
 
     def _generate(
         self, prompts: Sequence[list[int]], how: GenerationConfig, limits: Limits, draws: LogitsProcessorList
@@ -96,20 +81,6 @@ class TransformersEngine:
         """See `engine.base.Engine`."""
         self._require(prm=False)
         return self._sums(*self._behind(conversations, continuations)).view(len(continuations), -1)
-
-    def keep(self, conversations: Sequence[int], choice: Sequence[int], tokens: Sequence[int]) -> None:
-        """See `engine.base.Engine`."""
-        for conversation, c, count in zip(conversations, choice, tokens, strict=True):
-            self._ids[conversation] += self._continuations[conversation][c][:count]
-
-    def _behind(
-        self, conversations: Sequence[int], continuations: Sequence[Sequence[Sequence[int]]]
-    ) -> tuple[list[list[int]], list[list[int]]]:
-        """Each continuation's conversation, and it; what is kept afterwards is one of them."""
-        for each, ends in zip(conversations, continuations, strict=True):
-            self._continuations[each] = [list(ids) for ids in ends]
-        pairs = [(self._ids[each], ids) for each in conversations for ids in self._continuations[each]]
-        return [prompt for prompt, _ in pairs], [ids for _, ids in pairs]
 
     def _sums(self, prompts: Sequence[list[int]], answers: Sequence[list[int]]) -> torch.Tensor:
         """log pi (N,) of each answer behind its prompt, in nats."""
@@ -163,7 +134,3 @@ class Draws(LogitsProcessor):  # type: ignore[misc]  # has no types
         drawn = draw_tokens(scores.float() / self._temperature, self._shares[:, self._step])
         self._step += 1
         return torch.full_like(scores, -torch.inf).scatter_(1, drawn[:, None].to(scores.device), 0.0)
-
-
-def _by_conversation(flat: Sequence[T], n: int) -> list[list[T]]:
-    return [list(flat[first : first + n]) for first in range(0, len(flat), n)]

@@ -1,0 +1,56 @@
+"""vLLM: any model that it serves, on GPUs, behind its HTTP server; token ids in, token ids and log-probabilities out.
+
+A stage starts the servers that it needs, in an environment of vLLM's own, which AGENTPRM_VLLM names: what vLLM pins is
+not what we pin. Or the servers are there already, and settings name them.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from agentprm_dagster.engine.base import Engine, Role
+from agentprm_dagster.engine.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from agentprm_dagster.engine.vllm.served import Served
+
+_Url = Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+
+
+class Settings(EngineSettings):
+    """Policies and PRMs behind vLLM servers."""
+
+    kind: Literal["vllm"] = "vllm"
+    policy_url: _Url | None = None
+    """A server of policies that is there already; null starts one. It must serve the weights that are wanted."""
+    prm_url: _Url | None = None
+    """A server of PRMs, which vLLM calls a pooling runner; null starts one."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    """Servers of the same model, each on GPUs of its own."""
+    tensor_parallel: Annotated[int, Field(ge=1, le=64)] = 1
+    """GPUs that one server spreads a model over."""
+    memory: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Share of a GPU's memory that a server may take."""
+    context: Annotated[int, Field(ge=256, le=2**20)] | None = None
+    """Longest conversation in tokens; null is what the model was made for."""
+    start_seconds: Annotated[float, Field(gt=0, le=86_400)] = 900
+    """How long a server may take to start."""
+    timeout: Annotated[float, Field(gt=0, le=86_400)] = 600
+    """Seconds that one answer may take."""
+    retries: Annotated[int, Field(ge=0, le=100)] = 4
+
+
+def load(checkpoint: Path, role: Role, settings: Settings) -> "Served":
+    """See `engine.base.EngineKind`."""
+    from agentprm_dagster.engine.vllm.served import served
+
+    return served(checkpoint, role, settings)
+
+
+def open(model: "Served", settings: Settings, *, conversations: int) -> Engine:  # noqa: A001  # the protocol's
+    """See `engine.base.EngineKind`."""
+    from agentprm_dagster.engine.vllm.engine import VllmEngine  # loads torch
+
+    return VllmEngine(model)
