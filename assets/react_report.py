@@ -15,7 +15,7 @@ from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report, e
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
-from agentprm_dagster.rollouts.rollout import whole_episodes
+from agentprm_dagster.rollouts.collect import whole_episodes
 from agentprm_dagster.stages.materialization import gates
 
 

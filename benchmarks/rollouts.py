@@ -16,7 +16,8 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.rollouts.rollout import play, whole_episodes
+from agentprm_dagster.rollouts.collect import whole_episodes
+from agentprm_dagster.rollouts.rollout import play
 from benchmarks.limits import matmul_flops, token_flops
 from benchmarks.measure import Row, compare
 from benchmarks.reference_loop import ReferenceLoop

@@ -19,8 +19,8 @@ from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.alfworld.tasks import Split
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
-from agentprm_dagster.rollouts.rollout import collect_rollouts
 from benchmarks.noisy_expert import NoisyExpert
 
 DEMONSTRATIONS = 600

@@ -18,8 +18,8 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
-from agentprm_dagster.rollouts.rollout import collect_rollouts
 from chat_servers import KEY, Proxy, proxy_before, serving, teach
 from scripted import Scripted, knowing
 from toy import toy_definitions, toy_trainers, write_toy

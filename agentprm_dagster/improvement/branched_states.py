@@ -13,7 +13,7 @@ from agentprm_dagster.episodes.tokens import EpisodeTokens
 
 
 def policy_prefixes(chat: Chat, episodes: Sequence[Episode], dialogue: Format) -> list[EpisodeTokens]:
-    """The states branched from of some episodes as dialogues of this format have them."""
+    """The states of some episodes that were branched from, as dialogues of this format have them."""
     branched = branched_states(episodes)
     return [t for episode, turns in branched for t in chat.conversations(episode, dialogue, turns)]
 

@@ -37,7 +37,8 @@ from agentprm_dagster.reports.overoptimization import (
     to_go_back_to,
     tripped,
 )
-from agentprm_dagster.rollouts.rollout import play, whole_episodes
+from agentprm_dagster.rollouts.collect import whole_episodes
+from agentprm_dagster.rollouts.rollout import play
 from agentprm_dagster.training.candidates import READ_TOGETHER, CandidateSampler, CandidateTrees
 from agentprm_dagster.training.prm_examples import predict, prm_examples
 

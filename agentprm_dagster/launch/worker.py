@@ -25,8 +25,9 @@ from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.episodes.tables import iter_episodes, write_episodes
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.launch.play import Lookahead, Play
+from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.rollouts.placement import Placer, SpreadPlacer, disagreement, uncertainty
-from agentprm_dagster.rollouts.rollout import Agent, collect_rollouts
+from agentprm_dagster.rollouts.rollout import Agent
 
 if TYPE_CHECKING:
     from agentprm_dagster.agents.worlds import World

@@ -55,7 +55,7 @@ def kind_of(episode: Episode) -> Kind:
 
 
 def coverage(episodes: Iterable[Episode], demonstrations: Iterable[Episode], games: Mapping[str, Task]) -> Coverage:
-    """What the episodes have seen, parents standing before their branches; `shown` are an expert's.
+    """What the episodes have seen, parents standing before their branches; `demonstrations` are an expert's.
 
     Both are played again, in `games` (by id); of what an expert shows only the games that the episodes play count.
 

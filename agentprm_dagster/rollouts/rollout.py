@@ -1,33 +1,15 @@
-"""Playing games with an agent, many at once: whole episodes, and branches from states along them.
+"""Playing games with an agent, many at once: a slot takes the next episode the moment its own ends."""
 
-Stage 1 of the paper's Algorithm 1 rolls out the policy several times on each task. Whole episodes rarely visit a state
-twice, so their targets tell states apart and hardly actions. A branch goes back to a state of an episode, tries
-several different actions there and plays each to the end: those targets tell actions apart (beyond the paper, which
-could not return to a state).
-
-A policy seldom gets to where an expert goes. Part of the whole episodes may therefore begin at states along an expert's
-(the paper's Reset-50-50, section 4); the turns on the way there are the expert's and are not the episode's own.
-"""
-
-import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from agentprm_dagster.envs.base import Environment, Task
-from agentprm_dagster.episodes.parsing import may_be_chosen, parse_answer
+from agentprm_dagster.episodes.parsing import parse_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Response, State, Turn
-from agentprm_dagster.episodes.stage import Monitor, PartMonitor
+from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.episodes.usage import Usage
-from agentprm_dagster.rollouts.placement import SCREENED, Placer, place
 from agentprm_dagster.rollouts.replay import Replay
-
-DRAWN = 16
-"""Answers drawn in a state that is branched from, or as many as actions are to be tried there, if these are more."""
 
 
 class Agent(Protocol):
@@ -192,149 +174,3 @@ def _fill(
         agent.begin(slot, State(game.start.episode_id, game.first_observation, game.turns, game.observation))
         active[slot] = game
         return
-
-
-def whole_episodes(games: Sequence[Task], per_game: int) -> list[Start]:
-    """Every game from its start, several times."""
-    return [Start(f"{game.id}#{k}", game) for game in games for k in range(per_game)]
-
-
-def from_expert_states(
-    starts: Sequence[Start], demonstrations: Mapping[str, Sequence[Episode]], *, share: float, max_steps: int, seed: int
-) -> list[Start]:
-    """The same starts, a share of them moved to a state along an expert's episode of their game: any of it, any turn.
-
-    `shown` are the expert's episodes by game. A start stays where it is if its game was not shown. No episode is moved
-    to its game's start, nor to where `max_steps`, counted from there, are over.
-    """
-    rng = random.Random(f"{seed} expert starts")
-    long_enough = {
-        game: [each for each in them if min(len(each.turns), max_steps) > 1] for game, them in demonstrations.items()
-    }
-    replays: dict[str, Replay] = {}
-    moved = list(starts)
-    for i in sorted(rng.sample(range(len(starts)), round(share * len(starts)))):
-        start = starts[i]
-        if not (experts := long_enough.get(start.game.id)):
-            continue
-        expert = rng.choice(experts)
-        turn = rng.randrange(1, min(len(expert.turns), max_steps))
-        if expert.episode_id not in replays:
-            replays[expert.episode_id] = Replay(start.game, expert.turns)
-        moved[i] = replace(start, turns=expert.turns[:turn], replay=replays[expert.episode_id])
-    return moved
-
-
-def branches(
-    agent: Agent,
-    episodes: Sequence[Episode],
-    games: Sequence[Task],
-    *,
-    states: int,
-    actions: int,
-    continuations: int,
-    temperature: float,
-    seed: int,
-    monitor: Monitor,
-    placer: Placer | None = None,
-) -> list[Start]:
-    """From `states` own states of each episode, up to `actions` different sampled actions, each `continuations` times.
-
-    Of the answers that the agent draws there the first different ones that may be chosen are tried. A state where they
-    all agree gives no branch: there is nothing to compare. States are drawn uniformly along each episode, or by a
-    `placer` among several times as many of all episodes.
-    """
-    rng = np.random.default_rng(seed)
-    by_id = {game.id: game for game in games}
-    looked_at = states * (SCREENED if placer else 1)
-    points = [(episode, turn) for episode in episodes for turn in _states(episode, looked_at, rng)]
-    replays = {episode.episode_id: Replay(by_id[episode.game], episode.turns) for episode in episodes}
-    tried: list[list[Response]] = []
-    scores: list[float] = []
-    for first in range(0, len(points), agent.slots):
-        group = points[first : first + agent.slots]
-        for slot, (episode, turn) in enumerate(group):
-            replay = replays[episode.episode_id]
-            _, observation = replay.open(turn)
-            state = State(episode.episode_id, replay.first_observation, episode.turns[:turn], observation)
-            for reader in (agent, placer) if placer else (agent,):
-                reader.begin(slot, state)
-        answers = agent.propose(range(len(group)), max(DRAWN, actions), temperature)
-        tried += [_different_actions(each, actions) for each in answers]
-        if placer:
-            scores += placer.scores(answers, tried[first:])
-        monitor.progress(len(tried), len(points), "branch states")
-    chosen = place(scores, states * len(episodes), rng) if placer else range(len(points))
-    return [
-        Start(
-            f"{episode.episode_id}/t{turn:02d}a{a}m{m}",
-            by_id[episode.game],
-            episode.turns[:turn],
-            answer,
-            episode.episode_id,
-            replays[episode.episode_id],
-        )
-        for i in chosen
-        for episode, turn in points[i : i + 1]
-        for a, answer in enumerate(tried[i])
-        for m in range(continuations)
-        if len(tried[i]) > 1
-    ]
-
-
-def _states(episode: Episode, count: int, rng: np.random.Generator) -> list[int]:
-    own = len(episode.own_turns)
-    return sorted(episode.start + turn for turn in rng.choice(own, size=min(count, own), replace=False).tolist())
-
-
-def _different_actions(answers: Sequence[Response], count: int) -> list[Response]:
-    """The first answers that give different commands, of those that may be chosen."""
-    by_action: dict[str, Response] = {}
-    for answer in filter(may_be_chosen, answers):
-        by_action.setdefault(parse_answer(answer.text).action, answer)
-    return list(by_action.values())[:count]
-
-
-def collect_rollouts(
-    agent: Agent,
-    games: Sequence[Task],
-    *,
-    per_game: int,
-    max_steps: int,
-    branch_states: int,
-    branch_actions: int,
-    branch_continuations: int,
-    branch_temperature: float,
-    seed: int,
-    monitor: Monitor,
-    patience: int | None = None,
-    keep_candidates: bool = False,
-    expert_starts: float = 0.0,
-    demonstrations: Mapping[str, Sequence[Episode]] = MappingProxyType({}),
-    placer: Placer | None = None,
-) -> list[Episode]:
-    """Whole episodes of every game, then branches from states along them (`branch_actions` 0: the paper's way).
-
-    A share `expert_starts` of the whole episodes begins at states along an expert's, `shown` by game; a `placer` says
-    where it is worth while to branch.
-    """
-    starts = whole_episodes(games, per_game)
-    if expert_starts:
-        starts = from_expert_states(starts, demonstrations, share=expert_starts, max_steps=max_steps, seed=seed)
-    go = partial(play, agent, max_steps=max_steps, patience=patience, keep_candidates=keep_candidates)
-    episodes = go(starts, total=len(starts), monitor=monitor)
-    if not (branch_states and branch_actions):
-        return episodes
-    more = branches(
-        agent,
-        episodes,
-        games,
-        states=branch_states,
-        actions=branch_actions,
-        continuations=branch_continuations,
-        temperature=branch_temperature,
-        seed=seed,
-        monitor=monitor,
-        placer=placer,
-    )
-    return episodes + go(more, total=len(more), monitor=PartMonitor("branch", monitor))

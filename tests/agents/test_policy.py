@@ -18,7 +18,8 @@ from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.parsing import parse_answer
 from agentprm_dagster.episodes.records import Episode, Observation, State, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.rollouts.rollout import play, whole_episodes
+from agentprm_dagster.rollouts.collect import whole_episodes
+from agentprm_dagster.rollouts.rollout import play
 
 LONG_ENOUGH = 24
 

@@ -19,7 +19,8 @@ from agentprm_dagster.episodes.parsing import parse_answer
 from agentprm_dagster.episodes.records import Observation, State, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.usage import Asked, Usage
-from agentprm_dagster.rollouts.rollout import play, whole_episodes
+from agentprm_dagster.rollouts.collect import whole_episodes
+from agentprm_dagster.rollouts.rollout import play
 from chat_servers import LOOK, Proxy
 
 

@@ -18,7 +18,8 @@ from agentprm_dagster.envs.base import SnapshotEnvironment
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Response, State, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.rollouts.rollout import play, whole_episodes
+from agentprm_dagster.rollouts.collect import whole_episodes
+from agentprm_dagster.rollouts.rollout import play
 from scripted import Scripted, knowing
 
 NOWHERE = Observation("", (), reward=0.0, done=False)

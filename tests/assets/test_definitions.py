@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from test_architecture import HEAVY
 
 from agentprm_dagster.commands.lineage import asset_names
 from agentprm_dagster.config import Experiment
@@ -164,21 +165,9 @@ def test_dg_loads_the_definitions(home: Path) -> None:
 
 
 def test_loading_imports_no_heavy_library() -> None:
-    heavy = {
-        "alfworld",
-        "matplotlib",
-        "mlflow",
-        "openai",
-        "pandas",
-        "scipy",
-        "textworld",
-        "torch",
-        "transformers",
-        "trl",
-    }
     code = (
         "import sys; from agentprm_dagster.definitions import defs; defs.get_repository_def(); "
-        f"print(*({heavy} & sys.modules.keys()))"
+        f"print(*({HEAVY} & sys.modules.keys()))"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert answer.stdout.split() == []

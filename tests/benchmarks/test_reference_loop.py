@@ -15,7 +15,8 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.rollouts.rollout import play, whole_episodes
+from agentprm_dagster.rollouts.collect import whole_episodes
+from agentprm_dagster.rollouts.rollout import play
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 from benchmarks.json_targets import targets_of_json, write_json
 from benchmarks.reference_loop import ReferenceLoop

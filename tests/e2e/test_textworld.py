@@ -14,7 +14,8 @@ extends: smoke
 iterations: 1
 environment: {kind: textworld, train: 6, coin_distance: 1, treasure_rooms: 4, valid_seen: 3, valid_unseen: 3}
 demonstrations: {episodes: 72, expert: policy, action_noise: 0.2}
-rollouts: {games: 6, per_game: 3}
+rollouts: {games: 6, per_game: 3, max_new_tokens: 40}
+improvement: {max_new_tokens: 40}
 """
 
 

@@ -25,7 +25,7 @@ from agentprm_dagster.episodes.records import Episode, Observation, Response, St
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.episodes.usage import Usage
-from agentprm_dagster.rollouts.rollout import collect_rollouts
+from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.inverse_prm import own_transitions

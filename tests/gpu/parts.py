@@ -39,7 +39,8 @@ from agentprm_dagster.improvement.consequences import Consequences  # noqa: E402
 from agentprm_dagster.improvement.dpo_settings import Settings as Dpo  # noqa: E402
 from agentprm_dagster.improvement.judging import Judge  # noqa: E402
 from agentprm_dagster.improvement.online_dpo import improvement_work  # noqa: E402
-from agentprm_dagster.rollouts.rollout import Agent, collect_rollouts  # noqa: E402
+from agentprm_dagster.rollouts.collect import collect_rollouts  # noqa: E402
+from agentprm_dagster.rollouts.rollout import Agent  # noqa: E402
 from agentprm_dagster.training import inverse_prm, prm_examples, sft, world_model  # noqa: E402
 from agentprm_dagster.training.loop import MAX_GRADIENT  # noqa: E402
 from agentprm_dagster.training.optimizers import OptimizerName, build_optimizer  # noqa: E402

@@ -29,7 +29,8 @@ from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import improve_policy
 from agentprm_dagster.improvement.panel import Panel, Watched
 from agentprm_dagster.reports.overoptimization import MEASUREMENTS
-from agentprm_dagster.rollouts.rollout import play, whole_episodes
+from agentprm_dagster.rollouts.collect import whole_episodes
+from agentprm_dagster.rollouts.rollout import play
 
 MORE: dict[str, Any] = {
     "steps": 4,

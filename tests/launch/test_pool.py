@@ -17,7 +17,7 @@ from agentprm_dagster.launch import pool
 from agentprm_dagster.launch.play import Choice, Play
 from agentprm_dagster.launch.pool import Played, play_in_processes
 from agentprm_dagster.launch.worker import ready
-from agentprm_dagster.rollouts.rollout import collect_rollouts
+from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.workers import WorkerError
 
 ONCE = Rollouts(per_game=1, temperature=0, max_steps=5, branch_states=0, slots=3)

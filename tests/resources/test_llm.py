@@ -17,7 +17,7 @@ from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.episodes.usage import Asked
 from agentprm_dagster.resources.llm import LlmPlayer
-from agentprm_dagster.rollouts.rollout import whole_episodes
+from agentprm_dagster.rollouts.collect import whole_episodes
 from chat_servers import KEY, LOOK, Fault, Proxy, Rule, Sent, completion, proxy_before
 
 SETTINGS = Llm(concurrency=1, retries=0)

@@ -11,7 +11,8 @@ from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode, State
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
-from agentprm_dagster.rollouts.rollout import Start, from_expert_states, play, whole_episodes
+from agentprm_dagster.rollouts.collect import from_expert_states, whole_episodes
+from agentprm_dagster.rollouts.rollout import Start, play
 from scripted import Scripted, random_play
 
 MAX_STEPS = 20

@@ -13,8 +13,10 @@ from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Response, State
 from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.rollouts.branches import branches
+from agentprm_dagster.rollouts.collect import whole_episodes
 from agentprm_dagster.rollouts.placement import SCREENED, Placer, SpreadPlacer, disagreement, place, spread, uncertainty
-from agentprm_dagster.rollouts.rollout import Start, branches, play, whole_episodes
+from agentprm_dagster.rollouts.rollout import Start, play
 from scripted import Scripted, knowing, random_play
 
 STATES = 2

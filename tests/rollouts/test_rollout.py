@@ -18,8 +18,10 @@ from agentprm_dagster.episodes.records import Episode, Response, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.reports.rollouts_report import rollouts_report
+from agentprm_dagster.rollouts.branches import DRAWN, branches
+from agentprm_dagster.rollouts.collect import collect_rollouts, whole_episodes
 from agentprm_dagster.rollouts.coverage import Coverage
-from agentprm_dagster.rollouts.rollout import DRAWN, Start, branches, collect_rollouts, play, whole_episodes
+from agentprm_dagster.rollouts.rollout import Start, play
 from scripted import Decide, Scripted, nonsense, random_play
 
 MAX_STEPS = 20

@@ -18,11 +18,11 @@ from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.reports.evaluation import success
+from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.rollouts.coverage import coverage
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
 from agentprm_dagster.rollouts.random_play import play_at_random
 from agentprm_dagster.rollouts.replay import Replay
-from agentprm_dagster.rollouts.rollout import collect_rollouts
 
 TASKS = [StepsTask(ref) for ref in KIND.task_set(Settings(), seed=0, folder=Path()).tasks("train")]
 

@@ -1,6 +1,6 @@
 """Random play: what a model built from scratch reads before it sees an expert.
 
-A pretrained model knows the language that games are told in; one built from scratch learns it from random_play, which
+A pretrained model knows the language that games are told in; one built from scratch learns it from random play, which
 shows what commands do, and what happens when they cannot be done, and nothing of how to solve a task.
 
 What random play happens upon is seldom what the game's task asks for. In hindsight (as in Andrychowicz et al., 2017) an

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from agentprm_dagster.envs.textworld.reasons import Progress, explain
 from agentprm_dagster.episodes.records import Turn
 
+# Not those of `house.py`, which loads textworld.
 _DIRECTIONS = ("north", "east", "south", "west")
 _PLACES = ("counter", "table", "fridge")
 
