@@ -23,7 +23,7 @@ class Stub:
     def __init__(self, checkpoint: Path, role: Role, name: str | None, faults: Iterable[int]) -> None:
         load = checkpoints.load_policy if role == "policy" else checkpoints.load_prm
         self.model = load(checkpoint).eval()
-        self.name = name or f"{role}-{weights_digest(checkpoint)[:16]}"
+        self.role, self.name = role, name or f"{role}-{weights_digest(checkpoint)[:16]}"
         self.faults, self.asked, self.lock = deque(faults), [], Lock()
         self.url = ""
 
@@ -59,6 +59,11 @@ class Stub:
             log_ps = [log_p, *[0.0] * (len(whole) - 1)]
             choices.append({"index": i, "token_ids": whole, "logprobs": {"token_logprobs": log_ps}})
         return {"choices": choices[::-1]}
+
+
+def served_by(stub: Stub) -> dict[str, str]:
+    """The setting that names it."""
+    return {f"{stub.role}_url": stub.url}
 
 
 @contextmanager

@@ -1,14 +1,18 @@
 """Every kind of engine says of the same conversations what transformers' plain forward says of their whole text."""
 
+import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 import torch
 from plays import play_of
 from transformers import AutoModelForCausalLM, GenerationConfig, MambaConfig, MambaForCausalLM, PreTrainedModel
+from vllm_stub import served_by, stub
 
 import parrot
 from agentprm_dagster.config import Rollouts
@@ -30,10 +34,23 @@ TALK = [[7, 8, 9, 10], [11, 12], [7, 8, 13, 14, 15, 16]]
 FOLLOW_UP = [20, 21]
 
 
-def opened(kind: str, folder: Path, role: Role, **settings: object) -> Engine:
-    module = engine_kind(kind)
-    how = module.Settings(**settings)
-    return module.open(module.load(folder, role, how), how, conversations=3)
+Open = Callable[[str, Path, Role], Engine]
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    """Opens a checkpoint with a kind of engine; vLLM's server is a stub, which answers what transformers computes."""
+    with ExitStack() as stack:
+
+        def opened(kind: str, folder: Path, role: Role) -> Engine:
+            module = engine_kind(kind)
+            how = module.Settings(**served_by(stack.enter_context(stub(folder, role))) if kind == "vllm" else {})
+            model = module.load(folder, role, how)
+            if kind == "vllm":
+                stack.callback(model.close)
+            return module.open(model, how, conversations=3)
+
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +69,9 @@ def log_p(model: PreTrainedModel, before: Sequence[int], ids: Sequence[int]) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("temperature", "new"), [(0.0, 6), (1.0, 6), (1.0, 1)])
-def test_answers_and_their_log_probabilities(kind: str, policy_folder: Path, temperature: float, new: int) -> None:
+def test_answers_and_their_log_probabilities(
+    opened: Open, kind: str, policy_folder: Path, temperature: float, new: int
+) -> None:
     engine, stock = opened(kind, policy_folder, "policy"), checkpoints.load_policy(policy_folder).eval()
     limits = Limits(END, new, banned=(0, 1))
     told = [list(ids) for ids in TALK]
@@ -76,7 +95,7 @@ def test_answers_and_their_log_probabilities(kind: str, policy_folder: Path, tem
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_values_and_log_ratios_of_given_answers(kind: str, policy_folder: Path, prm_folder: Path) -> None:
+def test_values_and_log_ratios_of_given_answers(opened: Open, kind: str, policy_folder: Path, prm_folder: Path) -> None:
     stock, stock_prm = checkpoints.load_policy(policy_folder).eval(), checkpoints.load_prm(prm_folder).eval()
     judge, reference = opened(kind, prm_folder, "prm"), opened(kind, policy_folder, "policy")
     told = [list(ids) for ids in TALK]
@@ -101,7 +120,9 @@ def test_values_and_log_ratios_of_given_answers(kind: str, policy_folder: Path, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_model_is_asked_what_its_role_can_answer(kind: str, policy_folder: Path, prm_folder: Path) -> None:
+def test_a_model_is_asked_what_its_role_can_answer(
+    opened: Open, kind: str, policy_folder: Path, prm_folder: Path
+) -> None:
     policy, prm = opened(kind, policy_folder, "policy"), opened(kind, prm_folder, "prm")
     for engine in (policy, prm):
         engine.begin(0, TALK[0])
@@ -115,18 +136,20 @@ def test_a_model_is_asked_what_its_role_can_answer(kind: str, policy_folder: Pat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_context_that_is_outgrown_is_told(kind: str, policy_folder: Path) -> None:
-    module = engine_kind(kind)
-    model = module.load(policy_folder, "policy", module.Settings())
-    model.config.max_position_embeddings = 12
-    engine = module.open(model, module.Settings(), conversations=1)
+def test_a_context_that_is_outgrown_is_told(opened: Open, kind: str, policy_folder: Path, tmp_path: Path) -> None:
+    copytree(policy_folder, tmp_path / "small")
+    config = json.loads((policy_folder / "config.json").read_text())
+    (tmp_path / "small/config.json").write_text(json.dumps({**config, "max_position_embeddings": 12}))
+    engine = opened(kind, tmp_path / "small", "policy")
     engine.begin(0, list(range(10, 18)))
     assert engine.log_probs([0], [[[3, 4]]]).shape == (1, 1)
     with pytest.raises(ContextOverflow, match=r"needs 1[34] tokens, the model holds 12"):
         engine.log_probs([0], [[[3] * 5, [3] * 6]])
 
 
-def test_transformers_computes_what_the_embedded_engine_refuses(tmp_path: Path, policy_folder: Path) -> None:
+def test_transformers_computes_what_the_embedded_engine_refuses(
+    opened: Open, tmp_path: Path, policy_folder: Path
+) -> None:
     """A state-space model has no attention, and reads padding: conversations of other lengths change nothing."""
     torch.manual_seed(0)
     config = MambaConfig(vocab_size=64, hidden_size=32, num_hidden_layers=2, state_size=4)
@@ -144,7 +167,7 @@ def test_transformers_computes_what_the_embedded_engine_refuses(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_seed_draws_the_same_answers_in_any_company(kind: str, policy_folder: Path) -> None:
+def test_a_seed_draws_the_same_answers_in_any_company(opened: Open, kind: str, policy_folder: Path) -> None:
     """Every kind draws the same, too: by the same numbers."""
     limits, alone = Limits(END, 8), []
     for i, ids in enumerate(TALK):
@@ -162,7 +185,7 @@ def test_a_seed_draws_the_same_answers_in_any_company(kind: str, policy_folder: 
     assert first.sample([0], 3, limits, temperature=1.5, seeds=[0]).tokens == alone[:1]
 
 
-def test_a_checkpoints_own_way_of_sampling_is_left_out(policy_folder: Path, tmp_path: Path) -> None:
+def test_a_checkpoints_own_way_of_sampling_is_left_out(opened: Open, policy_folder: Path, tmp_path: Path) -> None:
     """A policy is the softmax of its logits; a file beside the weights may ask for penalties and cuts."""
     checkpoints.save(checkpoints.load_policy(policy_folder), checkpoints.load_tokenizer(policy_folder), tmp_path)
     GenerationConfig(repetition_penalty=9.0, top_k=1, do_sample=True).save_pretrained(tmp_path)
