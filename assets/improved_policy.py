@@ -40,7 +40,7 @@ def improved_policy(
         by_id = {game.id: game for game in tasks.open(games)}
         inputs = Inputs(policy.path, reward.path, rollouts.path, read, by_id, stage.kind)
         kind = improvement_kind(how.kind)
-        return kind.improve(inputs, settings, out, seed=stage.seed, monitor=monitor, resume=resume)
+        return kind.improve(inputs, settings, out, job=stage.job(monitor, resume))
 
     return stage.make(
         train,

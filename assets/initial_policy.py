@@ -66,9 +66,7 @@ def initial_policy(
             out,
             dialogue=dialogue,
             reading_epochs=pretraining.epochs,
-            seed=stage.seed,
-            monitor=monitor,
-            resume=resume,
+            job=stage.job(monitor, resume),
         )
 
     return stage.make(train, games=games, identity=base_identity(settings.model), announces=FIRST)

@@ -60,9 +60,7 @@ def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
             temperature=settings.rollouts.temperature,
             max_new_tokens=settings.rollouts.max_new_tokens,
             held_out=held_out,
-            seed=stage.seed,
-            monitor=monitor,
-            resume=resume,
+            job=stage.job(monitor, resume),
         )
         unknown = [episode for episode in current if episode.game in held_out]
         table, budget = pd.read_parquet(targets.path / "targets.parquet"), settings.inverse_prm.batch_tokens

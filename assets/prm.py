@@ -48,9 +48,7 @@ def prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Materia
             rank_by=settings.improvement.rank_by,
             base=base_folder(base) if base else None,
             previous=previous.path if previous else None,
-            seed=stage.seed,
-            monitor=monitor,
-            resume=resume,
+            job=stage.job(monitor, resume),
         )
 
     return stage.make(train, identity=base_identity(base) if base else None)

@@ -1,5 +1,6 @@
 """PRMs trained on disjoint games: where they disagree, none of them knows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -59,9 +60,10 @@ def prm_committee(context: dg.AssetExecutionContext, stages: StagesResource) -> 
                     min_ordering=0.0,
                     rank_by=settings.improvement.rank_by,
                     base=base_folder(base) if base else None,
-                    seed=stage.seed + member,
-                    monitor=PartMonitor(f"member {member}", monitor),
-                    resume=resume.part(f"member_{member}"),
+                    job=replace(
+                        stage.job(PartMonitor(f"member {member}", monitor), resume).part(f"member_{member}"),
+                        seed=stage.seed + member,
+                    ),
                 )
             )
         return _together(reports)

@@ -38,9 +38,7 @@ def reference_value(context: dg.AssetExecutionContext, stages: StagesResource) -
             gamma=targets.gamma,
             max_loss=settings.gates.max_prm_loss,
             held_out=hold_out({each.game for each in demonstrations}, targets.held_out_games, stage.experiment_seed),
-            seed=stage.seed,
-            monitor=monitor,
-            resume=resume,
+            job=stage.job(monitor, resume),
         )
 
     return stage.make(train)

@@ -39,9 +39,7 @@ def world_model(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
             out,
             min_exact=settings.gates.min_world_exact,
             held_out=hold_out(games, settings.targets.held_out_games, stage.experiment_seed),
-            seed=stage.seed,
-            monitor=monitor,
-            resume=resume,
+            job=stage.job(monitor, resume),
         )
 
     return stage.make(train)

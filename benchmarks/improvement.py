@@ -17,6 +17,7 @@ from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import improve
 from agentprm_dagster.improvement.trl import Settings as TrlSettings
 from agentprm_dagster.improvement.trl_online_dpo import train_with_trl
+from agentprm_dagster.launch.job import Job
 from benchmarks.measure import RUNS, Row, rate, summarise
 from benchmarks.workload import noisy_rollouts, policy
 
@@ -54,7 +55,7 @@ def _ours(chat: Chat, prefixes: list[EpisodeTokens], plan: Improvement) -> float
         use_lean_layers(each)
     reference = copy.deepcopy(model).requires_grad_(False)
     judge = Judge(prm.eval(), chat)
-    steps = improve(model, reference, judge, chat, prefixes, plan, seed=0, monitor=SilentMonitor())
+    steps = improve(model, reference, judge, chat, prefixes, plan, job=Job(seed=0))
     return sum(step["states"] for step in steps) * plan.candidates
 
 

@@ -22,7 +22,7 @@ from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import product_dtype
 from agentprm_dagster.envs.alfworld.language import WORDING
-from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.shards import shards_of
 from agentprm_dagster.training.loop import WARMUP
 from agentprm_dagster.training.optimizers import build_optimizer
@@ -88,7 +88,7 @@ def in_one_pass(seed: int, games: int, settings: Prm) -> tuple[float, float]:
     train, test = data(games)
     model = _prm(seed)
     start = perf_counter()
-    fit(model, train, loss_terms, settings, seed=seed, monitor=SilentMonitor())
+    fit(model, train, loss_terms, settings, job=Job(seed=seed))
     speed = settings.epochs * count(train) / (perf_counter() - start)
     logits, _ = predict(model, test, settings.batch_tokens)
     return speed, bce(logits, test)

@@ -11,7 +11,7 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.lean_layers import product_dtype, use_lean_layers
 from agentprm_dagster.envs.alfworld.language import WORDING
-from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.training import sft
 from agentprm_dagster.training.loop import WARMUP
 from agentprm_dagster.training.optimizers import build_optimizer
@@ -35,7 +35,7 @@ def run() -> list[Row]:
     def ours() -> float:
         model = checkpoints.load_policy(policy())
         use_lean_layers(model)
-        sft.fit(model, rows, SETTINGS, seed=0, monitor=SilentMonitor())
+        sft.fit(model, rows, SETTINGS, job=Job(seed=0))
         return tokens
 
     def theirs() -> float:

@@ -47,7 +47,7 @@ def _prm(apart: bool) -> Callable[[], float]:
     targets = mc_value_targets(episodes, gamma=0.9, held_out_games=0, seed=0)
     examples = prm_examples(chat, episodes, targets, "append", branch_turns=1, read_replies=True)
     batches = token_budget_batches(examples, 4096, seed=0)[:2]
-    shards = Shards(model, tree_work, loss_terms, Prm(), apart=apart)
+    shards = Shards(model, tree_work, loss_terms, None, Prm(), apart=apart)
     return partial(_steps, shards, [(batch, 0.0) for batch in batches])
 
 

@@ -19,6 +19,7 @@ from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.alfworld.tasks import Split
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
 from benchmarks.noisy_expert import NoisyExpert
@@ -74,7 +75,7 @@ def policy() -> Path:
         seed=0,
         monitor=SilentMonitor(),
     )
-    train_initial_policy(shown, (), Model(), SFT, KIND.wording, out, dialogue="append", seed=0, monitor=SilentMonitor())
+    train_initial_policy(shown, (), Model(), SFT, KIND.wording, out, dialogue="append", job=Job(seed=0))
     return out
 
 

@@ -16,6 +16,7 @@ from agentprm_dagster.envs.kinds import KINDS, kind_of
 from agentprm_dagster.envs.settings import EnvironmentSettings
 from agentprm_dagster.episodes.stage import SAVE_SECONDS, Monitor, Resume, StageReport
 from agentprm_dagster.iterations import FIRST, announce, iteration_of
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.provenance.agreement import MixedInputsError, find_conflict
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.code import current_code, edited_sources, reached_sources
@@ -120,6 +121,10 @@ class Stage:
         """A number below 2^31 that depends on the experiment's seed, the asset and the iteration alone."""
         name = f"{self.experiment_seed}/{self.asset}/{self.iteration}"
         return int(sha256(name.encode()).hexdigest()[:8], 16) >> 1
+
+    def job(self, monitor: Monitor, resume: Resume) -> Job:
+        """A training of this stage."""
+        return Job(seed=self.seed, monitor=monitor, resume=resume)
 
     def read(
         self, asset: str, iteration: int | None = None, role: str | None = None, experiment: str | None = None

@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 from agentprm_dagster.config import Model, Sft
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.launch.job import Job
 
 KEY = "sk-never-to-be-seen"
 LOOK = "REASON: I look around.\nACTION: look"
@@ -62,7 +62,7 @@ def teach(episodes: Sequence[Episode], folder: Path) -> None:
     sizes = Model(hidden_size=32, layers=2, heads=4, kv_heads=1, intermediate_size=64, context=4096)
     model, lessons = build_model(sizes, tokenizer, seed=0), sft_rows(episodes, Chat(tokenizer, WORDING), "restated")
     settings = Sft(epochs=30, learning_rate=2e-2, batch_episodes=2)
-    fit(model, lessons, settings, seed=0, monitor=SilentMonitor())
+    fit(model, lessons, settings, job=Job(seed=0))
     checkpoints.save(model, tokenizer, folder)
 
 

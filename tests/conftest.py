@@ -18,6 +18,7 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
 from chat_servers import KEY, Proxy, proxy_before, serving, teach
@@ -180,6 +181,6 @@ def taught_folder(
     model = checkpoints.load_policy(policy_folder)
     lessons = sft_rows(demonstrations[:12], Chat(tokenizer, WORDING))
     settings = Sft(epochs=20, learning_rate=2e-2, batch_episodes=2)
-    fit(model, lessons, settings, seed=0, monitor=SilentMonitor())
+    fit(model, lessons, settings, job=Job(seed=0))
     checkpoints.save(model, tokenizer, folder)
     return folder

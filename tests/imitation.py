@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.improvement.inputs import Inputs
 from agentprm_dagster.improvement.settings import ImprovementSettings
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.section import Epochs
 
 
@@ -20,7 +21,7 @@ class Settings(ImprovementSettings):
         return (*super().sections, "sft")
 
 
-def improve(inputs: Inputs, settings: Any, out: Path, *, seed: int, monitor: Monitor, resume: Resume) -> StageReport:
+def improve(inputs: Inputs, settings: Any, out: Path, job: Job) -> StageReport:
     from agentprm_dagster.engine import checkpoints
     from agentprm_dagster.engine.chat import Chat
     from agentprm_dagster.reports.improvement_report import improvement_report
@@ -30,7 +31,7 @@ def improve(inputs: Inputs, settings: Any, out: Path, *, seed: int, monitor: Mon
     won = [episode for episode in inputs.episodes if episode.won]
     rows = sft_rows(won, Chat(tokenizer, inputs.environment.wording), settings.dialogue.format)
     how = settings.sft.model_copy(update={"epochs": settings.improvement.epochs})
-    result = fit(model, rows, how, seed=seed, monitor=monitor, resume=resume)
+    result = fit(model, rows, how, job)
     checkpoints.save(model, tokenizer, out)
     step = {"loss": result["train_loss"], "kl": 0.0, "pairs": float(len(rows))}
     return improvement_report([step], planned=1, max_kl=settings.gates.max_kl)

@@ -10,45 +10,25 @@ by then keeping the weight of its whole (self-normalised importance sampling). A
 under a second prompt (`steered_sampling`) weigh as if they had been drawn under the first.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from agentprm_dagster.algorithm.dpo import kl_divergence
 from agentprm_dagster.algorithm.drawn_answers import DrawnAnswers
+from agentprm_dagster.algorithm.token_comparison import TokenComparison
 
 
-def answer_kl(
-    answers: DrawnAnswers,
-    log_p: torch.Tensor,
-    log_q: torch.Tensor,
-    *,
-    temperature: float,
-    banned: Sequence[int] = (),
-) -> torch.Tensor:
-    """Each answer's share (C,) of KL(p || q) per answer, in nats: their mean over all draws is the estimate.
+def answer_kl(answers: DrawnAnswers, compared: TokenComparison) -> torch.Tensor:
+    """Each answer's share (C,) of KL(p || reference) per answer, in nats: their mean over all draws is the estimate.
 
-    `log_p` and `log_q` (N, V) are those of the whole vocabulary at every drawn token; the answers were drawn from p at
-    `temperature` above 0, without the tokens `banned`. Gradients flow through the next token's KL alone, as if the
-    answers were given.
+    Gradients flow through the next token's KL alone, as if the answers were given.
     """
-    kl = kl_divergence(log_p, log_q)
-    if temperature != 1:
-        kl = kl * prefix_weights(answers, log_p.detach(), temperature=temperature, banned=banned)
-    return answers.sums(kl)
+    return answers.sums(compared.kl * prefix_weights(answers, compared.log_tempered))
 
 
-def prefix_weights(
-    answers: DrawnAnswers, log_p: torch.Tensor, *, temperature: float, banned: Sequence[int]
-) -> torch.Tensor:
+def prefix_weights(answers: DrawnAnswers, log_tempered: torch.Tensor) -> torch.Tensor:
     """p(y_<t) / p_T(y_<t) at every drawn token (N,), normalised to a mean of 1 over a state's draws at each t."""
-    allowed = log_p.index_fill(-1, torch.tensor(banned, dtype=torch.long, device=log_p.device), -torch.inf)
-    allowed = allowed - allowed.amax(-1, keepdim=True)  # else a low temperature leaves no digits
-    drawn, whole = answers.log_probabilities(allowed), allowed.logsumexp(-1)
-    ratio = drawn - whole - (drawn / temperature - (allowed / temperature).logsumexp(-1))
     # Behind an answer's end its ratios are 0, and its weight stays.
-    ratios = pad_sequence(ratio.split(answers.lengths), batch_first=True)
+    ratios = pad_sequence(log_tempered.split(answers.lengths), batch_first=True)
     before = ratios.cumsum(-1) - ratios
     state, draws = answers.states.to(before.device), answers.draws.to(before.device)
     none = before.new_zeros(int(state.max()) + 1, before.shape[1])

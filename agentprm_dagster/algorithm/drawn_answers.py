@@ -26,10 +26,6 @@ class DrawnAnswers:
     def _owners(self) -> torch.Tensor:
         return torch.arange(len(self.lengths)).repeat_interleave(torch.tensor(self.lengths))
 
-    def log_probabilities(self, log_p: torch.Tensor) -> torch.Tensor:
-        """Those of the drawn tokens (N,), from those of the whole vocabulary before each of them (N, V), in nats."""
-        return log_p.gather(-1, self.tokens.to(log_p.device)[:, None]).squeeze(-1)
-
     def sums(self, per_token: torch.Tensor) -> torch.Tensor:
         """Sums (C,) of something per token (N,) over each answer's tokens."""
         return per_token.new_zeros(len(self.lengths)).index_add(0, self._owners.to(per_token.device), per_token)

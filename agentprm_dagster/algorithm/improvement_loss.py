@@ -15,47 +15,41 @@ from typing import Literal
 import torch
 
 from agentprm_dagster.algorithm.answer_kl import answer_kl
-from agentprm_dagster.algorithm.dpo import preferences, ranked_pairs, soft_dpo_loss
+from agentprm_dagster.algorithm.dpo import Pair, preferences, ranked_pairs, soft_dpo_loss
 from agentprm_dagster.algorithm.drawn_answers import DrawnAnswers
-from agentprm_dagster.algorithm.terms import Term, Terms
+from agentprm_dagster.algorithm.terms import KL, Items, Term, Terms
+from agentprm_dagster.algorithm.token_comparison import TokenComparison
 
 Labels = Literal["soft", "hard"]
 
 
 def improvement_terms(
     answers: DrawnAnswers,
-    log_p: torch.Tensor,
-    log_reference: torch.Tensor,
+    compared: TokenComparison,
     values: torch.Tensor,
     *,
     labels: Labels,
     beta: float,
     kl_weight: float,
     min_gap: float,
-    temperature: float,
-    banned: Sequence[int] = (),
 ) -> tuple[Terms, dict[str, float]]:
     """The terms of the loss, and what is to be watched: pairs, values, how far the policy has gone.
 
     Args:
-        log_p: of the policy, over the whole vocabulary at every drawn token (N, V).
-        log_reference: of pi_(i-1), as `log_p`.
+        compared: what the policy and pi_(i-1) say of their tokens.
         values: the PRM's value of every answer (C,), in [0, 1].
         labels: `hard`, the best answer of a state wins against the worst; `soft`, all pairs as likely as values say.
         beta: weight of the log-ratios in DPO.
         kl_weight: of KL(pi || pi_(i-1)) per answer.
         min_gap: least difference of the values of a pair.
-        temperature: at which the answers were drawn.
-        banned: tokens that are never drawn.
 
     Without any pair in the batch nothing is learnt: at the reference the KL term alone is rounding noise, which Adam
     would blow up to whole steps.
     """
-    drawn_p, draws = answers.log_probabilities(log_p), answers.draws.to(log_p.device)
-    ratio = answers.sums(drawn_p - answers.log_probabilities(log_reference))
-    kl_each = answer_kl(answers, log_p, log_reference, temperature=temperature, banned=banned)
-    kl, states = (draws * kl_each).sum(), answers.states.tolist()
-    pairs = ranked_pairs(states, values.tolist(), min_gap, extremes=labels == "hard")
+    draws = answers.draws.to(values.device)
+    ratio = answers.sums(compared.log_p - compared.log_reference)
+    kl, states = (draws * answer_kl(answers, compared)).sum(), answers.states.tolist()
+    pairs = improvement_pairs(answers, values, labels=labels, min_gap=min_gap)
     drawn, count = float(draws.sum()), len(set(states))
     numbers = {
         "value": float((draws * values).sum() / drawn),
@@ -65,19 +59,37 @@ def improvement_terms(
         "states_with_pair": len({states[pair.better] for pair in pairs}) / count,
         "pairs": float(len(pairs)),
     }
-    terms = {"kl": Term(kl_weight * kl, drawn, teaches=False)}
+    terms = {KL: Term(kl_weight * kl, drawn)}
     if not pairs:
         return terms, numbers
     better = torch.tensor([pair.better for pair in pairs])
     worse = torch.tensor([pair.worse for pair in pairs])
-    gap = values[better] - values[worse]
-    preference = weight = torch.ones_like(gap)
-    if labels == "soft":
-        # As often as a pair of draws is this pair of answers: what is rarely said hardly matters.
-        preference, weight = preferences(values[better], values[worse]), draws[better] * draws[worse]
+    gap, weight = values[better] - values[worse], pair_weights(answers, pairs, labels).to(values.device)
+    preference = preferences(values[better], values[worse]) if labels == "soft" else torch.ones_like(gap)
     dpo = (weight * soft_dpo_loss(ratio[better], ratio[worse], beta, preference)).sum()
     return {**terms, "pairs": Term(dpo, float(weight.sum()))}, {
         **numbers,
         "pair_accuracy": float((ratio[better] > ratio[worse]).float().mean()),
         "gap": float(gap.mean()),
     }
+
+
+def improvement_pairs(answers: DrawnAnswers, values: torch.Tensor, *, labels: Labels, min_gap: float) -> list[Pair]:
+    """The pairs of answers that are learnt from."""
+    return ranked_pairs(answers.states.tolist(), values.tolist(), min_gap, extremes=labels == "hard")
+
+
+def pair_weights(answers: DrawnAnswers, pairs: Sequence[Pair], labels: Labels) -> torch.Tensor:
+    """How much each pair counts (P,)."""
+    if labels == "hard":
+        return torch.ones(len(pairs))
+    # As often as a pair of draws is this pair of answers: what is rarely said hardly matters.
+    better, worse = ([getattr(pair, side) for pair in pairs] for side in ("better", "worse"))
+    return answers.draws[better] * answers.draws[worse]
+
+
+def improvement_items(answers: DrawnAnswers, values: torch.Tensor, *, labels: Labels, min_gap: float) -> Items:
+    """Those of the terms, which depend on the values alone and not on what the policy says."""
+    pairs = improvement_pairs(answers, values, labels=labels, min_gap=min_gap)
+    items = {KL: float(answers.draws.sum())}
+    return {**items, "pairs": float(pair_weights(answers, pairs, labels).sum())} if pairs else items

@@ -4,7 +4,7 @@ The mean of two shards' means is the batch's mean only where both shards hold as
 each of its terms and over how many items, and what it is divided by are the items of the whole batch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,15 +17,29 @@ class Term(NamedTuple):
     """The sum over its items, its coefficient included, in nats."""
     items: float
     """How many there are, or how much they weigh together."""
-    teaches: bool = True
-    """Whether it is worth a step by itself; a term that only holds the model back is not."""
 
 
 Terms = Mapping[str, Term]
 """By name; the loss is the sum of each term's total over its items in the whole batch."""
 
+Items = dict[str, float]
+"""How many items each term has."""
 
-def add_items(parts: list[dict[str, float]]) -> dict[str, float]:
+KL = "kl"
+"""The term that only holds a model back: it is not worth a step by itself."""
+
+
+def items_of(terms: Terms) -> Items:
+    """The items of each term."""
+    return {name: term.items for name, term in terms.items()}
+
+
+def teach(items: Items) -> bool:
+    """Whether there is anything to learn."""
+    return any(count for name, count in items.items() if name != KL)
+
+
+def add_items(parts: Sequence[Items]) -> Items:
     """The items of every term over all parts of a batch."""
     names = dict.fromkeys(name for part in parts for name in part)
     return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
@@ -36,6 +50,6 @@ def loss_of(terms: Terms, items: Mapping[str, float] | None = None) -> torch.Ten
 
     A term without any item in the batch adds nothing.
     """
-    in_all = items or {name: term.items for name, term in terms.items()}
+    in_all = items or items_of(terms)
     shares = [term.total / in_all[name] for name, term in terms.items() if in_all[name]]
     return torch.stack(shares).sum() if shares else torch.zeros(())

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -70,8 +71,20 @@ def prm_from_policy(path: Path, *, seed: int) -> PreTrainedModel:
     return model
 
 
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes safetensors, config, tokenizer and chat template."""
+def stored_dtype(path: Path) -> torch.dtype:
+    """In which type a checkpoint's weights are stored, as its config.json says; float32 where it does not."""
+    dtype: torch.dtype | None = AutoConfig.from_pretrained(path, trust_remote_code=False).dtype
+    return dtype or torch.float32
+
+
+def save(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Writes safetensors in `dtype`, config, tokenizer and chat template; the model's weights are then of this type."""
+    model.to(dtype)
     # The attention used here is a matter of speed, not of the model: others load it with theirs.
     if model.config._attn_implementation == GROUPED:
         model.set_attn_implementation("sdpa")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch.utils.checkpoint import checkpoint
 from transformers import LlamaForCausalLM, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
@@ -44,3 +45,29 @@ def language_head(model: PreTrainedModel) -> Head:
         return logits.reshape(*hidden.shape[:-1], -1)
 
     return read
+
+
+MOST_LOGITS = 2**27
+"""So many logits lie in memory at once, half a gigabyte in float32."""
+
+
+def chosen_log_probabilities(model: PreTrainedModel, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """log p (N,), in nats, of the tokens `ids` (N,) behind a model's hidden states (N, H)."""
+    head = language_head(model)
+
+    def chosen(hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        return head(hidden).float().log_softmax(-1).gather(-1, ids[:, None]).squeeze(-1)
+
+    return in_parts(chosen, model.config.vocab_size, hidden, ids.to(hidden.device))
+
+
+def in_parts(function: Callable[..., torch.Tensor], vocabulary: int, *tensors: torch.Tensor) -> torch.Tensor:
+    """function(*tensors), which computes logits of as many tokens as are the first dimension (N) of all tensors.
+
+    Where they are many, some at a time: their logits are then not kept for the backward pass, but computed again.
+    """
+    rows = max(MOST_LOGITS // vocabulary, 1)
+    if len(tensors[0]) <= rows:
+        return function(*tensors)
+    parts = zip(*(tensor.split(rows) for tensor in tensors), strict=True)
+    return torch.cat([checkpoint(function, *part, use_reentrant=False) for part in parts])

@@ -1,6 +1,6 @@
 """Settings of the language model, and what those of every kind of engine say."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,9 @@ class Model(Section):
     of the architectures in docs/models.md."""
     revision: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Commit, tag or branch of a hub model; null is what its main branch is when it is fetched."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """In which checkpoints are stored and products computed, of policies and of PRMs; while a model is trained its
+    weights and their updates are in float32."""
     hidden_size: Annotated[int, Field(gt=0, le=16_384)] = 128
     layers: Annotated[int, Field(gt=0, le=256)] = 2
     heads: Annotated[int, Field(gt=0, le=256)] = 8

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentprm_dagster.envs.base import explain_in
-from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.improvement.dpo_settings import Settings
 from agentprm_dagster.improvement.inputs import Inputs
 
@@ -12,9 +12,10 @@ __all__ = ["Settings", "improve"]
 
 if TYPE_CHECKING:
     from agentprm_dagster.improvement.panel import Watched
+    from agentprm_dagster.launch.job import Job
 
 
-def improve(inputs: Inputs, settings: Any, out: Path, *, seed: int, monitor: Monitor, resume: Resume) -> StageReport:
+def improve(inputs: Inputs, settings: Any, out: Path, job: "Job") -> StageReport:
     """See `improvement.kinds.ImprovementKind`; goes on from where an earlier attempt has saved."""
     from agentprm_dagster.improvement.online_dpo import improve_policy  # loads torch
     from agentprm_dagster.improvement.rationalisation import rationalise
@@ -38,9 +39,7 @@ def improve(inputs: Inputs, settings: Any, out: Path, *, seed: int, monitor: Mon
         max_kl=settings.gates.max_kl,
         watched=_watched(inputs, settings) if how.panel.every else None,
         rationalised=rationalised,
-        seed=seed,
-        monitor=monitor,
-        resume=resume,
+        job=job,
     )
 
 

@@ -4,10 +4,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.stage import StageReport
 
 if TYPE_CHECKING:
     from agentprm_dagster.improvement.inputs import Inputs
+    from agentprm_dagster.launch.job import Job
 
 KINDS = {
     "dpo": "agentprm_dagster.improvement.dpo",
@@ -22,14 +23,12 @@ class ImprovementKind(Protocol):
     Settings: Any
     """The class of its settings (`improvement.settings.ImprovementSettings`), with `kind: Literal[name]` as tag."""
 
-    def improve(
-        self, inputs: "Inputs", settings: Any, out: Path, *, seed: int, monitor: Monitor, resume: Resume
-    ) -> StageReport:
+    def improve(self, inputs: "Inputs", settings: Any, out: Path, job: "Job") -> StageReport:
         """Writes the improved policy's checkpoint to `out`.
 
         Args:
             settings: `improvement`, an instance of Settings, and what its `sections` name, as an experiment has them.
-            resume: holds what an earlier attempt that was killed has saved, if this kind saves anything.
+            job: its seed, and how it is computed; one that was killed is gone on from, if this kind saves anything.
 
         Returns:
             A report with the gates `policy_finite`, `kl_budget` and `pairs_to_learn_from`, as

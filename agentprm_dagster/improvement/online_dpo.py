@@ -5,16 +5,16 @@ At every step the current policy answers n times in each of some states (`branch
 Sampling, scoring and the loss share the episode's tokens between all its states.
 """
 
-import copy
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
-from agentprm_dagster.algorithm.improvement_loss import improvement_terms
+from agentprm_dagster.algorithm.improvement_loss import improvement_items, improvement_terms
 from agentprm_dagster.algorithm.terms import Terms
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
@@ -23,7 +23,7 @@ from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
 from agentprm_dagster.envs.base import DrawsHypotheses, EnvironmentKind, Task
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.branched_states import policy_prefixes
 from agentprm_dagster.improvement.consequences import Consequences
@@ -31,11 +31,12 @@ from agentprm_dagster.improvement.dpo_settings import Settings
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.panel import Panel, Watched, build_panel
 from agentprm_dagster.improvement.rationalisation import Rationalised
-from agentprm_dagster.improvement.rationalised_answers import with_rationalised
+from agentprm_dagster.improvement.rationalised_answers import RationalisedAnswers
 from agentprm_dagster.improvement.settings import WARMUP
 from agentprm_dagster.improvement.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler, WithHypothesis
-from agentprm_dagster.launch.shards import Numbers, Shards, Work
-from agentprm_dagster.launch.threads import training_threads
+from agentprm_dagster.launch.device import place, training_threads
+from agentprm_dagster.launch.job import Job
+from agentprm_dagster.launch.shards import Numbers, Piece, Shards, Work
 from agentprm_dagster.reports.improvement_report import improvement_report, together
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees
 from agentprm_dagster.training.loop import LOG_EVERY, Epochs, Plan, Training, step_seed
@@ -56,9 +57,7 @@ def improve_policy(
     max_kl: float,
     watched: Watched | None = None,
     rationalised: Rationalised | None = None,
-    seed: int,
-    monitor: Monitor,
-    resume: Resume | None = None,
+    job: Job,
 ) -> StageReport:
     """Improves the behaviour policy on the states of its own whole episodes and writes the checkpoint to `out`.
 
@@ -69,32 +68,30 @@ def improve_policy(
         max_kl: what the gate allows, in nats an answer.
         watched: what a panel measures on; None watches nothing.
         rationalised: answers that are learnt beside what is drawn.
-        resume: where an earlier attempt has saved, which is gone on from.
     """
-    tokenizer = checkpoints.load_tokenizer(policy)
-    model, critic = checkpoints.load_policy(policy), checkpoints.load_prm(prm)
+    tokenizer, dtype = checkpoints.load_tokenizer(policy), checkpoints.stored_dtype(policy)
+    model, reference = checkpoints.load_policy(policy), checkpoints.load_policy(policy, dtype=dtype)
+    critic = checkpoints.load_prm(prm, dtype=checkpoints.stored_dtype(prm))
     chat = Chat(tokenizer, environment.wording)
     prefixes, panel = policy_prefixes(chat, episodes, dialogue), None
     with training_threads(model):
-        for each in (model, critic):
+        for each in (model, reference, critic):
             use_grouped_attention(each)
             use_lean_layers(each)
-        reference = copy.deepcopy(model).requires_grad_(False)
+            place(each, job.compute)
+        reference.requires_grad_(False)
         consequences = Consequences(chat, games) if settings.rank_by == "reply" else None
         judge = Judge(critic.eval(), chat, consequences, centred=centred)
         if watched:
-            panel = build_panel(
-                model, reference, judge, watched, games, settings, dialogue=dialogue, seed=seed, monitor=monitor
-            )
+            panel = build_panel(model, reference, judge, watched, games, settings, dialogue=dialogue, job=job)
         with_hypothesis = environment.with_hypothesis if isinstance(environment, DrawsHypotheses) else None
         history = improve(
             *(model, reference, judge, chat, prefixes, settings, dialogue, rationalised, panel, with_hypothesis),
-            seed=seed,
-            monitor=monitor,
-            resume=resume,
+            job=job,
+            dtype=dtype,
         )
     kept = panel.settle() if panel else None
-    checkpoints.save(model, tokenizer, out)
+    checkpoints.save(model, tokenizer, out, dtype)
     planned = settings.steps if kept is None else len(history)
     report = improvement_report(history, planned=planned, max_kl=max_kl, kept=kept)
     return panel.added_to(report, kept, out) if panel else report
@@ -112,37 +109,37 @@ def improve(
     panel: Panel | None = None,
     with_hypothesis: WithHypothesis | None = None,
     *,
-    seed: int,
-    monitor: Monitor,
-    resume: Resume | None = None,
+    job: Job,
+    dtype: torch.dtype = torch.float32,
 ) -> list[dict[str, float]]:
-    """Trains in place; the numbers of every step. `reference` is the policy as it is before.
+    """Trains in place, products in `dtype`; the numbers of every step. `reference` is the policy as it is before.
 
-    A `panel` watches, and may stop it. With `resume` it goes on from where an earlier attempt has saved.
+    A `panel` watches, and may stop it.
     """
     model.eval()  # no dropout: the log-probabilities compared are those of the policy that acts
     history = _History()
     plan = Plan(settings.steps, settings.optimizer, settings.learning_rate, warmup_ratio=WARMUP)
     states: dict[str, Stateful] = {"history": history, **({"panel": panel} if panel else {})}
-    training = Training(model, plan, seed=seed, monitor=monitor, resume=resume, states=states)
+    training = Training(model, plan, job, states=states)
     size, per_prefix = _batch_size(settings, dialogue)
-    batches = Epochs(lambda rng: _batches(prefixes, size, per_prefix, rng), seed)
+    batches = Epochs(lambda rng: _batches(prefixes, size, per_prefix, rng), job.seed)
     longest = max(prefix.states[-1] for prefix in prefixes)
-    arguments = (reference, judge, chat, settings, longest, seed, dialogue, rationalised, with_hypothesis)
+    most = job.compute.micro_batch_tokens
+    arguments = (reference, judge, chat, settings, longest, job.seed, dialogue, rationalised, with_hypothesis, most)
 
     def parts(step: int) -> list[tuple[int, list[EpisodeTokens]]]:
         batch, count = batches.batch(step), shards.count
         return [(step, list(part)) for shard in range(count) if (part := batch[shard::count])]
 
     tokens = settings.steps * size * longest
-    with Shards(model, improvement_work, *arguments, tokens=tokens) as shards:
+    with Shards(model, improvement_work, *arguments, tokens=tokens, dtype=dtype) as shards:
         if panel and not training.done:
             panel.watch(0)
         for done in training.steps(shards, parts, "policy updates"):
             numbers = together(done.numbers)
             history.append(numbers if done.loss is None else {**numbers, "loss": done.loss})
             if training.done % LOG_EVERY == 0:
-                monitor.metrics(history[-1], training.done)
+                job.monitor.metrics(history[-1], training.done)
             if panel and panel.watch(training.done):
                 break
     return history
@@ -170,8 +167,11 @@ def improvement_work(
     dialogue: Format = "append",
     rationalised: Rationalised | None = None,
     with_hypothesis: WithHypothesis | None = None,
+    most: int | None = None,
 ) -> Work:
-    """From (step, prefixes) to the terms of the loss of the answers that the model, as it is then, gives in them.
+    """From (step, prefixes) to what is learnt of the answers that the model, as it is then, gives in them.
+
+    In pieces of at most so many padded tokens.
 
     Raises:
         ValueError: the settings ask for steered states, and nobody draws hypotheses.
@@ -202,19 +202,72 @@ def improvement_work(
             return steering.draw(prefixes, temperature=settings.temperature, generator=generator, rng=rng)
         return sampler.draw(prefixes, temperature=settings.temperature, generator=generator), prefixes
 
-    def work(part: tuple[int, list[EpisodeTokens]]) -> tuple[Terms, Numbers]:
+    known = rationalised and RationalisedAnswers(rationalised, settings.rationalised_weight)
+
+    def work(part: tuple[int, list[EpisodeTokens]]) -> list[Piece]:
         step, prefixes = part
+        model.eval()  # with its activations being recomputed it would write no cache
         candidates, read = draw(prefixes, step)
-        trees = CandidateTrees(prefixes, candidates)
-        values, judged = judge.values(prefixes, candidates, trees)
+        sampled = _tokens_sampled(read, candidates)
+        pieces = []
+        for some in _pieces(prefixes, candidates, most):
+            judged = judge.values(*some, trees := CandidateTrees(*some))
+            piece = improvement_piece(model, reference, trees, judged, settings, banned=banned, sampled=sampled)
+            pieces.append(known.added(piece, model, chat, some[0]) if known else piece)
+            sampled = 0
+        return pieces
+
+    return work
+
+
+Drawn = tuple[list[EpisodeTokens], list[Candidate]]
+"""Prefixes, and what was drawn in their states."""
+
+
+def _pieces(prefixes: list[EpisodeTokens], candidates: list[Candidate], most: int | None) -> Iterator[Drawn]:
+    """Some prefixes with their candidates after others, at most so many padded tokens together, or one prefix."""
+    if most is None:
+        yield prefixes, candidates
+        return
+    lengths = [len(prefix.prompt) for prefix in prefixes]
+    for candidate in candidates:
+        lengths[candidate.state[0]] += len(candidate.ids)
+    order = sorted(range(len(prefixes)), key=lambda i: -lengths[i])
+    while order:
+        count = max(most // lengths[order[0]], 1)
+        some, order = order[:count], order[count:]
+        place_of = {prefix: place for place, prefix in enumerate(some)}
+        yield (
+            [prefixes[i] for i in some],
+            [
+                replace(each, state=(place_of[each.state[0]], each.state[1]))
+                for each in candidates
+                if each.state[0] in place_of
+            ],
+        )
+
+
+def improvement_piece(
+    model: PreTrainedModel,
+    reference: PreTrainedModel,
+    trees: CandidateTrees,
+    judged: tuple[torch.Tensor, int],
+    settings: Settings,
+    *,
+    banned: Sequence[int],
+    sampled: int,
+) -> Piece:
+    """Candidates and what the PRM says of them (`Judge.values`), for which `sampled` tokens were read and drawn."""
+    values, tokens = judged
+
+    def read() -> tuple[Terms, Numbers]:
+        model.train(model.is_activation_checkpointing)
         terms, numbers = terms_of(model, reference, trees, values, settings, banned=banned)
         # Policy and reference read the trees, the PRM what it judges by.
-        tokens = _tokens_sampled(read, candidates) + 2 * trees.tokens_read + judged
-        return terms, {**numbers, "tokens": float(tokens)}
+        return terms, {**numbers, "tokens": float(sampled + 2 * trees.tokens_read + tokens)}
 
-    if rationalised is None:
-        return work
-    return with_rationalised(work, model, chat, rationalised, settings.rationalised_weight)
+    how = settings.model_dump(include={"labels", "min_gap"})
+    return Piece(read, improvement_items(trees.answers, values, **how))
 
 
 def terms_of(
@@ -227,12 +280,9 @@ def terms_of(
     banned: Sequence[int] = (),
 ) -> tuple[Terms, Numbers]:
     """`improvement_terms` of candidates that were drawn as the settings say, with their values (C,)."""
-    with torch.no_grad():
-        log_reference = trees.token_log_probabilities(reference)
-    how = settings.model_dump(include={"labels", "beta", "kl_weight", "min_gap", "temperature"})
-    return improvement_terms(
-        trees.answers, trees.token_log_probabilities(model), log_reference, values, **how, banned=banned
-    )
+    compared = trees.compared(model, reference, temperature=settings.temperature, banned=banned)
+    how = settings.model_dump(include={"labels", "beta", "kl_weight", "min_gap"})
+    return improvement_terms(trees.answers, compared, values, **how)
 
 
 def _batch_size(settings: Settings, dialogue: Format) -> tuple[int, int]:

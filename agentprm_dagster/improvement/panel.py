@@ -21,11 +21,12 @@ from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.envs.base import Task
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import Monitor, SilentMonitor, StageReport
+from agentprm_dagster.episodes.stage import SilentMonitor, StageReport
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.branched_states import policy_prefixes
 from agentprm_dagster.improvement.dpo_settings import Settings
 from agentprm_dagster.improvement.judging import Judge, advantages
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.chart import draw_panel
 from agentprm_dagster.reports.overoptimization import (
     LIMITS,
@@ -77,14 +78,13 @@ class Panel:
         settings: Settings,
         *,
         dialogue: Format,
-        seed: int,
-        monitor: Monitor,
+        job: Job,
     ) -> None:
         """`games` and `prefixes` are of games that neither the PRM nor the steps are trained on."""
         self.model, self.reference, self.judge, self.committee = model, reference, judge, committee
         self.games, self.prefixes, self.watched = games, prefixes, watched
         self.drawing, self.settings, self.dialogue = settings, settings.panel, dialogue
-        self.seed, self.monitor = seed, monitor
+        self.seed, self.monitor = job.seed, job.monitor
         self.history: list[Measurement] = []
         self.stopped = False
         self._kept: tuple[Measurement, dict[str, torch.Tensor]] | None = None
@@ -191,8 +191,8 @@ class Panel:
             candidates = sampler.draw(prefixes, temperature=settings.temperature, generator=generator)
             trees = CandidateTrees(prefixes, candidates)
             draws = trees.answers.draws
-            tokens, before = (trees.token_log_probabilities(model) for model in (self.model, self.reference))
-            kl = answer_kl(trees.answers, tokens, before, temperature=settings.temperature, banned=banned)
+            compared = trees.compared(self.model, self.reference, temperature=settings.temperature, banned=banned)
+            kl = answer_kl(trees.answers, compared)
             spread = torch.zeros_like(draws)
             if self.committee:
                 by_member = [advantages(trees.values(member), trees.answers) for member in self.committee]
@@ -212,14 +212,14 @@ def build_panel(
     settings: Settings,
     *,
     dialogue: Format,
-    seed: int,
-    monitor: Monitor,
+    job: Job,
 ) -> Panel:
     """A panel of some of the watched episodes' games, and of their states branched from; `games` holds them by id."""
-    panel, rng = settings.panel, random.Random(seed)
-    committee = [checkpoints.load_prm(path).eval() for path in watched.committee]
+    panel, rng = settings.panel, random.Random(job.seed)
+    committee = [checkpoints.load_prm(path, dtype=checkpoints.stored_dtype(path)).eval() for path in watched.committee]
     for each in committee:
         use_grouped_attention(each)
+        each.to(model.device)
     known = sorted({episode.game for episode in watched.episodes})
     played = [games[game] for game in rng.sample(known, min(panel.games, len(known)))]
     prefixes, states = [], 0
@@ -231,8 +231,7 @@ def build_panel(
     return Panel(
         *(model, reference, judge, committee, played, prefixes, watched, settings),
         dialogue=dialogue,
-        seed=seed,
-        monitor=monitor,
+        job=job,
     )
 
 

@@ -1,6 +1,7 @@
 """Answers that worked, learnt beside what policy improvement draws (`improvement.rationalisation`)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
@@ -8,28 +9,33 @@ from agentprm_dagster.algorithm.terms import Term, Terms
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.rationalisation import Rationalised
-from agentprm_dagster.launch.shards import Numbers, Work
+from agentprm_dagster.launch.shards import Numbers, Piece
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 
 
-def with_rationalised(work: Work, model: PreTrainedModel, chat: Chat, answers: Rationalised, weight: float) -> Work:
-    """The same work, its loss with `weight` times the negative log-likelihood of the answers of its states.
+@dataclass(frozen=True)
+class RationalisedAnswers:
+    """The answers that are known, and how much they count."""
 
-    The mean over the answers, in nats an answer; where none of the states has one, the loss as it is.
-    """
+    answers: Rationalised
+    weight: float
+    """Of the negative log-likelihood, in nats an answer, a mean over the answers."""
 
-    def both(part: tuple[int, list[EpisodeTokens]]) -> tuple[Terms, Numbers]:
-        terms, numbers = work(part)
-        _, prefixes = part
-        known = rationalised_candidates(chat, prefixes, answers)
-        if not known:
-            return terms, {**numbers, "rationalised": 0.0}
-        trees = CandidateTrees(prefixes, known)
-        missing = Term(-weight * trees.log_probabilities(model).sum(), len(known))
-        read = numbers["tokens"] + trees.tokens_read
-        return {**terms, "rationalised": missing}, {**numbers, "rationalised": len(known), "tokens": read}
+    def added(self, piece: Piece, model: PreTrainedModel, chat: Chat, prefixes: Sequence[EpisodeTokens]) -> Piece:
+        """The piece, which learns the answers of these prefixes' states too; as it is where they have none."""
+        known = rationalised_candidates(chat, prefixes, self.answers)
 
-    return both
+        def read() -> tuple[Terms, Numbers]:
+            terms, numbers = piece.read()
+            if not known:
+                return terms, {**numbers, "rationalised": 0.0}
+            trees = CandidateTrees(prefixes, known)
+            missing = Term(-self.weight * trees.log_probabilities(model).sum(), len(known))
+            tokens = numbers["tokens"] + trees.tokens_read
+            return {**terms, "rationalised": missing}, {**numbers, "rationalised": len(known), "tokens": tokens}
+
+        items = {"rationalised": float(len(known))} if known else {}
+        return Piece(read, None if piece.items is None else {**piece.items, **items})
 
 
 def rationalised_candidates(chat: Chat, prefixes: Sequence[EpisodeTokens], answers: Rationalised) -> list[Candidate]:

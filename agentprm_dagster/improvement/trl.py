@@ -1,11 +1,14 @@
 """Online DPO by TRL's own OnlineDPOTrainer, the baseline of `dpo` (`improvement.trl_online_dpo`)."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.improvement.inputs import Inputs
 from agentprm_dagster.improvement.settings import ImprovementSettings
+
+if TYPE_CHECKING:
+    from agentprm_dagster.launch.job import Job
 
 
 class Settings(ImprovementSettings):
@@ -15,7 +18,7 @@ class Settings(ImprovementSettings):
     rank_by: Literal["answer"] = "answer"
 
 
-def improve(inputs: Inputs, settings: Any, out: Path, *, seed: int, monitor: Monitor, resume: Resume) -> StageReport:
+def improve(inputs: Inputs, settings: Any, out: Path, job: "Job") -> StageReport:
     """See `improvement.kinds.ImprovementKind`; an attempt that was killed is begun anew."""
     from agentprm_dagster.improvement.trl_online_dpo import improve_with_trl  # loads torch, warns of being experimental
 
@@ -29,6 +32,5 @@ def improve(inputs: Inputs, settings: Any, out: Path, *, seed: int, monitor: Mon
         out,
         dialogue=settings.dialogue.format,
         max_kl=settings.gates.max_kl,
-        seed=seed,
-        monitor=monitor,
+        job=job,
     )

@@ -28,7 +28,8 @@ from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.branched_states import policy_prefixes
 from agentprm_dagster.improvement.monitoring import watch
 from agentprm_dagster.improvement.settings import WARMUP, ImprovementSettings
-from agentprm_dagster.launch.threads import training_threads
+from agentprm_dagster.launch.device import training_threads
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.improvement_report import improvement_report
 from agentprm_dagster.training.optimizers import build_optimizer
 
@@ -45,8 +46,7 @@ def improve_with_trl(
     *,
     dialogue: Format,
     max_kl: float,
-    seed: int,
-    monitor: Monitor,
+    job: Job,
 ) -> StageReport:
     """Improves the behaviour policy on the states of its own whole episodes and writes the checkpoint to `out`.
 
@@ -57,8 +57,8 @@ def improve_with_trl(
     chat = Chat(tokenizer, wording)
     prefixes = policy_prefixes(chat, episodes, dialogue)
     with training_threads(model):
-        history = train_with_trl(model, critic, chat, prefixes, dialogue, settings, seed=seed, monitor=monitor)
-    checkpoints.save(model, tokenizer, out)
+        history = train_with_trl(model, critic, chat, prefixes, dialogue, settings, seed=job.seed, monitor=job.monitor)
+    checkpoints.save(model, tokenizer, out, checkpoints.stored_dtype(policy))
     return improvement_report(history, planned=settings.steps, max_kl=max_kl)
 
 

@@ -11,11 +11,12 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from agentprm_dagster.algorithm.drawn_answers import DrawnAnswers
+from agentprm_dagster.algorithm.token_comparison import TokenComparison, compare_tokens
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.sampling import Sampler
 from agentprm_dagster.engine.embedded.slots import SlotModel
 from agentprm_dagster.engine.embedded.token_tree import TokenTree, alike, read_trees
-from agentprm_dagster.engine.heads import language_head
+from agentprm_dagster.engine.heads import chosen_log_probabilities, in_parts, language_head
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 
 READ_TOGETHER = 32
@@ -135,14 +136,30 @@ class CandidateTrees:
         """Tokens of one pass, padding left out."""
         return sum(map(len, self.trees))
 
-    def token_log_probabilities(self, model: PreTrainedModel) -> torch.Tensor:
-        """log pi(. | before) at every candidate token, all vocabulary (N, V)."""
-        hidden = read_trees(model, self.trees)[self.rows, self.before]
-        return language_head(model)(hidden).float().log_softmax(-1)
+    def compared(
+        self, policy: PreTrainedModel, reference: PreTrainedModel, *, temperature: float, banned: Sequence[int] = ()
+    ) -> TokenComparison:
+        """What two models say of every candidate's tokens, drawn from the first at `temperature` without `banned`."""
+        with torch.no_grad():
+            by_reference = self._hidden(reference)
+        heads = language_head(policy), language_head(reference)
+
+        def compare(hidden: torch.Tensor, by_reference: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                logits = heads[1](by_reference)
+            return compare_tokens(heads[0](hidden), logits, tokens, temperature=temperature, banned=banned)
+
+        tokens = self.answers.tokens.to(policy.device)
+        columns = in_parts(compare, policy.config.vocab_size, self._hidden(policy), by_reference, tokens)
+        return TokenComparison(*columns.unbind(-1))
 
     def log_probabilities(self, model: PreTrainedModel) -> torch.Tensor:
-        """log pi(answer | state) of every candidate (C,)."""
-        return self.answers.sums(self.answers.log_probabilities(self.token_log_probabilities(model)))
+        """log pi(answer | state) of every candidate (C,), in nats."""
+        return self.answers.sums(chosen_log_probabilities(model, self._hidden(model), self.answers.tokens))
+
+    def _hidden(self, model: PreTrainedModel) -> torch.Tensor:
+        """Hidden states (N, H) behind which every candidate's tokens are predicted."""
+        return read_trees(model, self.trees)[self.rows, self.before]
 
     def values(self, prm: PreTrainedModel) -> torch.Tensor:
         """The PRM's logit of every candidate (C,), read at its end token."""

@@ -188,7 +188,8 @@ def _by_loss(model: PreTrainedModel, drawn: Drawn) -> torch.Tensor:
     work, sums = answers_work(model), []
     for prompt, row in zip(drawn.prompts, drawn.rows, strict=True):
         labels = [-100] * len(prompt) + row[len(prompt) :]
-        terms, _ = work([Row(row, labels)])
+        (piece,) = work([Row(row, labels)])
+        terms, _ = piece.read()
         sums.append(-float(terms["tokens"].total))
     model.eval()
     return torch.tensor(sums)

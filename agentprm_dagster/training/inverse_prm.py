@@ -23,7 +23,7 @@ import torch
 from transformers import PreTrainedModel
 
 from agentprm_dagster.algorithm.inverse_prm import discrimination_term, transition_rewards
-from agentprm_dagster.algorithm.terms import Term, Terms
+from agentprm_dagster.algorithm.terms import Items, Term, Terms
 from agentprm_dagster.config import InversePrm
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
@@ -31,7 +31,7 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.token_tree import ROOT, TokenTree
 from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import Monitor, Resume
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.inverse_report import Discrimination
 from agentprm_dagster.training.candidates import READ_TOGETHER, Candidate, CandidateSampler
 from agentprm_dagster.training.episode_trees import families, family_trees
@@ -91,16 +91,14 @@ def train_inverse_prm(
     temperature: float,
     max_new_tokens: int,
     held_out: Collection[str],
-    seed: int,
-    monitor: Monitor,
-    resume: Resume | None = None,
+    job: Job,
 ) -> Discrimination:
     """Trains on games that are not held out, writes the PRM to `out`; how it tells the sides apart on those that are.
 
     `current` are episodes of `policy`, the current one, perhaps with branches; `past` whole ones of those before it.
     `temperature` and `max_new_tokens` are those that the current policy has played with, and answers with here.
     """
-    tokenizer = checkpoints.load_tokenizer(policy)
+    tokenizer, dtype = checkpoints.load_tokenizer(policy), checkpoints.stored_dtype(policy)
     chat = Chat(tokenizer, wording)
     others = [*expert, *past]
     answers = next_answers(
@@ -111,8 +109,7 @@ def train_inverse_prm(
         n=settings.draws,
         temperature=temperature,
         max_new_tokens=max_new_tokens,
-        seed=seed,
-        monitor=monitor,
+        job=job,
     )
     made = [
         (episode.game, transitions(chat, episode, dialogue, after, expert=i < len(expert)))
@@ -122,10 +119,10 @@ def train_inverse_prm(
     examples = [(game in held_out, example) for game, several in made for example in several if example.ends]
     train = balanced([example for is_held_out, example in examples if not is_held_out])
     test = balanced([example for is_held_out, example in examples if is_held_out])
-    model = checkpoints.prm_from_policy(policy, seed=seed)
-    loss = fit(model, train, loss_terms, settings, seed=seed, monitor=monitor, resume=resume)
+    model = checkpoints.prm_from_policy(policy, seed=job.seed)
+    loss = fit(model, train, loss_terms, settings, job, items=loss_items, dtype=dtype)
     rewards = predict_rewards(model, test, settings)
-    checkpoints.save(model, tokenizer, out)
+    checkpoints.save(model, tokenizer, out, dtype)
     return Discrimination(
         train_loss=loss,
         rewards=rewards,
@@ -145,8 +142,7 @@ def next_answers(
     n: int,
     temperature: float,
     max_new_tokens: int,
-    seed: int,
-    monitor: Monitor,
+    job: Job,
 ) -> list[NextAnswers]:
     """For every episode: `n` answers of the policy in the state before each of its own turns but the first."""
     prefixes = [
@@ -162,14 +158,14 @@ def next_answers(
     use_grouped_attention(model)
     read = [prefix for _, prefix in prefixes]
     sampler = CandidateSampler.of_any(read, model.eval(), chat, n=n, new=max_new_tokens)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(job.seed)
     drawn: list[dict[int, list[Candidate]]] = [defaultdict(list) for _ in episodes]
     for first in range(0, len(prefixes), READ_TOGETHER):
         some = read[first : first + READ_TOGETHER]
         for candidate in sampler.draw(some, temperature=temperature, generator=generator):
             i, prefix = prefixes[first + candidate.state[0]]
             drawn[i][prefix.turns[candidate.state[1]]].append(candidate)
-        monitor.progress(min(first + READ_TOGETHER, len(prefixes)), len(prefixes), "prefixes answered")
+        job.monitor.progress(min(first + READ_TOGETHER, len(prefixes)), len(prefixes), "prefixes answered")
     return list(drawn)
 
 
@@ -270,6 +266,11 @@ def inverse_prm_term(rewards: torch.Tensor, examples: Sequence[Transitions]) -> 
 def loss_terms(model: PreTrainedModel, examples: Sequence[Transitions], settings: InversePrm, progress: float) -> Terms:
     """The term of the examples' loss."""
     return {"transitions": inverse_prm_term(rewards_of(model, examples, settings.gamma), examples)}
+
+
+def loss_items(examples: Sequence[Transitions], settings: InversePrm) -> Items:
+    """How many transitions there are."""
+    return {"transitions": _count(examples, expert=True) + _count(examples, expert=False)}
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
-from agentprm_dagster.episodes.stage import Monitor, Resume
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.shards import Shards, Step
 from agentprm_dagster.training.optimizers import OptimizerName, build_optimizer
 from agentprm_dagster.training.snapshots import Snapshots, Stateful, Weights
@@ -72,17 +72,15 @@ class Training:
         self,
         model: PreTrainedModel,
         plan: Plan,
+        job: Job,
         *,
-        seed: int,
-        monitor: Monitor,
-        resume: Resume | None = None,
         states: Mapping[str, Stateful] | None = None,
     ) -> None:
         """Goes on from where an earlier attempt has saved, if there was one.
 
         `states` are what else goes on from there: they are restored here and saved with the rest.
         """
-        self.model, self.plan, self.seed, self.monitor = model, plan, seed, monitor
+        self.model, self.plan, self.job = model, plan, job
         self.losses = Losses()
         self._optimizer = build_optimizer(
             model, plan.optimizer, learning_rate=plan.learning_rate, weight_decay=plan.weight_decay
@@ -95,7 +93,7 @@ class Training:
             "schedule": self._schedule,
             "losses": self.losses,
         }
-        self._snapshots = Snapshots(resume, {**own, **(states or {})})
+        self._snapshots = Snapshots(job.resume, {**own, **(states or {})})
         self.done = self._snapshots.restore()
         """How many steps are done."""
 
@@ -105,7 +103,7 @@ class Training:
         Where it is left before the end, nothing more is done.
         """
         for number in range(self.done, self.plan.steps):
-            step = shards.backward(parts_of(number), seed=step_seed(self.seed, number))
+            step = shards.backward(parts_of(number), seed=step_seed(self.job.seed, number))
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT)
             rate = self._schedule.get_last_lr()[0]
             self._optimizer.step()
@@ -113,10 +111,10 @@ class Training:
             self._schedule.step()
             self.losses.append(step.loss)
             self.done = number + 1
-            self.monitor.progress(self.done, self.plan.steps, what)
+            self.job.monitor.progress(self.done, self.plan.steps, what)
             if (self.done % LOG_EVERY == 0 or self.done == self.plan.steps) and step.loss is not None:
                 numbers = {"loss": step.loss, "grad_norm": float(norm), "learning_rate": rate}
-                self.monitor.metrics(numbers, self.done)
+                self.job.monitor.metrics(numbers, self.done)
             yield step
             self._snapshots.after(self.done)
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.algorithm.prm_loss import Reading, prm_terms, relative_terms
 from agentprm_dagster.algorithm.targets import learnt_targets
-from agentprm_dagster.algorithm.terms import Terms
+from agentprm_dagster.algorithm.terms import Items, Terms
 from agentprm_dagster.config import Prm
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.token_tree import TokenTree
@@ -104,6 +104,13 @@ def read_decisions(model: PreTrainedModel, examples: Sequence[Example]) -> Readi
 def loss_terms(model: PreTrainedModel, examples: Sequence[Example], settings: Prm, progress: float) -> Terms:
     """The terms of the examples' loss."""
     return terms_of(read_decisions(model, examples), examples, settings, progress)
+
+
+def loss_items(examples: Sequence[Example], settings: Prm) -> Items | None:
+    """Those of Eq. 2 by itself; which pairs are learnt from is known only when both readings are."""
+    if settings.loss == "relative" or settings.pairwise_weight or settings.reply_weight:
+        return None
+    return {"decisions": sum(len(example.targets) for example in examples)}
 
 
 @torch.no_grad()

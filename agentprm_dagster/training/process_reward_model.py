@@ -17,9 +17,10 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.stage import StageReport
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.prm_report import prm_report
-from agentprm_dagster.training.prm_examples import loss_terms, predict, prm_examples
+from agentprm_dagster.training.prm_examples import loss_items, loss_terms, predict, prm_examples
 from agentprm_dagster.training.tree_training import fit, tokens_in
 
 
@@ -37,17 +38,15 @@ def train_prm(
     rank_by: Literal["answer", "reply"] = "answer",
     base: Path | None = None,
     previous: Path | None = None,
-    seed: int,
-    monitor: Monitor,
-    resume: Resume | None = None,
+    job: Job,
 ) -> StageReport:
     """Trains a PRM on the games that are not held out, writes it to `out`, and reports on those that are.
 
     It begins at the backbone of `policy`, or of the untuned model `base` where one is given, or is the PRM `previous`
     trained on. `max_loss`, `min_ordering` and `rank_by` are for the gates (`reports.prm_report`).
     """
-    tokenizer = checkpoints.load_tokenizer(policy)
-    model = checkpoints.load_prm(previous) if previous else checkpoints.prm_from_policy(base or policy, seed=seed)
+    tokenizer, dtype = checkpoints.load_tokenizer(policy), checkpoints.stored_dtype(policy)
+    model = checkpoints.load_prm(previous) if previous else checkpoints.prm_from_policy(base or policy, seed=job.seed)
     examples = prm_examples(
         Chat(tokenizer, wording),
         episodes,
@@ -62,9 +61,9 @@ def train_prm(
     if settings.loss == "relative":
         train = [example for example in train if example.pairs]
     test = [example for example in examples if held_out[example.rows[0]]]
-    loss = fit(model, train, loss_terms, settings, seed=seed, monitor=monitor, resume=resume)
+    loss = fit(model, train, loss_terms, settings, job, items=loss_items, dtype=dtype)
     answer, reply = predict(model, test, settings.batch_tokens)
-    checkpoints.save(model, tokenizer, out)
+    checkpoints.save(model, tokenizer, out, dtype)
     rows = [row for example in test for row in example.rows]
     scored = targets.iloc[rows].assign(logit=answer, reply_logit=reply)
     constant = float(learnt_targets(targets)[~targets["held_out"]].mean())

@@ -21,11 +21,12 @@ from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.stage import StageReport
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.reference_value_report import reference_value_report
 from agentprm_dagster.section import HeadTraining
 from agentprm_dagster.training.episode_trees import families, family_trees
-from agentprm_dagster.training.prm_examples import Example, loss_terms, read_decisions
+from agentprm_dagster.training.prm_examples import Example, loss_items, loss_terms, read_decisions
 from agentprm_dagster.training.tree_training import batches_in_order, fit, tokens_in
 
 
@@ -39,22 +40,20 @@ def train_reference_value(
     gamma: float,
     max_loss: float,
     held_out: Collection[str],
-    seed: int,
-    monitor: Monitor,
-    resume: Resume | None = None,
+    job: Job,
 ) -> StageReport:
     """Trains V_mu on games that are not held out, from the backbone of `policy`; reports on those that are.
 
     `gamma` is the discount of the returns, `max_loss` what the gate allows as a multiple of the constant's loss.
     """
     tokenizer = checkpoints.load_tokenizer(policy)
-    chat, model = Chat(tokenizer, wording), checkpoints.prm_from_policy(policy, seed=seed)
+    chat, model = Chat(tokenizer, wording), checkpoints.prm_from_policy(policy, seed=job.seed)
     train = [states_of(chat, episode, gamma) for episode in demonstrations if episode.game not in held_out]
     test = [states_of(chat, episode, gamma) for episode in demonstrations if episode.game in held_out]
-    eq_2 = Prm(**settings.model_dump())  # no more of a PRM's loss is left without pairs and replies
-    loss = fit(model, train, loss_terms, eq_2, seed=seed, monitor=monitor, resume=resume)
+    eq_2, dtype = Prm(**settings.model_dump(), pairwise_weight=0, reply_weight=0), checkpoints.stored_dtype(policy)
+    loss = fit(model, train, loss_terms, eq_2, job, items=loss_items, dtype=dtype)
     values = _values(model, test, settings.batch_tokens)
-    checkpoints.save(model, tokenizer, out)
+    checkpoints.save(model, tokenizer, out, dtype)
     report = reference_value_report(
         values,
         np.array([each for example in test for each in example.targets]),

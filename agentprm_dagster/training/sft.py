@@ -7,13 +7,14 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from agentprm_dagster.algorithm.terms import Term, Terms
+from agentprm_dagster.algorithm.terms import Items, Term, Terms
 from agentprm_dagster.config import Model, Sft
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.architectures import require_length
@@ -21,13 +22,14 @@ from agentprm_dagster.engine.base_model import base_folder
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.lean_layers import SHAPE_STEP, use_lean_layers
 from agentprm_dagster.engine.embedded.model import build_model
-from agentprm_dagster.engine.heads import language_head
+from agentprm_dagster.engine.heads import chosen_log_probabilities
 from agentprm_dagster.engine.tokenizer import build_tokenizer
 from agentprm_dagster.episodes.dialogue import Format, Message, Wording
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import Gate, Monitor, Resume, StageReport
-from agentprm_dagster.launch.shards import Numbers, Shards, Work
-from agentprm_dagster.launch.threads import place, training_threads
+from agentprm_dagster.episodes.stage import Gate, StageReport
+from agentprm_dagster.launch.device import place, training_threads
+from agentprm_dagster.launch.job import Job
+from agentprm_dagster.launch.shards import Numbers, Piece, Shards, Work
 from agentprm_dagster.training.loop import Epochs, Plan, Training
 
 _BATCHES_SORTED = 50
@@ -44,27 +46,25 @@ def train_initial_policy(
     *,
     dialogue: Format,
     reading_epochs: float = 0.0,
-    seed: int,
-    monitor: Monitor,
-    resume: Resume | None = None,
+    job: Job,
 ) -> StageReport:
     """Fine-tunes a model on won episodes and writes the checkpoint to `out`.
 
     A model built from scratch first reads the `random_play` episodes, if there are any, as a language model, so many
-    epochs. With `resume` it goes on from where an earlier attempt has saved.
+    epochs.
     """
-    model, tokenizer = initial_model(episodes, random_play, base, wording, dialogue, seed=seed)
+    model, tokenizer = initial_model(episodes, random_play, base, wording, dialogue, seed=job.seed)
     chat = Chat(tokenizer, wording)
-    rows = sft_rows(episodes, chat, dialogue)
+    rows, dtype = sft_rows(episodes, chat, dialogue), getattr(torch, base.dtype)
     use_lean_layers(model)
     tokens = settings.epochs * _tokens(rows)
     if random_play:
         reading = settings.model_copy(update={"epochs": reading_epochs})
         read = reading_rows(random_play, chat)
-        fit(model, read, reading, seed=seed, monitor=monitor, resume=resume and resume.part("reading"))
+        fit(model, read, reading, job.part("reading"), dtype)
         tokens += reading.epochs * _tokens(read)
-    result = fit(model, rows, settings, seed=seed, monitor=monitor, resume=resume and resume.part("answers"))
-    checkpoints.save(model, tokenizer, out)
+    result = fit(model, rows, settings, job.part("answers"), dtype)
+    checkpoints.save(model, tokenizer, out, dtype)
     metrics = {
         "train_loss": result["train_loss"],
         "steps": result["steps"],
@@ -148,27 +148,48 @@ def _tokens(rows: Sequence[Row]) -> int:
     return sum(len(row.ids) for row in rows)
 
 
-def answers_work(model: PreTrainedModel, shard: int = 0) -> Work:
-    """From rows to the learnt tokens' negative log-likelihood, in nats a token."""
-    head = language_head(model)
+def answers_work(model: PreTrainedModel, shard: int = 0, most: int | None = None) -> Work:
+    """From rows to pieces of at most so many padded tokens, whose loss is the learnt tokens' negative log-likelihood.
 
-    def work(rows: Sequence[Row]) -> tuple[Terms, Numbers]:
+    In nats a token.
+    """
+
+    def read(rows: Sequence[Row]) -> tuple[Terms, Numbers]:
         ids, labels = (side.to(model.device) for side in _padded(rows))
         require_length(model.config, ids.shape[1])
         # Rows are padded at their ends, where no real token looks.
-        backbone = model.base_model(input_ids=ids, use_cache=False)
+        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
         learnt = labels[:, 1:] != -100
-        log_p = head(backbone.last_hidden_state[:, :-1][learnt]).float().log_softmax(-1)
-        likelihood = log_p.gather(-1, labels[:, 1:][learnt][:, None]).sum()
-        return {"tokens": Term(-likelihood, float(learnt.sum()))}, {}
+        log_p = chosen_log_probabilities(model, hidden[:, :-1][learnt], labels[:, 1:][learnt])
+        return {"tokens": Term(-log_p.sum(), len(log_p))}, {}
+
+    def work(rows: Sequence[Row]) -> list[Piece]:
+        return [Piece(partial(read, some), _items(some)) for some in (_pieces(rows, most) if most else [rows])]
 
     return work
 
 
+def _items(rows: Sequence[Row]) -> Items:
+    return {"tokens": sum(label != -100 for row in rows for label in row.labels[1:])}
+
+
+def _pieces(rows: Sequence[Row], most: int) -> Iterator[Sequence[Row]]:
+    """The longest first, in pieces of at most so many tokens with their padding, or of one row."""
+    left = sorted(rows, key=lambda row: -len(row.ids))
+    while left:
+        count = max(most // _width(left), 1)
+        yield left[:count]
+        left = left[count:]
+
+
+def _width(rows: Sequence[Row]) -> int:
+    """What rows are padded to."""
+    return -(-max(len(row.ids) for row in rows) // SHAPE_STEP) * SHAPE_STEP
+
+
 def _padded(rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and labels (B, T) of some rows, T a multiple of SHAPE_STEP."""
-    width = -(-max(len(row.ids) for row in rows) // SHAPE_STEP) * SHAPE_STEP
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    ids = torch.zeros(len(rows), _width(rows), dtype=torch.long)
     labels = torch.full_like(ids, -100)
     for i, row in enumerate(rows):
         ids[i, : len(row.ids)] = torch.tensor(row.ids)
@@ -180,29 +201,25 @@ def fit(
     model: PreTrainedModel,
     rows: Sequence[Row],
     settings: Sft,
-    *,
-    seed: int,
-    monitor: Monitor,
-    resume: Resume | None = None,
+    job: Job,
+    dtype: torch.dtype = torch.float32,
 ) -> dict[str, float]:
-    """Trains in place; `train_loss`, the mean over the steps, and how many `steps` it took.
-
-    With `resume` it goes on from where an earlier attempt has saved.
-    """
-    epochs = Epochs(lambda rng: _batches(rows, settings.batch_episodes, rng), seed)
+    """Trains in place, products in `dtype`; `train_loss`, the mean over the steps, and how many `steps` it took."""
+    epochs = Epochs(lambda rng: _batches(rows, settings.batch_episodes, rng), job.seed)
     plan = Plan(
         epochs.steps(settings.epochs), settings.optimizer, settings.learning_rate, weight_decay=settings.weight_decay
     )
-    place(model)
+    place(model, job.compute)
     model.train()
-    training = Training(model, plan, seed=seed, monitor=monitor, resume=resume)
+    training = Training(model, plan, job)
 
     def parts(step: int) -> list[Sequence[Row]]:
         batch, count = epochs.batch(step), shards.count
         return [part for shard in range(count) if (part := batch[shard::count])]
 
     tokens = settings.epochs * _tokens(rows)
-    with training_threads(model), Shards(model, answers_work, tokens=tokens) as shards:
+    most = job.compute.micro_batch_tokens
+    with training_threads(model), Shards(model, answers_work, most, tokens=tokens, dtype=dtype) as shards:
         for _ in training.steps(shards, parts, "training steps"):
             pass
     return {"train_loss": training.losses.mean, "steps": training.done}

@@ -10,13 +10,13 @@ from typing import Protocol, TypeVar
 import torch
 from transformers import PreTrainedModel
 
-from agentprm_dagster.algorithm.terms import Terms
+from agentprm_dagster.algorithm.terms import Items, Terms
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
 from agentprm_dagster.engine.embedded.token_tree import TokenTree, read_trees
-from agentprm_dagster.episodes.stage import Monitor, Resume
-from agentprm_dagster.launch.shards import Shards, Work, shards_of
-from agentprm_dagster.launch.threads import place, training_threads
+from agentprm_dagster.launch.device import place, training_threads
+from agentprm_dagster.launch.job import Job
+from agentprm_dagster.launch.shards import Piece, Shards, Work, shards_of
 from agentprm_dagster.section import HeadTraining
 from agentprm_dagster.training.loop import Epochs, Plan, Training
 
@@ -37,6 +37,9 @@ Loss = Callable[..., Terms]
 A function of a module, so that it can be sent to another process.
 """
 
+Counted = Callable[..., Items | None]
+"""From examples and the settings to the items of the loss's terms; None where only reading the examples tells them."""
+
 
 def tokens_in(examples: Sequence[HasTree]) -> int:
     """Tokens read in one pass, padding left out."""
@@ -54,10 +57,12 @@ def token_budget_batches(examples: Sequence[Example], budget: int, seed: int) ->
 def batches_in_order(examples: Sequence[Example], budget: int) -> Iterator[list[Example]]:
     """The examples one after the other, in batches whose padded size stays within a token budget."""
     batch: list[Example] = []
+    longest = 0
     for example in examples:
-        if batch and (len(batch) + 1) * max(len(e.tree) for e in [*batch, example]) > budget:
+        longest = max(longest, len(example.tree))
+        if batch and (len(batch) + 1) * longest > budget:
             yield batch
-            batch = []
+            batch, longest = [], len(example.tree)
         batch.append(example)
     if batch:
         yield batch
@@ -84,36 +89,52 @@ def fit(
     examples: Sequence[HasTree],
     loss: Loss,
     settings: HeadTraining,
+    job: Job,
     *,
-    seed: int,
-    monitor: Monitor,
-    resume: Resume | None = None,
+    items: Counted | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> float:
-    """Trains in place, a step on as many batches as there are shards; the mean training loss.
+    """Trains in place, products in `dtype`, a step on as many batches as there are shards; the mean training loss.
 
-    With `resume` it goes on from where an earlier attempt has saved.
+    `items` says those of the loss without reading the examples, where it can.
     """
     use_grouped_attention(model)
     use_lean_layers(model)
     count = shards_of(model)
-    batches = token_budget_batches(examples, settings.batch_tokens // count, seed)
+    batches = token_budget_batches(examples, settings.batch_tokens // count, job.seed)
     together = [batches[first : first + count] for first in range(0, len(batches), count)]
-    epochs = Epochs(lambda rng: rng.sample(together, len(together)), seed)
+    epochs = Epochs(lambda rng: rng.sample(together, len(together)), job.seed)
     plan = Plan(epochs.steps(settings.epochs), settings.optimizer, settings.learning_rate)
-    place(model)
+    place(model, job.compute)
     model.train()
-    training = Training(model, plan, seed=seed, monitor=monitor, resume=resume)
+    training = Training(model, plan, job)
 
     def parts(step: int) -> list[tuple[Sequence[HasTree], float]]:
         return [(batch, step / plan.steps) for batch in epochs.batch(step)]
 
     tokens = settings.epochs * tokens_in(examples)
-    with training_threads(model), Shards(model, tree_work, loss, settings, tokens=tokens) as shards:
+    work = (tree_work, loss, items, settings, job.compute.micro_batch_tokens)
+    with training_threads(model), Shards(model, *work, tokens=tokens, dtype=dtype) as shards:
         for _ in training.steps(shards, parts, "training steps"):
             pass
     return training.losses.mean
 
 
-def tree_work(model: PreTrainedModel, shard: int, loss: Loss, settings: HeadTraining) -> Work:
-    """From (examples, how far training has come) to the terms of their loss."""
-    return lambda part: (loss(model, part[0], settings, part[1]), {})
+def tree_work(
+    model: PreTrainedModel,
+    shard: int,
+    loss: Loss,
+    items: Counted | None,
+    settings: HeadTraining,
+    most: int | None = None,
+) -> Work:
+    """From (examples, how far training has come) to pieces of at most so many padded tokens."""
+
+    def piece(examples: Sequence[HasTree], progress: float) -> Piece:
+        return Piece(lambda: (loss(model, examples, settings, progress), {}), items and items(examples, settings))
+
+    def work(part: tuple[Sequence[HasTree], float]) -> list[Piece]:
+        examples, progress = part
+        return [piece(some, progress) for some in (batches_in_order(examples, most) if most else [examples])]
+
+    return work

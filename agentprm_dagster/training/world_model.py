@@ -14,15 +14,16 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel
 
-from agentprm_dagster.algorithm.terms import Term, Terms
+from agentprm_dagster.algorithm.terms import Items, Term, Terms
 from agentprm_dagster.config import WorldModel
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.token_tree import TokenTree
-from agentprm_dagster.engine.heads import language_head
+from agentprm_dagster.engine.heads import chosen_log_probabilities, language_head
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.episodes.records import Episode, Turn
-from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.stage import StageReport
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.world_report import Habits, world_report
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.tree_training import batches_in_order, fit, hidden_at, tokens_in
@@ -65,15 +66,14 @@ def train_world_model(
     *,
     min_exact: float,
     held_out: set[str],
-    seed: int,
-    monitor: Monitor,
-    resume: Resume | None = None,
+    job: Job,
 ) -> StageReport:
     """Trains on the games that are not held out, writes the checkpoint to `out`, and reports on those that are.
 
     `min_exact` is what the gate asks for (`reports.world_report`).
     """
     model, tokenizer = checkpoints.load_policy(policy), checkpoints.load_tokenizer(policy)
+    dtype = checkpoints.stored_dtype(policy)
     chat = Chat(tokenizer, wording)
 
     def examples(unknown: bool) -> list[Example]:
@@ -81,9 +81,9 @@ def train_world_model(
         return [example for part in parts for example in world_examples(chat, part)]
 
     train, test = examples(unknown=False), examples(unknown=True)
-    loss = fit(model, train, loss_terms, settings, seed=seed, monitor=monitor, resume=resume)
+    loss = fit(model, train, loss_terms, settings, job, items=loss_items, dtype=dtype)
     scored = score_replies(model, chat, test, settings.batch_tokens)
-    checkpoints.save(model, tokenizer, out)
+    checkpoints.save(model, tokenizer, out, dtype)
     habits = Habits(reply.turn for example in train for reply in example.replies)
     tokens = settings.epochs * tokens_in(train) + tokens_in(test)
     return world_report(
@@ -120,8 +120,13 @@ def loss_terms(model: PreTrainedModel, examples: Sequence[Example], settings: Wo
     """The examples' negative log-likelihood, a mean over the learnt tokens."""
     places = [list(_places(example)) for example in examples]
     learnt = torch.tensor([token for each in places for _, token in each])
-    log_p = _log_probabilities(model, examples, [[place for place, _ in each] for each in places])
-    return {"tokens": Term(-log_p.gather(-1, learnt.to(log_p.device)[:, None]).sum(), len(learnt))}
+    (hidden,) = hidden_at(model, examples, [[place for place, _ in each] for each in places])
+    return {"tokens": Term(-chosen_log_probabilities(model, hidden, learnt).sum(), len(learnt))}
+
+
+def loss_items(examples: Sequence[Example], settings: WorldModel) -> Items:
+    """How many tokens are learnt."""
+    return {"tokens": sum(len(list(_places(example))) for example in examples)}
 
 
 def _places(example: Example) -> Iterator[tuple[int, int]]:
@@ -132,14 +137,6 @@ def _places(example: Example) -> Iterator[tuple[int, int]]:
             yield reply.last, reply.follows
 
 
-def _log_probabilities(
-    model: PreTrainedModel, examples: Sequence[Example], places: Sequence[Sequence[int]]
-) -> torch.Tensor:
-    """log p of the whole vocabulary (N, V) behind some places of every tree, tree after tree."""
-    (hidden,) = hidden_at(model, examples, places)
-    return language_head(model)(hidden).float().log_softmax(-1)
-
-
 @torch.no_grad()
 def score_replies(model: PreTrainedModel, chat: Chat, examples: Sequence[Example], budget: int) -> pd.DataFrame:
     """What the model foresees of every reply, as `reports.world_report.world_report` reads it.
@@ -148,6 +145,7 @@ def score_replies(model: PreTrainedModel, chat: Chat, examples: Sequence[Example
     the greedy one is this reply.
     """
     model.eval()
+    head = language_head(model)
     refusal = chat.wording.refusal
     fails = chat.follow_up(refusal)[len(chat.delimiters[0])] if refusal else -1
     rows = []
@@ -157,8 +155,10 @@ def score_replies(model: PreTrainedModel, chat: Chat, examples: Sequence[Example
             [place for reply in example.replies for place in (*range(reply.first - 1, reply.closing), reply.last)]
             for example in batch
         ]
-        parts = _log_probabilities(model, batch, places).split([r.closing - r.first + 2 for _, r in replies])
-        for (tree, reply), part in zip(replies, parts, strict=True):
+        (hidden,) = hidden_at(model, batch, places)
+        parts = hidden.split([r.closing - r.first + 2 for _, r in replies])
+        for (tree, reply), behind in zip(replies, parts, strict=True):
+            part = head(behind).float().log_softmax(-1)
             *likeliest, follows = part.argmax(-1).tolist()
             reply_ids = tree.ids[reply.first : reply.closing + 1]
             rows.append(

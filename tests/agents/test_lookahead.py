@@ -27,8 +27,8 @@ from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.parsing import may_be_chosen, parse_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Response, State, Turn
-from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.usage import Usage
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.training.tree_training import fit
 from agentprm_dagster.training.world_model import loss_terms, score_replies, world_examples
 
@@ -228,7 +228,7 @@ def by_heart(folder: File, games: Sequence[Transparent], paths: Sequence[Path]) 
     ]
     settings = WorldModel(epochs=120, learning_rate=2e-2, batch_tokens=600)
     examples = world_examples(chat, episodes)
-    fit(model, examples, loss_terms, settings, seed=0, monitor=SilentMonitor())
+    fit(model, examples, loss_terms, settings, job=Job(seed=0))
     assert score_replies(model, chat, examples, 4096)["exact"].all()
     return model
 

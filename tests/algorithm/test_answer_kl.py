@@ -88,8 +88,7 @@ def estimate(models: tuple[PreTrainedModel, PreTrainedModel], drawn: list[Candid
     trees = CandidateTrees([PREFIX], drawn)
     draws = trees.answers.draws
     with torch.no_grad():
-        p, q = (trees.token_log_probabilities(model) for model in models)
-        kl = answer_kl(trees.answers, p, q, temperature=temperature, banned=[BANNED])
+        kl = answer_kl(trees.answers, trees.compared(*models, temperature=temperature, banned=[BANNED]))
     return float((draws * kl).sum() / draws.sum())
 
 
@@ -130,10 +129,10 @@ def test_states_have_nothing_to_do_with_each_other(models: tuple[PreTrainedModel
 def test_at_1_it_is_the_plain_sum(models: tuple[PreTrainedModel, PreTrainedModel]) -> None:
     drawn = [Candidate((0, 0), (1, 2, END), 3), Candidate((0, 1), (3, 1, 2, END), 1, cut=True)]
     trees = CandidateTrees([PREFIX], drawn)
-    p, q = (trees.token_log_probabilities(model) for model in models)
-    plain = kl_divergence(p, q)
+    compared = trees.compared(*models, temperature=1.0, banned=[BANNED])
+    plain = compared.kl
     assert len(plain) == 3 + 3, "the end token of what was cut was not drawn"
-    kl = answer_kl(trees.answers, p, q, temperature=1.0, banned=[BANNED])
+    kl = answer_kl(trees.answers, compared)
     torch.testing.assert_close(kl, torch.stack([plain[:3].sum(), plain[3:].sum()]))
 
 

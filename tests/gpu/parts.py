@@ -130,8 +130,8 @@ def fine_tuning() -> None:
     """A step of SFT with either optimizer."""
     for optimizer in ("adamw", "muon"):
         model = policy()
-        terms, _ = sft.answers_work(model)(sft.sft_rows(SHOWN[:4], CHAT))
-        step(model, terms, optimizer)
+        (piece,) = sft.answers_work(model)(sft.sft_rows(SHOWN[:4], CHAT))
+        step(model, piece.read()[0], optimizer)
 
 
 def process_reward_model() -> None:
@@ -173,8 +173,8 @@ def improvement() -> None:
         )
         reference = copy.deepcopy(checkpoints.load_policy(CHECKPOINT)).requires_grad_(False)
         work = improvement_work(model, 0, ready(reference), judge, CHAT, settings, longest, 0)
-        terms, _ = work((0, prefixes))
-        step(model, terms)
+        (piece,) = work((0, prefixes))
+        step(model, piece.read()[0])
 
 
 PARTS: Sequence[Callable[[], None]] = (

@@ -14,10 +14,11 @@ from agentprm_dagster.config import Dialogue, Experiment, Gates, Sft
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import Resume, SilentMonitor
+from agentprm_dagster.episodes.stage import Resume
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.improvement import dpo, kinds
 from agentprm_dagster.improvement.inputs import Inputs
+from agentprm_dagster.launch.job import Job
 
 ADDED = """
 from agentprm_dagster.improvement.kinds import KINDS
@@ -62,7 +63,7 @@ def test_a_new_kind_improves_a_policy(inputs: Inputs, tmp_path: Path) -> None:
         improvement=imitation.Settings(), dialogue=Dialogue(), gates=Gates(), sft=Sft(learning_rate=1e-2)
     )
     (out := tmp_path / "out").mkdir()
-    report = imitation.improve(inputs, settings, out, seed=0, monitor=SilentMonitor(), resume=Resume(tmp_path / "r"))
+    report = imitation.improve(inputs, settings, out, Job(seed=0, resume=Resume(tmp_path / "r")))
     assert {gate.name: gate.passed for gate in report.gates} == dict.fromkeys(
         ("policy_finite", "kl_budget", "pairs_to_learn_from"), True
     )

@@ -20,11 +20,12 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import SilentMonitor, StageReport
+from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement import online_dpo
 from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.online_dpo import improve_policy
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.training.candidates import CandidateSampler
 
 
@@ -71,9 +72,7 @@ def improve(
     few = {"steps": 15, "episodes_per_step": 3, "learning_rate": 3e-3, "min_gap": 1e-4, "max_new_tokens": 24}
     plan = Improvement(**{**few, **settings})
     judge: Any = SimpleNamespace(values=lambda _, __, trees: (trees.values(critic).sigmoid(), trees.tokens_read))
-    numbers = online_dpo.improve(
-        model, copy.deepcopy(model), judge, chat, prefixes, plan, seed=0, monitor=SilentMonitor()
-    )
+    numbers = online_dpo.improve(model, copy.deepcopy(model), judge, chat, prefixes, plan, job=Job(seed=0))
     return model, numbers
 
 
@@ -166,10 +165,10 @@ def improved(
     prm = folder / "prm"
     checkpoints.save(checkpoints.prm_from_policy(taught_folder, seed=2), checkpoints.load_tokenizer(taught_folder), prm)
     plan = Improvement(**{"steps": 2, "episodes_per_step": 1, "temperature": 2.0, "min_gap": 0, **settings})
-    how: dict[str, Any] = {"dialogue": dialogue, "centred": False, "max_kl": 20.0, "seed": 0}
+    how: dict[str, Any] = {"dialogue": dialogue, "centred": False, "max_kl": 20.0, "job": Job(seed=0)}
     out = folder / "out"
     by_id = {game.id: game for game in games}
-    report = improve_policy(taught_folder, prm, episodes, by_id, KIND, plan, out, **how, monitor=SilentMonitor())
+    report = improve_policy(taught_folder, prm, episodes, by_id, KIND, plan, out, **how)
     return report, out
 
 

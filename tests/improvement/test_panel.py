@@ -28,6 +28,7 @@ from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import improve_policy
 from agentprm_dagster.improvement.panel import Panel, Watched
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.overoptimization import MEASUREMENTS
 from agentprm_dagster.rollouts.collect import whole_episodes
 from agentprm_dagster.rollouts.rollout import play
@@ -83,8 +84,7 @@ def panel(taught_folder: Path, prm_folder: Path, household_games: list[PlayableG
         watch(rollouts),
         plan,
         dialogue="append",
-        seed=7,
-        monitor=SilentMonitor(),
+        job=Job(seed=7),
     )
 
 
@@ -165,8 +165,7 @@ def test_improvement_is_watched_and_keeps_what_the_panel_says(
             centred=False,
             max_kl=20.0,
             watched=watched,
-            seed=0,
-            monitor=SilentMonitor(),
+            job=Job(seed=0),
         )
         assert all(gate.passed for gate in report.gates if gate.name == "policy_finite")
         return out, dict(report.metrics)

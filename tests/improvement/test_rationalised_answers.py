@@ -5,16 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from agentprm_dagster.algorithm.terms import Term, Terms, loss_of
+from agentprm_dagster.algorithm.terms import Term, Terms, items_of, loss_of
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.tokens import EpisodeTokens
-from agentprm_dagster.improvement.rationalised_answers import with_rationalised
-from agentprm_dagster.launch.shards import Numbers
+from agentprm_dagster.improvement.rationalised_answers import RationalisedAnswers
+from agentprm_dagster.launch.shards import Piece
 
 WEIGHT = 0.5
 
@@ -32,10 +31,11 @@ def test_the_mean_likelihood_of_the_answers_known_is_added(
         (episode.episode_id, turn): write_answer("It worked.", f"go to shelf {turn}") for episode, turn in places
     }
 
-    def work(part: tuple[int, list[EpisodeTokens]]) -> tuple[Terms, Numbers]:
-        return {} if drawn is None else {"pairs": Term(torch.tensor(3 * drawn), 3)}, {"tokens": 10.0}
-
-    terms, numbers = with_rationalised(work, model, chat, answers, WEIGHT)((0, prefixes))
+    own: Terms = {} if drawn is None else {"pairs": Term(torch.tensor(3 * drawn), 3)}
+    piece = Piece(lambda: (own, {"tokens": 10.0}), items_of(own))
+    both = RationalisedAnswers(answers, WEIGHT).added(piece, model, chat, prefixes)
+    terms, numbers = both.read()
+    assert both.items == items_of(terms)
     likelihoods = []
     for episode, turn in places:
         state = chat.state(episode.first_observation, episode.turns[:turn])
@@ -50,9 +50,8 @@ def test_the_mean_likelihood_of_the_answers_known_is_added(
 
 def test_states_without_one_leave_the_loss_as_it_is(policy_folder: Path, demonstrations: list[Episode]) -> None:
     model, chat = checkpoints.load_policy(policy_folder), Chat(checkpoints.load_tokenizer(policy_folder), WORDING)
-    numbers = {"tokens": 10.0}
-    work = with_rationalised(lambda part: ({}, numbers), model, chat, {("another", 0): "x"}, WEIGHT)
-    assert work((0, [chat.conversations(demonstrations[0], "append", [0, 1])[0]])) == (
-        {},
-        {**numbers, "rationalised": 0.0},
-    )
+    prefixes = [chat.conversations(demonstrations[0], "append", [0, 1])[0]]
+    piece = Piece(lambda: ({}, {"tokens": 10.0}), {})
+    both = RationalisedAnswers({("another", 0): "x"}, WEIGHT).added(piece, model, chat, prefixes)
+    assert both.read() == ({}, {"tokens": 10.0, "rationalised": 0.0})
+    assert both.items == {}

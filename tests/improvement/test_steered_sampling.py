@@ -17,12 +17,12 @@ from agentprm_dagster.envs.alfworld.hypotheses import with_hypothesis
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.tasks import parse_task
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import improve
 from agentprm_dagster.improvement.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler
 
 NEW, N = 16, 4
@@ -145,8 +145,7 @@ def test_the_policy_learns_behind_the_nominal_prompt(
             prefixes,
             plan,
             with_hypothesis=with_hypothesis,
-            seed=0,
-            monitor=SilentMonitor(),
+            job=Job(seed=0),
         )
 
     once = steps(plan)

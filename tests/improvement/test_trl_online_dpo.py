@@ -14,12 +14,12 @@ from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement import dpo, trl
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.online_dpo import terms_of
 from agentprm_dagster.improvement.trl_online_dpo import build_trainer, improve_with_trl, prm_reward, prompts
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 
 ONLY: dict[str, Any] = {"candidates": 2, "labels": "hard", "min_gap": 0, "kl_weight": 0}
@@ -130,9 +130,9 @@ def test_it_runs_and_every_parameter_moves(
     plan = PLAN.model_copy(
         update={"episodes_per_step": 2, "states_per_episode": 2, "learning_rate": 1e-3, "temperature": 2.0}
     )
-    how: dict[str, Any] = {"dialogue": dialogue, "max_kl": 20.0, "seed": 0}
+    how: dict[str, Any] = {"dialogue": dialogue, "max_kl": 20.0, "job": Job(seed=0)}
     out = tmp_path / "out"
-    report = improve_with_trl(taught_folder, prm, rollouts, WORDING, plan, out, **how, monitor=SilentMonitor())
+    report = improve_with_trl(taught_folder, prm, rollouts, WORDING, plan, out, **how)
     assert {gate.name: gate.passed for gate in report.gates} == dict.fromkeys(
         ("policy_finite", "kl_budget", "pairs_to_learn_from"), True
     )

@@ -6,15 +6,14 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from agentprm_dagster.algorithm.terms import Term, Terms
-from agentprm_dagster.launch.shards import Numbers, ShardError, Shards, Step, Work
+from agentprm_dagster.algorithm.terms import KL, Term, Terms
+from agentprm_dagster.launch.shards import Numbers, Piece, ShardError, Shards, Step, Work
 from agentprm_dagster.workers import WorkerError
 
 IDS = torch.arange(40).view(4, 10) % 32
@@ -37,10 +36,23 @@ def tiny() -> LlamaForCausalLM:
 def language_modelling(model: PreTrainedModel, shard: int, scale: float) -> Work:
     """The mean negative log-likelihood of rows' tokens, times `scale`."""
 
-    def work(ids: torch.Tensor) -> tuple[Terms, Numbers]:
+    def read(ids: torch.Tensor) -> tuple[Terms, Numbers]:
         predicted = ids[:, 1:].numel()
         loss = scale * predicted * model(input_ids=ids, labels=ids).loss if predicted else torch.zeros(())
         return {"tokens": Term(loss, predicted)}, {"shard": shard, "process": os.getpid()}
+
+    return lambda ids: [Piece(lambda: read(ids))]
+
+
+def in_pieces(model: PreTrainedModel, shard: int, rows: int, counted: bool, wrong: int = 0) -> Work:
+    """The same, so many rows at a time, whose items are known before they are read or not."""
+    (whole,) = (language_modelling(model, shard, 1.0),)
+
+    def work(ids: torch.Tensor) -> list[Piece]:
+        return [
+            whole(some)[0]._replace(items={"tokens": some[:, 1:].numel() + wrong} if counted else None)
+            for some in ids.split(rows)
+        ]
 
     return work
 
@@ -49,14 +61,14 @@ def failing(model: PreTrainedModel, shard: int, how: str) -> Work:
     if shard and how == "dies before it reads":
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def work(part: Any) -> tuple[Terms, Numbers]:
+    def read() -> tuple[Terms, Numbers]:
         if shard == 0:
             return {}, {}
         if how == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
         raise KeyError("no such thing")
 
-    return work
+    return lambda part: [Piece(read)]
 
 
 def gradients(model: PreTrainedModel) -> dict[str, torch.Tensor]:
@@ -87,6 +99,64 @@ def test_the_gradient_is_the_batchs_however_it_is_cut(apart: bool, cut: int) -> 
     for name, gradient in gradients(model).items():
         assert torch.allclose(gradient, gradients(whole)[name], atol=1e-6), name
     assert [said["shard"] for said in step.numbers] == [0, 1]
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_the_gradient_is_the_batchs_in_whatever_pieces_it_is_read(apart: bool, counted: bool, rows: int) -> None:
+    model, whole = tiny(), tiny()
+    expected = whole(input_ids=IDS, labels=IDS).loss
+    expected.backward()
+    with Shards(model, in_pieces, rows, counted, apart=apart) as shards:
+        step = shards.backward([IDS[:1], IDS[1:]])
+    assert step.loss == pytest.approx(expected.item(), abs=1e-6)
+    assert len(step.numbers) == 1 + -(-3 // rows)
+    for name, gradient in gradients(model).items():
+        assert torch.allclose(gradient, gradients(whole)[name], atol=1e-6), name
+
+
+def test_a_piece_that_miscounts_is_refused() -> None:
+    with Shards(tiny(), in_pieces, 2, True, 1) as shards, pytest.raises(ShardError, match="said that its terms"):
+        shards.backward([IDS])
+
+
+def test_pieces_are_read_one_at_a_time() -> None:
+    """Else their activations would lie in memory together."""
+    model, reads = tiny(), []
+
+    def noting(model: PreTrainedModel, shard: int) -> Work:
+        def piece(i: int) -> Piece:
+            def read() -> tuple[Terms, Numbers]:
+                reads.append((i, model.lm_head.weight.grad is not None))
+                return {"tokens": Term(model.lm_head.weight.sum(), 1)}, {}
+
+            return Piece(read, {"tokens": 1})
+
+        return lambda part: [piece(i) for i in range(3)]
+
+    with Shards(model, noting) as shards:
+        shards.backward([None])
+    assert reads == [(0, False), (1, True), (2, True)], "each behind the backward pass of the one before"
+
+
+def test_products_are_in_the_type_that_is_asked_for_and_gradients_in_float32() -> None:
+    seen = []
+
+    def noting(model: PreTrainedModel, shard: int) -> Work:
+        def read() -> tuple[Terms, Numbers]:
+            logits = model(input_ids=IDS).logits
+            seen.append(logits.dtype)
+            return {"tokens": Term(logits.float().sum(), 1)}, {}
+
+        return lambda part: [Piece(read)]
+
+    for dtype in (torch.float32, torch.bfloat16):
+        model = tiny()
+        with Shards(model, noting, dtype=dtype) as shards:
+            shards.backward([None])
+        assert {each.dtype for each in gradients(model).values()} == {torch.float32}
+    assert seen == [torch.float32, torch.bfloat16]
 
 
 def test_in_two_processes_every_bit_is_the_same() -> None:
@@ -126,12 +196,12 @@ def test_what_only_holds_back_is_no_step_by_itself_and_counts_in_every_shard(apa
 def held_back(model: PreTrainedModel, shard: int) -> Work:
     """Pairs whose loss is a sum of weights each, and draws that are each held back by the squares."""
 
-    def work(part: tuple[float, int]) -> tuple[Terms, Numbers]:
-        (pairs, draws), weight = part, model.lm_head.weight
-        terms = {"draws": Term(draws * (weight**2).sum(), draws, teaches=False)}
+    def read(pairs: float, draws: int) -> tuple[Terms, Numbers]:
+        weight = model.lm_head.weight
+        terms = {KL: Term(draws * (weight**2).sum(), draws)}
         return {**terms, "pairs": Term(pairs * weight.sum(), pairs)} if pairs else terms, {}
 
-    return work
+    return lambda part: [Piece(lambda: read(*part))]
 
 
 @pytest.mark.parametrize("apart", [True, False])
@@ -143,7 +213,7 @@ def test_what_a_step_draws_depends_on_its_seed_alone(apart: bool) -> None:
 
 
 def drawing(model: PreTrainedModel, shard: int) -> Work:
-    return lambda part: ({}, {"drawn": float(torch.rand(1))})
+    return lambda part: [Piece(lambda: ({}, {"drawn": float(torch.rand(1))}))]
 
 
 def test_a_batch_too_small_to_be_cut() -> None:

@@ -11,8 +11,8 @@ from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.improvement.branched_states import branched_states
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.training.inverse_prm import next_answers, own_transitions, transitions
 from agentprm_dagster.training.prm_examples import prm_examples
 
@@ -58,7 +58,7 @@ def test_own_turns_alone_are_transitions(chat: Chat, reset: Episode, own_ends: l
 
 
 def test_answers_are_drawn_behind_own_turns_alone(taught_folder: Path, chat: Chat, reset: Episode) -> None:
-    how: dict[str, Any] = {"n": 2, "temperature": 1.0, "max_new_tokens": 16, "seed": 0, "monitor": SilentMonitor()}
+    how: dict[str, Any] = {"n": 2, "temperature": 1.0, "max_new_tokens": 16, "job": Job(seed=0)}
     (after,) = next_answers(taught_folder, chat, [reset], "append", **how)
     assert sorted(after) == list(range(START + 1, len(reset.turns)))
 

@@ -20,8 +20,8 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.unrewarded import without_outcomes
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.training.candidates import Candidate
 from agentprm_dagster.training.episode_trees import families
 from agentprm_dagster.training.inverse_prm import (
@@ -39,7 +39,7 @@ from agentprm_dagster.training.inverse_prm import (
 
 GAMMA = 0.9
 SETTINGS = InversePrm(epochs=10, learning_rate=3e-3, batch_tokens=4096, gamma=GAMMA)
-ANSWERS: dict[str, Any] = {"temperature": 1.0, "max_new_tokens": 16, "seed": 0, "monitor": SilentMonitor()}
+ANSWERS: dict[str, Any] = {"temperature": 1.0, "max_new_tokens": 16, "job": Job(seed=0)}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.config import Model, Prm, Sft
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import SilentMonitor, StageReport
+from agentprm_dagster.episodes.stage import StageReport
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.provenance.costs import Cost
 from agentprm_dagster.provenance.manifest import Code, Manifest, Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
@@ -24,7 +25,7 @@ HIGH = 1e30
 MODEL = Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512)
 SFT = Sft(epochs=2, batch_episodes=4).model_copy(update={"learning_rate": HIGH})
 PRM = Prm(epochs=2, batch_tokens=2000).model_copy(update={"learning_rate": HIGH})
-HOW: dict[str, Any] = {"dialogue": "append", "seed": 0, "monitor": SilentMonitor()}
+HOW: dict[str, Any] = {"dialogue": "append", "job": Job(seed=0)}
 
 Diverge = Callable[[Path, list[Episode], list[Episode], Path], StageReport]
 

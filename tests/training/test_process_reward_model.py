@@ -20,7 +20,7 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode, Turn
-from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.prm_report import action_ordering
 from agentprm_dagster.training.episode_trees import families
 from agentprm_dagster.training.optimizers import OptimizerName
@@ -195,7 +195,7 @@ def test_a_few_steps_move_every_parameter(
     use_grouped_attention(model)
     some = examples(chat, rollouts, targets)[:4]
     settings = Prm(epochs=2, optimizer=optimizer)
-    loss = fit(model, some, loss_terms, settings, seed=0, monitor=SilentMonitor())
+    loss = fit(model, some, loss_terms, settings, job=Job(seed=0))
     assert torch.tensor(loss).isfinite()
     for (name, parameter), old in zip(model.named_parameters(), before.parameters(), strict=True):
         assert not torch.equal(parameter, old), name
@@ -228,7 +228,7 @@ def test_it_learns_from_pairs_alone(
     policy_folder: Path, rollouts: list[Episode], targets: pd.DataFrame, tmp_path: Path
 ) -> None:
     settings = SETTINGS.model_copy(update={"loss": "relative"})
-    report = train_prm(policy_folder, rollouts, targets, settings, WORDING, tmp_path, seed=0, **HOW)
+    report = train_prm(policy_folder, rollouts, targets, settings, WORDING, tmp_path, job=Job(seed=0), **HOW)
     assert report.metrics["train_loss"] < 1.5 * log(2), "two readings, of which each begins at log 2"
     assert report.metrics["held_out_constant_loss"] == log(2)
     loaded = checkpoints.load_prm(tmp_path)
@@ -253,18 +253,18 @@ def test_bootstrapping_grows_with_the_steps_taken(
     model = checkpoints.prm_from_policy(policy_folder, seed=0)
     use_grouped_attention(model)
     some = examples(chat, rollouts, targets)[:4]
-    fit(model, some, loss_terms, Prm(epochs=2, batch_tokens=2), seed=0, monitor=SilentMonitor())
+    fit(model, some, loss_terms, Prm(epochs=2, batch_tokens=2), job=Job(seed=0))
     assert progress == [0.0, 0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75], "two batches a step"
 
 
 SETTINGS = Prm(epochs=30, learning_rate=1e-2, batch_tokens=4096)
-HOW: dict[str, Any] = {"dialogue": "append", "max_loss": 1.0, "min_ordering": 0.5, "monitor": SilentMonitor()}
+HOW: dict[str, Any] = {"dialogue": "append", "max_loss": 1.0, "min_ordering": 0.5}
 
 
 def test_it_learns_and_is_stored_as_an_ordinary_checkpoint(
     policy_folder: Path, rollouts: list[Episode], targets: pd.DataFrame, tmp_path: Path
 ) -> None:
-    report = train_prm(policy_folder, rollouts, targets, SETTINGS, WORDING, tmp_path, seed=0, **HOW)
+    report = train_prm(policy_folder, rollouts, targets, SETTINGS, WORDING, tmp_path, job=Job(seed=0), **HOW)
     held_out = targets[targets["held_out"]]
     assert report.metrics["held_out_decisions"] <= len(held_out)
     loaded = checkpoints.load_prm(tmp_path)
@@ -296,7 +296,7 @@ def test_no_held_out_game_is_trained_on(
         return 0.0
 
     monkeypatch.setattr("agentprm_dagster.training.process_reward_model.fit", note)
-    report = train_prm(policy_folder, rollouts, targets, SETTINGS, WORDING, tmp_path, seed=0, **HOW)
+    report = train_prm(policy_folder, rollouts, targets, SETTINGS, WORDING, tmp_path, job=Job(seed=0), **HOW)
     assert seen
     assert not targets["held_out"].iloc[seen].any()
     read = len(seen) + report.metrics["held_out_decisions"]
@@ -310,6 +310,8 @@ def test_training_may_go_on_from_the_last_prm(
     first, second = tmp_path / "1", tmp_path / "2"
     brief = Prm(epochs=1, learning_rate=1e-9, batch_tokens=10**6)
     for seed, folder, previous in ((1, first, None), (2, second, first)):
-        train_prm(policy_folder, rollouts, targets, brief, WORDING, folder, previous=previous, seed=seed, **HOW)
+        train_prm(
+            policy_folder, rollouts, targets, brief, WORDING, folder, previous=previous, job=Job(seed=seed), **HOW
+        )
     heads = [checkpoints.load_prm(folder).score.weight for folder in (first, second)]
     torch.testing.assert_close(*heads, atol=1e-6, rtol=0)

@@ -13,7 +13,7 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.section import HeadTraining
 from agentprm_dagster.training.reference_value import reference_advantages, states_of, train_reference_value
 
@@ -31,8 +31,7 @@ def trained(policy_folder: Path, demonstrations: list[Episode], tmp_path_factory
         gamma=GAMMA,
         max_loss=1.0,
         held_out=held_out,
-        seed=0,
-        monitor=SilentMonitor(),
+        job=Job(seed=0),
     )
     assert report.metrics["train_loss"] < 0.65 < report.metrics["held_out_constant_loss"]
     assert report.metrics["held_out_states"] == sum(len(e.turns) for e in demonstrations if e.game in held_out)

@@ -22,6 +22,7 @@ from agentprm_dagster.improvement.dpo_settings import Panel
 from agentprm_dagster.improvement.dpo_settings import Settings as Improvement
 from agentprm_dagster.improvement.online_dpo import improve_policy
 from agentprm_dagster.improvement.panel import Watched
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.section import HeadTraining
 from agentprm_dagster.training import snapshots
 from agentprm_dagster.training.inverse_prm import train_inverse_prm
@@ -75,36 +76,35 @@ def train(
     watched = Watched(others, (), ROLLOUTS, 0.95, PRM.batch_tokens)
     games = {game.id: game for game in household_games}
 
-    def sft(out: Path, **rest: Any) -> StageReport:
+    def sft(out: Path, job: Job) -> StageReport:
         return train_initial_policy(
-            some, demonstrations[8:14], MODEL, SFT, WORDING, out, dialogue="append", reading_epochs=1, seed=0, **rest
+            some, demonstrations[8:14], MODEL, SFT, WORDING, out, dialogue="append", reading_epochs=1, job=job
         )
 
-    def reward(out: Path, **rest: Any) -> StageReport:
-        how: dict[str, Any] = {"dialogue": "append", "max_loss": 1.0, "min_ordering": 0.5, "seed": 0}
-        return train_prm(taught_folder, rollouts, targets, PRM, WORDING, out, **how, **rest)
+    def reward(out: Path, job: Job) -> StageReport:
+        how: dict[str, Any] = {"dialogue": "append", "max_loss": 1.0, "min_ordering": 0.5}
+        return train_prm(taught_folder, rollouts, targets, PRM, WORDING, out, job=job, **how)
 
-    def inverse(out: Path, **rest: Any) -> object:
+    def inverse(out: Path, job: Job) -> object:
         how: dict[str, Any] = {
             "dialogue": "append",
             "temperature": 1.0,
             "max_new_tokens": 16,
             "held_out": held_out,
-            "seed": 0,
         }
-        return train_inverse_prm(taught_folder, some, [], own, InversePrm(**SMALL), WORDING, out, **how, **rest)
+        return train_inverse_prm(taught_folder, some, [], own, InversePrm(**SMALL), WORDING, out, job=job, **how)
 
-    def value(out: Path, **rest: Any) -> StageReport:
-        how: dict[str, Any] = {"gamma": 0.95, "max_loss": 1.0, "held_out": held_out, "seed": 0}
-        return train_reference_value(taught_folder, demonstrations, WORDING, HeadTraining(**SMALL), out, **how, **rest)
+    def value(out: Path, job: Job) -> StageReport:
+        how: dict[str, Any] = {"gamma": 0.95, "max_loss": 1.0, "held_out": held_out}
+        return train_reference_value(taught_folder, demonstrations, WORDING, HeadTraining(**SMALL), out, job=job, **how)
 
-    def world(out: Path, **rest: Any) -> StageReport:
-        how: dict[str, Any] = {"min_exact": 1.0, "held_out": held_out, "seed": 0}
-        return train_world_model(taught_folder, some, rollouts, WorldModel(**SMALL), WORDING, out, **how, **rest)
+    def world(out: Path, job: Job) -> StageReport:
+        how: dict[str, Any] = {"min_exact": 1.0, "held_out": held_out}
+        return train_world_model(taught_folder, some, rollouts, WorldModel(**SMALL), WORDING, out, job=job, **how)
 
-    def improved(out: Path, **rest: Any) -> StageReport:
-        how: dict[str, Any] = {"dialogue": "append", "centred": False, "max_kl": 20.0, "watched": watched, "seed": 0}
-        return improve_policy(taught_folder, prm, own, games, KIND, IMPROVEMENT, out, **how, **rest)
+    def improved(out: Path, job: Job) -> StageReport:
+        how: dict[str, Any] = {"dialogue": "append", "centred": False, "max_kl": 20.0, "watched": watched}
+        return improve_policy(taught_folder, prm, own, games, KIND, IMPROVEMENT, out, job=job, **how)
 
     made: dict[str, Train] = {
         "sft": sft,
@@ -137,7 +137,7 @@ def in_a_child(train: Train, out: Path, progress: int, resume: Resume) -> bool:
     """Trains in another process that is killed after so much progress; whether it was."""
     child = os.fork()
     if child == 0:
-        train(out, monitor=Deadly(progress), resume=resume)
+        train(out, Job(seed=0, monitor=Deadly(progress), resume=resume))
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0
@@ -147,7 +147,7 @@ def in_a_child(train: Train, out: Path, progress: int, resume: Resume) -> bool:
 def test_killed_anywhere_it_ends_with_the_same_bytes(train: Train, tmp_path: Path) -> None:
     calm = tmp_path / "calm"
     calm.mkdir()
-    expected = train(calm, monitor=SilentMonitor())
+    expected = train(calm, Job(seed=0))
     resume, rng, killed = Resume(tmp_path / "unfinished", seconds=0), random.Random(SEED), 0
     while True:
         out = tmp_path / f"attempt{killed}"
@@ -159,7 +159,7 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(train: Train, tmp_path: Pat
     assert files(out) == files(calm)
     again = tmp_path / "again"
     again.mkdir()
-    report = train(again, monitor=SilentMonitor(), resume=resume)
+    report = train(again, Job(seed=0, resume=resume))
     if isinstance(expected, StageReport):
         assert report == expected, "every number is that of the whole training, not of its last part"
 
@@ -169,12 +169,12 @@ def test_without_anything_saved_it_begins_anew(train: Train, tmp_path: Path) -> 
     folders = [tmp_path / name for name in ("calm", "again")]
     for folder in folders:
         folder.mkdir()
-    train(folders[0], monitor=SilentMonitor(), resume=Resume(tmp_path / "unfinished", seconds=0))
+    train(folders[0], Job(seed=0, resume=Resume(tmp_path / "unfinished", seconds=0)))
     saved = list((tmp_path / "unfinished").rglob("*.safetensors"))
     assert saved
     for path in saved:
         path.write_bytes(path.read_bytes()[:-100])
-    train(folders[1], monitor=SilentMonitor(), resume=Resume(tmp_path / "unfinished", seconds=0))
+    train(folders[1], Job(seed=0, resume=Resume(tmp_path / "unfinished", seconds=0)))
     assert files(folders[0]) == files(folders[1])
 
 

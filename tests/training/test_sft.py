@@ -24,6 +24,7 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.rollouts.demonstrations import demonstrate
 from agentprm_dagster.training.optimizers import OptimizerName
 from agentprm_dagster.training.sft import Row, answers_work, fit, reading_rows, sft_rows, train_initial_policy
@@ -131,7 +132,8 @@ def test_the_loss_is_trls_own_on_assistant_turns(
     assert losses[0] == pytest.approx(losses[1])
     assert losses[0] == pytest.approx(cross_entropy(policy_folder, ours), rel=1e-4)
     mine, theirs_too = checkpoints.load_policy(policy_folder), by_labels.model
-    terms, _ = answers_work(mine)(ours)
+    (piece,) = answers_work(mine)(ours)
+    terms, _ = piece.read()
     assert losses[0] == pytest.approx(float(loss_of(terms).detach()), rel=1e-5)
     loss_of(terms).backward()
     by_labels.compute_loss(theirs_too, batches[0]).backward()
@@ -164,7 +166,7 @@ def test_two_steps_move_every_parameter(
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
         rows = sft_rows(demonstrations[:8], Chat(tokenizer, WORDING))
-        told = fit(model, rows, settings, seed=0, monitor=notes)
+        told = fit(model, rows, settings, job=Job(seed=0, monitor=notes))
     assert told["steps"] == 2
     assert math.isfinite(told["train_loss"])
     for (name, parameter), old in zip(model.named_parameters(), before.parameters(), strict=True):
@@ -187,7 +189,7 @@ def test_the_last_of_many_steps_is_a_small_one(
             weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
 
     rows = sft_rows(demonstrations[:8], Chat(tokenizer, WORDING))
-    fit(model, rows, Sft(epochs=6, batch_episodes=4, optimizer=optimizer), seed=0, monitor=Watch())
+    fit(model, rows, Sft(epochs=6, batch_episodes=4, optimizer=optimizer), job=Job(seed=0, monitor=Watch()))
     moved = [float((after - before).norm()) for before, after in pairwise(weights)]
     assert moved[-1] < moved[0] / 5, "the learning rate fell, and the trainer's optimiser noticed"
 
@@ -198,7 +200,7 @@ def test_the_same_seed_gives_the_same_weights(
     def weights(seed: int) -> torch.Tensor:
         model = checkpoints.load_policy(policy_folder)
         rows = sft_rows(demonstrations[:6], Chat(tokenizer, WORDING))
-        fit(model, rows, Sft(epochs=1, batch_episodes=2), seed=seed, monitor=SilentMonitor())
+        fit(model, rows, Sft(epochs=1, batch_episodes=2), job=Job(seed=seed))
         return torch.cat([parameter.flatten() for parameter in model.parameters()])
 
     assert torch.equal(weights(0), weights(0))
@@ -206,7 +208,7 @@ def test_the_same_seed_gives_the_same_weights(
 
 
 SMALL = Model(hidden_size=16, layers=1, heads=2, kv_heads=1, intermediate_size=32, context=512)
-HOW: dict[str, Any] = {"dialogue": "append", "seed": 0, "monitor": SilentMonitor()}
+HOW: dict[str, Any] = {"dialogue": "append", "job": Job(seed=0)}
 
 
 def test_an_initial_policy_is_an_ordinary_checkpoint(demonstrations: list[Episode], tmp_path: Path) -> None:

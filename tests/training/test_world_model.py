@@ -13,7 +13,7 @@ from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.training.world_model import _places, loss_terms, score_replies, train_world_model, world_examples
 
 SETTINGS = WorldModel(epochs=60, learning_rate=2e-2, batch_tokens=1024)
@@ -97,8 +97,7 @@ def test_it_learns_what_it_is_shown_and_is_judged_on_other_games(
         tmp_path,
         min_exact=1.0,
         held_out=held_out,
-        seed=0,
-        monitor=SilentMonitor(),
+        job=Job(seed=0),
     )
     learnt = checkpoints.load_policy(tmp_path)
     use_grouped_attention(learnt)

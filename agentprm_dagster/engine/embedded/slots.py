@@ -49,8 +49,9 @@ class SlotModel:
         self.tokens_read = 0
         """Tokens fed so far that were not in the memory already."""
         stores = 2 * model.config.num_hidden_layers * self.backbone.kv_heads
-        weight = model.get_input_embeddings().weight.detach()
-        self._memory = weight.new_zeros(slots, stores, min(capacity, _ROOM), self.backbone.width)
+        weight, device = model.get_input_embeddings().weight.detach(), model.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        self._memory = weight.new_zeros(slots, stores, min(capacity, _ROOM), self.backbone.width, dtype=dtype)
         # Which tokens the memory holds: of each slot the first `_held`, those of a conversation that is over as well.
         self._ids = torch.zeros(slots, capacity, dtype=torch.int32)
         self._held = torch.zeros(slots, dtype=torch.long)

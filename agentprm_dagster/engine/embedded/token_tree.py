@@ -69,6 +69,11 @@ class TokenTree:
         _, stop = self._path(segment, position + 1)[-1]
         return stop - 1
 
+    @property
+    def is_path(self) -> bool:
+        """Whether it is one conversation, in which every token sees all before it."""
+        return len(self._spans) == 1
+
     def fill(self, mask: torch.Tensor) -> None:
         """Sets to True what each token sees, in a False mask (T, T) with T at least the tree's length."""
         for (start, stop), seen in zip(self._spans, self._seen, strict=True):
@@ -110,15 +115,21 @@ def _read_padded(model: PreTrainedModel, trees: Sequence[TokenTree]) -> torch.Te
     longest = _padded(max(map(len, trees)))
     require_length(model.config, 1 + max(max(tree.positions) for tree in trees))
     ids = torch.zeros(len(trees), longest, dtype=torch.long)
+    for row, tree in enumerate(trees):
+        ids[row, : len(tree)] = torch.tensor(tree.ids)
+    ids = ids.to(model.device)
+    if all(tree.is_path for tree in trees):
+        # Padding stands at the ends, where no token looks: no mask is needed.
+        path: torch.Tensor = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        return path
     positions = torch.zeros(len(trees), longest, dtype=torch.long)
     mask = torch.zeros(len(trees), longest, longest, dtype=torch.bool)
     for row, tree in enumerate(trees):
-        ids[row, : len(tree)] = torch.tensor(tree.ids)
         positions[row, : len(tree)] = torch.tensor(tree.positions)
         tree.fill(mask[row])
     # Padding sees itself, so that no row of the softmax is empty.
     mask |= torch.eye(longest, dtype=torch.bool)
-    ids, positions, mask = (tensor.to(model.device) for tensor in (ids, positions, mask))
+    positions, mask = positions.to(model.device), mask.to(model.device)
     masks = layer_masks(model.config, mask, positions, positions)
     out = model.base_model(input_ids=ids, position_ids=positions, attention_mask=masks, use_cache=False)
     hidden: torch.Tensor = out.last_hidden_state

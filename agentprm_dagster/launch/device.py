@@ -1,10 +1,12 @@
-"""Where a model is trained, and with how many threads on a CPU."""
+"""Where a model is trained, in which type of numbers, and with how many threads on a CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from transformers import PreTrainedModel
+
+from agentprm_dagster.config.compute import TrainingCompute
 
 _SMALL = 5_000_000
 """Parameters below which operations are so short that a second thread costs more than it does."""
@@ -15,10 +17,22 @@ def is_small(model: PreTrainedModel) -> bool:
     return model.device.type == "cpu" and sum(parameter.numel() for parameter in model.parameters()) < _SMALL
 
 
-def place(model: PreTrainedModel) -> None:
-    """Moves a model to a GPU, where there is one that it gains from."""
-    if torch.cuda.is_available() and not is_small(model):
+def place(model: PreTrainedModel, compute: TrainingCompute) -> None:
+    """Moves a model to where it is computed, and says whether its activations are kept.
+
+    One GPU at most: where several are visible and none is named, torch's current one.
+    """
+    if compute.device != "auto":
+        model.to(compute.device)
+    elif torch.cuda.is_available() and not is_small(model):
         model.to("cuda")
+    if compute.activation_checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+
+
+def precision(model: PreTrainedModel, dtype: torch.dtype) -> torch.autocast:
+    """A context in which a model's products are computed in `dtype`; its weights and their updates stay as they are."""
+    return torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from agentprm_dagster.launch.threads import training_threads
+from agentprm_dagster.launch.device import training_threads
 
 
 @pytest.mark.parametrize(("width", "inside"), [(8, 1), (1024, 2)])

@@ -1,0 +1,23 @@
+"""A training as a stage asks for it."""
+
+from dataclasses import dataclass, field, replace
+
+from agentprm_dagster.config.compute import TrainingCompute
+from agentprm_dagster.episodes.stage import Monitor, Resume, SilentMonitor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What every training is given besides its data and its settings."""
+
+    seed: int
+    """Decides all that it draws."""
+    monitor: Monitor = field(default_factory=SilentMonitor)
+    """Is told how far it is."""
+    resume: Resume | None = None
+    """Where an earlier attempt has saved, which is gone on from; None saves nothing."""
+    compute: TrainingCompute = field(default_factory=TrainingCompute)
+
+    def part(self, name: str) -> "Job":
+        """The same for a part of the work, which is saved by itself."""
+        return replace(self, resume=self.resume and self.resume.part(name))
