@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 
 from agentprm_dagster.engine.embedded.lean_layers import product_dtype
+from agentprm_dagster.launch.sharding import ShardingError
 
 OptimizerName = Literal["adamw", "muon"]
 
@@ -113,6 +115,10 @@ def build_optimizer(
     model: torch.nn.Module, name: OptimizerName, *, learning_rate: float, weight_decay: float = 0.0
 ) -> torch.optim.Optimizer:
     """The named optimiser over all of a model's parameters that are trained."""
+    if name == "muon" and isinstance(model, FSDPModule):
+        raise ShardingError(
+            "Muon needs whole matrices, and training.strategy: fsdp2 spreads them: fsdp2 needs optimizer: adamw"
+        )
     if name == "muon":
         return MuonAdamW(model, learning_rate=learning_rate, weight_decay=weight_decay)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

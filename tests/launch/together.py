@@ -4,6 +4,8 @@ python -m torch.distributed.run --nproc-per-node 2 together.py REQUEST.json
 """
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.envs.alfworld.language import WORDING
-from agentprm_dagster.episodes.stage import Resume
+from agentprm_dagster.episodes.stage import Resume, SilentMonitor
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.improvement.branched_states import branched_states
 from agentprm_dagster.improvement.dpo_settings import Settings as Dpo
@@ -64,6 +66,17 @@ def train(what: str, policy: Path, rollouts: Path, out: Path, job: Job, optimize
     return numbers
 
 
+class Deadly(SilentMonitor):
+    """Kills its process when it is told of so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        if done == self.steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 def main(request: Path) -> None:
     asked = json.loads(request.read_text())
     torch.set_num_threads(1)
@@ -71,7 +84,9 @@ def main(request: Path) -> None:
     if asked["together"]:
         dist.init_process_group("gloo")
     resume = Resume(Path(asked["resume"]), seconds=0) if asked.get("resume") else None
-    job = Job(seed=0, resume=resume, compute=TrainingCompute(**asked["compute"]))
+    job = Job(
+        seed=0, monitor=Deadly(asked.get("dies_at", -1)), resume=resume, compute=TrainingCompute(**asked["compute"])
+    )
     where = (Path(asked[name]) for name in ("policy", "rollouts", "out"))
     numbers = train(asked["what"], *where, job, asked["optimizer"])
     if device.dist.is_initialized() and dist.get_rank():
