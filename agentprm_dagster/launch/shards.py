@@ -168,7 +168,7 @@ class _Shard:
 
     def go_on(self, items: Items | None) -> None:
         """Computes the gradients, given the items of the whole batch; None: nothing is learnt from it."""
-        self._loss, self._numbers = 0.0, []
+        self._losses, self._numbers = [], []
         for parameter in self._parameters:
             parameter.grad = None
         for piece in self._pieces:
@@ -180,7 +180,7 @@ class _Shard:
                 raise ShardError(f"a piece said that its terms have {piece.items} items, and has {items_of(terms)}")
             if items is not None and (loss := loss_of(terms, items)).requires_grad:
                 loss.backward()
-                self._loss += float(loss.detach())
+                self._losses.append(loss.detach())  # a GPU is waited for when all is done
         self._own = [parameter.grad for parameter in self._parameters]
 
     def _read(self, piece: Piece) -> tuple[Terms, Numbers]:
@@ -194,7 +194,7 @@ class _Shard:
     def finish(self, gradients: Gradients) -> tuple[float, list[Numbers]]:
         """Adds its gradients to those of the shards before; its part of the loss, and its pieces' numbers."""
         _add(gradients, self._own)
-        return self._loss, self._numbers
+        return sum(map(float, self._losses)), self._numbers
 
     def close(self) -> None:
         """There is nothing to end."""
