@@ -194,6 +194,7 @@ class _Shard:
     def finish(self, gradients: Gradients) -> tuple[float, list[Numbers]]:
         """Adds its gradients to those of the shards before; its part of the loss, and its pieces' numbers."""
         _add(gradients, self._own)
+        self._own = []  # else they lie in memory until the next ones are there
         return sum(map(float, self._losses)), self._numbers
 
     def close(self) -> None:
