@@ -1,7 +1,6 @@
 """The device that is measured: its peak, its memory, when it is done, and where a program waits for it."""
 
 import gc
-import platform
 import traceback
 import warnings
 from collections import Counter
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from agentprm_dagster.processor import processor
 
 PEAKS = {
     "H200 NVL": 835,
@@ -49,7 +50,7 @@ class Card:
     @property
     def name(self) -> str:
         """As its driver gives it."""
-        return torch.cuda.get_device_name(self.device) if self.is_gpu else platform.processor() or platform.machine()
+        return torch.cuda.get_device_name(self.device) if self.is_gpu else processor()
 
     def settle(self) -> None:
         """Waits until all that was asked of it is done."""
