@@ -10,7 +10,7 @@ from benchmarks.gpu_check import decoding, shapes
 from benchmarks.gpu_check.card import Card, counted_waits
 from benchmarks.gpu_check.check import Measurement, Numbers
 from benchmarks.gpu_check.shapes import Size
-from benchmarks.gpu_check.training import Build, How, dpo, prm, sft
+from benchmarks.gpu_check.trainings import Build, How, dpo, prm, sft
 
 FLASH = [SDPBackend.FLASH_ATTENTION]
 FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]

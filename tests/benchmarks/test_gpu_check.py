@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from torch.utils.flop_counter import FlopCounterMode
 
 from agentprm_dagster.engine.embedded.token_tree import TokenTree
-from benchmarks.gpu_check import shapes, training
+from benchmarks.gpu_check import operations, shapes, training, trainings
 from benchmarks.gpu_check.card import Card
 from benchmarks.gpu_check.check import Check, Measurement, Numbers
 from benchmarks.gpu_check.shapes import SIZES
@@ -113,23 +113,26 @@ def test_useful_operations_are_those_of_a_model_that_computes_all_of_them() -> N
     with FlopCounterMode(display=False) as counted:
         model(ids).logits.sum().backward()
     # Eager attention computes all pairs, those that a mask forbids too.
-    assert counted.get_total_flops() == 3 * (training._read(model, 24, 2 * 12**2) + training._heads(model, 24))
+    assert counted.get_total_flops() == 3 * (
+        operations.of_reading(model, 24, 2 * 12**2) + operations.of_heads(model, 24)
+    )
 
 
 def test_a_tree_is_counted_by_what_its_tokens_see() -> None:
     model, tree = shapes.prm(shapes.config_of(SIZES["tiny"]), CPU.device), TokenTree()
     root = tree.add(shapes.ids(6, "root"))
     tree.add(shapes.ids(3, "branch"), parent=root, length=4)
-    assert training._read_trees(model, [tree]) == training._read(model, 9, sum(range(1, 7)) + 5 + 6 + 7)
+    assert operations.of_trees(model, [tree]) == operations.of_reading(model, 9, sum(range(1, 7)) + 5 + 6 + 7)
 
 
 def test_a_step_of_online_dpo_is_counted_once() -> None:
-    work = training.dpo(SIZES["tiny"], CPU, training.How(10_000, dtype=torch.float32))
+    work = trainings.dpo(SIZES["tiny"], CPU, trainings.How(10_000, dtype=torch.float32))
     with work.shards as shards:
         assert shards.backward([work.part]).loss is not None
-    assert work.tokens() > SIZES["tiny"].length
-    assert work.operations() > 5 * token_flops(work.model) * SIZES["tiny"].length
-    assert work.tokens() == 0
+    tokens, counted = work.counted()
+    assert tokens > SIZES["tiny"].length
+    assert counted > 5 * token_flops(work.model) * tokens
+    assert work.counted() == (0, 0)
 
 
 @pytest.mark.parametrize(
