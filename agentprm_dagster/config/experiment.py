@@ -117,7 +117,7 @@ class Experiment(Section):
     def adapters_are_trained_by_adamw(self) -> Self:
         if not self.model.lora:
             return self
-        trained = {"sft": self.sft, "prm": self.prm, "inverse_prm": self.inverse_prm, "improvement": self.improvement}
+        trained: dict[str, Any] = {name: getattr(self, name) for name in ("sft", "prm", "inverse_prm", "improvement")}
         if muon := [name for name, section in trained.items() if section.optimizer == "muon"]:
             raise ValueError(
                 f"model.lora: Muon is for whole matrices, and {', '.join(f'{name}.optimizer' for name in muon)} is "

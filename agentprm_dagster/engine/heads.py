@@ -7,6 +7,7 @@ that are there already.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -38,7 +39,7 @@ def language_head(model: PreTrainedModel) -> Head:
     if kind is LlamaForCausalLM:
         head: torch.nn.Module = model.get_output_embeddings()
         return head
-    without_backbone = kind.__new__(kind)
+    without_backbone: Any = object.__new__(kind)
     without_backbone.__dict__ = dict(vars(model))
     without_backbone._modules = {**model._modules, model.base_model_prefix: _Given()}
 

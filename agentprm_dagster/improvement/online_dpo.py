@@ -206,7 +206,7 @@ def improvement_work(
         steering = SteeredSampler(sampler, with_hypothesis, share=settings.steered, dialogue=dialogue)
 
     def draw(prefixes: list[EpisodeTokens], step: int) -> tuple[list[Candidate], list[EpisodeTokens]]:
-        how = {"temperature": settings.temperature, "seed": step_seed(seed, step)}
+        how: dict[str, Any] = {"temperature": settings.temperature, "seed": step_seed(seed, step)}
         return steering.draw(prefixes, **how) if steering else (sampler.draw(prefixes, **how), prefixes)
 
     known = rationalised and RationalisedAnswers(rationalised, settings.rationalised_weight)

@@ -42,7 +42,11 @@ def place_trained(model: PreTrainedModel, compute: TrainingCompute, dtype: torch
 
 
 def precision(model: PreTrainedModel, dtype: torch.dtype) -> torch.autocast:
-    """A context in which a model's products are computed in `dtype`; its weights and their updates stay as they are."""
+    """A context in which a model's products are computed in `dtype`; its weights and their updates stay as they are.
+
+    float32 is float32 on a GPU too: TF32, which keeps 10 bits of 23, stays off, as torch leaves it. bfloat16, which is
+    faster still, is there for who wants speed.
+    """
     return torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32)
 
 

@@ -45,6 +45,10 @@ class Step(NamedTuple):
     """What each piece says, part after part."""
 
 
+Gradients = list[torch.Tensor | None]
+"""Of every parameter that is trained; None where it has none."""
+
+
 class Reader:
     """Reads its part of every batch."""
 
@@ -105,7 +109,7 @@ class Reader:
 
     def go_on(self, items: Items | None) -> None:
         """Computes the gradients, given the items of the whole batch; None: nothing is learnt from it."""
-        self.loss, self.numbers = 0.0, list[Numbers]()
+        self._losses, self._numbers = list[torch.Tensor](), list[Numbers]()
         for parameter in self.parameters:
             parameter.grad = None
         for i in range(self._rounds):
@@ -114,11 +118,16 @@ class Reader:
             self._first = None
             if i < self._counts:
                 self._require(i, items_of(terms))
-                self.numbers.append(numbers)
+                self._numbers.append(numbers)
             if items is not None and (loss := loss_of(terms, items)).requires_grad:
                 (loss if i < self._counts else 0 * loss).backward()
-                self.loss += float(loss.detach()) if i < self._counts else 0.0
-        self.gradients = [parameter.grad for parameter in self.parameters]
+                self._losses += [loss.detach()] if i < self._counts else []
+        self._gradients: Gradients = [parameter.grad for parameter in self.parameters]
+
+    def finish(self) -> tuple[Gradients, float, list[Numbers]]:
+        """Its gradients, its part of the loss, and its pieces' numbers; a GPU is waited for here, when all is done."""
+        gradients, self._gradients = self._gradients, []  # they are not to lie in memory with the next ones
+        return gradients, sum(map(float, self._losses)), self._numbers
 
     def _read(self, i: int) -> tuple[Terms, Numbers]:
         with precision(self._model, self._dtype):

@@ -15,7 +15,7 @@ from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel
 
 from agentprm_dagster.algorithm.terms import add_items, teach
-from agentprm_dagster.launch.pieces import Build, PieceError, Reader, Step
+from agentprm_dagster.launch.pieces import Build, Gradients, PieceError, Reader, Step
 from agentprm_dagster.launch.sharding import whole
 
 T = TypeVar("T")
@@ -72,14 +72,15 @@ class Ranks:
         items = add_items(self._gathered(reader.items()))
         teaches = teach(items)
         reader.go_on(items if teaches else None)
+        gradients, own_loss, own_numbers = reader.finish()
         if teaches and not self._spread:
-            self._sum(reader.gradients)
-        told = self._gathered((reader.loss, reader.numbers))
-        for parameter, gradient in zip(reader.parameters, reader.gradients, strict=True):
+            self._sum(gradients)
+        told = self._gathered((own_loss, own_numbers))
+        for parameter, gradient in zip(reader.parameters, gradients, strict=True):
             parameter.grad = gradient if teaches else None
         return Step(sum(loss for loss, _ in told) if teaches else None, [each for _, said in told for each in said])
 
-    def _sum(self, gradients: list[torch.Tensor | None]) -> None:
+    def _sum(self, gradients: Gradients) -> None:
         """Sums the gradients of all processes; what none has a gradient of keeps none."""
         there = torch.tensor([gradient is not None for gradient in gradients], dtype=torch.int32)
         there = there.to(self._model.device)

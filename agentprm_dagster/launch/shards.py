@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from agentprm_dagster.algorithm.terms import Items, add_items, teach
 from agentprm_dagster.launch.cores import cores
 from agentprm_dagster.launch.device import is_small
-from agentprm_dagster.launch.pieces import Build, Numbers, PieceError, Reader, Step
+from agentprm_dagster.launch.pieces import Build, Gradients, Numbers, PieceError, Reader, Step
 from agentprm_dagster.workers import Worker
 
 _WORTH_A_PROCESS = 500_000
@@ -100,10 +100,6 @@ class Shards:
             other.close()
 
 
-Gradients = list[torch.Tensor | None]
-"""Of every parameter; None where it has none."""
-
-
 def _add(gradients: Gradients, more: Sequence[torch.Tensor | None]) -> None:
     for i, own in enumerate(more):
         if (so_far := gradients[i]) is None:
@@ -133,8 +129,9 @@ class _Shard:
 
     def finish(self, gradients: Gradients) -> tuple[float, list[Numbers]]:
         """Adds its gradients to those of the shards before; its part of the loss, and its pieces' numbers."""
-        _add(gradients, self._reader.gradients)
-        return self._reader.loss, self._reader.numbers
+        own, loss, numbers = self._reader.finish()
+        _add(gradients, own)
+        return loss, numbers
 
     def close(self) -> None:
         """There is nothing to end."""

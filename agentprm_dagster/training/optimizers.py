@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -86,7 +86,7 @@ class MuonAdamW(torch.optim.Optimizer):
             BatchedMuon(
                 matrices, lr=learning_rate, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
             ),
-            torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
+            torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=_fused(rest)),
         ]
         super().__init__(self._groups(), {})
 
@@ -121,5 +121,12 @@ def build_optimizer(
         )
     if name == "muon":
         return MuonAdamW(model, learning_rate=learning_rate, weight_decay=weight_decay)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(trained, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(
+        parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay, fused=_fused(parameters)
+    )
+
+
+def _fused(parameters: Sequence[torch.nn.Parameter]) -> bool | None:
+    """One kernel a step on NVIDIA's cards: torch's choice there holds another copy of all parameters meanwhile."""
+    return all(parameter.is_cuda for parameter in parameters) or None

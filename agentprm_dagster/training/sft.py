@@ -157,12 +157,15 @@ def answers_work(model: PreTrainedModel, shard: int = 0, most: int | None = None
     """
 
     def read(rows: Sequence[Row]) -> tuple[Terms, Numbers]:
-        ids, labels = (side.to(model.device) for side in _padded(rows))
+        ids, labels = _padded(rows)
         require_length(model.config, ids.shape[1])
+        row, before = (labels[:, 1:] != -100).nonzero(as_tuple=True)
+        # All is sent before the model is run: a GPU that is sent something later is waited for.
+        sent = (each.to(model.device) for each in (ids, row, before, labels[row, before + 1]))
+        ids, row, before, learnt = sent
         # Rows are padded at their ends, where no real token looks.
         hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        learnt = labels[:, 1:] != -100
-        log_p = chosen_log_probabilities(model, hidden[:, :-1][learnt], labels[:, 1:][learnt])
+        log_p = chosen_log_probabilities(model, hidden[row, before], learnt)
         return {"tokens": Term(-log_p.sum(), len(log_p))}, {}
 
     def work(rows: Sequence[Row]) -> list[Piece]:

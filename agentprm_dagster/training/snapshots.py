@@ -123,7 +123,7 @@ def save(state: Mapping[str, Any], path: Path) -> None:
         """The value as JSON, with the names of its tensors."""
         if isinstance(value, torch.Tensor):
             name = str(len(tensors))
-            tensors[name] = value.detach().contiguous().clone()
+            tensors[name] = value.detach().to("cpu", copy=True).contiguous()  # a GPU has no room for it twice
             return {"tensor": name}
         if isinstance(value, Mapping):  # as pairs: JSON knows no keys but texts
             return {"mapping": [[key, plain(each)] for key, each in value.items()]}

@@ -81,9 +81,11 @@ def hidden_at(
     model: PreTrainedModel, examples: Sequence[HasTree], *places: Sequence[Sequence[int]]
 ) -> list[torch.Tensor]:
     """The hidden states (N, H) that `read_heads` reads."""
-    hidden = read_trees(model, [example.tree for example in examples])
     found = [[(row, column) for row, of_tree in enumerate(each) for column in of_tree] for each in places]
-    return [hidden[torch.tensor(each, dtype=torch.long).reshape(-1, 2).unbind(1)] for each in found]
+    # Sent before the model is run: a GPU that is sent something later is waited for.
+    sent = [torch.tensor(each, dtype=torch.long).reshape(-1, 2).to(model.device) for each in found]
+    hidden = read_trees(model, [example.tree for example in examples])
+    return [hidden[each.unbind(1)] for each in sent]
 
 
 def fit(

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from contextlib import suppress
 from pathlib import Path
 
@@ -139,6 +140,16 @@ def test_pieces_are_read_one_at_a_time() -> None:
     with Shards(model, noting) as shards:
         shards.backward([None])
     assert reads == [(0, False), (1, True), (2, True)], "each behind the backward pass of the one before"
+
+
+def test_gradients_are_let_go_with_the_parameters_own() -> None:
+    model = tiny()
+    with Shards(model, language_modelling, 1.0, apart=False) as shards:
+        shards.backward([IDS])
+        held = [weakref.ref(p.grad) for p in model.parameters() if p.grad is not None]
+        model.zero_grad()
+        assert held
+        assert not [each for each in held if each() is not None]
 
 
 def test_products_are_in_the_type_that_is_asked_for_and_gradients_in_float32() -> None:
