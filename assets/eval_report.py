@@ -35,9 +35,7 @@ def eval_report(
 ) -> dg.MaterializeResult:
     """pi_i and BoN(pi_i, prm[i]) on games that nothing was learnt from; in iteration 1 also pi_0."""
     stage = stages.stage(context)
-    asked = stage.settings(
-        "dialogue", "engine", "evaluation", "improvement.reward", "rollouts.slots", "rollouts.max_new_tokens"
-    )
+    asked = stage.settings("dialogue", "evaluation", "improvement.reward", "rollouts.slots", "rollouts.max_new_tokens")
     settings, ranked_by = asked.evaluation, asked.improvement.reward
     reward = stage.read(ranked_by).path
     policies = {stage.iteration: stage.read("improved_policy").path}
@@ -72,7 +70,7 @@ def eval_report(
             how=once(asked, settings.max_steps, choice),
             seed=stage.seed,
             choice=choice,
-            engine=asked.engine,
+            engine=stage.compute.engine,
         )
         for split, refs in games.items()
         for i in judged

@@ -36,9 +36,7 @@ def rollouts(
     iteration's reward model (`rollouts.branch_placement`).
     """
     stage = stages.stage(context)
-    asked = stage.settings(
-        "dialogue", "engine", "rollouts", "gates.max_parse_failures", "gates.min_wins", "gates.min_losses"
-    )
+    asked = stage.settings("dialogue", "rollouts", "gates.max_parse_failures", "gates.min_wins", "gates.min_losses")
     settings, limits = asked.rollouts, asked.gates
     around = stage.unrecorded("improvement.reward", "model.name")  # what is read in their place is recorded
     policy, demonstrations = stage.behaviour_policy(), stage.read("demonstrations", 0)
@@ -59,7 +57,7 @@ def rollouts(
         seed=stage.seed,
         demonstrations=demonstrations.path if settings.expert_starts else None,
         placed_by=last_prm.path if last_prm else None,
-        engine=asked.engine,
+        engine=stage.compute.engine,
     )
 
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:

@@ -137,7 +137,11 @@ def answer_seed(seed: int, episode: str, turn: int, n: int) -> int:
 
 
 class EngineKind(Protocol):
-    """What a kind of engine's module holds."""
+    """What a kind of engine's module holds.
+
+    It may also hold `versions(settings) -> dict[str, str]`, for manifests: what it computes with and this process's own
+    libraries do not tell, such as the GPU's name or the versions of a server.
+    """
 
     Settings: Any
     """The class of its settings (`engine.settings.EngineSettings`), with `kind: Literal[name]` as tag."""

@@ -11,6 +11,9 @@ KINDS = {
 }
 """The module of each kind."""
 
+REFERENCE = "embedded"
+"""The kind whose code stands in the recipes of what is played, whichever computes: others are held against it."""
+
 
 def engine_kind(name: str) -> EngineKind:
     """The kind of this name; KeyError where there is none."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from agentprm_dagster.agents.oracle_world import OracleWorld, Transparent
-from agentprm_dagster.config.experiment import AnyEngine
+from agentprm_dagster.config.kinds import AnyEngine
 from agentprm_dagster.engine.base import Engine, Role
 from agentprm_dagster.engine.kinds import engine_kind
 from agentprm_dagster.envs.base import Task

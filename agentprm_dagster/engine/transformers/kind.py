@@ -31,8 +31,22 @@ def load(checkpoint: Path, role: Role, settings: Settings) -> "PreTrainedModel":
 
     load = checkpoints.load_policy if role == "policy" else checkpoints.load_prm
     model = load(checkpoint, exact=False, dtype=getattr(torch, settings.dtype))
+    return model.to(_device(settings))
+
+
+def versions(settings: Settings) -> dict[str, str]:
+    """See `engine.base.EngineKind`: the GPU, where it computes on one."""
+    import torch
+
+    device = _device(settings)
+    return {"gpu": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}
+
+
+def _device(settings: Settings) -> str:
+    import torch
+
     gpu = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(gpu if settings.device == "auto" else settings.device)
+    return gpu if settings.device == "auto" else settings.device
 
 
 def open(model: "PreTrainedModel", settings: Settings, *, conversations: int) -> Engine:  # noqa: A001  # the protocol's

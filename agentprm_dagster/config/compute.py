@@ -1,0 +1,39 @@
+"""Where and how an experiment is computed: no part of it, and of no recipe.
+
+The same experiment is asked for on a laptop and on a cluster. What a stage used stands in its manifest's environment.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from agentprm_dagster.config.kinds import AnyEngine, with_usual_kinds
+from agentprm_dagster.engine.kinds import engine_kind
+from agentprm_dagster.section import Positive, Section
+
+
+class TrainingCompute(Section):
+    """Where models are trained, and how a step of theirs is fitted into memory."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$")] = "auto"
+    """`auto` is a GPU where torch sees one that the model gains from, else the CPU."""
+    micro_batch_tokens: Positive | None = None
+    """Most tokens, padding included, of one forward and backward pass; the gradients of several are added up, so that
+    the batch stays what the experiment says. Null: a batch's part at once."""
+    activation_checkpointing: bool = False
+    """Activations are computed again in the backward pass instead of kept."""
+
+
+class Compute(Section):
+    """What computes the models that play, rank and judge, and what trains them."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    description: Annotated[str, Field(max_length=1000)] = ""
+    engine: AnyEngine = Field(default_factory=engine_kind("embedded").Settings)
+    training: TrainingCompute = TrainingCompute()
+
+    @model_validator(mode="before")
+    @classmethod
+    def kinds_are_the_usual(cls, values: Any) -> Any:
+        """Unless a section says otherwise."""
+        return with_usual_kinds(values)

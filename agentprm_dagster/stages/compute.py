@@ -1,0 +1,67 @@
+"""The compute of a run as a stage uses it: what it asks for is what its manifest says it was made with."""
+
+from agentprm_dagster.config import Compute, TrainingCompute
+from agentprm_dagster.config.kinds import AnyEngine
+from agentprm_dagster.engine.kinds import KINDS, REFERENCE, engine_kind
+from agentprm_dagster.provenance.code import source_digest
+from agentprm_dagster.provenance.reproducible import ENGINE
+from agentprm_dagster.section import Section
+
+
+class UsedCompute:
+    """A compute that notes which of its sections are asked for."""
+
+    def __init__(self, compute: Compute) -> None:
+        self._compute = compute
+        self._used: set[str] = set()
+
+    @property
+    def engine(self) -> AnyEngine:
+        """What computes the models that play, rank and judge."""
+        self._used.add("engine")
+        return self._compute.engine
+
+    @property
+    def training(self) -> TrainingCompute:
+        """Where models are trained, and in which pieces."""
+        self._used.add("training")
+        return self._compute.training
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules of the engine, where it was asked for."""
+        return (KINDS[self._compute.engine.kind],) if "engine" in self._used else ()
+
+    @property
+    def folder(self) -> str:
+        """A name for what was begun with it: what is drawn or trained by one is not gone on with by another."""
+        engine, device = self._compute.engine, self._compute.training.device
+        return "-".join((engine.kind, str(engine.model_dump().get("dtype", "float32")), device.replace(":", "")))
+
+    def environment(self) -> dict[str, str]:
+        """What was asked for, for a manifest: the settings, the engine's code, and the versions that it tells."""
+        if not self._used:
+            return {}
+        told = {"compute": self._compute.name}
+        if "training" in self._used:
+            told |= _told(self._compute.training, "training.")
+        if "engine" in self._used:
+            told |= _told(self._compute.engine, ENGINE) | self._versions()
+        return told
+
+    def _versions(self) -> dict[str, str]:
+        """What stands in no recipe of an engine: there it is the reference, which all others compute alike."""
+        engine = self._compute.engine
+        if engine.kind == REFERENCE:
+            return {}
+        versions = getattr(engine_kind(engine.kind), "versions", lambda settings: {})(engine)
+        told = {"code": source_digest(KINDS[engine.kind]), **versions}
+        return {f"{ENGINE}{name}": value for name, value in told.items()}
+
+
+def _told(section: Section, prefix: str) -> dict[str, str]:
+    values = section.model_dump(mode="json", exclude_none=True)
+    return {
+        f"{prefix}{name}": str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in values.items()
+    }
