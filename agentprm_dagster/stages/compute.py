@@ -1,5 +1,7 @@
 """The compute of a run as a stage uses it: what it asks for is what its manifest says it was made with."""
 
+from collections.abc import Callable
+
 from agentprm_dagster.config import Compute, TrainingCompute
 from agentprm_dagster.config.kinds import AnyEngine
 from agentprm_dagster.engine.kinds import KINDS, REFERENCE, engine_kind
@@ -54,8 +56,8 @@ class UsedCompute:
         engine = self._compute.engine
         if engine.kind == REFERENCE:
             return {}
-        versions = getattr(engine_kind(engine.kind), "versions", lambda settings: {})(engine)
-        told = {"code": source_digest(KINDS[engine.kind]), **versions}
+        versions: Callable[[AnyEngine], dict[str, str]] = getattr(engine_kind(engine.kind), "versions", lambda _: {})
+        told = {"code": source_digest(KINDS[engine.kind]), **versions(engine)}
         return {f"{ENGINE}{name}": value for name, value in told.items()}
 
 
