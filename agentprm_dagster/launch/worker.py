@@ -24,6 +24,7 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.episodes.tables import iter_episodes, write_episodes
 from agentprm_dagster.episodes.usage import Usage
+from agentprm_dagster.launch.latest_model import LatestModel
 from agentprm_dagster.launch.play import Lookahead, Play
 from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.rollouts.placement import Placer, SpreadPlacer, disagreement, uncertainty
@@ -131,7 +132,7 @@ def ready(play: Play) -> Agent:
     slots, choice, chat = play.how.slots, play.choice, _chat(play.policy, play.environment)
     ahead = choice.lookahead if choice else None
     spare = max(slots, choice.best_of) if choice and ahead else 0
-    engine = _opened(_policy(play.policy, play.engine), play.engine, slots + spare)
+    engine = _opened(_policy.load(play.policy, "policy", play.engine), play.engine, slots + spare)
     settings: dict[str, Any] = {
         "dialogue": play.dialogue,
         "slots": slots,
@@ -151,23 +152,11 @@ def ready(play: Play) -> Agent:
     return ModelPredictive(engine, chat, judge, world, turns=ahead.turns, gamma=ahead.gamma, at_once=spare, **settings)
 
 
-@lru_cache(maxsize=1)
-def _policy(path: Path, engine: AnyEngine) -> Any:
-    return engine_kind(engine.kind).load(path, "policy", engine)
-
-
-@lru_cache(maxsize=1)
-def _judging(path: Path, engine: AnyEngine, role: Role) -> Any:
-    return engine_kind(engine.kind).load(path, role, engine)
-
-
-@lru_cache(maxsize=1)
-def _world_model(path: Path, engine: AnyEngine) -> Any:
-    return engine_kind(engine.kind).load(path, "policy", engine)
+_policy, _judging, _world_model = LatestModel(), LatestModel(), LatestModel()
 
 
 def _judge(path: Path, role: Role, play: Play) -> Engine:
-    return _opened(_judging(path, play.engine, role), play.engine, play.how.slots)
+    return _opened(_judging.load(path, role, play.engine), play.engine, play.how.slots)
 
 
 def _opened(model: Any, engine: AnyEngine, conversations: int) -> Engine:
@@ -180,7 +169,7 @@ def _world(ahead: Lookahead, play: Play, spare: int) -> "World":
     if ahead.world is None:
         return OracleWorld()
     slots = play.how.slots
-    engine = _opened(_world_model(ahead.world, play.engine), play.engine, slots + spare)
+    engine = _opened(_world_model.load(ahead.world, "policy", play.engine), play.engine, slots + spare)
     chat = _chat(ahead.world, play.environment)
     return LearnedWorld(engine, chat, slots=slots, max_reply_tokens=ahead.max_reply_tokens)
 
@@ -214,7 +203,11 @@ def serve(pipe: Connection) -> None:
 
     torch.set_num_threads(pipe.recv())
     while True:
-        shard: Shard = pipe.recv()
-        agent = ready(shard.play)
-        shard.keep(play_games(agent, shard.play, _Messages(pipe)), agent.usage)
+        _play_shard(pipe.recv(), _Messages(pipe))
         pipe.send(PLAYED)
+
+
+def _play_shard(shard: Shard, monitor: Monitor) -> None:
+    """Its agent is gone afterwards, so that the models of the next shard need not lie in memory beside its own."""
+    agent = ready(shard.play)
+    shard.keep(play_games(agent, shard.play, monitor), agent.usage)

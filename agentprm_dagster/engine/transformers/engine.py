@@ -114,7 +114,7 @@ class TransformersEngine(WholeConversations):
 
     def _require(self, *, prm: bool) -> None:
         if self.is_prm != prm:
-            raise WrongRoleError(self.model, is_prm=self.is_prm)
+            raise WrongRoleError(type(self.model).__name__, is_prm=self.is_prm)
 
     def _require_room(self, tokens: int) -> None:
         context = context_of(self.model.config) if hasattr(self.model.config, "max_position_embeddings") else tokens
