@@ -11,6 +11,9 @@ KINDS = {
 }
 """The module of each kind."""
 
+AS_TRANSFORMERS = {"embedded", "transformers"}
+"""Those that compute in the process that asks, and were compared with transformers' own forward before."""
+
 
 def engine_kind(name: str) -> EngineKind:
     """The kind of this name; KeyError where there is none."""

@@ -20,6 +20,7 @@ from agentprm_dagster.engine.base import Engine, Role
 from agentprm_dagster.engine.kinds import engine_kind
 from agentprm_dagster.envs.base import Task
 from agentprm_dagster.envs.kinds import kind_of
+from agentprm_dagster.episodes.engine_difference import EngineDifference
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.episodes.tables import iter_episodes, write_episodes
@@ -41,25 +42,33 @@ class Shard:
 
     play: Play
     out: Path
+    compared: bool = False
+    """Whether the engine is held against transformers, on what it has played."""
 
-    def keep(self, episodes: Sequence[Episode], usage: Usage) -> None:
+    def keep(self, episodes: Sequence[Episode], usage: Usage, difference: EngineDifference | None) -> None:
         """Puts what was played into the shard's folder, in one step: it is there whole or not at all."""
         unfinished = self.out.with_suffix(".part")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         write_episodes(episodes, unfinished)
         (unfinished / USAGE).write_bytes(_USAGE.dump_json(usage))
+        (unfinished / DIFFERENCE).write_bytes(_DIFFERENCE.dump_json(difference))
         unfinished.rename(self.out)
 
 
-_USAGE = TypeAdapter(Usage)
-USAGE = "usage.json"
-"""The file beside a shard's episodes that says what they took."""
+_USAGE, _DIFFERENCE = TypeAdapter(Usage), TypeAdapter(EngineDifference | None)
+USAGE, DIFFERENCE = "usage.json", "difference.json"
+"""The files beside a shard's episodes that say what they took, and how far the engine is from transformers."""
 
 
 def read_usage(folder: Path) -> Usage:
     """What playing a shard took."""
     return _USAGE.validate_json((folder / USAGE).read_bytes())
+
+
+def read_difference(folder: Path) -> EngineDifference | None:
+    """How far the engine that played a shard is from transformers; None where it was not compared."""
+    return _DIFFERENCE.validate_json((folder / DIFFERENCE).read_bytes())
 
 
 PLAYED = "played"
@@ -210,4 +219,13 @@ def serve(pipe: Connection) -> None:
 def _play_shard(shard: Shard, monitor: Monitor) -> None:
     """Its agent is gone afterwards, so that the models of the next shard need not lie in memory beside its own."""
     agent = ready(shard.play)
-    shard.keep(play_games(agent, shard.play, monitor), agent.usage)
+    episodes = play_games(agent, shard.play, monitor)
+    shard.keep(episodes, agent.usage, _difference(shard.play, episodes) if shard.compared else None)
+
+
+def _difference(play: Play, episodes: Sequence[Episode]) -> EngineDifference:
+    from agentprm_dagster.engine.difference import ANSWERS, engine_difference  # loads torch
+
+    engine = _opened(_policy.load(play.policy, "policy", play.engine), play.engine, ANSWERS)
+    chat = _chat(play.policy, play.environment)
+    return engine_difference(engine, play.policy, chat, episodes, play.dialogue, seed=play.seed)

@@ -122,7 +122,7 @@ class TransformersEngine(WholeConversations):
             raise ContextOverflow(tokens, context)
 
 
-class Draws(LogitsProcessor):  # type: ignore[misc]  # has no types
+class Draws(LogitsProcessor):
     """Leaves of all tokens the one that given random numbers draw: greedy generation then takes it."""
 
     def __init__(self, shares: torch.Tensor, temperature: float) -> None:
