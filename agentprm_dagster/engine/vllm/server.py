@@ -50,7 +50,10 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         server = [vllm_python(), "-P", *_arguments(checkpoint, name, role, settings, port)]
         self._command = [sys.executable, "-P", guard.__file__, *server]
-        self._environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": gpus} if gpus is not None else {})}
+        # vLLM would tell its makers what is served.
+        self._environment = {**os.environ, "VLLM_NO_USAGE_STATS": "1"}
+        if gpus is not None:
+            self._environment["CUDA_VISIBLE_DEVICES"] = gpus
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115, `close` closes it
         self._process = self._start()
 
