@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from agentprm_dagster.envs.base import TaskRef
+from agentprm_dagster.episodes.engine_difference import GATE, with_engine_gate
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
@@ -23,7 +24,7 @@ from agentprm_dagster.stages.materialization import gates
     partitions_def=ITERATIONS,
     # pi_0 itself is not read here; naming it makes a run of the whole graph wait until it has been announced.
     deps=["behaviour_policy", "initial_policy", "demonstrations"],
-    check_specs=gates("rollouts", "parse_failures", "both_outcomes"),
+    check_specs=gates("rollouts", "parse_failures", "both_outcomes", GATE),
     automation_condition=WHEN_READY,
     kinds={"episodes"},
 )
@@ -66,7 +67,7 @@ def rollouts(
         expert = [episode for episode in read_episodes(demonstrations.path) if episode.won]
         seen = coverage(played.episodes, expert, {game.id: game for game in tasks.open(games)})
         draw_coverage(seen, out / PICTURE)
-        return rollouts_report(
+        report = rollouts_report(
             played.episodes,
             played.usage,
             coverage=seen,
@@ -74,6 +75,7 @@ def rollouts(
             min_wins=limits.min_wins,
             min_losses=limits.min_losses,
         )
+        return with_engine_gate(report, [played.difference])
 
     return stage.make(collect, games=games)
 

@@ -15,6 +15,7 @@ from agentprm_dagster.engine.kinds import REFERENCE
 from agentprm_dagster.envs.base import EnvironmentKind, TaskRef
 from agentprm_dagster.envs.kinds import KINDS, kind_of
 from agentprm_dagster.envs.settings import EnvironmentSettings
+from agentprm_dagster.episodes.engine_difference import GATE as ENGINE_GATE
 from agentprm_dagster.episodes.stage import SAVE_SECONDS, Monitor, Resume, StageReport
 from agentprm_dagster.iterations import FIRST, announce, iteration_of
 from agentprm_dagster.launch.gpus import gpus_used
@@ -191,12 +192,23 @@ class Stage:
         recipe = self._recipe(modules, {**picked(values, self.asked), **played, **(identity or {})})
         with self.store.lock(self.experiment, self.asset, self.iteration):
             found = self.store.reuse(recipe, self.context.run.run_id)
+            if found and self._was_another_engines_fault(found):
+                found = None
             artifact = found or self._make(recipe, work, modules)
         self._conclude(artifact, made_before=found is not None)
         if announces is not None and not artifact.manifest.failed:
             announce(self.context.instance, self.store, self.experiment, announces, artifact, self.context.log_event)
         ledger = costs(with_ancestors(self.store, artifact.version))
         return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id), ledger)
+
+    def _used(self) -> dict[str, str]:
+        """What a manifest says of the compute."""
+        return self.compute.environment(artifact.path for artifact in self.inputs.values())
+
+    def _was_another_engines_fault(self, found: Artifact) -> bool:
+        """Whether it was played by an engine that was not the policy, and another one, or version, would play now."""
+        disagrees = any(gate.name == ENGINE_GATE and not gate.passed for gate in found.manifest.gates)
+        return disagrees and not self._used().items() <= found.manifest.environment.items()
 
     def _digest(self, games: Sequence[TaskRef]) -> str:
         return self.kind.digest(games)
@@ -279,7 +291,7 @@ class Stage:
             artifact = draft.commit(
                 metrics=report.metrics,
                 gates=report.gates,
-                used={**self.compute.environment(), **({GPU: ", ".join(gpus)} if gpus else {})},
+                used={**self._used(), **({GPU: ", ".join(gpus)} if gpus else {})},
                 dagster_run_id=self.context.run.run_id,
                 mlflow_run_id=run.id,
             )

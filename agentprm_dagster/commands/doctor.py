@@ -4,18 +4,17 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import typer
 
 from agentprm_dagster.commands.ui import listening
 from agentprm_dagster.config.catalog import ExperimentError, chosen_compute, load_catalog, load_compute, study_files
 from agentprm_dagster.engine.served.served_model import LlmError, ServedModel
-from agentprm_dagster.engine.vllm.server import PYTHON
+from agentprm_dagster.engine.vllm import kind as vllm
+from agentprm_dagster.engine.vllm.server import PYTHON, VllmError
 from agentprm_dagster.envs.alfworld.errors import GameFileError, GamesNotFoundError
 from agentprm_dagster.envs.alfworld.games import data_root, find_games
 from agentprm_dagster.envs.alfworld.tasks import SPLITS
@@ -143,20 +142,13 @@ def _computing() -> Iterator[Finding]:
         yield Finding("compute", False, lack.what, lack.remedy)
 
 
-_VLLM = "from importlib.metadata import *; print(version(packages_distributions()['vllm'][0]))"
-"""Prints the version of vLLM; its build for CPUs is a distribution of another name."""
-
-
 def _vllm() -> Finding:
     if not (python := os.environ.get(PYTHON)):
         return Finding("vllm", False, f"{PYTHON} is not set", "only for computes whose engine it is", needed=False)
-    remedy = f"install vLLM there, or name another Python in {PYTHON}"
     try:
-        command = [str(Path(python).expanduser()), "-I", "-c", _VLLM]
-        asked = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-        return Finding("vllm", True, f"{asked.stdout.strip()} in {python}", needed=False)
-    except (OSError, subprocess.SubprocessError) as error:
-        return Finding("vllm", False, f"{python} has none: {error}", remedy, needed=False)
+        return Finding("vllm", True, f"{vllm.versions(vllm.Settings())['vllm']} in {python}", needed=False)
+    except VllmError as error:
+        return Finding("vllm", False, f"none in {python}", str(error), needed=False)
 
 
 def _ray() -> Finding:

@@ -23,7 +23,8 @@ GPU = "gpu"
 """The name in the environment of the GPUs that the stage itself computed on."""
 
 ENGINE = "engine."
-"""What stands in the environment before every setting of the engine that the stage used."""
+"""What stands in the environment before all that it says of the engine that the stage used; `engine.dtype` is the type
+of numbers that the checkpoints were computed in."""
 
 _SAME_BITS = "embedded"
 """The kind of engine that computes the same bits whoever else is answered."""

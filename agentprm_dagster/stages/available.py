@@ -1,11 +1,10 @@
 """Whether this machine has what a compute asks for: told before anything is computed."""
 
 from collections.abc import Iterator
-from os import environ
 from typing import NamedTuple
 
 from agentprm_dagster.config import Compute
-from agentprm_dagster.engine.vllm.server import PYTHON
+from agentprm_dagster.engine.vllm.server import VllmError, vllm_python
 from agentprm_dagster.launch.gpus import gpus
 
 
@@ -31,13 +30,12 @@ def lacks(compute: Compute) -> Iterator[Lack]:
                 "choose another compute, or see whether `nvidia-smi` names the GPU and torch was built for CUDA "
                 "(`python -c 'import torch; print(torch.version.cuda)'`)",
             )
-    started = [role for role in ("policy_url", "prm_url") if engine.get(role) is None]
-    if engine["kind"] == "vllm" and started and not environ.get(PYTHON):
-        yield Lack(
-            f"engine.kind: vllm, and {PYTHON} is not set",
-            f"name the Python of an environment with vLLM: `python3.11 -m venv ~/vllm && ~/vllm/bin/pip install vllm`, "
-            f"then `export {PYTHON}=~/vllm/bin/python`; or name servers in engine.{' and engine.'.join(started)}",
-        )
+    if engine["kind"] == "vllm" and None in (engine["policy_url"], engine["prm_url"]):
+        try:
+            vllm_python()
+        except VllmError as error:
+            servers = "or name servers that are there in engine.policy_url and engine.prm_url"
+            yield Lack("vLLM, which is not here", f"{error}; {servers}")
 
 
 def require(compute: Compute) -> None:

@@ -1,9 +1,12 @@
 """The compute of a run as a stage uses it: what it asks for is what its manifest says it was made with."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from agentprm_dagster.config import Compute, TrainingCompute
 from agentprm_dagster.config.kinds import AnyEngine
+from agentprm_dagster.engine.checkpoint_files import dtype_of
 from agentprm_dagster.engine.kinds import KINDS, REFERENCE, engine_kind
 from agentprm_dagster.provenance.code import source_digest
 from agentprm_dagster.provenance.reproducible import ENGINE
@@ -37,33 +40,33 @@ class UsedCompute:
     @property
     def folder(self) -> str:
         """A name for what was begun with it: what is drawn or trained by one is not gone on with by another."""
-        engine, device = self._compute.engine, self._compute.training.device
-        return "-".join((engine.kind, str(engine.model_dump().get("dtype", "float32")), device.replace(":", "")))
+        return f"{self._compute.engine.kind}-{self._compute.training.device.replace(':', '')}"
 
-    def environment(self) -> dict[str, str]:
-        """What was asked for, for a manifest: the settings, the engine's code, and the versions that it tells."""
+    def environment(self, inputs: Iterable[Path]) -> dict[str, str]:
+        """What was asked for, for a manifest: the settings, and of an engine more than they say.
+
+        `inputs` are the folders of the stage's inputs; the engine computed the checkpoints among them.
+        """
         if not self._used:
             return {}
         told = {"compute": self._compute.name}
         if "training" in self._used:
             told |= _told(self._compute.training, "training.")
         if "engine" in self._used:
-            told |= _told(self._compute.engine, ENGINE) | self._versions()
+            told |= _told(self._compute.engine, ENGINE) | self._beside_settings(inputs)
         return told
 
-    def _versions(self) -> dict[str, str]:
-        """What stands in no recipe of an engine: there it is the reference, which all others compute alike."""
+    def _beside_settings(self, inputs: Iterable[Path]) -> dict[str, str]:
+        """An engine's code, versions and types of numbers; nothing of the reference, whose code is in the recipe."""
         engine = self._compute.engine
         if engine.kind == REFERENCE:
             return {}
         versions: Callable[[AnyEngine], dict[str, str]] = getattr(engine_kind(engine.kind), "versions", lambda _: {})
-        told = {"code": source_digest(KINDS[engine.kind]), **versions(engine)}
+        dtypes = sorted({dtype_of(folder) for folder in inputs if (folder / "config.json").exists()})
+        told = {"code": source_digest(KINDS[engine.kind]), "dtype": ", ".join(dtypes), **versions(engine)}
         return {f"{ENGINE}{name}": value for name, value in told.items()}
 
 
 def _told(section: Section, prefix: str) -> dict[str, str]:
-    values = section.model_dump(mode="json", exclude_none=True)
-    return {
-        f"{prefix}{name}": str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in values.items()
-    }
+    values = section.model_dump(mode="json", exclude_none=True).items()
+    return {f"{prefix}{name}": value if isinstance(value, str) else json.dumps(value) for name, value in values}

@@ -115,19 +115,19 @@ def test_a_composed_experiment_with_several_seeds_has_a_table_and_a_name(toy_cli
 def test_where_it_is_computed_is_chosen_by_an_option_or_the_environment(
     toy_cli: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine.yaml").write_text("engine: {kind: transformers, dtype: float32, device: cpu}\n", encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text("engine: {kind: transformers, device: cpu}\n", encoding="utf-8")
     monkeypatch.setenv("AGENTPRM_COMPUTE", str(tmp_path / "mine.yaml"))
     ran = call("run", "toy", "--iterations", 1)
     assert ran.exit_code == 0, ran.output
     root = json.loads(call("lineage", "toy", "eval_report", "-i", 1, "--json").output)["root"]
-    assert root["reproducible"] == "per seed"
-    assert " per seed" in call("lineage", "toy", "rollouts", "-i", 1).output
+    assert root["reproducible"] == "statistical", "the toy's policies are of no type"
+    assert " statistical" in call("lineage", "toy", "rollouts", "-i", 1).output
     assert call("evaluate", "toy", "-i", 1, "--compute", "laptop").exit_code == 0
     monkeypatch.delenv("AGENTPRM_VLLM", raising=False)
     for command in (("run", "toy"), ("evaluate", "toy", "-i", 1)):
         refused = call(*command, "--compute", "gpu")
         assert isinstance(refused.exception, MissingError)
-        assert "engine.kind: vllm, and AGENTPRM_VLLM is not set" in str(refused.exception)
+        assert "vLLM, which is not here: engine.kind: vllm needs AGENTPRM_VLLM" in str(refused.exception)
 
 
 def test_a_stage_that_fails_is_told_in_its_own_words(toy_cli: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +275,7 @@ def test_doctor_refuses_a_compute_that_asks_for_what_is_not_there(home: Path, mo
     code, (compute, *lacking) = findings_of("compute")
     assert code == 1
     assert compute["found"] == "gpu: the engine vllm answers, training on cuda"
-    assert [each["found"].partition(",")[0] for each in lacking] == ["training.device: cuda", "engine.kind: vllm"]
+    assert [each["found"].partition(",")[0] for each in lacking] == ["training.device: cuda", "vLLM"]
     assert not [each for each in (compute, *lacking) if each["ok"] or not each["needed"]]
     monkeypatch.setenv("AGENTPRM_COMPUTE", "nosuch")
     code, (unknown,) = findings_of("compute")
@@ -297,7 +297,7 @@ def test_doctor_asks_vllms_own_python(home: Path, tmp_path: Path, monkeypatch: p
         monkeypatch.setenv("AGENTPRM_VLLM", without)
         (found,) = findings_of("vllm")[1]
         assert (found["ok"], found["needed"]) == (False, False)
-        assert found["found"].startswith(f"{without} has none")
+        assert found["found"] == f"none in {without}"
 
 
 def test_doctor_names_the_gpus_and_says_that_one_is_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

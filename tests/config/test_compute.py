@@ -34,7 +34,7 @@ def test_a_gpu_has_vllm_and_trains_in_pieces() -> None:
 
 
 def test_a_file_is_named_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path, "mine", "engine: {kind: transformers, dtype: bfloat16}\ntraining: {device: 'cuda:3'}\n")
+    path = write(tmp_path, "mine", "engine: {kind: transformers, batch: 4}\ntraining: {device: 'cuda:3'}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     mine = load_compute(str(path))
@@ -47,7 +47,7 @@ def test_a_file_is_named_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_users_have_their_own_beside_their_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTPRM_EXPERIMENTS", str(tmp_path))
-    write(tmp_path / "compute", "lab", "engine: {dtype: float32, kind: transformers}\n")
+    write(tmp_path / "compute", "lab", "engine: {batch: 4, kind: transformers}\n")
     assert load_compute("lab").engine.kind == "transformers"
     with pytest.raises(ExperimentError, match="no compute 'nosuch'; there are: lab, gpu, laptop, or name a file"):
         load_compute("nosuch")
@@ -62,10 +62,10 @@ def test_users_have_their_own_beside_their_experiments(tmp_path: Path, monkeypat
         ("engin: {}", r"engin: no such setting; did you mean engine\? \(mine\.yaml, line 1\)"),
         ("engine: {kind: vlm}", r"engine\.kind: expected one of embedded, transformers, vllm, got 'vlm'"),
         (
-            "engine:\n  kind: vllm\n  dtyp: auto",
-            r"engine\.dtyp: no such setting; did you mean dtype\? \(mine\.yaml, line 3\)",
+            "engine:\n  kind: vllm\n  replica: 2",
+            r"engine\.replica: no such setting; did you mean replicas\? \(mine\.yaml, line 3\)",
         ),
-        ("engine: {dtype: float32}", r"engine\.dtype: no such setting; there are: kind"),
+        ("engine: {batch: 4}", r"engine\.batch: no such setting; there are: kind"),
         ("training: {device: tpu}", r"training\.device: .*got 'tpu' \(mine\.yaml, line 1\)"),
         ("training: {micro_batch_tokens: 0}", r"training\.micro_batch_tokens: .*got 0"),
         ("training: {activation_checkpointing: on}", r"training\.activation_checkpointing: .*write true or false"),
@@ -86,7 +86,7 @@ def test_an_experiment_says_nothing_of_it_and_is_told_where_it_went(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AGENTPRM_EXPERIMENTS", str(tmp_path))
-    write(tmp_path, "old", "extends: smoke\nengine: {kind: transformers, dtype: float32}\n")
+    write(tmp_path, "old", "extends: smoke\nengine: {kind: transformers, batch: 4}\n")
     went = (
         r"engine: where and how models are computed is no part of an experiment: .*--compute NAME or AGENTPRM_COMPUTE"
     )

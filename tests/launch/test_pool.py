@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from plays import play_of
+from vllm_stub import served_by, stub
 
 from agentprm_dagster.agents.best_of_n import BestOfN
 from agentprm_dagster.config import Rollouts
 from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.vllm import kind as vllm
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch import pool
@@ -128,6 +130,28 @@ def test_shards_are_even_and_have_seeds_of_their_own(plays: dict[str, Play], tmp
     assert [len(part.games) for part in parts] == [4, 4, 4]
     assert [game for part in parts for game in part.games] == list(plays["branched"].games)
     assert [part.seed for part in parts] == [2, 3, 4]
+
+
+def test_an_engine_beside_this_process_is_compared_once_a_policy(
+    taught_folder: Path, prm_folder: Path, household_games: list[PlayableGame], tmp_path: Path
+) -> None:
+    choice = Choice("prm", prm_folder, best_of=2)
+    with stub(taught_folder) as policies, stub(prm_folder, "prm") as prms:
+        engine = vllm.Settings(**served_by(policies), **served_by(prms))
+        plays = {
+            "alone": play_of(taught_folder, ONCE, household_games[:2], engine=engine),
+            "judged": play_of(taught_folder, ONCE, household_games[:2], engine=engine, choice=choice),
+            "embedded": play_of(taught_folder, ONCE, household_games[:2]),
+        }
+        alone, judged, embedded = played(plays, 1, tmp_path / "scratch", Listening())
+    assert alone.difference is not None and alone.difference.nats < 1e-4
+    assert (judged.difference, embedded.difference) == (None, None)
+    assert alone.episodes == embedded.episodes
+
+
+def test_only_the_first_shard_compares(plays: dict[str, Play], tmp_path: Path) -> None:
+    played_by_vllm = replace(plays["greedy"], engine=vllm.Settings())
+    assert [shard.compared for shard in pool._shards(played_by_vllm, tmp_path / "shards")] == [True, False, False]
 
 
 def play_and_die(plays: dict[str, Play], scratch: Path) -> None:

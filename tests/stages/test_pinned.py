@@ -89,7 +89,7 @@ def test_a_compute_that_is_edited_changes_nothing_for_a_run_that_has_begun(
     toy: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     job, file = toy.resolve_job_def("toy"), tmp_path / "mine.yaml"
-    file.write_text("engine: {kind: transformers, dtype: float32}\n", encoding="utf-8")
+    file.write_text("engine: {kind: transformers}\n", encoding="utf-8")
     run = instance.create_run_for_job(job)
     first = pin_compute(instance, run.run_id, str(file))
     assert (first.name, first.engine.kind) == ("mine", "transformers")
