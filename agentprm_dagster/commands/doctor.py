@@ -119,7 +119,7 @@ def _devices() -> Iterator[Finding]:
     yield Finding("devices", bool(found), f"{cores}, GPUs: {names}", remedy, needed=False)
     if len(found) > 1:
         words = "of several GPUs a training uses one: cuda:0, unless training.device says otherwise"
-        remedy = "improvement.kind: trl would cut batches among all: name one in CUDA_VISIBLE_DEVICES for it"
+        remedy = "improvement.kind: trl would multiply its batch by their number: name one in CUDA_VISIBLE_DEVICES"
         yield Finding("devices", True, words, remedy, needed=False)
 
 

@@ -34,7 +34,7 @@ def toy_cli(toy: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line plays the toy; MLflow is left out."""
     monkeypatch.setattr(
         "agentprm_dagster.commands.run.build_definitions",
-        lambda experiments, bound: toy_definitions(*experiments, compute=bound["stages"].compute),
+        lambda experiments, bound: toy_definitions(next(iter(experiments)), bound["stages"].compute),
     )
     monkeypatch.setattr("agentprm_dagster.commands.evaluate.InferenceResource", ToyInference)
     monkeypatch.setattr(MlflowTracker, "reconcile", lambda self, store: [])
