@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from agentprm_dagster.config.catalog import ExperimentError, require_experiment
+from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, ExperimentError, load_compute, require_experiment
 from agentprm_dagster.config.problems import shortened
 
 app = typer.Typer(
@@ -37,6 +37,8 @@ agentprm run quickstart --with steered      # is called quickstart__steered from
 agentprm run alfworld --with low_sample --with shaped --set rollouts.games=200
 
 agentprm run quickstart --set improvement.beta=0.3 --seeds 0,1,2
+
+agentprm run paper_3b --compute gpu
 """
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -55,6 +57,14 @@ def _known_or_none(name: str | None) -> str | None:
     return name if name is None else _known(name)
 
 
+def _compute(name: str) -> str:
+    try:
+        load_compute(name)
+    except ExperimentError as error:
+        raise typer.BadParameter(str(error)) from error
+    return name
+
+
 def _drawable(path: Path | None) -> Path | None:
     if path is not None and (path.suffix.lower() not in PICTURES or not path.parent.is_dir()):
         raise typer.BadParameter(
@@ -67,6 +77,16 @@ ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", callback=_k
 Iteration = Annotated[int, typer.Option("--iteration", "-i", min=0, max=1000, help="Iteration; 0 is pi_0.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is drawn.")]
 GameCount = Annotated[int, typer.Option(min=0, max=100_000)]
+ComputeName = Annotated[
+    str,
+    typer.Option(
+        "--compute",
+        envvar="AGENTPRM_COMPUTE",
+        metavar="NAME|FILE",
+        callback=_compute,
+        help="Where and how models are computed: laptop, gpu, or a YAML file of your own.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -93,6 +113,7 @@ def run(
     seeds: Annotated[
         str | None, typer.Option(metavar="SEED,...", help="Run it with each seed, then print a table over all.")
     ] = None,
+    compute: ComputeName = DEFAULT_COMPUTE,
 ) -> None:
     """Run an experiment, or go on where it stopped, and print the results.
 
@@ -107,7 +128,7 @@ def run(
         raise typer.BadParameter(str(error)) from error
     from agentprm_dagster.commands.run import run_experiments
 
-    run_experiments(names, iterations)
+    run_experiments(names, iterations, compute)
 
 
 def _seeds(text: str | None) -> list[int]:
@@ -161,12 +182,13 @@ def evaluate(
     games: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Data folder (holds json_2.1.1) to play instead.")
     ] = None,
+    compute: ComputeName = DEFAULT_COMPUTE,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate the policy of an iteration. Nothing is stored."""
     from agentprm_dagster.commands.evaluate import evaluate_policy
 
-    evaluate_policy(experiment, iteration, split, max_steps, best_of, seed, games, as_json=as_json)
+    evaluate_policy(experiment, iteration, split, max_steps, best_of, seed, games, compute, as_json=as_json)
 
 
 @app.command()

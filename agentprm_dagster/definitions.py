@@ -7,6 +7,7 @@ import dagster as dg
 
 from agentprm_dagster import assets
 from agentprm_dagster.config import Experiment
+from agentprm_dagster.config.catalog import chosen_compute, load_compute
 from agentprm_dagster.home import save_seconds, write_privately
 from agentprm_dagster.iterations import FIRST, ITERATION
 from agentprm_dagster.processor import chosen_type
@@ -44,15 +45,20 @@ EXECUTOR = owned_multiprocess_executor.configured(
 )
 
 
-def resources() -> dict[str, object]:
-    """What the assets ask for, by name.
+def resources(compute: str = "") -> dict[str, object]:
+    """What the assets ask for, by name; they are computed by a compute (a name or a path), or AGENTPRM_COMPUTE's.
 
     Raises:
-        ProcessorError, HomeError: a variable of the environment says what cannot be.
+        ProcessorError, HomeError, ExperimentError: a variable of the environment says what cannot be.
     """
-    chosen_type()  # refused now, and not when the first stage is done
+    compute = compute or chosen_compute()
+    # Refused now, and not when the first stage is done.
+    chosen_type()
+    load_compute(compute)
     return {
-        "stages": StagesResource(artifacts=ArtifactsResource(), tracker=MlflowTracker(), save_seconds=save_seconds()),
+        "stages": StagesResource(
+            artifacts=ArtifactsResource(), tracker=MlflowTracker(), save_seconds=save_seconds(), compute=compute
+        ),
         "tasks": TasksResource(),
         "inference": InferenceResource(),
         "llm": LlmResource(),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from agentprm_dagster.episodes.engine_difference import GATE, with_engine_gate
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Usage
@@ -26,7 +27,7 @@ SCALING = "scaling.png"
 @dg.asset(
     partitions_def=ITERATIONS,
     deps=["initial_policy", "improved_policy", "prm", "world_model"],
-    check_specs=gates("eval_report", "all_games_accounted_for"),
+    check_specs=gates("eval_report", "all_games_accounted_for", GATE),
     automation_condition=WHEN_READY,
     kinds={"table"},
 )
@@ -35,9 +36,7 @@ def eval_report(
 ) -> dg.MaterializeResult:
     """pi_i and BoN(pi_i, prm[i]) on games that nothing was learnt from; in iteration 1 also pi_0."""
     stage = stages.stage(context)
-    asked = stage.settings(
-        "dialogue", "engine", "evaluation", "improvement.reward", "rollouts.slots", "rollouts.max_new_tokens"
-    )
+    asked = stage.settings("dialogue", "evaluation", "improvement.reward", "rollouts.slots", "rollouts.max_new_tokens")
     settings, ranked_by = asked.evaluation, asked.improvement.reward
     reward = stage.read(ranked_by).path
     policies = {stage.iteration: stage.read("improved_policy").path}
@@ -72,7 +71,7 @@ def eval_report(
             how=once(asked, settings.max_steps, choice),
             seed=stage.seed,
             choice=choice,
-            engine=asked.engine,
+            engine=stage.compute.engine,
         )
         for split, refs in games.items()
         for i in judged
@@ -93,7 +92,8 @@ def eval_report(
         if several:
             draw_scaling(rows, out / SCALING)
         counts: dict[str, int] = {split: len(refs) for split, refs in games.items()}
-        return evaluation_report(rows, counts, usage, SCALING if several else None)
+        report = evaluation_report(rows, counts, usage, SCALING if several else None)
+        return with_engine_gate(report, [one.difference for one in played.values()])
 
     return stage.make(evaluate, games=[game for refs in games.values() for game in refs])
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from agentprm_dagster.envs.base import TaskRef
+from agentprm_dagster.episodes.engine_difference import GATE, with_engine_gate
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
@@ -23,7 +24,7 @@ from agentprm_dagster.stages.materialization import gates
     partitions_def=ITERATIONS,
     # pi_0 itself is not read here; naming it makes a run of the whole graph wait until it has been announced.
     deps=["behaviour_policy", "initial_policy", "demonstrations"],
-    check_specs=gates("rollouts", "parse_failures", "both_outcomes"),
+    check_specs=gates("rollouts", "parse_failures", "both_outcomes", GATE),
     automation_condition=WHEN_READY,
     kinds={"episodes"},
 )
@@ -36,9 +37,7 @@ def rollouts(
     iteration's reward model (`rollouts.branch_placement`).
     """
     stage = stages.stage(context)
-    asked = stage.settings(
-        "dialogue", "engine", "rollouts", "gates.max_parse_failures", "gates.min_wins", "gates.min_losses"
-    )
+    asked = stage.settings("dialogue", "rollouts", "gates.max_parse_failures", "gates.min_wins", "gates.min_losses")
     settings, limits = asked.rollouts, asked.gates
     around = stage.unrecorded("improvement.reward", "model.name")  # what is read in their place is recorded
     policy, demonstrations = stage.behaviour_policy(), stage.read("demonstrations", 0)
@@ -59,7 +58,7 @@ def rollouts(
         seed=stage.seed,
         demonstrations=demonstrations.path if settings.expert_starts else None,
         placed_by=last_prm.path if last_prm else None,
-        engine=asked.engine,
+        engine=stage.compute.engine,
     )
 
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
@@ -68,7 +67,7 @@ def rollouts(
         expert = [episode for episode in read_episodes(demonstrations.path) if episode.won]
         seen = coverage(played.episodes, expert, {game.id: game for game in tasks.open(games)})
         draw_coverage(seen, out / PICTURE)
-        return rollouts_report(
+        report = rollouts_report(
             played.episodes,
             played.usage,
             coverage=seen,
@@ -76,6 +75,7 @@ def rollouts(
             min_wins=limits.min_wins,
             min_losses=limits.min_losses,
         )
+        return with_engine_gate(report, [played.difference])
 
     return stage.make(collect, games=games)
 

@@ -16,7 +16,7 @@ from benchmarks.measure import report
 NAMES = ("environment", "rollouts", "sft", "prm", "improvement", "shards", "targets", "startup")
 TRAINING = {"sft", "prm", "improvement", "shards", "prm_loss"}
 """Those whose speed depends on the type of products."""
-LONG = ("prm_loss",)
+LONG = ("prm_loss", "engines")
 """Those that take too long to be run with the others."""
 
 
@@ -24,7 +24,9 @@ def main() -> None:
     """Runs the benchmarks that are named."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     known = (*NAMES, *LONG)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; none: all but the last")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; none: all but {' and '.join(LONG)}"
+    )
     names = parser.parse_args().names or NAMES
     if unknown := set(names) - set(known):
         parser.error(f"expected names of {', '.join(known)}, got {', '.join(sorted(unknown))}")

@@ -14,7 +14,7 @@ from agentprm_dagster.provenance.lock import held_folder
 
 
 class InferenceResource(dg.ConfigurableResource):
-    """Plays with the experiment's engine, a small model in several processes."""
+    """Plays with the engine of each play, a small model in several processes."""
 
     processes: int = 0
     """Processes that play at the same time; 0: one a core for a small model on the embedded engine, else one."""

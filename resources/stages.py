@@ -9,13 +9,16 @@ from typing import Any
 import dagster as dg
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.config.catalog import load_experiment
+from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, load_experiment
 from agentprm_dagster.engine.kinds import KINDS as ENGINES
+from agentprm_dagster.engine.kinds import REFERENCE
 from agentprm_dagster.envs.base import EnvironmentKind, TaskRef
 from agentprm_dagster.envs.kinds import KINDS, kind_of
 from agentprm_dagster.envs.settings import EnvironmentSettings
+from agentprm_dagster.episodes.engine_difference import GATE as ENGINE_GATE
 from agentprm_dagster.episodes.stage import SAVE_SECONDS, Monitor, Resume, StageReport
 from agentprm_dagster.iterations import FIRST, announce, iteration_of
+from agentprm_dagster.launch.gpus import gpus_used
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.provenance.agreement import MixedInputsError, find_conflict
 from agentprm_dagster.provenance.artifact import Artifact
@@ -24,13 +27,15 @@ from agentprm_dagster.provenance.costs import costs
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.provenance.manifest import GAMES_DIGEST, Recipe
+from agentprm_dagster.provenance.reproducible import GPU
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.unfinished import forget_unfinished, unfinished_folder
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.tracker import TrackerResource
+from agentprm_dagster.stages.compute import UsedCompute
 from agentprm_dagster.stages.materialization import PAGE, in_words, materialization
 from agentprm_dagster.stages.monitor import StageMonitor, conclude
-from agentprm_dagster.stages.pinned import pin_settings
+from agentprm_dagster.stages.pinned import pin_compute, pin_settings
 from agentprm_dagster.stages.settings import AskedSettings, SettingError, picked
 
 NUMBERS_TOLD = 4
@@ -47,6 +52,8 @@ class StagesResource(dg.ConfigurableResource):
     tracker: dg.ResourceDependency[TrackerResource]
     save_seconds: float = SAVE_SECONDS
     """How often long work is saved, so that an attempt that was killed is gone on from."""
+    compute: str = DEFAULT_COMPUTE
+    """Where and how models are computed: the name of a compute, or the path of its file."""
 
     def stage(self, context: dg.AssetExecutionContext) -> "Stage":
         """The stage that `context` is about: experiment by key prefix, asset by name, iteration by partition.
@@ -54,12 +61,14 @@ class StagesResource(dg.ConfigurableResource):
         Raises:
             PartitionError: the partition's name is no iteration's.
             EditedSettingsError: the settings are no longer those that the run began with.
+            ExperimentError: experiment or compute are not there, or not valid.
         """
         experiment, asset = context.asset_key.path
         iteration = iteration_of(context.partition_key) if context.assets_def.partitions_def else 0
         settings = load_experiment(experiment)
         pin_settings(context.instance, context.run.run_id, settings)
-        return Stage(self, context, settings, asset, iteration, self.artifacts.store())
+        compute = UsedCompute(pin_compute(context.instance, context.run.run_id, self.compute))
+        return Stage(self, context, settings, asset, iteration, compute, self.artifacts.store())
 
 
 @dataclass
@@ -71,6 +80,8 @@ class Stage:
     _experiment: Experiment
     asset: str
     iteration: int
+    compute: UsedCompute
+    """Where and how models are computed: nothing of it is in the recipe, and what is used of it in the manifest."""
     store: ArtifactStore
     inputs: dict[str, Artifact] = field(default_factory=dict)
     """What was read so far, by role."""
@@ -124,7 +135,7 @@ class Stage:
 
     def job(self, monitor: Monitor, resume: Resume) -> Job:
         """A training of this stage."""
-        return Job(seed=self.seed, monitor=monitor, resume=resume)
+        return Job(seed=self.seed, monitor=monitor, resume=resume, compute=self.compute.training)
 
     def read(
         self, asset: str, iteration: int | None = None, role: str | None = None, experiment: str | None = None
@@ -186,12 +197,23 @@ class Stage:
         recipe = self._recipe(modules, {**picked(values, self.asked), **played, **(identity or {})})
         with self.store.lock(self.experiment, self.asset, self.iteration):
             found = self.store.reuse(recipe, self.context.run.run_id)
+            if found and self._was_another_engines_fault(found):
+                found = None
             artifact = found or self._make(recipe, work, modules)
         self._conclude(artifact, made_before=found is not None)
         if announces is not None and not artifact.manifest.failed:
             announce(self.context.instance, self.store, self.experiment, announces, artifact, self.context.log_event)
         ledger = costs(with_ancestors(self.store, artifact.version))
         return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id), ledger)
+
+    def _used(self) -> dict[str, str]:
+        """What a manifest says of the compute."""
+        return self.compute.environment(artifact.path for artifact in self.inputs.values())
+
+    def _was_another_engines_fault(self, found: Artifact) -> bool:
+        """Whether it was played by an engine that was not the policy, and another one, or version, would play now."""
+        disagrees = any(gate.name == ENGINE_GATE and not gate.passed for gate in found.manifest.gates)
+        return disagrees and not self._used().items() <= found.manifest.environment.items()
 
     def _digest(self, games: Sequence[TaskRef]) -> str:
         return self.kind.digest(games)
@@ -232,12 +254,12 @@ class Stage:
 
     def _modules(self, code: Sequence[str], *, plays: bool) -> tuple[str, ...]:
         """The asset's module, what the settings have chosen, and of the environment all where games are played, its
-        wording where dialogues are written; the engine where models are computed by the kind that is set.
+        wording where dialogues are written; the reference engine where models are computed, whichever computes them.
         """
         package, reached = KINDS[self.environment.kind], reached_sources(self._module, *code)
         writes, computes = (f"agentprm_dagster.engine.{name}" in reached for name in ("chat", "kinds"))
         environment = [f"{package}.kind"] if plays else [f"{package}.language"] if writes else []
-        return (self._module, *code, *environment, *([ENGINES[self._experiment.engine.kind]] if computes else []))
+        return (self._module, *code, *environment, *([ENGINES[REFERENCE]] if computes else []))
 
     def _refuse_edits(self, modules: Sequence[str]) -> None:
         """The processes that a stage starts import the code that is there then, which must be what the recipe says."""
@@ -260,14 +282,23 @@ class Stage:
 
     def _make(self, recipe: Recipe, work: Work, modules: Sequence[str]) -> Artifact:
         self._refuse_edits(modules)
-        with self.store.draft(recipe) as draft, self.resources.tracker.run(recipe, self.context.run.run_id) as run:
-            resume = Resume(unfinished_folder(self.store.work, recipe), self.resources.save_seconds)
-            report = work(draft.path, StageMonitor(self.name, self.context.log.info, run), resume)
-            self._refuse_edits(modules)
+        with (
+            self.store.draft(recipe) as draft,
+            self.resources.tracker.run(recipe, self.context.run.run_id) as run,
+        ):
+            begun = unfinished_folder(self.store.work, recipe) / self.compute.folder
+            resume = Resume(begun, self.resources.save_seconds)
+            with gpus_used() as gpus:
+                report = work(draft.path, StageMonitor(self.name, self.context.log.info, run), resume)
+            self._refuse_edits((*modules, *self.compute.modules))
             (draft.path / PAGE).write_text(report.preview, encoding="utf-8")
             run.metrics(report.metrics, step=self.iteration)
             artifact = draft.commit(
-                metrics=report.metrics, gates=report.gates, dagster_run_id=self.context.run.run_id, mlflow_run_id=run.id
+                metrics=report.metrics,
+                gates=report.gates,
+                used={**self._used(), **({GPU: ", ".join(gpus)} if gpus else {})},
+                dagster_run_id=self.context.run.run_id,
+                mlflow_run_id=run.id,
             )
             run.committed(artifact)
         forget_unfinished(self.store.work, artifact.version.partition)

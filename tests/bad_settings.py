@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.config.experiment import USUAL
-from agentprm_dagster.config.experiment import settings_of as kinds_of
+from agentprm_dagster.config.kinds import USUAL
+from agentprm_dagster.config.kinds import settings_of as kinds_of
 from bad_inputs import BadInput
 
 WRONG_ANYWHERE = ("-1", "1000000000001", "[{a: 1}, {b: 2}]")

@@ -162,6 +162,17 @@ def policy_folder(tokenizer: "PreTrainedTokenizerFast", tmp_path_factory: pytest
 
 
 @pytest.fixture(scope="session")
+def prm_folder(policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a PRM that begins as that policy. Not to be written to."""
+    from agentprm_dagster.engine import checkpoints
+
+    folder = tmp_path_factory.mktemp("prm")
+    prm = checkpoints.prm_from_policy(policy_folder, seed=1)
+    checkpoints.save(prm, checkpoints.load_tokenizer(policy_folder), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def taught_folder(
     demonstrations: list[Episode],
     tokenizer: "PreTrainedTokenizerFast",

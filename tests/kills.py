@@ -22,7 +22,7 @@ def deadly(stage, recipe, work, modules):
 
 Stage._make = deadly
 MlflowTracker.reconcile = lambda tracker, store: []
-run.build_definitions = lambda experiments: toy_definitions()
+run.build_definitions = lambda experiments, bound: toy_definitions()
 run.run_experiment("toy", 1)
 """
 """The program: argv are a folder for marks, and the stages to die in, once each, when all their files are written."""

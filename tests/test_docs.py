@@ -14,8 +14,8 @@ import yaml
 from pydantic import BaseModel
 
 from agentprm_dagster.cli import app
-from agentprm_dagster.config import Experiment
-from agentprm_dagster.config.catalog import read_experiment, study_files
+from agentprm_dagster.config import Compute, Experiment
+from agentprm_dagster.config.catalog import load_compute, read_experiment, study_files
 from agentprm_dagster.config.compose import compose
 from pages import PAGES, ROOT, SITE, blocks, commands, prose
 
@@ -73,9 +73,9 @@ def settings(model: type[BaseModel]) -> Iterator[str]:
 
 @ON_EVERY_PAGE
 def test_named_settings_are_settings(page: Path) -> None:
-    known = set(settings(Experiment))
+    known = {*settings(Experiment), *settings(Compute)}
     named = re.findall(r"`([a-z_]+\.[a-z_.]+)(?:=[^`]*|: [^`]*)?`", prose(page))
-    asked = [name for name in named if name.split(".")[0] in Experiment.model_fields and not name.endswith(".py")]
+    asked = [name for name in named if name.split(".")[0] in known and not name.endswith(".py")]
     assert [name for name in asked if name not in known] == []
 
 
@@ -102,11 +102,12 @@ def test_targets_of_make_are_there(page: Path) -> None:
 
 
 @ON_EVERY_PAGE
-def test_experiments_are_valid(page: Path, home: Path, tmp_path: Path) -> None:
+def test_experiments_and_computes_are_valid(page: Path, home: Path, tmp_path: Path) -> None:
     for i, block in enumerate(blocks(page, "yaml")):
         path = tmp_path / f"sample_{i}.yaml"
         path.write_text(block, encoding="utf-8")
-        read_experiment(path)
+        is_compute = yaml.safe_load(block).keys() <= Compute.model_fields.keys()
+        load_compute(str(path)) if is_compute else read_experiment(path)
 
 
 @ON_EVERY_PAGE

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import dagster as dg
 
-from agentprm_dagster.config.catalog import load_experiment
+from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, load_experiment
 from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.envs.alfworld.game_file import Game
 from agentprm_dagster.envs.alfworld.household import Household
@@ -66,11 +66,11 @@ class NullTracker(TrackerResource):
         return []
 
 
-def toy_definitions(name: str = "toy") -> dg.Definitions:
+def toy_definitions(name: str = "toy", compute: str = DEFAULT_COMPUTE) -> dg.Definitions:
     """The definitions of the toy alone, or of another experiment like it."""
     experiment = load_experiment(name)
     bound = {
-        "stages": StagesResource(artifacts=ArtifactsResource(), tracker=NullTracker()),
+        "stages": StagesResource(artifacts=ArtifactsResource(), tracker=NullTracker(), compute=compute),
         "tasks": TasksResource(),
         "inference": ToyInference(),
         "llm": LlmResource(),

@@ -16,18 +16,20 @@ from agentprm_dagster.engine.base import Limits, Role
 from agentprm_dagster.engine.transformers.engine import TransformersEngine
 from agentprm_dagster.engine.vllm.served import weights_digest
 
+Fault = int | str
+"""An HTTP status, or the text of an answer."""
+
 
 class Stub:
     """One of them: its URL, and what it was asked."""
 
-    def __init__(self, checkpoint: Path, role: Role, name: str | None, faults: Iterable[int]) -> None:
+    def __init__(self, checkpoint: Path, role: Role, name: str | None, faults: Iterable[Fault]) -> None:
         load = checkpoints.load_policy if role == "policy" else checkpoints.load_prm
         self.model = load(checkpoint).eval()
         self.role, self.name = role, name or f"{role}-{weights_digest(checkpoint)[:16]}"
-        self.faults, self.asked, self.lock = deque(faults), [], Lock()
+        self.faults, self.lock = deque(faults), Lock()
+        self.asked: list[dict[str, Any]] = []
         self.url = ""
-
-    asked: list[dict[str, Any]]
 
     def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """What vLLM answers to this."""
@@ -46,6 +48,7 @@ class Stub:
             log_p = self.model(torch.tensor([ids])).logits[0].log_softmax(-1)
             told = [{str(token): {"logprob": float(row[token])}} for row, token in zip(log_p, ids[1:], strict=False)]
             return {"choices": [{"index": 0, "token_ids": [0], "prompt_logprobs": [None, *told]}]}
+        assert body["n"] == 1 or body["temperature"] > 0, "vLLM refuses this"
         (end,) = body["stop_token_ids"]
         limits = Limits(end, body["max_tokens"], tuple(int(token) for token in body["logit_bias"]))
         engine = TransformersEngine(self.model, batch=8)
@@ -68,25 +71,28 @@ def served_by(stub: Stub) -> dict[str, str]:
 
 @contextmanager
 def stub(
-    checkpoint: Path, role: Role = "policy", *, name: str | None = None, faults: Iterable[int] = ()
+    checkpoint: Path, role: Role = "policy", *, name: str | None = None, faults: Iterable[Fault] = ()
 ) -> Iterator[Stub]:
-    """Serves a checkpoint under the name of its weights, or another; the first requests end with the HTTP `faults`."""
+    """Serves a checkpoint under the name of its weights, or another; the first requests end with `faults`."""
     served = Stub(checkpoint, role, name, faults)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._send(200, {"data": [{"id": served.name}]})
+            self._send(200, {"data": [{"id": served.name}], "version": "0.0.stub"})
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if served.faults:
-                return self._send(served.faults.popleft(), {"error": "on demand"})
-            return self._send(200, served.answer(self.path, body))
+            if not served.faults:
+                self._send(200, served.answer(self.path, body))
+            elif isinstance(fault := served.faults.popleft(), int):
+                self._send(fault, {"error": "on demand"})
+            else:
+                self._send(200, fault)
 
-        def _send(self, status: int, answer: dict[str, Any]) -> None:
-            sent = json.dumps(answer).encode()
+        def _send(self, status: int, answer: dict[str, Any] | str) -> None:
+            sent = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(sent)))
             self.end_headers()

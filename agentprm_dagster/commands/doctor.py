@@ -11,13 +11,17 @@ from importlib.metadata import PackageNotFoundError, version
 import typer
 
 from agentprm_dagster.commands.ui import listening
-from agentprm_dagster.config.catalog import load_catalog, study_files
+from agentprm_dagster.config.catalog import ExperimentError, chosen_compute, load_catalog, load_compute, study_files
 from agentprm_dagster.engine.served.served_model import LlmError, ServedModel
+from agentprm_dagster.engine.vllm import kind as vllm
+from agentprm_dagster.engine.vllm.server import PYTHON, VllmError
 from agentprm_dagster.envs.alfworld.errors import GameFileError, GamesNotFoundError
 from agentprm_dagster.envs.alfworld.games import data_root, find_games
 from agentprm_dagster.envs.alfworld.tasks import SPLITS
 from agentprm_dagster.envs.alfworld.unplayable import refuse_unplayable
 from agentprm_dagster.home import HomeError, exposed, home
+from agentprm_dagster.launch.gpus import gpus
+from agentprm_dagster.stages.available import lacks
 from agentprm_dagster.tracking.uri import masked, tracking_uri
 
 PACKAGES = (
@@ -51,7 +55,17 @@ class Finding:
 
 def examine(*, as_json: bool) -> bool:
     """Prints all findings; whether everything that is needed is there."""
-    findings = [*_packages(), *_experiments(), *_games(), _devices(), _models(), _llm(), *_home(), *_ports()]
+    findings = [
+        *_packages(),
+        *_experiments(),
+        *_games(),
+        *_devices(),
+        *_computing(),
+        _models(),
+        _llm(),
+        *_home(),
+        *_ports(),
+    ]
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
@@ -94,14 +108,57 @@ def _games() -> Iterator[Finding]:
             yield Finding(f"real games, {split}", False, "none to play", str(error), needed=False)
 
 
-def _devices() -> Finding:
-    """GPUs are for training alone, and nobody misses one for the small models."""
+def _devices() -> Iterator[Finding]:
+    """Nobody misses a GPU for the small models."""
     import torch  # seconds to import
 
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    found = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} torch threads, GPUs: {', '.join(names) or 'none'}"
-    remedy = "" if names else "only large pretrained models would train faster on a GPU; to play, nothing uses one"
-    return Finding("devices", bool(names), found, remedy, needed=False)
+    found = gpus()
+    names = ", ".join(f"{gpu.name} ({gpu.bytes / GIBIBYTE:.0f} GiB)" for gpu in found) or "none"
+    remedy = "" if found else "only large pretrained models would be trained and answer faster on a GPU"
+    cores = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} torch threads"
+    yield Finding("devices", bool(found), f"{cores}, GPUs: {names}", remedy, needed=False)
+    if len(found) > 1:
+        words = "of several GPUs a training uses one: cuda:0, unless training.device says otherwise"
+        remedy = "improvement.kind: trl would multiply its batch by their number: name one in CUDA_VISIBLE_DEVICES"
+        yield Finding("devices", True, words, remedy, needed=False)
+
+
+def _computing() -> Iterator[Finding]:
+    """What would compute, and whether it is there."""
+    yield _vllm()
+    yield _ray()
+    try:
+        compute = load_compute(chosen_compute())
+    except HomeError:  # which stands under `home`
+        return
+    except ExperimentError as error:
+        yield Finding("compute", False, f"AGENTPRM_COMPUTE is {chosen_compute()}", str(error))
+        return
+    training = compute.training
+    found = f"{compute.name}: the engine {compute.engine.kind} answers, training on {training.device}"
+    missing = list(lacks(compute))
+    yield Finding("compute", not missing, found)
+    for lack in missing:
+        yield Finding("compute", False, lack.what, lack.remedy)
+
+
+def _vllm() -> Finding:
+    if not (python := os.environ.get(PYTHON)):
+        return Finding("vllm", False, f"{PYTHON} is not set", "only for computes whose engine it is", needed=False)
+    try:
+        return Finding("vllm", True, f"{vllm.versions(vllm.Settings())['vllm']} in {python}", needed=False)
+    except VllmError as error:
+        return Finding("vllm", False, f"none in {python}", str(error), needed=False)
+
+
+def _ray() -> Finding:
+    address = os.environ.get("RAY_ADDRESS")
+    cluster = f"RAY_ADDRESS is {masked(address)}" if address else "RAY_ADDRESS is not set"
+    remedy = "nothing uses Ray yet: every stage runs on this machine"
+    try:
+        return Finding("ray", True, f"{version('ray')}, {cluster}", remedy, needed=False)
+    except PackageNotFoundError:
+        return Finding("ray", False, f"not installed, {cluster}", remedy, needed=False)
 
 
 def _models() -> Finding:

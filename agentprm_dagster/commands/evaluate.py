@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from agentprm_dagster.commands.report import print_rows
-from agentprm_dagster.config.catalog import load_experiment
+from agentprm_dagster.config.catalog import load_compute, load_experiment
 from agentprm_dagster.envs.alfworld.games import find_games, root_of
 from agentprm_dagster.envs.alfworld.tasks import SPLITS
 from agentprm_dagster.envs.alfworld.unplayable import refuse_unplayable
@@ -17,6 +17,7 @@ from agentprm_dagster.launch.play import Choice, Play
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.tasks import TasksResource
+from agentprm_dagster.stages.available import require
 from agentprm_dagster.stages.monitor import StageMonitor, progress_bars
 from agentprm_dagster.stages.trials import name_of, once, row_of
 
@@ -31,6 +32,7 @@ def evaluate_policy(
     best_of: int,
     seed: int,
     root: Path | None,
+    compute: str,
     *,
     as_json: bool,
 ) -> None:
@@ -40,8 +42,11 @@ def evaluate_policy(
         ArtifactError: the policy or the PRM has not been made.
         GamesNotFoundError: the split's games are not there.
         GameFileError: some of them cannot be played.
+        MissingError: this machine lacks what the compute asks for.
     """
     experiment, store, source = load_experiment(name), ArtifactsResource().store(), TasksResource()
+    computed_by = load_compute(compute)
+    require(computed_by)
     counts = experiment.environment.counts
     if counts.get(split, 0) == 0:
         splits = ", ".join(name for name, count in counts.items() if name != "train" and count != 0)
@@ -69,7 +74,7 @@ def evaluate_policy(
         how=once(experiment, max_steps, choice),
         seed=seed,
         choice=choice,
-        engine=experiment.engine,
+        engine=computed_by.engine,
     )
     monitor = StageMonitor("evaluate", _log.debug, SilentMonitor())
     with progress_bars():

@@ -63,6 +63,8 @@ def print_verification(*, as_json: bool) -> bool:
         for version in problem.downstream:
             print(f"    read by {version}")
     print(f"{verification.checked} versions checked in {store.root}, {len(verification.problems)} problems")
+    words = ", ".join(f"{count} {word}" for word, count in verification.reproducible.items())
+    print(f"reproducible: {words or 'none'}")
     for leftover in verification.leftovers:
         print(f"left by a killed process, removed by the next run: {leftover}")
     return verification.sound

@@ -10,10 +10,11 @@ from rich.console import Console
 
 from agentprm_dagster.commands.instance import open_instance
 from agentprm_dagster.commands.report import print_report
-from agentprm_dagster.config.catalog import load_experiment
-from agentprm_dagster.definitions import build_definitions
+from agentprm_dagster.config.catalog import chosen_compute, load_compute, load_experiment
+from agentprm_dagster.definitions import build_definitions, resources
 from agentprm_dagster.iterations import FIRST, ITERATION, announce
 from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.stages.available import require
 from agentprm_dagster.stages.base_models import require_exact_base
 from agentprm_dagster.stages.monitor import progress_bars
 from agentprm_dagster.stages.reconcile import owner_tag
@@ -27,21 +28,23 @@ SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 console = Console(stderr=True)
 
 
-def run_experiments(names: Sequence[str], iterations: int | None) -> None:
+def run_experiments(names: Sequence[str], iterations: int | None, compute: str = "") -> None:
     """Makes what is not there yet of one experiment after the other; prints the table of the first, and over seeds."""
     for name in names:
-        run_experiment(name, iterations)
+        run_experiment(name, iterations, compute)
     print_report(names[0])
 
 
-def run_experiment(name: str, iterations: int | None) -> None:
+def run_experiment(name: str, iterations: int | None, compute: str = "") -> None:
     """Makes what is not there yet; exit code 1 where a stage failed.
 
-    A pretrained model that cannot be used is refused before anything is made.
+    `compute` is a name or the path of a file; empty: AGENTPRM_COMPUTE's. What this machine lacks of it, and a
+    pretrained model that cannot be used, are refused before anything is made.
     """
     experiment = load_experiment(name)
+    require(load_compute(compute or chosen_compute()))
     require_exact_base(experiment.model, experiment.wording, experiment.dialogue.format)
-    definitions = build_definitions({name: experiment})
+    definitions = build_definitions({name: experiment}, resources(compute))
     instance = open_instance()
     for iteration in range(FIRST, (iterations or experiment.iterations) + 1):
         console.rule(f"{name}, iteration {iteration}")

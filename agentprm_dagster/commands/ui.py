@@ -15,6 +15,7 @@ from types import FrameType
 import psutil
 
 from agentprm_dagster.commands.instance import open_instance
+from agentprm_dagster.config.catalog import chosen_compute, load_compute
 from agentprm_dagster.home import home, make_private
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.chosen import chosen_experiments
@@ -35,7 +36,9 @@ def serve(dagster_port: int, mlflow_port: int) -> None:
 
     Raises:
         UiError: a port is taken or asked for twice, or a part ended by itself.
+        ExperimentError: AGENTPRM_COMPUTE names no compute that is valid.
     """
+    load_compute(chosen_compute())
     commands = {
         "dagster-webserver": ["dagster-webserver", *CODE_LOCATION, "--host", HOST, "--port", str(dagster_port)],
         "dagster-daemon": ["dagster-daemon", "run", *CODE_LOCATION],

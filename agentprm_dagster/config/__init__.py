@@ -1,8 +1,9 @@
-"""Every setting of an experiment; what does not go together is refused.
+"""Every setting of an experiment, and where and how it is computed; what does not go together is refused.
 
 A YAML (`catalog`) names only what differs from the defaults here; the resolved settings go into every manifest.
 """
 
+from agentprm_dagster.config.compute import Compute, TrainingCompute
 from agentprm_dagster.config.data import (
     Demonstrations,
     Dialogue,
@@ -24,6 +25,7 @@ from agentprm_dagster.engine.settings import Model
 from agentprm_dagster.section import HeadTraining
 
 __all__ = [
+    "Compute",
     "Demonstrations",
     "Dialogue",
     "Evaluation",
@@ -38,5 +40,6 @@ __all__ = [
     "Prm",
     "Rollouts",
     "Sft",
+    "TrainingCompute",
     "WorldModel",
 ]

@@ -1,7 +1,8 @@
-"""Which experiments and studies there are: YAML files, read and refused where they are wrong.
+"""Which experiments, studies and computes there are: YAML files, read and refused where they are wrong.
 
 An experiment names what differs from the defaults, or from the experiment that it `extends:` and the studies laid over
-that, `with:`, in their order. A study is settings alone, which go over any experiment.
+that, `with:`, in their order. A study is settings alone, which go over any experiment. A compute says where and how
+experiments are computed, and names what differs from the defaults.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
-from agentprm_dagster.config import Experiment
+from agentprm_dagster.config import Compute, Experiment
 from agentprm_dagster.config.experiment import RESERVED
 from agentprm_dagster.config.problems import Places, in_lines, shortened
 from agentprm_dagster.config.strict_yaml import Place, read_yaml
@@ -23,9 +24,16 @@ from agentprm_dagster.home import experiments_folder
 STUDIES = "studies"
 """The folder, within a folder of experiments, that holds studies."""
 
+COMPUTES = "compute"
+"""The folder, within a user's folder of experiments and within the package, that holds computes."""
+
+DEFAULT_COMPUTE = "laptop"
+
+_PACKAGE = Path(str(resources.files("agentprm_dagster")))
+
 
 class ExperimentError(ValueError):
-    """An experiment or a study that is not there or not valid."""
+    """An experiment, a study or a compute that is not there or not valid."""
 
 
 class Settings(NamedTuple):
@@ -41,8 +49,7 @@ class Settings(NamedTuple):
 
 def experiment_folders() -> list[Path]:
     """The package's own experiments, those composed in this home, and the folders that AGENTPRM_EXPERIMENTS names."""
-    own = Path(str(resources.files("agentprm_dagster") / "experiments"))
-    return [own, *filter(Path.is_dir, [experiments_folder()]), *_named_folders()]
+    return [_PACKAGE / "experiments", *filter(Path.is_dir, [experiments_folder()]), *_named_folders()]
 
 
 def _named_folders() -> list[Path]:
@@ -82,6 +89,28 @@ def load_experiment(name: str) -> Experiment:
     return read_experiment(_file(name, f"no experiment {shortened(name)!r}; there are: {', '.join(_files())}"))
 
 
+def chosen_compute() -> str:
+    """The compute that AGENTPRM_COMPUTE names: a name, or the path of a file."""
+    return environ.get("AGENTPRM_COMPUTE") or DEFAULT_COMPUTE
+
+
+def load_compute(name: str) -> Compute:
+    """Reads and checks one compute, by its name or in the file of this path.
+
+    Raises:
+        ExperimentError: there is none, or a key of it is wrong: which, and how.
+    """
+    unknown = f"no compute {shortened(name)!r}; there are: {', '.join(_files(COMPUTES))}, or name a file: ./mine.yaml"
+    is_path = "/" in name or name.endswith(".yaml")
+    path = Path(expanduser(name)) if is_path else _file(name, unknown, COMPUTES)  # noqa: PTH111  # never fails
+    settings = _said(path)
+    try:
+        return Compute.model_validate({"name": path.stem, **settings.values})
+    except ValidationError as error:
+        problems = in_lines(error, settings.places, Compute)
+        raise ExperimentError(f"{path} is not a valid compute:\n{problems}") from error
+
+
 class Catalog(NamedTuple):
     """All that is in the experiments' folders."""
 
@@ -108,9 +137,11 @@ def _missing_folders() -> list[ExperimentError]:
 
 
 def _files(within: str = ".") -> dict[str, list[Path]]:
-    """The files of every experiment, or `within` STUDIES of every study, by name, hidden files left out."""
+    """The files of every experiment, or `within` STUDIES or COMPUTES of every one of these, by name, hidden files left
+    out.
+    """
     files: dict[str, list[Path]] = {}
-    for folder in experiment_folders():
+    for folder in (*experiment_folders(), *([_PACKAGE] if within == COMPUTES else ())):
         for path in sorted(path for path in (folder / within).glob("*.yaml") if not path.name.startswith(".")):
             files.setdefault(path.stem, []).append(path)
     return files
@@ -122,7 +153,7 @@ def _file(name: object, unknown: str, within: str = ".") -> Path:
     if not paths:
         raise ExperimentError(unknown)
     if len(paths) > 1:
-        kind = "studies" if within == STUDIES else "experiments"
+        kind = {STUDIES: "studies", COMPUTES: "computes"}.get(within, "experiments")
         raise ExperimentError(f"two {kind} are called {name}: {' and '.join(map(str, paths))}")
     return paths[0]
 
@@ -198,7 +229,7 @@ def _said(path: Path) -> Settings:
     if not isinstance(values, dict):
         raise ExperimentError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
     if "name" in values:
-        raise ExperimentError(f"{path}: name: an experiment is named after its file, {path.stem}: leave it out")
+        raise ExperimentError(f"{path}: name: it is named after its file, {path.stem}: leave it out")
     return Settings(values, {place: f"{path.name}, line {line}" for place, line in lines.items()})
 
 

@@ -1,22 +1,42 @@
-"""Settings of where and how models are trained: what comes out differs by no more than rounding."""
+"""Where and how an experiment is computed: no part of it, and of no recipe.
 
-from typing import Annotated, Literal
+The same experiment is asked for on a laptop and on a cluster. What a stage used stands in its manifest's environment.
+"""
 
-from pydantic import Field
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, model_validator
+
+from agentprm_dagster.config.kinds import AnyEngine, with_usual_kinds
+from agentprm_dagster.engine.kinds import engine_kind
 from agentprm_dagster.section import Positive, Section
 
 
 class TrainingCompute(Section):
-    """How a training computes its steps."""
+    """Where models are trained, and how a step of theirs is fitted into memory."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$")] = "auto"
     """`auto` is a GPU where torch sees one that the model gains from, else the CPU."""
     micro_batch_tokens: Positive | None = None
     """Most tokens, padding included, of one forward and backward pass; the gradients of several are added up, so that
-    the batch stays what the experiment says. null reads a batch at once."""
+    the batch stays what the experiment says. Null: a batch's part at once."""
     activation_checkpointing: bool = False
-    """Whether activations are computed again in the backward pass, and not kept."""
+    """Activations are computed again in the backward pass instead of kept."""
     strategy: Literal["ddp", "fsdp2"] = "ddp"
     """What processes that train together hold: all weights each (`ddp`), or a share of the weights, gradients and
     moments (`fsdp2`)."""
+
+
+class Compute(Section):
+    """What computes the models that play, rank and judge, and what trains them."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    description: Annotated[str, Field(max_length=1000)] = ""
+    engine: AnyEngine = Field(default_factory=engine_kind("embedded").Settings)
+    training: TrainingCompute = TrainingCompute()
+
+    @model_validator(mode="before")
+    @classmethod
+    def kinds_are_the_usual(cls, values: Any) -> Any:
+        """Unless a section says otherwise."""
+        return with_usual_kinds(values)

@@ -1,7 +1,7 @@
 """All settings of an experiment together; what does not go together is refused."""
 
 from keyword import kwlist
-from typing import TYPE_CHECKING, Annotated, Any, Self, Union
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -13,22 +13,16 @@ from agentprm_dagster.config.data import (
     Pretraining,
     Rollouts,
 )
+from agentprm_dagster.config.kinds import AnyEnvironment, AnyImprovement, AnyTargets, with_usual_kinds
 from agentprm_dagster.config.models import InversePrm, Prm, Sft, WorldModel
-from agentprm_dagster.engine.kinds import KINDS as ENGINES
-from agentprm_dagster.engine.kinds import engine_kind
 from agentprm_dagster.engine.served.settings import Llm
-from agentprm_dagster.engine.settings import EngineSettings, Model
+from agentprm_dagster.engine.settings import Model
 from agentprm_dagster.envs.base import DrawsMistakes, DrawsRandomEpisodes
-from agentprm_dagster.envs.kinds import KINDS, kind_of, settings_class
-from agentprm_dagster.envs.settings import EnvironmentSettings
+from agentprm_dagster.envs.kinds import kind_of, settings_class
 from agentprm_dagster.episodes.dialogue import Wording
-from agentprm_dagster.improvement.kinds import KINDS as IMPROVEMENTS
 from agentprm_dagster.improvement.kinds import improvement_kind
-from agentprm_dagster.improvement.settings import ImprovementSettings
 from agentprm_dagster.section import Section
-from agentprm_dagster.targets.kinds import KINDS as TARGETS
 from agentprm_dagster.targets.kinds import target_kind
-from agentprm_dagster.targets.settings import TargetSettings
 
 RESERVED = frozenset(kwlist) | {
     "arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict", "int", "meta",
@@ -40,33 +34,6 @@ RESERVED = frozenset(kwlist) | {
 MOST_LETTERS = 100
 """How long a name may be: no longer than that of an artifact's folder."""
 
-USUAL = {"engine": "embedded", "environment": "alfworld", "improvement": "dpo", "targets": "mc"}
-"""The sections of several kinds, and which is meant where none is named."""
-
-
-def settings_of(section: str) -> dict[str, Any]:
-    """The class of settings of every kind of a section that is of several kinds, by the kind's name."""
-    if section == "engine":
-        return {name: engine_kind(name).Settings for name in ENGINES}
-    if section == "environment":
-        return {name: settings_class(name) for name in KINDS}
-    if section == "improvement":
-        return {name: improvement_kind(name).Settings for name in IMPROVEMENTS}
-    return {name: target_kind(name).Settings for name in TARGETS}
-
-
-if TYPE_CHECKING:
-    AnyEngine = EngineSettings
-    AnyEnvironment = EnvironmentSettings
-    AnyImprovement = ImprovementSettings
-    AnyTargets = TargetSettings
-else:
-    AnyEngine, AnyEnvironment, AnyImprovement, AnyTargets = (
-        Annotated[Union[tuple(settings_of(each).values())], Field(discriminator="kind")]  # noqa: UP007
-        for each in USUAL
-    )
-"""The settings of every kind of engine, environment, improvement and target; `kind` says whose they are."""
-
 
 def _free(name: str) -> str:
     if name in RESERVED:
@@ -75,7 +42,7 @@ def _free(name: str) -> str:
 
 
 class Experiment(Section):
-    """Everything that decides what an experiment makes."""
+    """Everything that decides what an experiment makes; where and how it is computed is a `Compute`."""
 
     name: Annotated[str, Field(pattern=rf"^[a-z][a-z0-9_]{{0,{MOST_LETTERS - 1}}}$"), AfterValidator(_free)]
     description: Annotated[str, Field(max_length=1000)] = ""
@@ -85,7 +52,6 @@ class Experiment(Section):
     demonstrations: Demonstrations = Demonstrations()
     dialogue: Dialogue = Dialogue()
     model: Model = Model()
-    engine: AnyEngine = Field(default_factory=engine_kind("embedded").Settings)
     pretraining: Pretraining = Pretraining()
     sft: Sft = Sft()
     rollouts: Rollouts = Rollouts()
@@ -102,10 +68,7 @@ class Experiment(Section):
     @classmethod
     def kinds_are_the_usual(cls, values: Any) -> Any:
         """Unless a section says otherwise."""
-        if not isinstance(values, dict):
-            return values
-        usual = {name: kind for name, kind in USUAL.items() if isinstance(values.get(name), dict)}
-        return {**values, **{name: {"kind": kind, **values[name]} for name, kind in usual.items()}}
+        return with_usual_kinds(values)
 
     @model_validator(mode="after")
     def base_model_knows_something(self) -> Self:

@@ -1,4 +1,4 @@
-"""What is wrong with an experiment's settings, a line each: its name, what was expected, what came, where it stands."""
+"""What is wrong with settings, a line each: its name, what was expected, what came, where it stands."""
 
 from difflib import get_close_matches
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.config.experiment import USUAL, settings_of
+from agentprm_dagster.config.kinds import USUAL, settings_of
 from agentprm_dagster.config.strict_yaml import Place
 
 MOST_PROBLEMS = 8
@@ -24,21 +24,27 @@ _WRITTEN = {
 }
 """By the kind of value that was expected."""
 
+_MOVED = {
+    "engine": "where and how models are computed is no part of an experiment: leave it out, and choose with --compute "
+    "NAME or AGENTPRM_COMPUTE (docs/compute.md)",
+}
+"""What an experiment's settings were once, and where they went."""
+
 Places = dict[Place, str]
 """Where every setting stands, such as `smoke.yaml, line 3`."""
 
 
-def in_lines(error: ValidationError, places: Places) -> str:
-    """The wrong settings as indented lines, as many as fit."""
-    problems = [f"{_problem(each)}{_place(_untagged(each['loc']), places)}" for each in error.errors()]
+def in_lines(error: ValidationError, places: Places, root: type[BaseModel] = Experiment) -> str:
+    """The wrong settings of a `root` as indented lines, as many as fit."""
+    problems = [f"{_problem(each, root)}{_place(_untagged(each['loc']), places)}" for each in error.errors()]
     more = [f"and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
     return "\n".join(f"  {each}" for each in (*problems[:MOST_PROBLEMS], *more))
 
 
-def _problem(error: ErrorDetails) -> str:
+def _problem(error: ErrorDetails, root: type[BaseModel]) -> str:
     where, value = ".".join(map(str, _untagged(error["loc"]))), error["input"]
     if error["type"] == "extra_forbidden":
-        return f"{where}: no such setting; {_alternatives(error['loc'])}"
+        return f"{where}: {_MOVED.get(where) or _alternatives(error['loc'], root)}"
     if error["type"] == "union_tag_invalid":
         known = ", ".join(settings_of(str(error["loc"][0])))
         return f"{where}.kind: expected one of {known}, got {shortened(repr(value['kind']))}"
@@ -60,16 +66,16 @@ def _place(where: Place, places: Places) -> str:
     return f" ({places[known]})" if known else ""
 
 
-def _alternatives(place: tuple[int | str, ...]) -> str:
+def _alternatives(place: tuple[int | str, ...], root: type[BaseModel]) -> str:
     """The settings of the section that an unknown one stands in."""
-    section: type[BaseModel] = Experiment
-    sections = place[:-1]
-    if place[0] in USUAL:  # ("targets", "shaped", ...)
+    section, sections = root, place[:-1]
+    if place[0] in USUAL and sections:  # ("targets", "shaped", ...)
         section, sections = settings_of(str(place[0]))[str(place[1])], place[2:-1]
     for name in sections:
         section = section.model_fields[str(name)].annotation  # type: ignore[assignment]  # sections hold sections
     close = get_close_matches(str(place[-1]), section.model_fields, 1)
-    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(section.model_fields)}"
+    meant = f"did you mean {close[0]}?" if close else f"there are: {', '.join(section.model_fields)}"
+    return f"no such setting; {meant}"
 
 
 def shortened(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +30,9 @@ class ContextOverflow(ValueError):
 class WrongRoleError(TypeError):
     """A policy that was asked for values, or a process reward model that was asked for answers."""
 
-    def __init__(self, model: object, *, is_prm: bool) -> None:
+    def __init__(self, architecture: str, *, is_prm: bool) -> None:
         got, expected = ("a process reward model", "a policy")[:: 1 if is_prm else -1]
-        super().__init__(f"expected {expected}, got {got}: {type(model).__name__}")
+        super().__init__(f"expected {expected}, got {got}: {architecture}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +136,26 @@ def answer_seed(seed: int, episode: str, turn: int, n: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+@runtime_checkable
+class Closing(Protocol):
+    """A model that is more than memory: processes and connections, which `close` ends; twice is as good as once."""
+
+    def close(self) -> None:
+        """Ends them. Engines around the model answer nothing more."""
+
+
 class EngineKind(Protocol):
-    """What a kind of engine's module holds."""
+    """What a kind of engine's module holds.
+
+    It may also hold `versions(settings) -> dict[str, str]`, for manifests: what it computes with and this process's own
+    libraries do not tell, such as the GPU's name or the versions of a server.
+    """
 
     Settings: Any
     """The class of its settings (`engine.settings.EngineSettings`), with `kind: Literal[name]` as tag."""
 
     def load(self, checkpoint: Path, role: Role, settings: Any) -> Any:
-        """The model in a checkpoint's folder, to be opened any number of times.
+        """The model in a checkpoint's folder, to be opened any number of times; `Closing` if it must be closed.
 
         Raises:
             CheckpointError: it cannot be loaded, or is of another role.

@@ -14,6 +14,9 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "*.txt")
 """What a checkpoint is loaded from: weights, configuration, tokenizer and chat templates."""
 
+DTYPES = ("float32", "bfloat16", "float16")
+"""The types of numbers that models are computed in."""
+
 _ELSEWHERE = "special_tokens_map_file"
 """A path that old tokenizers carry along from where they were saved, which nothing reads."""
 
@@ -79,6 +82,19 @@ def require_plain_model(folder: Path) -> str:
         if config.get(key) not in (None, "eager", "sdpa"):
             raise CheckpointError(f"{folder}/config.json asks for {key} {config[key]!r}: expected none; remove the key")
     return str(config.get("model_type"))
+
+
+def dtype_of(folder: Path) -> str:
+    """The type of numbers that a checkpoint was saved in (`config.json`), which engines compute it in.
+
+    Raises:
+        CheckpointError: it is none that is computed here.
+    """
+    config = read_object(folder / "config.json")
+    dtype = config.get("dtype") or config.get("torch_dtype") or "float32"  # the second is what it was once called
+    if dtype not in DTYPES:
+        raise CheckpointError(f"{folder}/config.json: expected a dtype of {', '.join(DTYPES)}, got {dtype!r}")
+    return str(dtype)
 
 
 def require_plain_tokenizer(folder: Path) -> None:

@@ -11,6 +11,12 @@ KINDS = {
 }
 """The module of each kind."""
 
+REFERENCE = "embedded"
+"""The kind whose code stands in the recipes of what is played, whichever computes: others are held against it."""
+
+AS_TRANSFORMERS = {"embedded", "transformers"}
+"""Those that compute in the process that asks, and were compared with transformers' own forward before."""
+
 
 def engine_kind(name: str) -> EngineKind:
     """The kind of this name; KeyError where there is none."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentprm_dagster.config import Rollouts
-from agentprm_dagster.config.experiment import AnyEngine
+from agentprm_dagster.config.kinds import AnyEngine
 from agentprm_dagster.engine.kinds import engine_kind
 from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.dialogue import Format

@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+from agentprm_dagster.engine.kinds import AS_TRANSFORMERS
+from agentprm_dagster.episodes.engine_difference import EngineDifference
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.launch.play import Play
-from agentprm_dagster.launch.worker import PLAYED, Shard, read_usage
+from agentprm_dagster.launch.worker import PLAYED, Shard, read_difference, read_usage
 from agentprm_dagster.workers import Worker, wait_for_any
 
 SHARD_GAMES = 50
@@ -29,6 +31,8 @@ class Played:
 
     episodes: list[Episode]
     usage: Usage
+    difference: EngineDifference | None = None
+    """How far the engine is from transformers; None where it was not compared."""
 
 
 def play_in_processes(
@@ -50,16 +54,18 @@ def play_in_processes(
 
 def _together(shards: Sequence[Shard]) -> Played:
     episodes = [episode for shard in shards for episode in read_episodes(shard.out)]
-    return Played(episodes, sum((read_usage(shard.out) for shard in shards), Usage()))
+    usage = sum((read_usage(shard.out) for shard in shards), Usage())
+    return Played(episodes, usage, next((read_difference(shard.out) for shard in shards), None))
 
 
 def _shards(play: Play, folder: Path) -> list[Shard]:
-    """Cuts the games into shards of about the same size."""
+    """Cuts the games into shards of about the same size; in the first the engine is compared, if it needs to be."""
     folder.mkdir(parents=True, exist_ok=True)
     count = -(-len(play.games) // SHARD_GAMES)
+    compared = play.engine.kind not in AS_TRANSFORMERS and play.choice is None
     cuts = [len(play.games) * i // max(count, 1) for i in range(count + 1)]
     return [
-        Shard(replace(play, games=play.games[first:last], seed=play.seed + i), folder / f"{i:04d}")
+        Shard(replace(play, games=play.games[first:last], seed=play.seed + i), folder / f"{i:04d}", compared and i == 0)
         for i, (first, last) in enumerate(pairwise(cuts))
     ]
 

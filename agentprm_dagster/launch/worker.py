@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from agentprm_dagster.agents.oracle_world import OracleWorld, Transparent
-from agentprm_dagster.config.experiment import AnyEngine
+from agentprm_dagster.config.kinds import AnyEngine
 from agentprm_dagster.engine.base import Engine, Role
 from agentprm_dagster.engine.kinds import engine_kind
 from agentprm_dagster.envs.base import Task
 from agentprm_dagster.envs.kinds import kind_of
+from agentprm_dagster.episodes.engine_difference import EngineDifference
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.episodes.tables import iter_episodes, write_episodes
 from agentprm_dagster.episodes.usage import Usage
+from agentprm_dagster.launch.latest_model import LatestModel
 from agentprm_dagster.launch.play import Lookahead, Play
 from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.rollouts.placement import Placer, SpreadPlacer, disagreement, uncertainty
@@ -40,25 +42,33 @@ class Shard:
 
     play: Play
     out: Path
+    compared: bool = False
+    """Whether the engine is held against transformers, on what it has played."""
 
-    def keep(self, episodes: Sequence[Episode], usage: Usage) -> None:
+    def keep(self, episodes: Sequence[Episode], usage: Usage, difference: EngineDifference | None) -> None:
         """Puts what was played into the shard's folder, in one step: it is there whole or not at all."""
         unfinished = self.out.with_suffix(".part")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         write_episodes(episodes, unfinished)
         (unfinished / USAGE).write_bytes(_USAGE.dump_json(usage))
+        (unfinished / DIFFERENCE).write_bytes(_DIFFERENCE.dump_json(difference))
         unfinished.rename(self.out)
 
 
-_USAGE = TypeAdapter(Usage)
-USAGE = "usage.json"
-"""The file beside a shard's episodes that says what they took."""
+_USAGE, _DIFFERENCE = TypeAdapter(Usage), TypeAdapter(EngineDifference | None)
+USAGE, DIFFERENCE = "usage.json", "difference.json"
+"""The files beside a shard's episodes that say what they took, and how far the engine is from transformers."""
 
 
 def read_usage(folder: Path) -> Usage:
     """What playing a shard took."""
     return _USAGE.validate_json((folder / USAGE).read_bytes())
+
+
+def read_difference(folder: Path) -> EngineDifference | None:
+    """How far the engine that played a shard is from transformers; None where it was not compared."""
+    return _DIFFERENCE.validate_json((folder / DIFFERENCE).read_bytes())
 
 
 PLAYED = "played"
@@ -131,7 +141,7 @@ def ready(play: Play) -> Agent:
     slots, choice, chat = play.how.slots, play.choice, _chat(play.policy, play.environment)
     ahead = choice.lookahead if choice else None
     spare = max(slots, choice.best_of) if choice and ahead else 0
-    engine = _opened(_policy(play.policy, play.engine), play.engine, slots + spare)
+    engine = _opened(_policy.load(play.policy, "policy", play.engine), play.engine, slots + spare)
     settings: dict[str, Any] = {
         "dialogue": play.dialogue,
         "slots": slots,
@@ -151,23 +161,11 @@ def ready(play: Play) -> Agent:
     return ModelPredictive(engine, chat, judge, world, turns=ahead.turns, gamma=ahead.gamma, at_once=spare, **settings)
 
 
-@lru_cache(maxsize=1)
-def _policy(path: Path, engine: AnyEngine) -> Any:
-    return engine_kind(engine.kind).load(path, "policy", engine)
-
-
-@lru_cache(maxsize=1)
-def _judging(path: Path, engine: AnyEngine, role: Role) -> Any:
-    return engine_kind(engine.kind).load(path, role, engine)
-
-
-@lru_cache(maxsize=1)
-def _world_model(path: Path, engine: AnyEngine) -> Any:
-    return engine_kind(engine.kind).load(path, "policy", engine)
+_policy, _judging, _world_model = LatestModel(), LatestModel(), LatestModel()
 
 
 def _judge(path: Path, role: Role, play: Play) -> Engine:
-    return _opened(_judging(path, play.engine, role), play.engine, play.how.slots)
+    return _opened(_judging.load(path, role, play.engine), play.engine, play.how.slots)
 
 
 def _opened(model: Any, engine: AnyEngine, conversations: int) -> Engine:
@@ -180,7 +178,7 @@ def _world(ahead: Lookahead, play: Play, spare: int) -> "World":
     if ahead.world is None:
         return OracleWorld()
     slots = play.how.slots
-    engine = _opened(_world_model(ahead.world, play.engine), play.engine, slots + spare)
+    engine = _opened(_world_model.load(ahead.world, "policy", play.engine), play.engine, slots + spare)
     chat = _chat(ahead.world, play.environment)
     return LearnedWorld(engine, chat, slots=slots, max_reply_tokens=ahead.max_reply_tokens)
 
@@ -214,7 +212,20 @@ def serve(pipe: Connection) -> None:
 
     torch.set_num_threads(pipe.recv())
     while True:
-        shard: Shard = pipe.recv()
-        agent = ready(shard.play)
-        shard.keep(play_games(agent, shard.play, _Messages(pipe)), agent.usage)
+        _play_shard(pipe.recv(), _Messages(pipe))
         pipe.send(PLAYED)
+
+
+def _play_shard(shard: Shard, monitor: Monitor) -> None:
+    """Its agent is gone afterwards, so that the models of the next shard need not lie in memory beside its own."""
+    agent = ready(shard.play)
+    episodes = play_games(agent, shard.play, monitor)
+    shard.keep(episodes, agent.usage, _difference(shard.play, episodes) if shard.compared else None)
+
+
+def _difference(play: Play, episodes: Sequence[Episode]) -> EngineDifference:
+    from agentprm_dagster.engine.difference import ANSWERS, engine_difference  # loads torch
+
+    engine = _opened(_policy.load(play.policy, "policy", play.engine), play.engine, ANSWERS)
+    chat = _chat(play.policy, play.environment)
+    return engine_difference(engine, play.policy, chat, episodes, play.dialogue, seed=play.seed)

@@ -15,6 +15,7 @@ from agentprm_dagster.provenance.canonical import digest_of
 from agentprm_dagster.provenance.contents import describe
 from agentprm_dagster.provenance.environment import environment
 from agentprm_dagster.provenance.manifest import Adoption, Manifest, Recipe
+from agentprm_dagster.provenance.reproducible import how_reproducible
 
 
 class Draft:
@@ -33,18 +34,21 @@ class Draft:
         *,
         metrics: Mapping[str, float],
         gates: tuple[Gate, ...] = (),
+        used: Mapping[str, str] | None = None,
         dagster_run_id: str | None = None,
         mlflow_run_id: str | None = None,
     ) -> Artifact:
         """Makes the files a version, durably, and that version the current one.
 
         If the same content was committed before, that version is answered and nothing is written. A number that is
-        not finite is recorded as None: it fails the gate that was made for it, and not the commit.
+        not finite is recorded as None: it fails the gate that was made for it, and not the commit. `used` says what
+        computed it, beside the environment of this process.
 
         Raises:
             ArtifactError: there are no files, or files that an artifact must not hold.
         """
         recipe, files = self._recipe, describe(self.path)
+        around = {**self._environment, **(used or {})}
         manifest = Manifest(
             schema="agentprm-manifest-2",
             asset=recipe.asset,
@@ -56,7 +60,7 @@ class Draft:
             config=recipe.config,
             config_digest=digest_of(recipe.config),
             code=recipe.code,
-            environment=self._environment,
+            environment=around,
             seeds=recipe.seeds,
             files=files,
             metrics={name: _finite(value) for name, value in metrics.items()},
@@ -66,6 +70,7 @@ class Draft:
             started=self._started,
             seconds=round(monotonic() - self._clock, 3),
             adopted=None,
+            reproducible=how_reproducible(recipe.config, around),
         )
         return self._publish(self.path, manifest)
 

@@ -49,6 +49,8 @@ def _line(node: Node) -> Text:
         line.append(f" as {', '.join(other_roles)}", "italic")
     if node.code and node.code.git_commit:
         line.append(f" by {node.code.git_commit[:8]}{' with edits' if node.code.dirty else ''}", "dim")
+    if node.reproducible:
+        line.append(f" {node.reproducible}", "dim" if node.reproducible == "bitwise" else "yellow")
     if node.adopted:
         line.append(f" first made as {node.adopted.origin.partition}", "dim")
     if not node.found:

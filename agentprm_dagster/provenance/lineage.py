@@ -16,6 +16,7 @@ from typing import Any, Literal
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.manifest import Adoption, AssetPartition, Code, Manifest, Version
+from agentprm_dagster.provenance.reproducible import Reproducible
 from agentprm_dagster.provenance.store import ArtifactStore
 
 Direction = Literal["upstream", "downstream"]
@@ -38,6 +39,8 @@ class Node:
     """What made it, where that is known."""
     adopted: Adoption | None
     """Whose it was first, where it was made under another experiment's name."""
+    reproducible: Reproducible | None
+    """How far it can be made again, where that is known."""
 
     def walk(self) -> Iterator["Node"]:
         """The node and everything under it."""
@@ -57,6 +60,7 @@ class Node:
             "repeated": self.repeated,
             "code": asdict(self.code) if self.code else None,
             "adopted": asdict(self.adopted) if self.adopted else None,
+            "reproducible": self.reproducible,
             "children": [child.to_dict() for child in self.children],
         }
 
@@ -128,8 +132,8 @@ class LineageGraph:
         links = {} if repeated else self._links(version, direction)
         children = tuple(self._node(other, tuple(links[other]), direction, seen) for other in sorted(links))
         made = self._known.get(version)
-        code, adopted = (made.code, made.adopted) if made else (None, None)
-        return Node(version, roles, found, repeated, children, code, adopted)
+        code, adopted, word = (made.code, made.adopted, made.reproducible) if made else (None, None, None)
+        return Node(version, roles, found, repeated, children, code, adopted, word)
 
 
 def lineage(

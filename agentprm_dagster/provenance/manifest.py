@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from agentprm_dagster.episodes.stage import Gate
 from agentprm_dagster.provenance.canonical import canonical, digest_of, seal, unseal
 from agentprm_dagster.provenance.errors import ArtifactError
+from agentprm_dagster.provenance.reproducible import Reproducible
 
 MANIFEST = "manifest.json"
 """The manifest's file name in every version; written last, so a folder without one is no version."""
@@ -197,8 +198,8 @@ class Manifest:
     config_digest: Sha256
     code: Code
     environment: dict[str, str]
-    """Versions of Python and of the libraries, the processor and the type of its products (`environment.environment`);
-    what was played stands in `config` (`games_digest`)."""
+    """Versions of Python and of the libraries, the processor and the type of its products (`environment.environment`),
+    and what the stage used of its run's compute; what was played stands in `config` (`games_digest`)."""
     seeds: dict[str, int]
     files: tuple[FileEntry, ...]
     """Sorted by path."""
@@ -212,6 +213,8 @@ class Manifest:
     seconds: Annotated[float, Field(ge=0)]
     adopted: Adoption | None
     """None where it was made under this name; else run ids and times are those of when it was made."""
+    reproducible: Reproducible | None = None
+    """How far it can be made again (`reproducible.how_reproducible`); None where it was made before this was said."""
 
     @property
     def version(self) -> Version:

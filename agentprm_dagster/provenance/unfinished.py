@@ -3,6 +3,7 @@
     <work>/unfinished/<experiment>.<asset>.<iteration>/<16 digits of the recipe's key>/
 
 An attempt finds what an earlier one of the same recipe has saved; what was saved for another recipe is out of date.
+Within, a folder each is for what is computed by other means (`stages.compute.UsedCompute.folder`).
 Callers hold the partition's lock.
 """
 

@@ -4,6 +4,7 @@ Others may commit, select, announce, adopt and sweep meanwhile: nothing is locke
 is looked at once more where it lies, after asking whether somebody is at work there, before it is called a problem.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -50,6 +51,8 @@ class Verification:
     problems: tuple[Problem, ...]
     leftovers: tuple[str, ...]
     """Drafts and locks of killed processes: harmless, and `sweep` removes them."""
+    reproducible: dict[str, int]
+    """How many of those that can be read can be made again, by how far."""
 
     @property
     def sound(self) -> bool:
@@ -78,7 +81,8 @@ def verify(store: ArtifactStore) -> Verification:
         *unreadable,
     ]
     problems = tuple(replace(problem, downstream=_made_from(graph, problem.place)) for problem in found)
-    return Verification(len(tree.places), problems, tuple(map(str, left)))
+    words = Counter(made.manifest.reproducible or "not recorded" for made in readable)
+    return Verification(len(tree.places), problems, tuple(map(str, left)), dict(sorted(words.items())))
 
 
 def sweep(store: ArtifactStore) -> list[Path]:

@@ -37,6 +37,7 @@ def materialization(artifact: Artifact, mlflow_url: str | None, ledger: Sequence
             "path": dg.MetadataValue.path(artifact.uri),
             **links,
             "seconds": made.seconds,
+            "reproducible": made.reproducible or "not recorded",
             **{name: NOT_FINITE if value is None else float(value) for name, value in made.metrics.items()},
         },
         check_results=list(_verdicts(artifact)),

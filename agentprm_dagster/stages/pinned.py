@@ -3,17 +3,20 @@
 Every stage reads the file, and often in a process of its own. So the first stage of a run writes into the run's tags
 what the settings were, a digest a section, and the others compare. A stage that is refused costs nothing: what the run
 has made is found by the next one, as far as the edit leaves it as it was.
+
+The compute, which decides nothing in a recipe, is written into the tags whole, and every stage of the run has that.
 """
 
 import json
 
 import dagster as dg
 
-from agentprm_dagster.config import Experiment
-from agentprm_dagster.config.catalog import require_experiment
+from agentprm_dagster.config import Compute, Experiment
+from agentprm_dagster.config.catalog import load_compute, require_experiment
 from agentprm_dagster.provenance.canonical import digest_of
 
 TAG = "agentprm/settings_of_"
+COMPUTE_TAG = "agentprm/compute"
 
 
 class EditedSettingsError(RuntimeError):
@@ -28,9 +31,7 @@ def pin_settings(instance: dg.DagsterInstance, run_id: str, experiment: Experime
     """
     tag = f"{TAG}{experiment.name}"
     now = {section: digest_of(value) for section, value in experiment.model_dump(mode="json").items()}
-    run = instance.get_run_by_id(run_id)
-    began_in, _, text = run.tags.get(tag, "").partition(" ") if run else ("", "", "")
-    if began_in != run_id:  # re-executions copy their parent's tags
+    if (text := _pinned(instance, run_id, tag)) is None:
         instance.add_run_tags(run_id, {tag: f"{run_id} {json.dumps(now)}"})
         return
     began_with = json.loads(text)
@@ -40,3 +41,23 @@ def pin_settings(instance: dg.DagsterInstance, run_id: str, experiment: Experime
             f"{require_experiment(experiment.name)} or a file that it extends: stages of one run would be made under "
             "different settings. Launch it again: what was made is kept, and what the edit changes is made anew"
         )
+
+
+def pin_compute(instance: dg.DagsterInstance, run_id: str, name: str) -> Compute:
+    """The compute that a run began with, whatever its file says by now; the first stage reads it, by name or path.
+
+    Raises:
+        ExperimentError: there is none, or it is not valid.
+    """
+    if (text := _pinned(instance, run_id, COMPUTE_TAG)) is not None:
+        return Compute.model_validate_json(text)
+    compute = load_compute(name)
+    instance.add_run_tags(run_id, {COMPUTE_TAG: f"{run_id} {compute.model_dump_json()}"})
+    return compute
+
+
+def _pinned(instance: dg.DagsterInstance, run_id: str, tag: str) -> str | None:
+    """What a run's first stage has written into a tag, which names the run: re-executions copy their parent's tags."""
+    run = instance.get_run_by_id(run_id)
+    began_in, _, text = run.tags.get(tag, "").partition(" ") if run else ("", "", "")
+    return text if began_in == run_id else None

@@ -8,6 +8,7 @@ from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.provenance.manifest import GAMES_DIGEST, Version
+from agentprm_dagster.provenance.reproducible import GPU
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.reports.results import Row
 from agentprm_dagster.reports.seeds import SeedRow, over_seeds
@@ -58,10 +59,10 @@ def seed_rows(reports: Iterable[Artifact]) -> list[SeedRow]:
 
 
 def processors(store: ArtifactStore, reports: Iterable[Artifact]) -> list[str]:
-    """What the models that were evaluated were trained on: processor and type of products, each once."""
+    """What the models that were evaluated were trained on: processor and type of products, GPUs, each once."""
     made = with_ancestors(store, *(report.version for report in reports))
     trained = [artifact.manifest.environment for artifact in made if artifact.version.asset in _TRAINED]
-    return sorted({f"{where['processor']} (products in {where['products']})" for where in trained})
+    return sorted({where.get(GPU, f"{where['processor']} (products in {where['products']})") for where in trained})
 
 
 def _current(store: ArtifactStore, experiment: str) -> list[Version]:

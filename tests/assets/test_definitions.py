@@ -15,9 +15,9 @@ from test_architecture import HEAVY
 
 from agentprm_dagster.commands.lineage import asset_names
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.config.catalog import load_catalog
+from agentprm_dagster.config.catalog import ExperimentError, load_catalog
 from agentprm_dagster.config.compose import compose
-from agentprm_dagster.definitions import build_definitions, load
+from agentprm_dagster.definitions import build_definitions, load, resources
 from agentprm_dagster.home import dagster_folder
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.chosen import chosen_experiments
@@ -66,6 +66,18 @@ def defs(experiments: dict[str, Experiment]) -> dg.Definitions:
 def graph(defs: dg.Definitions) -> AssetGraph:
     """Their asset graph."""
     return defs.resolve_asset_graph()
+
+
+def test_what_computes_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    def named(compute: str = "") -> object:
+        return resources(compute)["stages"].compute  # type: ignore[attr-defined]
+
+    assert named() == "laptop"
+    monkeypatch.setenv("AGENTPRM_COMPUTE", "gpu")
+    assert (named(), named("laptop")) == ("gpu", "laptop")
+    monkeypatch.setenv("AGENTPRM_COMPUTE", "nosuch")
+    with pytest.raises(ExperimentError, match="no compute 'nosuch'"):
+        named()
 
 
 def test_every_experiment_has_the_assets_that_it_uses(graph: AssetGraph, experiments: dict[str, Experiment]) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -11,7 +12,9 @@ from typer.testing import CliRunner, Result
 
 from agentprm_dagster import cli
 from agentprm_dagster.algorithm.statistics import ComparisonError
+from agentprm_dagster.launch.gpus import Gpu
 from agentprm_dagster.resources.tracker import MlflowTracker
+from agentprm_dagster.stages.available import MissingError
 from toy import ToyInference, toy_definitions
 
 ROW_KEYS = [
@@ -30,7 +33,8 @@ def call(*arguments: object) -> Result:
 def toy_cli(toy: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line plays the toy; MLflow is left out."""
     monkeypatch.setattr(
-        "agentprm_dagster.commands.run.build_definitions", lambda experiments: toy_definitions(*experiments)
+        "agentprm_dagster.commands.run.build_definitions",
+        lambda experiments, bound: toy_definitions(next(iter(experiments)), bound["stages"].compute),
     )
     monkeypatch.setattr("agentprm_dagster.commands.evaluate.InferenceResource", ToyInference)
     monkeypatch.setattr(MlflowTracker, "reconcile", lambda self, store: [])
@@ -79,7 +83,9 @@ def test_run_makes_resumes_and_reports(toy_cli: None, home: Path) -> None:
     assert up["root"]["asset"] == "prm"
     assert "eval_report[2]" in call("lineage", "toy", "prm", "-i", 2, "--down").output
 
-    assert call("verify").exit_code == 0
+    verified = call("verify")
+    assert verified.exit_code == 0
+    assert "reproducible: " in verified.output and " bitwise" in verified.output
     assert [path for path in (home, *home.rglob("*")) if path.stat().st_mode & 0o077] == [], "for this user alone"
     page = next((home / "artifacts/toy/prm/1").glob("*/page.md"))
     page.chmod(0o644)
@@ -104,6 +110,24 @@ def test_a_composed_experiment_with_several_seeds_has_a_table_and_a_name(toy_cli
     assert "prm" in call("lineage", f"{name}__seed_1", "eval_report", "-i", 1).output
     again = call("run", f"{name}__seed_1", "--iterations", 2)
     assert again.exit_code == 0, again.output
+
+
+def test_where_it_is_computed_is_chosen_by_an_option_or_the_environment(
+    toy_cli: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.yaml").write_text("engine: {kind: transformers, device: cpu}\n", encoding="utf-8")
+    monkeypatch.setenv("AGENTPRM_COMPUTE", str(tmp_path / "mine.yaml"))
+    ran = call("run", "toy", "--iterations", 1)
+    assert ran.exit_code == 0, ran.output
+    root = json.loads(call("lineage", "toy", "eval_report", "-i", 1, "--json").output)["root"]
+    assert root["reproducible"] == "statistical", "the toy's policies are of no type"
+    assert " statistical" in call("lineage", "toy", "rollouts", "-i", 1).output
+    assert call("evaluate", "toy", "-i", 1, "--compute", "laptop").exit_code == 0
+    monkeypatch.delenv("AGENTPRM_VLLM", raising=False)
+    for command in (("run", "toy"), ("evaluate", "toy", "-i", 1)):
+        refused = call(*command, "--compute", "gpu")
+        assert isinstance(refused.exception, MissingError)
+        assert "vLLM, which is not here: engine.kind: vllm needs AGENTPRM_VLLM" in str(refused.exception)
 
 
 def test_a_stage_that_fails_is_told_in_its_own_words(toy_cli: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,11 +255,63 @@ def test_doctor_tells_what_is_there(home: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     findings = {finding["topic"]: finding for finding in json.loads(call("doctor", "--json").output)}
     assert findings["torch"]["ok"]
-    large = "only large pretrained models would train faster on a GPU; to play, nothing uses one"
+    large = "only large pretrained models would be trained and answer faster on a GPU"
     assert findings["devices"]["remedy"] in ("", large)
     assert {"steered", "low_sample"} <= {*findings["studies"]["found"].split(", ")}
     assert findings["home"]["found"].startswith(str(home))
     assert findings["llm"]["found"] == "gpt-4o at api.openai.com, with a key; not asked"
+
+
+def findings_of(topic: str) -> tuple[int, list[dict[str, Any]]]:
+    """How doctor ends, and what it says about a topic."""
+    said = call("doctor", "--json")
+    return said.exit_code, [finding for finding in json.loads(said.output) if finding["topic"] == topic]
+
+
+def test_doctor_refuses_a_compute_that_asks_for_what_is_not_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AGENTPRM_VLLM", raising=False)
+    monkeypatch.setattr("agentprm_dagster.stages.available.gpus", list)
+    monkeypatch.setenv("AGENTPRM_COMPUTE", "gpu")
+    code, (compute, *lacking) = findings_of("compute")
+    assert code == 1
+    assert compute["found"] == "gpu: the engine vllm answers, training on cuda"
+    assert [each["found"].partition(",")[0] for each in lacking] == ["training.device: cuda", "vLLM"]
+    assert not [each for each in (compute, *lacking) if each["ok"] or not each["needed"]]
+    monkeypatch.setenv("AGENTPRM_COMPUTE", "nosuch")
+    code, (unknown,) = findings_of("compute")
+    assert (code, unknown["ok"]) == (1, False)
+    assert unknown["remedy"].startswith("no compute 'nosuch'; there are: gpu, laptop")
+    monkeypatch.delenv("AGENTPRM_COMPUTE")
+    (usual,) = findings_of("compute")[1]
+    assert (usual["ok"], usual["found"]) == (True, "laptop: the engine embedded answers, training on auto")
+
+
+def test_doctor_asks_vllms_own_python(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 0.32.0\n", encoding="utf-8")
+    python.chmod(0o755)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AGENTPRM_VLLM", "~/python")
+    assert findings_of("vllm")[1][0]["found"] == "0.32.0 in ~/python"
+    for without in (sys.executable, str(tmp_path / "nowhere")):
+        monkeypatch.setenv("AGENTPRM_VLLM", without)
+        (found,) = findings_of("vllm")[1]
+        assert (found["ok"], found["needed"]) == (False, False)
+        assert found["found"] == f"none in {without}"
+
+
+def test_doctor_names_the_gpus_and_says_that_one_is_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentprm_dagster.commands.doctor.gpus", lambda: [Gpu("NVIDIA H200", 139 * 2**30)] * 2)
+    devices, several = findings_of("devices")[1]
+    assert devices["found"].endswith("GPUs: NVIDIA H200 (139 GiB), NVIDIA H200 (139 GiB)")
+    assert several["found"].startswith("of several GPUs a training uses one: cuda:0")
+
+
+def test_doctor_says_where_ray_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://user:pass-ray@127.0.0.1:10001")
+    (ray,) = findings_of("ray")[1]
+    assert ray["found"].endswith("RAY_ADDRESS is ray://***@127.0.0.1:10001")
+    assert not ray["needed"]
 
 
 @pytest.mark.parametrize("as_json", [True, False])

@@ -60,7 +60,7 @@ def test_what_is_extended_must_be_there_and_begin_somewhere(tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("name: other", r"tried\.yaml: name: an experiment is named after its file, tried: leave it out"),
+        ("name: other", r"tried\.yaml: name: it is named after its file, tried: leave it out"),
         ("extends: [smoke]", r"extends: expected one of .*smoke.*, got \['smoke'\]"),
         ("seed: 1\nprm: {epochs: 1}\nseed: 2", r"not valid YAML: (?s:.*)'seed' is named twice(?s:.*)line 3"),
         ("prm:\n  epochs: 1\n  epochs: 2", r"'epochs' is named twice"),

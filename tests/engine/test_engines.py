@@ -19,6 +19,7 @@ from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.architectures import ArchitectureError
 from agentprm_dagster.engine.base import ContextOverflow, Engine, Limits, Role, WrongRoleError
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.checkpoint_files import CheckpointError, dtype_of
 from agentprm_dagster.engine.kinds import KINDS, engine_kind
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
@@ -51,14 +52,6 @@ def opened() -> Iterator[Open]:
             return module.open(model, how, conversations=3)
 
         yield opened
-
-
-@pytest.fixture(scope="module")
-def prm_folder(policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("prm")
-    prm = checkpoints.prm_from_policy(policy_folder, seed=1)
-    checkpoints.save(prm, checkpoints.load_tokenizer(policy_folder), folder)
-    return folder
 
 
 @torch.no_grad()
@@ -143,7 +136,7 @@ def test_a_context_that_is_outgrown_is_told(opened: Open, kind: str, policy_fold
     engine = opened(kind, tmp_path / "small", "policy")
     engine.begin(0, list(range(10, 18)))
     assert engine.log_probs([0], [[[3, 4]]]).shape == (1, 1)
-    with pytest.raises(ContextOverflow, match=r"needs 1[34] tokens, the model holds 12"):
+    with pytest.raises(ContextOverflow, match=r"needs 1[345] tokens, the model holds 12"):
         engine.log_probs([0], [[[3] * 5, [3] * 6]])
 
 
@@ -198,10 +191,26 @@ def test_a_checkpoints_own_way_of_sampling_is_left_out(opened: Open, policy_fold
     assert len({tuple(ids) for ids in drawn[0][0]}) > 1
 
 
-def test_the_type_of_numbers_is_what_is_set(policy_folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "dtype"),
+    [({}, torch.float32), ({"dtype": "bfloat16"}, torch.bfloat16), ({"torch_dtype": "float16"}, torch.float16)],
+)
+def test_models_are_computed_in_the_type_that_they_were_saved_in(
+    policy_folder: Path, tmp_path: Path, said: dict[str, str], dtype: torch.dtype
+) -> None:
+    copytree(policy_folder, tmp_path / "saved")
+    config = json.loads((policy_folder / "config.json").read_text())
+    del config["dtype"]
+    (tmp_path / "saved/config.json").write_text(json.dumps({**config, **said}))
     module = engine_kind("transformers")
-    model = module.load(policy_folder, "policy", module.Settings(dtype="bfloat16", device="cpu"))
-    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+    model = module.load(tmp_path / "saved", "policy", module.Settings(device="cpu"))
+    assert {weight.dtype for weight in model.parameters()} == {dtype}
+
+
+def test_a_type_of_numbers_that_is_not_computed_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"dtype": "float8_e4m3fn"}')
+    with pytest.raises(CheckpointError, match="expected a dtype of float32, bfloat16, float16, got 'float8_e4m3fn'"):
+        dtype_of(tmp_path)
 
 
 def test_games_are_played_alike_on_both(taught_folder: Path, household_games: list[PlayableGame]) -> None:

@@ -1,7 +1,10 @@
 """Worker processes: the same episodes however many there are, their progress in sum, their failures in words."""
 
+import os
+import signal
 from collections.abc import Mapping
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from plays import play_of
 from agentprm_dagster.agents.best_of_n import BestOfN
 from agentprm_dagster.config import Rollouts
 from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.vllm import kind as vllm
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch import pool
@@ -19,6 +23,7 @@ from agentprm_dagster.launch.pool import Played, play_in_processes
 from agentprm_dagster.launch.worker import ready
 from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.workers import WorkerError
+from vllm_stub import served_by, stub
 
 ONCE = Rollouts(per_game=1, temperature=0, max_steps=5, branch_states=0, slots=3)
 BRANCHED = Rollouts(per_game=2, max_steps=4, branch_states=1, branch_actions=2, slots=3)
@@ -127,24 +132,50 @@ def test_shards_are_even_and_have_seeds_of_their_own(plays: dict[str, Play], tmp
     assert [part.seed for part in parts] == [2, 3, 4]
 
 
-def test_shards_that_were_played_are_not_played_again(
-    plays: dict[str, Play], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_engine_beside_this_process_is_compared_once_a_policy(
+    taught_folder: Path, prm_folder: Path, household_games: list[PlayableGame], tmp_path: Path
 ) -> None:
+    choice = Choice("prm", prm_folder, best_of=2)
+    with stub(taught_folder) as policies, stub(prm_folder, "prm") as prms:
+        engine = vllm.Settings(**served_by(policies), **served_by(prms))
+        plays = {
+            "alone": play_of(taught_folder, ONCE, household_games[:2], engine=engine),
+            "judged": play_of(taught_folder, ONCE, household_games[:2], engine=engine, choice=choice),
+            "embedded": play_of(taught_folder, ONCE, household_games[:2]),
+        }
+        alone, judged, embedded = played(plays, 1, tmp_path / "scratch", Listening())
+    assert alone.difference is not None and alone.difference.nats < 1e-4
+    assert (judged.difference, embedded.difference) == (None, None)
+    assert alone.episodes == embedded.episodes
+
+
+def test_only_the_first_shard_compares(plays: dict[str, Play], tmp_path: Path) -> None:
+    played_by_vllm = replace(plays["greedy"], engine=vllm.Settings())
+    assert [shard.compared for shard in pool._shards(played_by_vllm, tmp_path / "shards")] == [True, False, False]
+
+
+def play_and_die(plays: dict[str, Play], scratch: Path) -> None:
+    """Plays as a process of its own, which is killed in its third shard."""
+
+    class Deadly(Listening):
+        def progress(self, done: int, total: int, what: str) -> None:
+            if len(list(scratch.rglob("usage.json"))) == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    pool.SHARD_GAMES = 5
+    played(plays, 1, scratch, Deadly())
+
+
+def test_shards_that_were_played_are_not_played_again(plays: dict[str, Play], tmp_path: Path) -> None:
     del plays["branched"]
     calm = played(plays, 1, tmp_path / "calm", Listening())
-
-    class Killed(Listening):
-        """Ends the first attempt in its third shard."""
-
-        def progress(self, done: int, total: int, what: str) -> None:
-            if len(list((tmp_path / "scratch").rglob("usage.json"))) == 2:
-                raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        played(plays, 1, tmp_path / "scratch", Killed())
+    killed = get_context("spawn").Process(target=play_and_die, args=(plays, tmp_path / "scratch"))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "scratch").rglob("usage.json")}
-    assert len(kept) == 2
-    (tmp_path / "scratch" / "play1" / "0002.part").mkdir()
+    assert 2 <= len(kept) <= 3, "its worker ends a moment later"
+    (tmp_path / "scratch" / "play1" / "0002.part").mkdir(exist_ok=True)
     again = play_in_processes(plays, processes=1, threads=1, scratch=tmp_path / "scratch", monitor=Listening())
     assert [one.episodes for one in again.values()] == [one.episodes for one in calm]
     assert tokens([*again.values()]) == tokens(calm)

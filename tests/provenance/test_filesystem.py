@@ -66,7 +66,7 @@ def test_without_locks_the_owners_name_decides(
     assert commit(store, make_recipe()) == made
     with store.draft(make_recipe(seed=1)):
         assert sweep(store) == []
-    assert verify(store) == Verification(checked=1, problems=(), leftovers=())
+    assert verify(store) == Verification(checked=1, problems=(), leftovers=(), reproducible={"bitwise": 1})
     assert len([record for record in caplog.records if "keeps no locks" in record.message]) == 1
 
 
@@ -155,7 +155,7 @@ def test_a_full_filesystem_loses_the_new_and_keeps_the_old(tmp_path: Path) -> No
         with pytest.raises(OSError, match="No space left"):
             commit(store, make_recipe(seed=1), {"data.json": b"x" * 500_000})
         assert store.current("smoke", "rollouts", 1) == old
-        assert verify(store) == Verification(checked=1, problems=(), leftovers=())
+        assert verify(store) == Verification(checked=1, problems=(), leftovers=(), reproducible={"bitwise": 1})
         assert commit(store, make_recipe(seed=2), {"data.json": b"x" * 50_000}).digest != old.digest
     finally:
         subprocess.run(["umount", disk], check=True)

@@ -90,7 +90,7 @@ def test_the_code_is_told(store: ArtifactStore) -> None:
         draft.commit(metrics={})
     answer = lineage(store, "smoke", "demonstrations", 1)
     assert answer.to_dict()["root"]["code"]["git_commit"] == "abcdef0123456789"
-    assert printed(answer)[0].endswith("by abcdef01 with edits")
+    assert printed(answer)[0].endswith("by abcdef01 with edits bitwise")
 
 
 def printed(answer: Lineage) -> list[str]:
@@ -111,13 +111,13 @@ def test_a_digest_that_names_none_or_several_is_an_error(store: ArtifactStore, l
 def test_the_text_tree(store: ArtifactStore, loop: dict[str, Artifact]) -> None:
     digest = {name: artifact.digest[:16] for name, artifact in loop.items()}
     assert printed(lineage(store, "smoke", "rollouts", 2)) == [
-        f"smoke/rollouts[2] {digest['rollouts2']}",
-        f"└── smoke/improved_policy[1] {digest['pi1']} as behaviour_policy",
-        f"    ├── smoke/initial_policy[0] {digest['pi0']} as behaviour_policy",
-        f"    │   └── smoke/demonstrations[1] {digest['demos']}",
-        f"    └── smoke/prm[1] {digest['prm1']}",
-        f"        └── smoke/rollouts[1] {digest['rollouts1']}",
-        f"            └── smoke/initial_policy[0] {digest['pi0']} as behaviour_policy (see above)",
+        f"smoke/rollouts[2] {digest['rollouts2']} bitwise",
+        f"└── smoke/improved_policy[1] {digest['pi1']} as behaviour_policy bitwise",
+        f"    ├── smoke/initial_policy[0] {digest['pi0']} as behaviour_policy bitwise",
+        f"    │   └── smoke/demonstrations[1] {digest['demos']} bitwise",
+        f"    └── smoke/prm[1] {digest['prm1']} bitwise",
+        f"        └── smoke/rollouts[1] {digest['rollouts1']} bitwise",
+        f"            └── smoke/initial_policy[0] {digest['pi0']} as behaviour_policy bitwise (see above)",
     ]
 
 

@@ -38,7 +38,7 @@ def said(found: Verification) -> list[tuple[str, str, list[str]]]:
 def test_what_is_whole_is_sound(store: ArtifactStore, chain: list[Artifact]) -> None:
     store.announce("smoke", 2, chain[1])
     found = verify(store)
-    assert found == Verification(checked=4, problems=(), leftovers=())
+    assert found == Verification(checked=4, problems=(), leftovers=(), reproducible={"bitwise": 4})
     assert found.sound
 
 
@@ -141,7 +141,7 @@ def test_leftovers_of_the_dead_are_swept_and_the_living_left_alone(store: Artifa
         assert alive.path.is_dir()
         with pytest.raises(LockedError):
             store.lock("smoke", "rollouts", 1).__enter__()
-    assert verify(store) == Verification(checked=4, problems=(), leftovers=())
+    assert verify(store) == Verification(checked=4, problems=(), leftovers=(), reproducible={"bitwise": 4})
     assert sweep(store) == []
 
 
@@ -273,7 +273,7 @@ def test_what_cannot_be_read_is_a_problem_among_the_others(shown: ArtifactStore,
 
 
 def test_an_empty_store_is_sound(store: ArtifactStore) -> None:
-    assert verify(store) == Verification(0, (), ())
+    assert verify(store) == Verification(0, (), (), {})
 
 
 def test_the_report_is_plain_json(store: ArtifactStore, chain: list[Artifact]) -> None:

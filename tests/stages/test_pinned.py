@@ -13,7 +13,7 @@ from agentprm_dagster.config.catalog import load_experiment
 from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.reports.targets_report import targets_report
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.stages.pinned import EditedSettingsError, pin_settings
+from agentprm_dagster.stages.pinned import EditedSettingsError, pin_compute, pin_settings
 from toy import TOY
 
 
@@ -83,3 +83,21 @@ def test_experiments_of_one_run_are_pinned_apart(toy: dg.Definitions, instance: 
     for _ in range(2):
         for name in ("toy", "smoke"):
             pin_settings(instance, run.run_id, load_experiment(name))
+
+
+def test_a_compute_that_is_edited_changes_nothing_for_a_run_that_has_begun(
+    toy: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    job, file = toy.resolve_job_def("toy"), tmp_path / "mine.yaml"
+    file.write_text("engine: {kind: transformers}\n", encoding="utf-8")
+    run = instance.create_run_for_job(job)
+    first = pin_compute(instance, run.run_id, str(file))
+    assert (first.name, first.engine.kind) == ("mine", "transformers")
+    file.write_text("engine: {kind: nonsense}\n", encoding="utf-8")
+    assert pin_compute(instance, run.run_id, str(file)) == first
+    file.unlink()
+    assert pin_compute(instance, run.run_id, str(file)) == first
+    tags = instance.get_run_by_id(run.run_id).tags
+    file.write_text("training: {device: cpu}\n", encoding="utf-8")
+    again = instance.create_run_for_job(job, tags=tags)
+    assert pin_compute(instance, again.run_id, str(file)).training.device == "cpu"

@@ -122,7 +122,7 @@ class EmbeddedEngine:
 
     def _require(self, *, prm: bool) -> None:
         if self.is_prm != prm:
-            raise WrongRoleError(self.model, is_prm=self.is_prm)
+            raise WrongRoleError(type(self.model).__name__, is_prm=self.is_prm)
 
     def _make_sampler(self, end: int, banned: tuple[int, ...]) -> Sampler:
         return Sampler(self.cache, self.head, end=end, banned=banned)

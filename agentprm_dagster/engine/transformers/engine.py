@@ -114,7 +114,7 @@ class TransformersEngine(WholeConversations):
 
     def _require(self, *, prm: bool) -> None:
         if self.is_prm != prm:
-            raise WrongRoleError(self.model, is_prm=self.is_prm)
+            raise WrongRoleError(type(self.model).__name__, is_prm=self.is_prm)
 
     def _require_room(self, tokens: int) -> None:
         context = context_of(self.model.config) if hasattr(self.model.config, "max_position_embeddings") else tokens
@@ -122,7 +122,7 @@ class TransformersEngine(WholeConversations):
             raise ContextOverflow(tokens, context)
 
 
-class Draws(LogitsProcessor):  # type: ignore[misc]  # has no types
+class Draws(LogitsProcessor):
     """Leaves of all tokens the one that given random numbers draw: greedy generation then takes it."""
 
     def __init__(self, shares: torch.Tensor, temperature: float) -> None:

@@ -1,4 +1,7 @@
-"""Any model exactly as transformers computes it, on any device: slower, and what others are held against."""
+"""Any model exactly as transformers computes it, on any device: slower, and what others are held against.
+
+A model is computed in the type of numbers that its checkpoint was saved in.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,7 +21,6 @@ class Settings(EngineSettings):
     kind: Literal["transformers"] = "transformers"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$")] = "auto"
     """`auto` is a GPU where torch sees one, else the CPU."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     batch: Annotated[int, Field(gt=0, le=4096)] = 16
     """Conversations read together. Those of architectures that read padding are read one by one."""
 
@@ -28,11 +30,26 @@ def load(checkpoint: Path, role: Role, settings: Settings) -> "PreTrainedModel":
     import torch
 
     from agentprm_dagster.engine import checkpoints
+    from agentprm_dagster.engine.checkpoint_files import dtype_of
 
     load = checkpoints.load_policy if role == "policy" else checkpoints.load_prm
-    model = load(checkpoint, exact=False, dtype=getattr(torch, settings.dtype))
+    model = load(checkpoint, exact=False, dtype=getattr(torch, dtype_of(checkpoint)))
+    return model.to(_device(settings))
+
+
+def versions(settings: Settings) -> dict[str, str]:
+    """See `engine.base.EngineKind`: the GPU, where it computes on one."""
+    import torch
+
+    device = _device(settings)
+    return {"gpu": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}
+
+
+def _device(settings: Settings) -> str:
+    import torch
+
     gpu = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(gpu if settings.device == "auto" else settings.device)
+    return gpu if settings.device == "auto" else settings.device
 
 
 def open(model: "PreTrainedModel", settings: Settings, *, conversations: int) -> Engine:  # noqa: A001  # the protocol's

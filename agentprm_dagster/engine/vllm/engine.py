@@ -1,17 +1,20 @@
 """A model behind vLLM as an engine: one request a conversation; the server's prefix cache remembers what was read."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 
 from agentprm_dagster.engine.base import ContextOverflow, Limits, Sampled, WrongRoleError
+from agentprm_dagster.engine.vllm.answers import Completions, OfModel, Pooled, PromptLogprobs
 from agentprm_dagster.engine.vllm.served import Served
 from agentprm_dagster.engine.vllm.server import VllmError
 from agentprm_dagster.engine.whole_conversations import WholeConversations, by_conversation
 
 _NEVER = -100.0
-"""Added to the logits of tokens that are never drawn."""
+"""Added to the logits of tokens that are never drawn: the most that vLLM allows."""
+
+T = TypeVar("T", bound=OfModel)
 
 
 class VllmEngine(WholeConversations):
@@ -21,7 +24,7 @@ class VllmEngine(WholeConversations):
         super().__init__()
         self._model = model
         self.is_prm = model.role == "prm"
-        self.vocabulary: int = model.config["vocab_size"]
+        self.vocabulary = model.vocabulary
         self.tokens_read = 0
 
     def sample(
@@ -29,8 +32,9 @@ class VllmEngine(WholeConversations):
     ) -> Sampled:
         """See `engine.base.Engine`."""
         self._require(prm=False)
+        different = n if temperature else 1  # vLLM refuses to give the greedy answer twice
         asked = {
-            "n": n,
+            "n": different,
             "temperature": temperature,
             "max_tokens": limits.max_new_tokens,
             "stop_token_ids": [limits.end],
@@ -42,7 +46,8 @@ class VllmEngine(WholeConversations):
         }
         prompts = [self._ids[each] for each in conversations]
         bodies = [{**asked, "prompt": ids, "seed": seed} for ids, seed in zip(prompts, seeds, strict=True)]
-        drawn = [_answers(answer, n, limits) for answer in self._ask("/v1/completions", bodies, limits.max_new_tokens)]
+        completions = self._ask("/v1/completions", prompts, bodies, Completions, limits.max_new_tokens)
+        drawn = [_answers(each, different, limits) * (n // different) for each in completions]
         tokens = [[ids for ids, _, _ in each] for each in drawn]
         self._continuations.update(zip(conversations, tokens, strict=True))
         return Sampled(
@@ -54,82 +59,71 @@ class VllmEngine(WholeConversations):
     def score(self, conversations: Sequence[int], continuations: Sequence[Sequence[Sequence[int]]]) -> torch.Tensor:
         """See `engine.base.Engine`."""
         self._require(prm=True)
-        prompts, answers = self._behind(conversations, continuations)
-        bodies = [
-            {"prompt": [*prompt, *ids], "task": "classify", "use_activation": False}
-            for prompt, ids in zip(prompts, answers, strict=True)
-        ]
-        values = [_value(answer) for answer in self._ask("/pooling", bodies)]
+        rows = [[*prompt, *ids] for prompt, ids in zip(*self._behind(conversations, continuations), strict=True)]
+        bodies = [{"input": ids, "task": "classify", "use_activation": False} for ids in rows]
+        values = [answer.data[0].data[0] for answer in self._ask("/pooling", rows, bodies, Pooled)]
         return torch.tensor(by_conversation(values, len(continuations[0])))
 
     def log_probs(self, conversations: Sequence[int], continuations: Sequence[Sequence[Sequence[int]]]) -> torch.Tensor:
         """See `engine.base.Engine`."""
         self._require(prm=False)
         prompts, answers = self._behind(conversations, continuations)
-        asked = {"max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0, "return_token_ids": True}
-        bodies = [{**asked, "prompt": [*prompt, *ids]} for prompt, ids in zip(prompts, answers, strict=True)]
+        rows = [[*prompt, *ids] for prompt, ids in zip(prompts, answers, strict=True)]
+        bodies = [{"prompt": ids, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0} for ids in rows]
+        read = self._ask("/v1/completions", rows, bodies, PromptLogprobs, 1)  # which always draws a token
         sums = [
-            sum(_of_prompt(answer, body["prompt"])[len(prompt) :])
-            for answer, body, prompt in zip(self._ask("/v1/completions", bodies, 1), bodies, prompts, strict=True)
+            sum(_of_prompt(answer, ids)[len(prompt) :]) for answer, ids, prompt in zip(read, rows, prompts, strict=True)
         ]
         return torch.tensor(by_conversation(sums, len(continuations[0])))
 
-    def _ask(self, path: str, bodies: list[dict[str, Any]], new: int = 0) -> list[dict[str, Any]]:
-        """The answers to requests by token ids."""
-        context = int(self._model.config.get("max_position_embeddings") or 2**31)
-        longest = max(len(body["prompt"]) for body in bodies) + new
-        if longest > context:
-            raise ContextOverflow(longest, context)
-        name = "input" if path == "/pooling" else "prompt"
-        sent = [{**body, "model": self._model.name, name: body["prompt"]} for body in bodies]
-        if name == "input":
-            for each in sent:
-                del each["prompt"]
-        answers = self._model.client.ask(path, sent)
-        for answer, body in zip(answers, bodies, strict=True):
-            if answer.get("model") not in (None, self._model.name):
-                raise VllmError(f"expected answers of {self._model.name}, got those of {answer['model']}")
-            self.tokens_read += len(body["prompt"]) - _cached(answer)
+    def _ask(
+        self,
+        path: str,
+        rows: Sequence[Sequence[int]],
+        bodies: Sequence[Mapping[str, Any]],
+        shape: type[T],
+        new: int = 0,
+    ) -> list[T]:
+        """The answers to requests about these rows of tokens, which `new` more may follow."""
+        longest = max(map(len, rows)) + new
+        if longest > self._model.context:
+            raise ContextOverflow(longest, self._model.context)
+        answers = self._model.ask(path, bodies, shape)
+        self.tokens_read += sum(map(len, rows)) - sum(answer.cached for answer in answers)
         return answers
 
     def _require(self, *, prm: bool) -> None:
         if self.is_prm != prm:
-            raise WrongRoleError(self._model.name, is_prm=self.is_prm)
+            raise WrongRoleError(self._model.architecture, is_prm=self.is_prm)
 
 
-def _answers(answer: dict[str, Any], n: int, limits: Limits) -> list[tuple[list[int], bool, float]]:
+def _answers(answer: Completions, n: int, limits: Limits) -> list[tuple[list[int], bool, float]]:
     """Tokens without the end token, whether each answer ended by itself, and its log-probability."""
-    choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
-    if len(choices) != n:
-        raise VllmError(f"expected {n} answers to a conversation, got {len(choices)}")
+    choices = sorted(answer.choices, key=lambda choice: choice.index)
+    if [choice.index for choice in choices] != list(range(n)):
+        raise VllmError(f"expected answers 0 to {n - 1} to a conversation, got {[choice.index for choice in choices]}")
     drawn = []
     for choice in choices:
-        ids, log_p = choice["token_ids"], choice["logprobs"]["token_logprobs"]
-        if len(ids) != len(log_p):
-            raise VllmError(f"expected a log-probability for each of {len(ids)} tokens, got {len(log_p)}")
+        ids, log_p = choice.token_ids, choice.logprobs.token_logprobs
+        if not len(ids) == len(log_p) <= limits.max_new_tokens:
+            raise VllmError(
+                f"expected at most {limits.max_new_tokens} tokens of an answer and a log-probability of each, got "
+                f"{len(ids)} tokens and {len(log_p)} log-probabilities"
+            )
         ended = bool(ids) and ids[-1] == limits.end
-        drawn.append((ids[:-1] if ended else ids, ended, float(sum(log_p))))
+        drawn.append((ids[:-1] if ended else ids, ended, sum(log_p)))
     return drawn
 
 
-def _of_prompt(answer: dict[str, Any], ids: Sequence[int]) -> list[float]:
+def _of_prompt(answer: PromptLogprobs, ids: Sequence[int]) -> list[float]:
     """The log-probability of each token of the prompt; 0 of the first, which nothing stands before."""
-    (choice,) = answer["choices"]
-    told = choice["prompt_logprobs"]
-    if len(told) != len(ids):
-        raise VllmError(f"expected log-probabilities of {len(ids)} tokens of the prompt, got {len(told)}")
-    return [0.0, *(float(each[str(token)]["logprob"]) for token, each in zip(ids[1:], told[1:], strict=True))]
-
-
-def _value(answer: dict[str, Any]) -> float:
-    """The logit at the last token."""
-    (data,) = answer["data"]
-    value = torch.tensor(data["data"]).flatten()
-    if len(value) != 1:
-        raise VllmError(f"expected one value of a conversation from the PRM, got {len(value)}")
-    return float(value)
-
-
-def _cached(answer: dict[str, Any]) -> int:
-    details = (answer.get("usage") or {}).get("prompt_tokens_details") or {}
-    return int(details.get("cached_tokens") or 0)
+    (choice,) = answer.choices
+    by_token = choice.prompt_logprobs
+    if len(by_token) != len(ids):
+        raise VllmError(f"expected log-probabilities of {len(ids)} tokens of the prompt, got {len(by_token)}")
+    log_p = [0.0]
+    for token, each in zip(ids[1:], by_token[1:], strict=True):
+        if each is None or token not in each:
+            raise VllmError(f"expected the log-probability of token {token} of the prompt, got {each}")
+        log_p.append(each[token].logprob)
+    return log_p

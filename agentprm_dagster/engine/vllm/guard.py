@@ -4,19 +4,30 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from threading import Thread
 
+_END_SECONDS = 10.0
+"""How long a server may take to end by itself, and to leave the memory of its GPUs."""
 
-def _end_with_the_starter() -> None:
+
+def _end_with_the_starter(server: subprocess.Popen[bytes]) -> None:
     os.read(0, 1)  # nothing is ever written to it; the system closes it, however the starter dies
-    os.killpg(0, signal.SIGKILL)
+    server.terminate()
+    try:
+        server.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
 
 
 def main(command: list[str]) -> int:
-    """Waits for the server's end; its exit code. This process leads a group of its own, which the server is in."""
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    Thread(target=_end_with_the_starter, daemon=True).start()
-    return server.wait()
+    """Waits for the server's end; its exit code."""
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+    Thread(target=_end_with_the_starter, args=[server], daemon=True).start()
+    code = server.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)  # what the server has started, and left behind
+    return code
 
 
 if __name__ == "__main__":

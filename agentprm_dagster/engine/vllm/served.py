@@ -1,34 +1,67 @@
 """A checkpoint behind vLLM: servers that are started for it, or one that is there and is asked what it serves."""
 
-import atexit
 import hashlib
-import json
-from dataclasses import dataclass, field
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx2
 
 from agentprm_dagster.engine.base import Role
-from agentprm_dagster.engine.checkpoint_files import CheckpointError
+from agentprm_dagster.engine.checkpoint_files import (
+    CheckpointError,
+    read_object,
+    require_plain_model,
+    require_plain_tokenizer,
+    weight_files,
+)
+from agentprm_dagster.engine.vllm.answers import OfModel, Version, read_answer
 from agentprm_dagster.engine.vllm.client import Client
-from agentprm_dagster.engine.vllm.server import Server, VllmError
+from agentprm_dagster.engine.vllm.server import Server, VllmError, gpus_of, vllm_python
 
 if TYPE_CHECKING:
     from agentprm_dagster.engine.vllm.kind import Settings
 
-_CHUNK = 2**24
+# Not `import vllm`, which takes long; builds of it have distributions of other names.
+_VERSION = """
+from importlib.metadata import packages_distributions, version
+print(version(packages_distributions()["vllm"][0]))
+"""
+
+T = TypeVar("T", bound=OfModel)
 
 
 @dataclass
 class Served:
-    """A model that can be asked. To be closed; what was started is closed with the process at the latest."""
+    """A model that can be asked. To be closed; with this process its servers end at the latest."""
 
     name: str
     """What it is called there: its role and the digest of its weights."""
     role: Role
-    config: dict[str, Any]
-    """The checkpoint's."""
+    architecture: str
+    vocabulary: int
+    context: int
+    """The longest conversation, in tokens."""
     client: Client
-    servers: list[Server] = field(default_factory=list)
+    servers: list[Server]
+    """Those that were started."""
+
+    def ask(self, path: str, bodies: Sequence[Mapping[str, Any]], shape: type[T]) -> list[T]:
+        """The answers of these very weights; a server that has ended meanwhile is started again beside the others.
+
+        Raises:
+            VllmError: there is none, or it is of other weights or another shape.
+        """
+        if not all(server.ended for server in self.servers):
+            for server in self.servers:
+                server.start_again()
+        answers = self.client.ask(path, [{**body, "model": self.name} for body in bodies], shape)
+        for answer in answers:
+            if answer.model != self.name:
+                raise VllmError(f"expected answers of {self.name}, got those of {answer.model}")
+        return answers
 
     def close(self) -> None:
         """Ends what was started."""
@@ -46,59 +79,84 @@ def served(checkpoint: Path, role: Role, settings: "Settings") -> Served:
     """
     config, name = _config_of(checkpoint, role), f"{role}-{weights_digest(checkpoint)[:16]}"
     url = settings.policy_url if role == "policy" else settings.prm_url
-    servers: list[Server] = []
-    if url is None:
-        gpus = (
-            [None] if settings.replicas == 1 else [_gpus(i, settings.tensor_parallel) for i in range(settings.replicas)]
-        )
-        servers = [Server(checkpoint, name, role, settings, each) for each in gpus]
+    servers = [] if url else _start(checkpoint, name, role, settings)
     by_url = {server.url: server for server in servers}
-    client = Client(
-        list(by_url) or [str(url)],
-        timeout=settings.timeout,
-        retries=settings.retries,
-        words=lambda at: f"It printed:\n{by_url[at].words()}" if at in by_url else "Is it still there?",
+    model = Served(
+        name,
+        role,
+        architecture=config["architectures"][0],
+        vocabulary=int(config["vocab_size"]),
+        context=settings.context or int(config.get("max_position_embeddings") or 2**31),
+        client=Client(
+            [url.rstrip("/")] if url else list(by_url),
+            timeout=settings.timeout,
+            retries=settings.retries,
+            words=lambda at: f"It printed:\n{by_url[at].words()}" if at in by_url else "Is it still there?",
+        ),
+        servers=servers,
     )
-    model = Served(name, role, config, client, servers)
-    atexit.register(model.close)
-    for server in servers:
-        server.wait(settings.start_seconds)
-    _require(model)
+    try:
+        for server in servers:
+            server.wait(settings.start_seconds)
+        _require_weights(model)
+    except BaseException:
+        model.close()
+        raise
     return model
 
 
 def weights_digest(checkpoint: Path) -> str:
     """sha256, in hex, over a checkpoint's weights: files in the order of their names."""
     digest = hashlib.sha256()
-    for path in sorted(checkpoint.glob("*.safetensors")):
+    for path in weight_files(checkpoint):
         with path.open("rb") as weights:
-            while chunk := weights.read(_CHUNK):
-                digest.update(chunk)
+            digest.update(hashlib.file_digest(weights, "sha256").digest())
     return digest.hexdigest()
 
 
-def _require(model: Served) -> None:
+def version(settings: "Settings") -> str:
+    """The version of the servers that settings name, or of the environment that they are started in.
+
+    Raises:
+        VllmError: neither says it.
+    """
+    if url := settings.policy_url or settings.prm_url:
+        where = f"{url.rstrip('/')}/version"
+        try:
+            response = httpx2.get(where, timeout=settings.timeout, trust_env=False).raise_for_status()
+        except httpx2.HTTPError as error:
+            raise VllmError(f"expected the version of vLLM from {where}: {type(error).__name__}: {error}") from error
+        return read_answer(Version, response.content, where).version
+    python = vllm_python()
+    said = subprocess.run([python, "-P", "-c", _VERSION], capture_output=True, text=True, check=False)
+    if said.returncode:
+        raise VllmError(f"expected an environment with vLLM, got {python}: {said.stderr.strip()[-500:]}")
+    return said.stdout.strip()
+
+
+def _start(checkpoint: Path, name: str, role: Role, settings: "Settings") -> list[Server]:
+    several = settings.replicas > 1
+    gpus = [gpus_of(i, settings.tensor_parallel) if several else None for i in range(settings.replicas)]
+    return [Server(checkpoint, name, role, settings, each) for each in gpus]
+
+
+def _require_weights(model: Served) -> None:
     """VllmError where a server serves something else: answers of other weights would be told as this model's."""
-    for url, models in model.client.models().items():
-        names = [str(each.get("id")) for each in models]
+    for url, names in model.client.models().items():
         if model.name not in names:
             raise VllmError(
                 f"expected {url} to serve {model.name}, which names the weights; it serves "
-                f"{', '.join(names) or 'nothing'}: "
-                f"start it with --served-model-name {model.name} on this checkpoint, or let the stage start its own"
+                f"{', '.join(names) or 'nothing'}: start it with --served-model-name {model.name} on this checkpoint, "
+                "or let the stage start its own"
             )
 
 
 def _config_of(checkpoint: Path, role: Role) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint}: expected a config.json that can be read: {error}") from error
+    """What config.json says of a model that may be served; CheckpointError where it is none of that role."""
+    require_plain_model(checkpoint)
+    require_plain_tokenizer(checkpoint)
+    config = read_object(checkpoint / "config.json")
     heads = "ForSequenceClassification" if role == "prm" else "ForCausalLM"
     if not any(str(each).endswith(heads) for each in config.get("architectures") or ()):
         raise CheckpointError(f"{checkpoint} is no {role}: expected an architecture that ends with {heads}")
     return config
-
-
-def _gpus(replica: int, each: int) -> str:
-    return ",".join(str(replica * each + i) for i in range(each))

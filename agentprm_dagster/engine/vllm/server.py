@@ -2,17 +2,20 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx2
 
 from agentprm_dagster.engine.base import Role
+from agentprm_dagster.engine.checkpoint_files import dtype_of
 from agentprm_dagster.engine.vllm import guard
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ PYTHON = "AGENTPRM_VLLM"
 """The variable that names the Python of an environment with vLLM."""
 
 _POLL_SECONDS = 0.2
+_LAST_WORDS = 8000
+"""How many bytes of what a server printed are repeated."""
 
 
 class VllmError(RuntimeError):
@@ -29,36 +34,49 @@ class VllmError(RuntimeError):
 
 
 class Server:
-    """A process that serves one checkpoint; it ends with this one, however this one ends."""
+    """A process that serves one checkpoint; it ends with this one, however this one ends. To be closed."""
 
     def __init__(self, checkpoint: Path, name: str, role: Role, settings: "Settings", gpus: str | None = None) -> None:
         """Starts it; `wait` waits until it answers.
 
         Args:
             name: what the model is called there.
-            gpus: the numbers of those that it sees; None: all.
+            gpus: the numbers of those that it sees; None: as this process.
 
         Raises:
             VllmError: no environment with vLLM is named.
         """
-        python = os.environ.get(PYTHON)
-        if not python:
-            raise VllmError(
-                f"engine.kind: vllm needs {PYTHON}, the Python of an environment with vLLM: `python3.11 -m venv "
-                f"~/vllm && ~/vllm/bin/pip install vllm`, then `export {PYTHON}=~/vllm/bin/python`"
-            )
-        self.port = _free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        server = [vllm_python(), "-P", *_arguments(checkpoint, name, role, settings, port)]
+        self._command = [sys.executable, "-P", guard.__file__, *server]
+        # vLLM would tell its makers what is served.
+        self._environment = {**os.environ, "VLLM_NO_USAGE_STATS": "1"}
+        if gpus is not None:
+            self._environment["CUDA_VISIBLE_DEVICES"] = gpus
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115, `close` closes it
-        command = [os.path.expanduser(python), *_arguments(checkpoint, name, role, settings, self.port)]  # noqa: PTH111
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", guard.__file__, *command],
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._command,
             stdin=subprocess.PIPE,
             stdout=self._printed,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **({"CUDA_VISIBLE_DEVICES": gpus} if gpus is not None else {})},
-            start_new_session=True,
+            env=self._environment,
+            start_new_session=True,  # Ctrl-C is for the starter
         )
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process is gone."""
+        return self._process.poll() is not None
+
+    def start_again(self) -> None:
+        """Starts a server that has ended once more, and does not wait for it."""
+        if self.ended:
+            self._process.communicate()
+            self._process = self._start()
 
     def wait(self, seconds: float) -> None:
         """Waits until it answers.
@@ -69,59 +87,93 @@ class Server:
         until = time.monotonic() + seconds
         while not self._answers():
             if (code := self._process.poll()) is not None:
-                raise VllmError(f"the vLLM server ended with exit code {code}; it said:\n{self.words()}")
+                raise VllmError(f"the vLLM server ended with exit code {code}; it printed:\n{self.words()}")
             if time.monotonic() > until:
                 raise VllmError(
-                    f"the vLLM server did not answer within {seconds:g} s: raise engine.start_seconds; it said:\n"
+                    f"the vLLM server did not answer within {seconds:g} s: raise engine.start_seconds; it printed:\n"
                     f"{self.words()}"
                 )
             time.sleep(_POLL_SECONDS)
 
-    @property
-    def ended(self) -> bool:
-        """Whether its process is gone."""
-        return self._process.poll() is not None
-
     def words(self) -> str:
         """The end of what it printed."""
-        self._printed.seek(0)
-        return self._printed.read().decode(errors="replace").strip()[-3000:]
+        file = self._printed.fileno()
+        # Not by seeking: the server goes on writing where this file object stands.
+        last = os.pread(file, _LAST_WORDS, max(os.fstat(file).st_size - _LAST_WORDS, 0))
+        return last.decode(errors="replace").strip()
 
     def close(self) -> None:
-        """Ends it."""
-        if self._process.stdin:
-            self._process.stdin.close()
-        self._process.wait()
+        """Ends it, and waits until it has ended."""
+        self._process.communicate()
         self._printed.close()
 
     def _answers(self) -> bool:
         try:
-            return httpx2.get(f"{self.url}/health", timeout=5).is_success
+            return httpx2.get(f"{self.url}/health", timeout=5, trust_env=False).is_success
         except httpx2.HTTPError:
             return False
 
 
-def _arguments(checkpoint: Path, name: str, role: Role, settings: "Settings", port: int) -> list[str]:
+def vllm_python() -> str:
+    """The Python of the environment with vLLM.
+
+    Raises:
+        VllmError: none is named, or what is named is no program.
+    """
+    named = os.environ.get(PYTHON)
+    if not named:
+        raise VllmError(
+            f"engine.kind: vllm needs {PYTHON}, the Python of an environment with vLLM: `python3.11 -m venv ~/vllm && "
+            f"~/vllm/bin/pip install vllm`, then `export {PYTHON}=~/vllm/bin/python`"
+        )
+    if (python := shutil.which(os.path.expanduser(named))) is None:  # noqa: PTH111  # never fails
+        raise VllmError(f"{PYTHON} names {named}: expected the Python of an environment with vLLM, which can be run")
+    return python
+
+
+def gpus_of(replica: int, each: int) -> str:
+    """The numbers of a replica's GPUs, of those that this process sees.
+
+    Raises:
+        VllmError: it sees fewer.
+    """
+    first, last = replica * each, (replica + 1) * each
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
+        return ",".join(map(str, range(first, last)))
+    numbers = [number for number in visible.split(",") if number.strip()]
+    if len(numbers) < last:
+        raise VllmError(
+            f"replica {replica + 1} needs {last} GPUs, {each} each; CUDA_VISIBLE_DEVICES={visible} names "
+            f"{len(numbers)}: lower engine.replicas or engine.tensor_parallel"
+        )
+    return ",".join(numbers[first:last])
+
+
+def _arguments(checkpoint: Path, name: str, role: Role, settings: "Settings", port: int) -> Iterator[str]:
     """What Python is called with to serve a checkpoint."""
     arguments = {
         "--model": str(checkpoint),
         "--served-model-name": name,
         "--host": "127.0.0.1",
         "--port": str(port),
-        "--dtype": settings.dtype,
+        "--dtype": dtype_of(checkpoint),  # vLLM's own choice makes float16 of float32
         "--tensor-parallel-size": str(settings.tensor_parallel),
         "--gpu-memory-utilization": str(settings.memory),
         "--generation-config": "vllm",  # a policy is the softmax of its logits, whatever a file beside it asks for
         "--load-format": "safetensors",
+        "--uvicorn-log-level": "warning",
     }
     if settings.context:
         arguments["--max-model-len"] = str(settings.context)
     if role == "prm":
         arguments |= {"--runner": "pooling", "--pooler-config": json.dumps({"task": "classify"})}
     else:
-        arguments |= {"--logprobs-mode": "raw_logprobs"}
-    flat = [word for pair in arguments.items() for word in pair]
-    return ["-m", "vllm.entrypoints.openai.api_server", *flat, "--enable-prefix-caching", "--no-trust-remote-code"]
+        arguments |= {"--logprobs-mode": "raw_logprobs"}  # before temperature and what is banned
+    yield from ("-m", "vllm.entrypoints.openai.api_server")
+    for pair in arguments.items():
+        yield from pair
+    yield from ("--enable-prefix-caching", "--enable-prompt-tokens-details", "--no-trust-remote-code")
+    yield from settings.arguments
 
 
 def _free_port() -> int:
