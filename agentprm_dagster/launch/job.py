@@ -1,9 +1,18 @@
 """A training as a stage asks for it."""
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from agentprm_dagster.config.compute import TrainingCompute
 from agentprm_dagster.episodes.stage import Monitor, Resume, SilentMonitor
+
+if TYPE_CHECKING:
+    from agentprm_dagster.config.compute import TrainingCompute
+
+
+def _usual() -> "TrainingCompute":
+    from agentprm_dagster.config.compute import TrainingCompute  # which reads the kinds of improvement, and they this
+
+    return TrainingCompute()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +25,7 @@ class Job:
     """Is told how far it is."""
     resume: Resume | None = None
     """Where an earlier attempt has saved, which is gone on from; None saves nothing."""
-    compute: TrainingCompute = field(default_factory=TrainingCompute)
+    compute: "TrainingCompute" = field(default_factory=_usual)
 
     def part(self, name: str) -> "Job":
         """The same for a part of the work, which is saved by itself."""

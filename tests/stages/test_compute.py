@@ -39,6 +39,7 @@ def test_what_is_not_asked_for_is_not_told() -> None:
         "training.device": "cuda",
         "training.micro_batch_tokens": "16384",
         "training.activation_checkpointing": "true",
+        "training.strategy": "ddp",
     }
 
 
