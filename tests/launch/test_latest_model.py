@@ -140,6 +140,7 @@ def test_a_killed_worker_leaves_no_server_behind(
     taught_folder: Path, household_games: list[PlayableGame], tmp_path: Path, pretended: Pretended
 ) -> None:
     pretended.set("PRETENDED_GATE", str(tmp_path / "never"))
+    pretended.set("PRETENDED_STAYS", "yes")
     play = play_of(taught_folder, HOW, household_games[:2], engine=pretended.settings(replicas=2))
     with closing(Worker("agentprm_dagster.launch.worker")) as playing:
         playing.send(1)

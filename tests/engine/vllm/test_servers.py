@@ -68,6 +68,17 @@ def test_a_server_is_started_asked_and_ended(pretended: Pretended, policy_folder
     model.close()
 
 
+def test_what_a_server_has_started_ends_with_it(pretended: Pretended, policy_folder: Path) -> None:
+    pretended.set("PRETENDED_STAYS", "yes")
+    model = kind.load(policy_folder, "policy", pretended.settings())
+    assert len(pretended.running()) == 2
+    model.close()
+    assert not pretended.running()
+    with closing(kind.load(policy_folder, "policy", pretended.settings())) as model:
+        pretended.kill(model.name)
+        assert pretended.all_ended()
+
+
 def test_a_prm_is_served_by_a_pooling_runner(pretended: Pretended, prm_folder: Path) -> None:
     settings = pretended.settings()
     with closing(kind.load(prm_folder, "prm", settings)) as model:
@@ -109,6 +120,7 @@ def test_the_least_busy_is_asked_and_what_a_killed_one_was_asked_goes_to_the_oth
         pretended.kill(model.name)
         (tmp_path / "gate").touch()
         assert answers.result(60) == expected(8)
+        assert eventually(lambda: any(server.ended for server in model.servers))
         (dead,) = (server for server in model.servers if server.ended)
         assert asked(model, settings, 2) == expected(2)
         dead.wait(60)
