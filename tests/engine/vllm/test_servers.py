@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pretended import Pretended, eventually
 
-from agentprm_dagster.engine.base import Limits
+from agentprm_dagster.engine.base import Limits, Role
 from agentprm_dagster.engine.checkpoint_files import CheckpointError
 from agentprm_dagster.engine.vllm import client, kind
 from agentprm_dagster.engine.vllm.served import Served
@@ -191,7 +191,11 @@ def test_the_version_is_that_of_the_environment(
 
 
 def test_a_checkpoint_of_another_role_is_refused(pretended: Pretended, policy_folder: Path, prm_folder: Path) -> None:
-    for folder, role, ends in ((policy_folder, "prm", "ForSequenceClass"), (prm_folder, "policy", "ForCausalLM")):
+    others: list[tuple[Path, Role, str]] = [
+        (policy_folder, "prm", "ForSequenceClassification"),
+        (prm_folder, "policy", "ForCausalLM"),
+    ]
+    for folder, role, ends in others:
         with pytest.raises(CheckpointError, match=f"is no {role}: expected an architecture that ends with {ends}"):
             kind.load(folder, role, pretended.settings())
     assert not pretended.started()
