@@ -61,11 +61,11 @@ def playable(split: Split, count: int) -> list[PlayableGame]:
 
 
 @cache
-def policy() -> Path:
-    """The checkpoint of the policy."""
+def policy(heads: int = Model().heads) -> Path:
+    """The checkpoint of the policy, with so many heads."""
     from agentprm_dagster.training.sft import train_initial_policy
 
-    out = scratch() / "policy"
+    out = scratch() / f"policy_of_{heads}_heads"
     shown = collect_demonstrations(
         playable("train", DEMONSTRATIONS),
         KIND,
@@ -75,7 +75,8 @@ def policy() -> Path:
         seed=0,
         monitor=SilentMonitor(),
     )
-    train_initial_policy(shown, (), Model(), SFT, KIND.wording, out, dialogue="append", job=Job(seed=0))
+    sizes = Model(heads=heads)
+    train_initial_policy(shown, (), sizes, SFT, KIND.wording, out, dialogue="append", job=Job(seed=0))
     return out
 
 

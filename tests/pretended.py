@@ -26,7 +26,7 @@ class Pretended:
         folder.mkdir()
         for name, value in ((PYTHON, sys.executable), ("PYTHONPATH", PACKAGE), ("PRETENDED_PIDS", folder)):
             monkeypatch.setenv(name, str(value))
-        for name in ("PRETENDED_END", "PRETENDED_GATE", "CUDA_VISIBLE_DEVICES"):
+        for name in ("PRETENDED_END", "PRETENDED_GATE", "PRETENDED_STAYS", "CUDA_VISIBLE_DEVICES"):
             monkeypatch.delenv(name, raising=False)
 
     def settings(self, **settings: Any) -> kind.Settings:

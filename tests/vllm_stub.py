@@ -64,7 +64,7 @@ class Stub:
         return {"choices": choices[::-1]}
 
 
-def served_by(stub: Stub) -> dict[str, str]:
+def served_by(stub: Stub) -> dict[str, Any]:
     """The setting that names it."""
     return {f"{stub.role}_url": stub.url}
 

@@ -35,8 +35,8 @@ def with_engine_gate(report: StageReport, differences: Iterable[EngineDifference
         GATE,
         worst.share <= 1,
         f"on a sample of answers the engine's log-probabilities differ from transformers' by up to {worst.nats:.2g} "
-        f"nats a token; at most {worst.tolerance:g} may be: what was played is not the policy that is trained. Compare "
-        "the type of numbers, the checkpoint that is served, and the versions of the engine and transformers",
+        f"nats a token; at most {worst.tolerance:g} may be, as what is played would else not be the policy that is "
+        "trained: compare the type of numbers, the checkpoint that is served, the engine's version and transformers'",
         worst.nats,
     )
     # On the page too, so that the same answers by an engine that agrees are another version.

@@ -48,8 +48,15 @@ def play_in_processes(
     """
     shards = {name: _shards(play, scratch / f"play{i}") for i, (name, play) in enumerate(plays.items())}
     left = [(name, shard) for name, parts in shards.items() for shard in parts if not shard.out.exists()]
-    _play(left, min(processes, len(left)), threads, monitor)
+    _play(_by_models(left), min(processes, len(left)), threads, monitor)
     return {name: _together(parts) for name, parts in shards.items()}
+
+
+def _by_models(named: Sequence[tuple[str, Shard]]) -> list[tuple[str, Shard]]:
+    """The shards whose plays need the same models one after the other, so that a process need not load them again."""
+    models = [(shard.play.policy, shard.play.choice and shard.play.choice.judge) for _, shard in named]
+    order = list(dict.fromkeys(models))
+    return [each for _, each in sorted(zip(models, named, strict=True), key=lambda pair: order.index(pair[0]))]
 
 
 def _together(shards: Sequence[Shard]) -> Played:

@@ -126,7 +126,7 @@ def pretended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prete
 def test_the_servers_of_a_play_are_ended_when_it_is_replaced(
     taught_folder: Path, policy_folder: Path, prm_folder: Path, pretended: Pretended
 ) -> None:
-    judged = {"choice": Choice("prm", prm_folder, best_of=2), "engine": pretended.settings()}
+    judged: dict[str, Any] = {"choice": Choice("prm", prm_folder, best_of=2), "engine": pretended.settings()}
     served = []
     for folder in (taught_folder, taught_folder, policy_folder):
         ready(play_of(folder, HOW, **judged))
@@ -140,6 +140,7 @@ def test_a_killed_worker_leaves_no_server_behind(
     taught_folder: Path, household_games: list[PlayableGame], tmp_path: Path, pretended: Pretended
 ) -> None:
     pretended.set("PRETENDED_GATE", str(tmp_path / "never"))
+    pretended.set("PRETENDED_STAYS", "yes")
     play = play_of(taught_folder, HOW, household_games[:2], engine=pretended.settings(replicas=2))
     with closing(Worker("agentprm_dagster.launch.worker")) as playing:
         playing.send(1)

@@ -20,7 +20,7 @@ from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch import pool
 from agentprm_dagster.launch.play import Choice, Play
 from agentprm_dagster.launch.pool import Played, play_in_processes
-from agentprm_dagster.launch.worker import ready
+from agentprm_dagster.launch.worker import Shard, ready
 from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.workers import WorkerError
 from vllm_stub import served_by, stub
@@ -147,6 +147,19 @@ def test_an_engine_beside_this_process_is_compared_once_a_policy(
     assert alone.difference is not None and alone.difference.nats < 1e-4
     assert (judged.difference, embedded.difference) == (None, None)
     assert alone.episodes == embedded.episodes
+
+
+def test_plays_of_the_same_models_follow_each_other(taught_folder: Path, prm_folder: Path, tmp_path: Path) -> None:
+    plays = {
+        f"{split} {policy.name} {choice and 'judged'}": play_of(policy, ONCE, choice=choice)
+        for split in ("seen", "unseen")
+        for policy in (taught_folder, prm_folder)
+        for choice in (None, Choice("prm", prm_folder, best_of=2))
+    }
+    shards = [(name, Shard(play, tmp_path / name)) for name, play in plays.items()]
+    assert [name.split()[0] for name, _ in pool._by_models(shards)] == ["seen", "unseen"] * 4
+    by_policy = [shard.play.policy for _, shard in pool._by_models(shards)]
+    assert by_policy == [taught_folder] * 4 + [prm_folder] * 4
 
 
 def test_only_the_first_shard_compares(plays: dict[str, Play], tmp_path: Path) -> None:

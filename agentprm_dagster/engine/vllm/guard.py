@@ -6,9 +6,11 @@ import subprocess
 import sys
 from contextlib import suppress
 from threading import Thread
+from time import monotonic, sleep
 
 _END_SECONDS = 10.0
 """How long a server may take to end by itself, and to leave the memory of its GPUs."""
+_REST_SECONDS = 2.0
 
 
 def _end_with_the_starter(server: subprocess.Popen[bytes]) -> None:
@@ -25,9 +27,18 @@ def main(command: list[str]) -> int:
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
     Thread(target=_end_with_the_starter, args=[server], daemon=True).start()
     code = server.wait()
-    with suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGKILL)  # what the server has started, and left behind
+    _end_the_rest(server.pid)
     return code
+
+
+def _end_the_rest(group: int) -> None:
+    """Ends what the server has started and left behind; some of it takes a moment to give back shared memory."""
+    until = monotonic() + _REST_SECONDS
+    with suppress(ProcessLookupError):
+        while monotonic() < until:
+            os.killpg(group, 0)
+            sleep(0.02)
+        os.killpg(group, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pretended import Pretended, eventually
 
-from agentprm_dagster.engine.base import Limits
+from agentprm_dagster.engine.base import Limits, Role
 from agentprm_dagster.engine.checkpoint_files import CheckpointError
 from agentprm_dagster.engine.vllm import client, kind
 from agentprm_dagster.engine.vllm.served import Served
@@ -68,6 +68,17 @@ def test_a_server_is_started_asked_and_ended(pretended: Pretended, policy_folder
     model.close()
 
 
+def test_what_a_server_has_started_ends_with_it(pretended: Pretended, policy_folder: Path) -> None:
+    pretended.set("PRETENDED_STAYS", "yes")
+    model = kind.load(policy_folder, "policy", pretended.settings())
+    assert len(pretended.running()) == 2
+    model.close()
+    assert not pretended.running()
+    with closing(kind.load(policy_folder, "policy", pretended.settings())) as model:
+        pretended.kill(model.name)
+        assert pretended.all_ended()
+
+
 def test_a_prm_is_served_by_a_pooling_runner(pretended: Pretended, prm_folder: Path) -> None:
     settings = pretended.settings()
     with closing(kind.load(prm_folder, "prm", settings)) as model:
@@ -109,6 +120,7 @@ def test_the_least_busy_is_asked_and_what_a_killed_one_was_asked_goes_to_the_oth
         pretended.kill(model.name)
         (tmp_path / "gate").touch()
         assert answers.result(60) == expected(8)
+        assert eventually(lambda: any(server.ended for server in model.servers))
         (dead,) = (server for server in model.servers if server.ended)
         assert asked(model, settings, 2) == expected(2)
         dead.wait(60)
@@ -179,7 +191,11 @@ def test_the_version_is_that_of_the_environment(
 
 
 def test_a_checkpoint_of_another_role_is_refused(pretended: Pretended, policy_folder: Path, prm_folder: Path) -> None:
-    for folder, role, ends in ((policy_folder, "prm", "ForSequenceClass"), (prm_folder, "policy", "ForCausalLM")):
+    others: list[tuple[Path, Role, str]] = [
+        (policy_folder, "prm", "ForSequenceClassification"),
+        (prm_folder, "policy", "ForCausalLM"),
+    ]
+    for folder, role, ends in others:
         with pytest.raises(CheckpointError, match=f"is no {role}: expected an architecture that ends with {ends}"):
             kind.load(folder, role, pretended.settings())
     assert not pretended.started()

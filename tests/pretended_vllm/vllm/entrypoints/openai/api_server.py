@@ -2,7 +2,7 @@
 
 PRETENDED_PIDS names a folder for a file called after each process that runs here; its content are the arguments and the
 GPUs. PRETENDED_GATE, if it is set, names a file without which no question is answered. PRETENDED_END: `fails` ends at
-once, `hangs` never answers.
+once, `hangs` never answers. PRETENDED_STAYS: what it has started does not end with it.
 """
 
 import argparse
@@ -85,7 +85,8 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     print("no memory left on the pretended GPU" if os.environ.get("PRETENDED_END") else "starting", flush=True)
     # As vLLM's does, it has a process that works.
-    _note(subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE).pid)
+    worker = "import time; time.sleep(600)" if os.environ.get("PRETENDED_STAYS") else "import sys; sys.stdin.read()"
+    _note(subprocess.Popen([sys.executable, "-c", worker], stdin=subprocess.PIPE).pid)
     _note(os.getpid())
     if os.environ.get("PRETENDED_END") == "fails":
         sys.exit(3)
