@@ -193,7 +193,8 @@ class _Shard:
 
     def finish(self, gradients: Gradients) -> tuple[float, list[Numbers]]:
         """Adds its gradients to those of the shards before; its part of the loss, and its pieces' numbers."""
-        _add(gradients, self._own)
+        own, self._own = self._own, []  # kept any longer, they would lie in memory beside the next step's
+        _add(gradients, own)
         return self._loss, self._numbers
 
     def close(self) -> None:

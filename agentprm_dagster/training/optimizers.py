@@ -113,4 +113,8 @@ def build_optimizer(
     """The named optimiser over all of a model's parameters."""
     if name == "muon":
         return MuonAdamW(model, learning_rate=learning_rate, weight_decay=weight_decay)
-    return torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay)
+    # On a GPU torch's own choice takes as much memory again as the weights, for the roots of all second moments.
+    fused = all(parameter.device.type == "cuda" for parameter in model.parameters()) or None
+    return torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay, fused=fused
+    )

@@ -155,12 +155,13 @@ def answers_work(model: PreTrainedModel, shard: int = 0, most: int | None = None
     """
 
     def read(rows: Sequence[Row]) -> tuple[Terms, Numbers]:
-        ids, labels = (side.to(model.device) for side in _padded(rows))
+        ids, labels = _padded(rows)
         require_length(model.config, ids.shape[1])
         # Rows are padded at their ends, where no real token looks.
-        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        learnt = labels[:, 1:] != -100
-        log_p = chosen_log_probabilities(model, hidden[:, :-1][learnt], labels[:, 1:][learnt])
+        hidden = model.base_model(input_ids=ids.to(model.device), use_cache=False).last_hidden_state
+        # Found where labels lie already: a device would have to be waited for.
+        row, before = (labels[:, 1:] != -100).nonzero(as_tuple=True)
+        log_p = chosen_log_probabilities(model, hidden[row, before], labels[row, before + 1])
         return {"tokens": Term(-log_p.sum(), len(log_p))}, {}
 
     def work(rows: Sequence[Row]) -> list[Piece]:

@@ -53,9 +53,19 @@ def grouped_attention(
         mixed = _in_blocks(query, key, value, attention_mask, dropout, scaling)
         return mixed.transpose(1, 2).contiguous(), None
     if length == key.shape[2]:
-        # Without a cache there is little to copy, and one mask serves all heads.
+        # Without a cache there is little to copy, and one mask serves all heads. Of the kernels that a GPU has for a
+        # mask the one that keeps no scores knows no groups.
+        if attention_mask is not None and group > 1:
+            key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
         mixed = scaled_dot_product_attention(
-            query, key, value, attention_mask, dropout, attention_mask is None, scale=scaling, enable_gqa=group > 1
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout,
+            attention_mask is None,
+            scale=scaling,
+            enable_gqa=key.shape[1] < heads,
         )
         return mixed.transpose(1, 2).contiguous(), None
     folded = query.reshape(batch, kv_heads, group * length, width)
