@@ -9,6 +9,9 @@ from agentprm_dagster.section import Section
 MOST_WEIGHTS = 10**9
 """What the embedded model may have: its weights, gradients and moments then take 16 GB."""
 
+MOST_LOGITS = 2**27
+"""So many logits lie in memory at once, half a gigabyte in float32."""
+
 
 class Model(Section):
     """The language model that becomes the policy and, with a scalar head, the PRM."""

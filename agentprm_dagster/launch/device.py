@@ -30,9 +30,12 @@ def place(model: PreTrainedModel, compute: TrainingCompute) -> None:
         model.activation_checkpointing_enable({"use_reentrant": False})
 
 
-def precision(model: PreTrainedModel, dtype: torch.dtype) -> torch.autocast:
-    """A context in which a model's products are computed in `dtype`; its weights and their updates stay as they are."""
-    return torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32)
+def precision(model: PreTrainedModel, dtype: torch.dtype, *, keep: bool = True) -> torch.autocast:
+    """A context in which a model's products are computed in `dtype`; its weights and their updates stay as they are.
+
+    With `keep` every weight is cast once and lies there in both types until the context is left.
+    """
+    return torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32, cache_enabled=keep)
 
 
 @contextmanager

@@ -184,7 +184,7 @@ class _Shard:
         self._own = [parameter.grad for parameter in self._parameters]
 
     def _read(self, piece: Piece) -> tuple[Terms, Numbers]:
-        with precision(self._model, self._dtype):
+        with precision(self._model, self._dtype, keep=False):  # all but the head are read once
             return piece.read()
 
     @torch.no_grad()
