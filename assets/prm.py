@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.engine.base_model import base_folder, base_identity
+from agentprm_dagster.engine.base_model import base_identity
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
@@ -46,7 +46,7 @@ def prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Materia
             max_loss=settings.gates.max_prm_loss,
             min_ordering=settings.gates.min_ordering_accuracy,
             rank_by=settings.improvement.rank_by,
-            base=base_folder(base) if base else None,
+            base=base,
             previous=previous.path if previous else None,
             job=stage.job(monitor, resume),
         )

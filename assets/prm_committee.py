@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from agentprm_dagster.algorithm.held_out import part_of_game
-from agentprm_dagster.engine.base_model import base_folder, base_identity
+from agentprm_dagster.engine.base_model import base_identity
 from agentprm_dagster.episodes.stage import Monitor, PartMonitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
@@ -59,7 +59,7 @@ def prm_committee(context: dg.AssetExecutionContext, stages: StagesResource) -> 
                     max_loss=settings.gates.max_prm_loss,
                     min_ordering=0.0,
                     rank_by=settings.improvement.rank_by,
-                    base=base_folder(base) if base else None,
+                    base=base,
                     job=replace(
                         stage.job(PartMonitor(f"member {member}", monitor), resume).part(f"member_{member}"),
                         seed=stage.seed + member,

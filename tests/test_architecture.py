@@ -129,7 +129,7 @@ REACH = {
     "behaviour_policy": set(),
     "demonstrations": ASKS,
     "eval_report": IN_PROCESSES | {"algorithm", "stages"},
-    "improved_policy": {"envs", "episodes", "improvement", "resources"},
+    "improved_policy": {"envs", "episodes", "improvement", "launch.job", "resources"},
     "initial_policy": (TRAINS - {"reports"}) | {"envs", "resources", "rollouts"},
     "inverse_prm": TRAINS,
     "mc_value_targets": {"episodes", "reports", "algorithm", "targets"},

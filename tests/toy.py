@@ -19,6 +19,7 @@ from agentprm_dagster.episodes.records import Episode, Observation, Response, St
 from agentprm_dagster.episodes.stage import Gate, Monitor, Resume, StageReport
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.home import games_folder
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.play import Play
 from agentprm_dagster.launch.pool import Played
 from agentprm_dagster.launch.worker import play_games
@@ -175,10 +176,10 @@ def _improve(
     settings: object,
     out: Path,
     *,
-    monitor: Monitor,
+    job: Job,
     **rest: object,
 ) -> StageReport:
     assert {episode.game for episode in episodes} <= set(games), "the games that the episodes come from are there"
-    monitor.progress(1, 1, "steps")
-    monitor.metrics({"skill": _skill(policy)}, 0)
+    job.monitor.progress(1, 1, "steps")
+    job.monitor.metrics({"skill": _skill(policy)}, 0)
     return _write(out, 1 - (1 - _skill(policy)) / 2, "policy_finite", "kl_budget", "pairs_to_learn_from")

@@ -17,6 +17,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from agentprm_dagster.engine.adapters import base_of, has_adapter, is_adapter, merge, put
+from agentprm_dagster.engine.adapters import save as save_adapter
 from agentprm_dagster.engine.architectures import WITH_PRM, ArchitectureError, require_exact, require_type
 from agentprm_dagster.engine.checkpoint_files import (
     CheckpointError,
@@ -31,14 +33,64 @@ _HEAD = "score.weight"
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     """The tokenizer that lies with a checkpoint."""
-    _check(path)
+    if not is_adapter(path):
+        _check(path)
     require_plain_tokenizer(path)
     with _refusals(path):
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
 
 
 def load_policy(path: Path, *, exact: bool = True, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """A causal language model; with `exact` only of the architectures that are computed here as by transformers."""
+    """A causal language model, an adapter merged; with `exact` only of the architectures that are computed here as by
+    transformers.
+    """
+    return _merged(_policy(path, exact=exact, dtype=dtype))
+
+
+def load_prm(path: Path, *, exact: bool = True, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """A sequence-classification model with one label, whose head must be in the checkpoint; otherwise as a policy."""
+    return _merged(_prm(path, exact=exact, dtype=dtype))
+
+
+def policy_to_train(path: Path) -> PreTrainedModel:
+    """A policy whose weights are trained on: all of them, in float32, or its adapter's."""
+    return _policy(path, dtype=stored_dtype(path) if is_adapter(path) else torch.float32)
+
+
+def prm_to_train(path: Path) -> PreTrainedModel:
+    """A PRM whose weights are trained on."""
+    return _prm(path, dtype=stored_dtype(path) if is_adapter(path) else torch.float32)
+
+
+def prm_from_policy(path: Path, *, seed: int, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """A PRM to be trained whose backbone is a policy's and whose head is new, small enough to start near logit 0.
+
+    `dtype` is that of the weights of a policy that is no adapter; None is float32.
+    """
+    if is_adapter(path):
+        model = prm_from_policy(base_of(path).folder(), seed=seed, dtype=stored_dtype(path))
+        put(model, path, new_head=True)
+        return model
+    model, info = _load(
+        AutoModelForSequenceClassification,
+        path,
+        dtype=dtype or torch.float32,
+        num_labels=1,
+        problem_type="multi_label_classification",
+    )
+    if backbone := [name for name in info["missing_keys"] if name != _HEAD]:
+        raise CheckpointError(f"{path} is not a policy: it lacks {backbone}; expected a causal language model")
+    torch.manual_seed(seed)
+    # Standard deviation 1 / sqrt(d + 1), as in the authors' code.
+    torch.nn.init.normal_(model.score.weight, std=(model.config.hidden_size + 1) ** -0.5)
+    return model
+
+
+def _policy(path: Path, *, exact: bool = True, dtype: torch.dtype) -> PreTrainedModel:
+    if is_adapter(path):
+        model = _policy(base_of(path).folder(), exact=exact, dtype=dtype)
+        put(model, path)
+        return model
     model, info = _load(AutoModelForCausalLM, path, exact=exact, dtype=dtype)
     if missing := info["missing_keys"]:
         raise CheckpointError(f"{path} is not a policy: it lacks {missing}; expected a causal language model")
@@ -47,8 +99,13 @@ def load_policy(path: Path, *, exact: bool = True, dtype: torch.dtype = torch.fl
     return model
 
 
-def load_prm(path: Path, *, exact: bool = True, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """A sequence-classification model with one label, whose head must be in the checkpoint; `exact` as for a policy."""
+def _prm(path: Path, *, exact: bool = True, dtype: torch.dtype) -> PreTrainedModel:
+    if is_adapter(path):
+        model, _ = _load(
+            AutoModelForSequenceClassification, base_of(path).folder(), exact=exact, dtype=dtype, num_labels=1
+        )
+        put(model, path)
+        return model
     model, info = _load(AutoModelForSequenceClassification, path, exact=exact, dtype=dtype, num_labels=1)
     if missing := info["missing_keys"]:
         raise CheckpointError(
@@ -58,16 +115,8 @@ def load_prm(path: Path, *, exact: bool = True, dtype: torch.dtype = torch.float
     return model
 
 
-def prm_from_policy(path: Path, *, seed: int) -> PreTrainedModel:
-    """A PRM whose backbone is a policy's and whose head is new, small enough that it starts near logit 0."""
-    model, info = _load(
-        AutoModelForSequenceClassification, path, num_labels=1, problem_type="multi_label_classification"
-    )
-    if backbone := [name for name in info["missing_keys"] if name != _HEAD]:
-        raise CheckpointError(f"{path} is not a policy: it lacks {backbone}; expected a causal language model")
-    torch.manual_seed(seed)
-    # Standard deviation 1 / sqrt(d + 1), as in the authors' code.
-    torch.nn.init.normal_(model.score.weight, std=(model.config.hidden_size + 1) ** -0.5)
+def _merged(model: PreTrainedModel) -> PreTrainedModel:
+    merge(model)
     return model
 
 
@@ -83,7 +132,13 @@ def save(
     folder: Path,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Writes safetensors in `dtype`, config, tokenizer and chat template; the model's weights are then of this type."""
+    """Writes safetensors in `dtype`, config, tokenizer and chat template; of a model with an adapter that alone.
+
+    The model's weights are then of this type.
+    """
+    if has_adapter(model):
+        save_adapter(model, tokenizer, folder)
+        return
     model.to(dtype)
     # The attention used here is a matter of speed, not of the model: others load it with theirs.
     if model.config._attn_implementation == GROUPED:

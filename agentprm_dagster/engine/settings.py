@@ -13,6 +13,15 @@ MOST_LOGITS = 2**27
 """So many logits lie in memory at once, half a gigabyte in float32."""
 
 
+class Lora(Section):
+    """Low-rank adapters beside all linear maps of a model's layers (LoRA, arXiv 2106.09685), which alone are
+    trained."""
+
+    rank: Annotated[int, Field(gt=0, le=4096)] = 16
+    alpha: Annotated[int, Field(gt=0, le=65_536)] = 32
+    """An adapter's output is multiplied by alpha / rank."""
+
+
 class Model(Section):
     """The language model that becomes the policy and, with a scalar head, the PRM."""
 
@@ -24,6 +33,8 @@ class Model(Section):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """In which checkpoints are stored and products computed, of policies and of PRMs; while a model is trained its
     weights and their updates are in float32."""
+    lora: Lora | None = None
+    """Policies and reward models are adapters beside the pretrained model; null trains all weights."""
     hidden_size: Annotated[int, Field(gt=0, le=16_384)] = 128
     layers: Annotated[int, Field(gt=0, le=256)] = 2
     heads: Annotated[int, Field(gt=0, le=256)] = 8
@@ -57,6 +68,15 @@ class Model(Section):
             raise ValueError(
                 f"these sizes make a model of {weights:.1e} weights; at most {MOST_WEIGHTS:.0e} are built from "
                 "scratch: lower layers, hidden_size or intermediate_size"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def adapters_are_of_pretrained_models(self) -> Self:
+        if self.lora and self.name == "embedded":
+            raise ValueError(
+                "lora trains adapters beside a pretrained model, and name: embedded is built from scratch: leave lora "
+                "out, or name a model"
             )
         return self
 

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from agentprm_dagster.algorithm.improvement_loss import improvement_items, improvement_terms
 from agentprm_dagster.algorithm.terms import Terms
 from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.engine.adapters import frozen_copy, has_adapter
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
@@ -70,7 +71,9 @@ def improve_policy(
         rationalised: answers that are learnt beside what is drawn.
     """
     tokenizer, dtype = checkpoints.load_tokenizer(policy), checkpoints.stored_dtype(policy)
-    model, reference = checkpoints.load_policy(policy), checkpoints.load_policy(policy, dtype=dtype)
+    model = checkpoints.policy_to_train(policy)
+    place(model, job.compute)
+    reference = frozen_copy(model) if has_adapter(model) else checkpoints.load_policy(policy, dtype=dtype)
     critic = checkpoints.load_prm(prm, dtype=checkpoints.stored_dtype(prm))
     chat = Chat(tokenizer, environment.wording)
     prefixes, panel = policy_prefixes(chat, episodes, dialogue), None

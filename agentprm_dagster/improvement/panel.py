@@ -112,7 +112,8 @@ class Panel:
         limit = LIMITS[signal] if self.settings.limit is None else self.settings.limit
         self.stopped = tripped(self.history, signal, limit)
         if not self.stopped and (signal != "success" or to_go_back_to(self.history, signal) == len(self.history) - 1):
-            weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            trained = ((name, each) for name, each in self.model.named_parameters() if each.requires_grad)
+            weights = {name: each.detach().clone() for name, each in trained}
             self._kept = (self.history[-1], weights)
         return self.stopped
 
@@ -121,7 +122,7 @@ class Panel:
         if not self.stopped or self._kept is None:
             return None
         measured, weights = self._kept
-        self.model.load_state_dict(weights)
+        self.model.load_state_dict(weights, strict=False)  # the rest has stayed as it is
         return measured
 
     def added_to(self, report: StageReport, kept: Measurement | None, out: Path) -> StageReport:

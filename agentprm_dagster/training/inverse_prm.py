@@ -31,6 +31,7 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.token_tree import ROOT, TokenTree
 from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.launch.device import precision
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.inverse_report import Discrimination
 from agentprm_dagster.training.candidates import READ_TOGETHER, Candidate, CandidateSampler
@@ -121,7 +122,8 @@ def train_inverse_prm(
     test = balanced([example for is_held_out, example in examples if is_held_out])
     model = checkpoints.prm_from_policy(policy, seed=job.seed)
     loss = fit(model, train, loss_terms, settings, job, items=loss_items, dtype=dtype)
-    rewards = predict_rewards(model, test, settings)
+    with precision(model, dtype):
+        rewards = predict_rewards(model, test, settings)
     checkpoints.save(model, tokenizer, out, dtype)
     return Discrimination(
         train_loss=loss,

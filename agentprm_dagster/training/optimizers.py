@@ -76,6 +76,8 @@ class MuonAdamW(torch.optim.Optimizer):
         matrices: list[torch.nn.Parameter] = []
         rest: list[torch.nn.Parameter] = []
         for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
             in_backbone = parameter.ndim == 2 and "embed" not in name and "score" not in name and "lm_head" not in name
             (matrices if in_backbone else rest).append(parameter)
         self.parts: list[torch.optim.Optimizer] = [
@@ -110,11 +112,10 @@ class MuonAdamW(torch.optim.Optimizer):
 def build_optimizer(
     model: torch.nn.Module, name: OptimizerName, *, learning_rate: float, weight_decay: float = 0.0
 ) -> torch.optim.Optimizer:
-    """The named optimiser over all of a model's parameters."""
+    """The named optimiser over all of a model's parameters that are trained."""
     if name == "muon":
         return MuonAdamW(model, learning_rate=learning_rate, weight_decay=weight_decay)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     # On a GPU torch's own choice takes as much memory again as the weights, for the roots of all second moments.
-    fused = all(parameter.device.type == "cuda" for parameter in model.parameters()) or None
-    return torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay, fused=fused
-    )
+    fused = all(parameter.device.type == "cuda" for parameter in trained) or None
+    return torch.optim.AdamW(trained, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay, fused=fused)

@@ -12,14 +12,16 @@ from typing import Literal
 import pandas as pd
 
 from agentprm_dagster.algorithm.targets import learnt_targets
-from agentprm_dagster.config import Prm
+from agentprm_dagster.config import Model, Prm
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import StageReport
+from agentprm_dagster.launch.device import precision
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.prm_report import prm_report
+from agentprm_dagster.training.pretrained import pretrained_prm
 from agentprm_dagster.training.prm_examples import loss_items, loss_terms, predict, prm_examples
 from agentprm_dagster.training.tree_training import fit, tokens_in
 
@@ -36,7 +38,7 @@ def train_prm(
     max_loss: float,
     min_ordering: float,
     rank_by: Literal["answer", "reply"] = "answer",
-    base: Path | None = None,
+    base: Model | None = None,
     previous: Path | None = None,
     job: Job,
 ) -> StageReport:
@@ -46,7 +48,12 @@ def train_prm(
     trained on. `max_loss`, `min_ordering` and `rank_by` are for the gates (`reports.prm_report`).
     """
     tokenizer, dtype = checkpoints.load_tokenizer(policy), checkpoints.stored_dtype(policy)
-    model = checkpoints.load_prm(previous) if previous else checkpoints.prm_from_policy(base or policy, seed=job.seed)
+    if previous:
+        model = checkpoints.prm_to_train(previous)
+    elif base:
+        model = pretrained_prm(base, seed=job.seed)
+    else:
+        model = checkpoints.prm_from_policy(policy, seed=job.seed)
     examples = prm_examples(
         Chat(tokenizer, wording),
         episodes,
@@ -62,7 +69,8 @@ def train_prm(
         train = [example for example in train if example.pairs]
     test = [example for example in examples if held_out[example.rows[0]]]
     loss = fit(model, train, loss_terms, settings, job, items=loss_items, dtype=dtype)
-    answer, reply = predict(model, test, settings.batch_tokens)
+    with precision(model, dtype):
+        answer, reply = predict(model, test, settings.batch_tokens)
     checkpoints.save(model, tokenizer, out, dtype)
     rows = [row for example in test for row in example.rows]
     scored = targets.iloc[rows].assign(logit=answer, reply_logit=reply)

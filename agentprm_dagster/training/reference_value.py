@@ -22,6 +22,7 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import StageReport
+from agentprm_dagster.launch.device import precision
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.reference_value_report import reference_value_report
 from agentprm_dagster.section import HeadTraining
@@ -52,7 +53,8 @@ def train_reference_value(
     test = [states_of(chat, episode, gamma) for episode in demonstrations if episode.game in held_out]
     eq_2, dtype = Prm(**settings.model_dump(), pairwise_weight=0, reply_weight=0), checkpoints.stored_dtype(policy)
     loss = fit(model, train, loss_terms, eq_2, job, items=loss_items, dtype=dtype)
-    values = _values(model, test, settings.batch_tokens)
+    with precision(model, dtype):
+        values = _values(model, test, settings.batch_tokens)
     checkpoints.save(model, tokenizer, out, dtype)
     report = reference_value_report(
         values,

@@ -31,6 +31,7 @@ from agentprm_dagster.launch.device import place, training_threads
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.shards import Numbers, Piece, Shards, Work
 from agentprm_dagster.training.loop import Epochs, Plan, Training
+from agentprm_dagster.training.pretrained import pretrained_policy
 
 _BATCHES_SORTED = 50
 """Rows of so many batches are drawn before they are sorted by length: few tokens are padding, and batches differ."""
@@ -93,8 +94,7 @@ def initial_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model before fine-tuning: built for the corpus, or loaded by name or path."""
     if base.name != "embedded":
-        folder = base_folder(base)
-        return checkpoints.load_policy(folder), checkpoints.load_tokenizer(folder)
+        return pretrained_policy(base, seed=seed), checkpoints.load_tokenizer(base_folder(base))
     messages = chain(_messages(episodes, wording, dialogue), _messages(random_play, wording, "append"))
     tokenizer = build_tokenizer(message["content"] for message in messages)
     return build_model(base, tokenizer, seed=seed), tokenizer

@@ -32,10 +32,10 @@ class Stateful(Protocol):
 
 
 class Weights:
-    """A model's parameters, each once; they are restored where they are, as other processes may share them."""
+    """A model's parameters that are trained, each once; restored where they are, as other processes may share them."""
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self._parameters = dict(model.named_parameters())
+        self._parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
 
     def state_dict(self) -> dict[str, Any]:
         """The parameters by name."""

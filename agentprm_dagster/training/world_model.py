@@ -23,6 +23,7 @@ from agentprm_dagster.engine.heads import chosen_log_probabilities, language_hea
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import StageReport
+from agentprm_dagster.launch.device import precision
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.world_report import Habits, world_report
 from agentprm_dagster.training.episode_trees import families, family_trees
@@ -72,7 +73,7 @@ def train_world_model(
 
     `min_exact` is what the gate asks for (`reports.world_report`).
     """
-    model, tokenizer = checkpoints.load_policy(policy), checkpoints.load_tokenizer(policy)
+    model, tokenizer = checkpoints.policy_to_train(policy), checkpoints.load_tokenizer(policy)
     dtype = checkpoints.stored_dtype(policy)
     chat = Chat(tokenizer, wording)
 
@@ -82,7 +83,8 @@ def train_world_model(
 
     train, test = examples(unknown=False), examples(unknown=True)
     loss = fit(model, train, loss_terms, settings, job, items=loss_items, dtype=dtype)
-    scored = score_replies(model, chat, test, settings.batch_tokens)
+    with precision(model, dtype):
+        scored = score_replies(model, chat, test, settings.batch_tokens)
     checkpoints.save(model, tokenizer, out, dtype)
     habits = Habits(reply.turn for example in train for reply in example.replies)
     tokens = settings.epochs * tokens_in(train) + tokens_in(test)

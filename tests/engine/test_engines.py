@@ -12,7 +12,6 @@ import pytest
 import torch
 from plays import play_of
 from transformers import AutoModelForCausalLM, GenerationConfig, MambaConfig, MambaForCausalLM, PreTrainedModel
-from vllm_stub import served_by, stub
 
 import parrot
 from agentprm_dagster.config import Rollouts
@@ -27,6 +26,7 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch.play import Choice
 from agentprm_dagster.launch.worker import play_games, ready
+from vllm_stub import served_by, stub
 
 END = 5
 TALK = [[7, 8, 9, 10], [11, 12], [7, 8, 13, 14, 15, 16]]

@@ -114,7 +114,11 @@ def use_grouped_attention(model: PreTrainedModel) -> None:
 
 
 def layer_masks(
-    config: PreTrainedConfig, sees: torch.Tensor, queries: torch.Tensor, keys: torch.Tensor
+    config: PreTrainedConfig,
+    sees: torch.Tensor,
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor | dict[str, torch.Tensor]:
     """What is added to the scores of a model's layers (b, 1, T, L); by type of layer where it has several.
 
@@ -123,11 +127,12 @@ def layer_masks(
         sees: (b, T, L) bool, which keys each query sees where nothing limits it.
         queries: (b, T) distance of each query's token from the start of its conversation.
         keys: (b, L) the same of each key's token.
+        dtype: of what is added.
     """
 
     def added(window: int | None) -> torch.Tensor:
         near = sees if window is None else sees & (queries[:, :, None] - keys[:, None] < window)
-        return torch.zeros(near.shape, device=near.device).masked_fill_(~near, -torch.inf)[:, None]
+        return torch.zeros(near.shape, dtype=dtype, device=near.device).masked_fill_(~near, -torch.inf)[:, None]
 
     settings = {field.name for field in fields(config)}  # what the architecture reads; a file may hold more
     window = config.sliding_window if "sliding_window" in settings else None

@@ -94,8 +94,10 @@ class LeanLlama:
     @staticmethod
     def suits(model: PreTrainedModel) -> bool:
         """Whether this is a plain Llama; one whose rotation depends on the length read is not."""
+        linear = (each for name, each in model.named_modules() if name.endswith("_proj"))
         return (
             type(model) is LlamaModel
+            and all(type(each) is torch.nn.Linear for each in linear)  # and none has an adapter
             and model.config.hidden_act == "silu"
             and model.config.rope_parameters["rope_type"] in ("default", "linear", "llama3")
         )
@@ -206,7 +208,7 @@ class StockBackbone:
         group, device = reading.group, self.model.device
         stop = group.filled + reading.tokens.shape[1]
         group.positions[:, group.filled : stop] = reading.positions
-        where = (reading.mask, reading.positions, group.positions[:, :stop])
+        where = (each.to(device) for each in (reading.mask, reading.positions, group.positions[:, :stop]))
         stores = group.memory.split(self.kv_heads, dim=1)
         layers = [
             _GroupLayer(keys, values, group.filled) for keys, values in zip(stores[::2], stores[1::2], strict=True)
@@ -214,7 +216,7 @@ class StockBackbone:
         out = self.model(
             input_ids=reading.tokens.to(device),
             position_ids=reading.positions.to(device),
-            attention_mask=layer_masks(self.model.config, *(each.to(device) for each in where)),
+            attention_mask=layer_masks(self.model.config, *where, dtype=self.model.dtype),
             past_key_values=Cache(layers=layers),
             use_cache=True,
         )

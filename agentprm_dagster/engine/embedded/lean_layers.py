@@ -33,6 +33,9 @@ def use_lean_layers(model: PreTrainedModel) -> None:
 
 def _is_plain(layer: LlamaDecoderLayer) -> bool:
     config = layer.self_attn.config
+    linear = (each for name, each in layer.named_modules() if name.endswith("_proj"))
+    if not all(type(each) is torch.nn.Linear for each in linear):  # an adapter stands beside it
+        return False
     return config.hidden_act == "silu" and not (config.attention_bias or config.mlp_bias or config.attention_dropout)
 
 

@@ -130,7 +130,7 @@ def _read_padded(model: PreTrainedModel, trees: Sequence[TokenTree]) -> torch.Te
     # Padding sees itself, so that no row of the softmax is empty.
     mask |= torch.eye(longest, dtype=torch.bool)
     positions, mask = positions.to(model.device), mask.to(model.device)
-    masks = layer_masks(model.config, mask, positions, positions)
+    masks = layer_masks(model.config, mask, positions, positions, model.dtype)
     out = model.base_model(input_ids=ids, position_ids=positions, attention_mask=masks, use_cache=False)
     hidden: torch.Tensor = out.last_hidden_state
     return hidden
