@@ -34,7 +34,7 @@ class Setup:
     @property
     def lora_rank(self) -> int | None:
         """The rank of its adapters, if it has some."""
-        return self.model.lora and self.model.lora.rank
+        return self.model.lora.rank if self.model.lora else None
 
     @property
     def on_gpu(self) -> bool:

@@ -14,7 +14,6 @@ from agentprm_dagster.planning.tokens import Dialogues
 
 pytestmark = pytest.mark.usefixtures("home")
 
-BFLOAT16 = ("--set", "model.dtype=bfloat16")
 IN_PIECES = ("--micro-batch-tokens", 16_384, "--activation-checkpointing")
 
 
@@ -51,14 +50,18 @@ def test_what_does_not_fit_is_refused_with_what_to_change() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        (*BFLOAT16, *IN_PIECES, "--set", "model.lora={rank: 16}"),
-        (*BFLOAT16, *IN_PIECES, "--gpus", 8),
-        (*BFLOAT16, *IN_PIECES, "--memory", 141),
+        (*IN_PIECES, "--with", "lora"),
+        (*IN_PIECES, "--with", "append", "--with", "lora"),
+        (*IN_PIECES, "--gpus", 8),
+        (*IN_PIECES, "--with", "append", "--gpus", 8),
+        (*IN_PIECES, "--memory", 141),
     ],
-    ids=["lora", "eight", "h200"],
+    ids=["lora", "append lora", "eight", "append eight", "h200"],
 )
-def test_the_paper_fits(arguments: tuple[object, ...]) -> None:
-    assert plan("paper_3b", *arguments).exit_code == 0
+@pytest.mark.parametrize("experiment", ["paper_3b", "inverse_3b"])
+def test_the_paper_fits(experiment: str, arguments: tuple[object, ...]) -> None:
+    result = plan(experiment, *arguments)
+    assert result.exit_code == 0, result.output
 
 
 def test_no_setting_helps_a_gpu_that_is_far_too_small() -> None:
