@@ -77,7 +77,8 @@ def improved_policy(setup: Setup) -> Stage:
     restated = talk.dialogue == "restated"
     prefixes = settings.most_states_per_step if restated else settings.episodes_per_step
     states, answers = (1 if restated else settings.states_per_episode), getattr(settings, "candidates", 2)
-    row = _padded(talk.state(rollouts.max_steps - 1) + states * answers * talk.answer)
+    longest = talk.state(rollouts.max_steps - 1)
+    row = _padded(longest + states * answers * talk.answer)
     step = _step(setup, "policy", row, prefixes, settings.optimizer)
     others = setup.shape.prm + (setup.shape.policy if setup.lora_rank is None else 0)
     step = replace(
@@ -86,10 +87,10 @@ def improved_policy(setup: Setup) -> Stage:
         loss="comparison",
         masked=True,
         frozen=others,
-        cached=ceil(prefixes * (talk.state(rollouts.max_steps - 1) + states * answers * settings.max_new_tokens)),
+        cached=ceil(prefixes / setup.gpus) * ceil(longest + states * answers * settings.max_new_tokens),
     )
-    turns = setup.turns
-    read = prefixes * talk.state((turns - 1) / 2 if restated else turns)
+    # Of a conversation that grows all up to the last of the states that were drawn is read.
+    read = prefixes * talk.state(setup.turns / 2 if restated else setup.turns * states / (states + 1))
     drawn = prefixes * states * answers * talk.answer
     tokens = settings.steps * (read + drawn)
     found = _training("improved_policy", setup, step, tokens)
