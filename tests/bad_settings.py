@@ -78,6 +78,12 @@ TOGETHER = {
     "heads of kv_heads 3": "model: {kv_heads: 3}",
     "weights; at most 1e+09": "model: {hidden_size: 8192, layers: 64, intermediate_size: 32768}",
     "prm.init: base needs a pretrained": "prm: {init: base}",
+    "sft.optimizer, inverse_prm.optimizer is muon": "model: {name: smollm2, lora: {}}\nprm: {optimizer: adamw}",
+    "improvement.kind: trl trains all weights": (
+        "model: {name: smollm2, lora: {}}\nsft: {optimizer: adamw}\nprm: {optimizer: adamw}\n"
+        "inverse_prm: {optimizer: adamw}\nimprovement: {kind: trl}"
+    ),
+    "lora trains adapters beside a pretrained model": "model: {lora: {}}",
     "pretraining is for model.name: embedded": "model: {name: smollm2}\npretraining: {episodes: 5}",
     "improvement.rank_by: reply needs values": "improvement: {rank_by: reply}\nprm: {reply_weight: 0}",
     "compares answers that are read together": "prm: {loss: relative}\ndialogue: {format: restated}",

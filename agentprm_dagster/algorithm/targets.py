@@ -9,20 +9,23 @@ set; a branch counts from its first own turn on, because only there was its acti
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from agentprm_dagster.algorithm.held_out import hold_out
 from agentprm_dagster.episodes.records import Episode
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def mc_value_targets(episodes: Iterable[Episode], *, gamma: float, held_out_games: float, seed: int) -> pd.DataFrame:
+
+def mc_value_targets(episodes: Iterable[Episode], *, gamma: float, held_out_games: float, seed: int) -> "pd.DataFrame":
     """One row for every decision: what its (state, action) is worth on average over the rollout set.
 
     Columns: episode_id, turn, game, state (16 hex digits), action, outcome (this rollout's own return), q in [0, 1]
     (the target), visits (rollouts through the pair), held_out (the game only measures the PRM).
     """
+    import pandas as pd  # not where a model is trained on targets that are there
+
     columns = ("episode_id", "turn", "game", "state", "action", "outcome")
     cells: tuple[list[Any], ...] = tuple([] for _ in columns)
     for episode in episodes:  # read once and let go: only what the table needs is kept
@@ -53,6 +56,6 @@ def discounted_outcome(reward: float, turn: int, last: int, gamma: float) -> flo
     return float(gamma ** (last - turn) * reward)
 
 
-def learnt_targets(targets: pd.DataFrame) -> pd.Series:
+def learnt_targets(targets: "pd.DataFrame") -> "pd.Series":
     """What a PRM learns: the column `target` where a kind of target makes one, else Eq. 1's."""
     return targets["target"] if "target" in targets else targets["q"]

@@ -1,6 +1,6 @@
 """Settings of where and how models are trained: what comes out differs by no more than rounding."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -17,3 +17,6 @@ class TrainingCompute(Section):
     the batch stays what the experiment says. null reads a batch at once."""
     activation_checkpointing: bool = False
     """Whether activations are computed again in the backward pass, and not kept."""
+    strategy: Literal["ddp", "fsdp2"] = "ddp"
+    """What processes that train together hold: all weights each (`ddp`), or a share of the weights, gradients and
+    moments (`fsdp2`)."""

@@ -114,6 +114,20 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
+    def adapters_are_trained_by_adamw(self) -> Self:
+        if not self.model.lora:
+            return self
+        trained: dict[str, Any] = {name: getattr(self, name) for name in ("sft", "prm", "inverse_prm", "improvement")}
+        if muon := [name for name, section in trained.items() if section.optimizer == "muon"]:
+            raise ValueError(
+                f"model.lora: Muon is for whole matrices, and {', '.join(f'{name}.optimizer' for name in muon)} is "
+                "muon: set it to adamw"
+            )
+        if self.improvement.kind == "trl":
+            raise ValueError("model.lora: improvement.kind: trl trains all weights: set it to dpo, or lora to null")
+        return self
+
+    @model_validator(mode="after")
     def only_scratch_is_pretrained(self) -> Self:
         if self.pretraining.episodes and self.model.name != "embedded":
             raise ValueError(f"pretraining is for model.name: embedded; {self.model.name} is pretrained already")

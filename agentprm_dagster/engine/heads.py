@@ -5,9 +5,9 @@ does besides one product differs between architectures, and stands in their forw
 that are there already.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -36,10 +36,13 @@ class _Given(torch.nn.Module):
 
 def language_head(model: PreTrainedModel) -> Head:
     """The head of a causal language model; its weights are read where they are, so that training shows at once."""
-    if type(model) is LlamaForCausalLM:
+    # A model that is spread over processes has a class of its own, which is derived from transformers'.
+    kind = next(each for each in type(model).__mro__ if not each.__name__.startswith("FSDP"))
+    if kind is LlamaForCausalLM:
         head: torch.nn.Module = model.get_output_embeddings()
         return head
-    without_backbone = copy.copy(model)
+    without_backbone: Any = object.__new__(kind)
+    without_backbone.__dict__ = dict(vars(model))
     without_backbone._modules = {**model._modules, model.base_model_prefix: _Given()}
 
     def read(hidden: torch.Tensor) -> torch.Tensor:

@@ -35,12 +35,15 @@ from agentprm_dagster.improvement.rationalisation import Rationalised
 from agentprm_dagster.improvement.rationalised_answers import RationalisedAnswers
 from agentprm_dagster.improvement.settings import WARMUP
 from agentprm_dagster.improvement.steered_sampling import HYPOTHESIS_ROOM, SteeredSampler, WithHypothesis
-from agentprm_dagster.launch.device import place, training_threads
+from agentprm_dagster.launch.device import place, place_trained, training_threads
+from agentprm_dagster.launch.gradients import gradients
 from agentprm_dagster.launch.job import Job
-from agentprm_dagster.launch.shards import Numbers, Piece, Shards, Work
+from agentprm_dagster.launch.pieces import Numbers, Piece, Work
+from agentprm_dagster.launch.sharding import whole
 from agentprm_dagster.reports.improvement_report import improvement_report, together
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees
 from agentprm_dagster.training.loop import LOG_EVERY, Epochs, Plan, Training, step_seed
+from agentprm_dagster.training.saving import save_trained
 from agentprm_dagster.training.snapshots import Stateful
 
 
@@ -83,6 +86,7 @@ def improve_policy(
             use_lean_layers(each)
             place(each, job.compute)
         reference.requires_grad_(False)
+        place_trained(model, job.compute, dtype)
         consequences = Consequences(chat, games) if settings.rank_by == "reply" else None
         judge = Judge(critic.eval(), chat, consequences, centred=centred)
         if watched:
@@ -94,7 +98,7 @@ def improve_policy(
             dtype=dtype,
         )
     kept = panel.settle() if panel else None
-    checkpoints.save(model, tokenizer, out, dtype)
+    save_trained(model, tokenizer, out, dtype)
     planned = settings.steps if kept is None else len(history)
     report = improvement_report(history, planned=planned, max_kl=max_kl, kept=kept)
     return panel.added_to(report, kept, out) if panel else report
@@ -135,16 +139,20 @@ def improve(
         return [(step, list(part)) for shard in range(count) if (part := batch[shard::count])]
 
     tokens = settings.steps * size * longest
-    with Shards(model, improvement_work, *arguments, tokens=tokens, dtype=dtype) as shards:
+    with gradients(model, improvement_work, *arguments, tokens=tokens, dtype=dtype) as shards:
         if panel and not training.done:
-            panel.watch(0)
+            with whole(model):
+                panel.watch(0)
         for done in training.steps(shards, parts, "policy updates"):
             numbers = together(done.numbers)
             history.append(numbers if done.loss is None else {**numbers, "loss": done.loss})
             if training.done % LOG_EVERY == 0:
                 job.monitor.metrics(history[-1], training.done)
-            if panel and panel.watch(training.done):
-                break
+            if panel:
+                with whole(model):
+                    stopped = panel.watch(training.done)
+                if stopped:
+                    break
     return history
 
 
@@ -198,12 +206,8 @@ def improvement_work(
         steering = SteeredSampler(sampler, with_hypothesis, share=settings.steered, dialogue=dialogue)
 
     def draw(prefixes: list[EpisodeTokens], step: int) -> tuple[list[Candidate], list[EpisodeTokens]]:
-        own = step_seed(seed + shard, step)
-        generator = torch.Generator().manual_seed(own)
-        if steering:
-            rng = random.Random(f"{own} steered")
-            return steering.draw(prefixes, temperature=settings.temperature, generator=generator, rng=rng)
-        return sampler.draw(prefixes, temperature=settings.temperature, generator=generator), prefixes
+        how: dict[str, Any] = {"temperature": settings.temperature, "seed": step_seed(seed, step)}
+        return steering.draw(prefixes, **how) if steering else (sampler.draw(prefixes, **how), prefixes)
 
     known = rationalised and RationalisedAnswers(rationalised, settings.rationalised_weight)
 

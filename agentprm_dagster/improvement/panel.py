@@ -184,12 +184,11 @@ class Panel:
         settings = self.drawing
         how = {"n": settings.candidates, "new": settings.max_new_tokens}
         sampler = CandidateSampler.of_any(self.prefixes, self.model, self.judge.chat, **how)
-        generator = torch.Generator().manual_seed(self.seed)
         banned = self.judge.chat.never_drawn(self.model.config.vocab_size)
         sums = torch.zeros(4, dtype=torch.float64)
         for first in range(0, len(self.prefixes), READ_TOGETHER):
             prefixes = self.prefixes[first : first + READ_TOGETHER]
-            candidates = sampler.draw(prefixes, temperature=settings.temperature, generator=generator)
+            candidates = sampler.draw(prefixes, temperature=settings.temperature, seed=self.seed)
             trees = CandidateTrees(prefixes, candidates)
             draws = trees.answers.draws
             compared = trees.compared(self.model, self.reference, temperature=settings.temperature, banned=banned)

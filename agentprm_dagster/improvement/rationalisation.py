@@ -6,12 +6,14 @@ up to that state.
 """
 
 from collections.abc import Mapping, Sequence
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from agentprm_dagster.envs.base import Explain
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MARGIN = 0.2
 """How much more than another action tried in its state an action's return must be."""
@@ -20,7 +22,7 @@ Rationalised = Mapping[tuple[str, int], str]
 """Answers by the state that they are given in: (a whole episode's id, turn)."""
 
 
-def rationalise(episodes: Sequence[Episode], targets: pd.DataFrame, explain: Explain) -> Rationalised:
+def rationalise(episodes: Sequence[Episode], targets: "pd.DataFrame", explain: Explain) -> Rationalised:
     """The best action tried in each state of a whole episode, where another is worth at least MARGIN less.
 
     `targets` are those of the episodes, `explain` words the reasons. States whose best action the environment did not

@@ -9,7 +9,7 @@ from agentprm_dagster.algorithm.terms import Term, Terms
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.rationalisation import Rationalised
-from agentprm_dagster.launch.shards import Numbers, Piece
+from agentprm_dagster.launch.pieces import Numbers, Piece
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 
 

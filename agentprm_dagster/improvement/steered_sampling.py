@@ -9,8 +9,6 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler
@@ -45,16 +43,15 @@ class SteeredSampler:
         prefixes: Sequence[EpisodeTokens],
         *,
         temperature: float,
-        generator: torch.Generator,
-        rng: random.Random,
+        seed: int,
     ) -> tuple[list[Candidate], list[EpisodeTokens]]:
         """The different answers drawn in each state of the prefixes, and the prefixes that were read for them.
 
-        `rng` decides which states are steered, and by which hypotheses.
+        `seed` also decides which states are steered, and by which hypotheses.
         """
-        parts = [part for i, prefix in enumerate(prefixes) for part in self._parts(i, prefix, rng)]
+        parts = [part for i, prefix in enumerate(prefixes) for part in self._parts(i, prefix, _random(seed, prefix))]
         read = [part.prefix for part in parts]
-        drawn = self.sampler.draw(read, temperature=temperature, generator=generator)
+        drawn = self.sampler.draw(read, temperature=temperature, seed=seed)
         owned = [replace(each, state=parts[each.state[0]].owners[each.state[1]]) for each in drawn]
         return owned, read
 
@@ -74,3 +71,8 @@ class SteeredSampler:
             (read,) = self.sampler.chat.conversations(episode, self.dialogue, turns)
             parts.append(_Part(read, [(i, j) for j in other]))
         return parts
+
+
+def _random(seed: int, prefix: EpisodeTokens) -> random.Random:
+    """A prefix's own, whatever else is drawn with it."""
+    return random.Random(f"{seed} steered {prefix.episode.episode_id} {prefix.turns}")

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.distributed as dist
 from transformers import PreTrainedModel
 
 from agentprm_dagster.config.compute import TrainingCompute
+from agentprm_dagster.launch.sharding import shard_model, whole
 
 _SMALL = 5_000_000
 """Parameters below which operations are so short that a second thread costs more than it does."""
@@ -18,24 +20,43 @@ def is_small(model: PreTrainedModel) -> bool:
 
 
 def place(model: PreTrainedModel, compute: TrainingCompute) -> None:
-    """Moves a model to where it is computed, and says whether its activations are kept.
+    """Moves a model to where it is computed.
 
-    One GPU at most: where several are visible and none is named, torch's current one.
+    One GPU a process: where several are visible and none is named, torch's current one.
     """
     if compute.device != "auto":
         model.to(compute.device)
     elif torch.cuda.is_available() and not is_small(model):
         model.to("cuda")
+
+
+def place_trained(model: PreTrainedModel, compute: TrainingCompute, dtype: torch.dtype) -> None:
+    """The same for a model that is trained, products in `dtype`: whether its activations are kept, and whether every
+    process holds all its weights.
+    """
+    place(model, compute)
     if compute.activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
+    if dist.is_initialized() and compute.strategy == "fsdp2":
+        shard_model(model, dtype)
 
 
 def precision(model: PreTrainedModel, dtype: torch.dtype, *, keep: bool = True) -> torch.autocast:
     """A context in which a model's products are computed in `dtype`; its weights and their updates stay as they are.
 
+    float32 is float32 on a GPU too: TF32, which keeps 10 bits of 23, stays off, as torch leaves it. bfloat16, which is
+    faster still, is there for who wants speed.
+
     With `keep` every weight is cast once and lies there in both types until the context is left.
     """
     return torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32, cache_enabled=keep)
+
+
+@contextmanager
+def computing(model: PreTrainedModel, dtype: torch.dtype) -> Iterator[None]:
+    """The same for a model that may be spread over processes: it is read in any number of passes."""
+    with precision(model, dtype), whole(model):
+        yield
 
 
 @contextmanager

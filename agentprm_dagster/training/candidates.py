@@ -12,7 +12,9 @@ from transformers import PreTrainedModel
 
 from agentprm_dagster.algorithm.drawn_answers import DrawnAnswers
 from agentprm_dagster.algorithm.token_comparison import TokenComparison, compare_tokens
+from agentprm_dagster.engine.base import answer_seed
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.drawing import shares_of
 from agentprm_dagster.engine.embedded.sampling import Sampler
 from agentprm_dagster.engine.embedded.slots import SlotModel
 from agentprm_dagster.engine.embedded.token_tree import TokenTree, alike, read_trees
@@ -57,10 +59,8 @@ class CandidateSampler:
         return cls(model, chat, longest=longest, rows=rows, states=states, n=n, new=new)
 
     @torch.no_grad()
-    def draw(
-        self, prefixes: Sequence[EpisodeTokens], *, temperature: float, generator: torch.Generator
-    ) -> list[Candidate]:
-        """The different answers drawn in each state."""
+    def draw(self, prefixes: Sequence[EpisodeTokens], *, temperature: float, seed: int) -> list[Candidate]:
+        """The different answers drawn in each state: for a seed the same, whatever else is drawn with them."""
         rows = list(range(len(prefixes)))
         hidden = self._read(rows, prefixes)
         states = pad_sequence([torch.tensor(prefix.states) for prefix in prefixes], batch_first=True)
@@ -71,7 +71,7 @@ class CandidateSampler:
             hidden[torch.arange(len(rows))[:, None], lengths - 1],
             lengths,
             temperature=temperature,
-            shares=torch.rand(*lengths.shape, self.new, generator=generator),
+            shares=self._shares(prefixes, lengths.shape[1] // self.n, seed),
             idle=idle,
         )
         counts = Counter(
@@ -81,6 +81,14 @@ class CandidateSampler:
             if not idle[row, sequence]
         )
         return [Candidate(state, ids, draws, cut) for (state, ids, cut), draws in counts.items()]
+
+    def _shares(self, prefixes: Sequence[EpisodeTokens], states: int, seed: int) -> torch.Tensor:
+        """Uniform random numbers (B, states * n, new), each state's by a seed of its own."""
+        shares = torch.zeros(len(prefixes), states, self.n, self.new)
+        for row, prefix in zip(shares, prefixes, strict=True):
+            seeds = [answer_seed(seed, prefix.episode.episode_id, turn, self.n) for turn in prefix.turns]
+            row[: len(seeds)] = shares_of(seeds, self.n, self.new)
+        return shares.flatten(1, 2)
 
     def _read(self, rows: list[int], prefixes: Sequence[EpisodeTokens]) -> torch.Tensor:
         """Hidden states (B, T, H) of all prefix tokens, which then lie in the cache."""

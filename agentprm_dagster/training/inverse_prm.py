@@ -31,12 +31,13 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.token_tree import ROOT, TokenTree
 from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.launch.device import precision
+from agentprm_dagster.launch.device import computing
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.inverse_report import Discrimination
 from agentprm_dagster.training.candidates import READ_TOGETHER, Candidate, CandidateSampler
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.prm_examples import predict, prm_examples
+from agentprm_dagster.training.saving import save_trained
 from agentprm_dagster.training.tree_training import batches_in_order, fit, read_heads, tokens_in
 
 NextAnswers = Mapping[int, Sequence[Candidate]]
@@ -122,9 +123,9 @@ def train_inverse_prm(
     test = balanced([example for is_held_out, example in examples if is_held_out])
     model = checkpoints.prm_from_policy(policy, seed=job.seed)
     loss = fit(model, train, loss_terms, settings, job, items=loss_items, dtype=dtype)
-    with precision(model, dtype):
+    with computing(model, dtype):
         rewards = predict_rewards(model, test, settings)
-    checkpoints.save(model, tokenizer, out, dtype)
+    save_trained(model, tokenizer, out, dtype)
     return Discrimination(
         train_loss=loss,
         rewards=rewards,
@@ -160,11 +161,10 @@ def next_answers(
     use_grouped_attention(model)
     read = [prefix for _, prefix in prefixes]
     sampler = CandidateSampler.of_any(read, model.eval(), chat, n=n, new=max_new_tokens)
-    generator = torch.Generator().manual_seed(job.seed)
     drawn: list[dict[int, list[Candidate]]] = [defaultdict(list) for _ in episodes]
     for first in range(0, len(prefixes), READ_TOGETHER):
         some = read[first : first + READ_TOGETHER]
-        for candidate in sampler.draw(some, temperature=temperature, generator=generator):
+        for candidate in sampler.draw(some, temperature=temperature, seed=job.seed):
             i, prefix = prefixes[first + candidate.state[0]]
             drawn[i][prefix.turns[candidate.state[1]]].append(candidate)
         job.monitor.progress(min(first + READ_TOGETHER, len(prefixes)), len(prefixes), "prefixes answered")

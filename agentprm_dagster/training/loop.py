@@ -14,9 +14,12 @@ import torch
 from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from agentprm_dagster.launch.job import Job
-from agentprm_dagster.launch.shards import Shards, Step
+from agentprm_dagster.launch.pieces import Step
+from agentprm_dagster.launch.ranks import Ranks
+from agentprm_dagster.launch.sharding import whole_number
+from agentprm_dagster.launch.shards import Shards
 from agentprm_dagster.training.optimizers import OptimizerName, build_optimizer
-from agentprm_dagster.training.snapshots import Snapshots, Stateful, Weights
+from agentprm_dagster.training.snapshots import Moments, Snapshots, Stateful, Weights
 
 MAX_GRADIENT = 1.0
 """The norm that gradients are clipped to."""
@@ -89,7 +92,7 @@ class Training:
         self._schedule = get_cosine_schedule_with_warmup(self._optimizer, warmup, plan.steps)
         own = {
             "model": Weights(model),
-            "optimizer": self._optimizer,
+            "optimizer": Moments(model, self._optimizer),
             "schedule": self._schedule,
             "losses": self.losses,
         }
@@ -97,14 +100,14 @@ class Training:
         self.done = self._snapshots.restore()
         """How many steps are done."""
 
-    def steps(self, shards: Shards, parts_of: Callable[[int], Sequence[Any]], what: str) -> Iterator[Step]:
+    def steps(self, shards: Shards | Ranks, parts_of: Callable[[int], Sequence[Any]], what: str) -> Iterator[Step]:
         """Every step that is left, once it is done; `parts_of` a step's number are the parts of its batch.
 
         Where it is left before the end, nothing more is done.
         """
         for number in range(self.done, self.plan.steps):
             step = shards.backward(parts_of(number), seed=step_seed(self.job.seed, number))
-            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT)
+            norm = whole_number(torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT))
             rate = self._schedule.get_last_lr()[0]
             self._optimizer.step()
             self._optimizer.zero_grad()
@@ -113,7 +116,7 @@ class Training:
             self.done = number + 1
             self.job.monitor.progress(self.done, self.plan.steps, what)
             if (self.done % LOG_EVERY == 0 or self.done == self.plan.steps) and step.loss is not None:
-                numbers = {"loss": step.loss, "grad_norm": float(norm), "learning_rate": rate}
+                numbers = {"loss": step.loss, "grad_norm": norm, "learning_rate": rate}
                 self.job.monitor.metrics(numbers, self.done)
             yield step
             self._snapshots.after(self.done)

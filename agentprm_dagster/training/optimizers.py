@@ -2,12 +2,14 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 
 from agentprm_dagster.engine.embedded.lean_layers import product_dtype
+from agentprm_dagster.launch.sharding import ShardingError
 
 OptimizerName = Literal["adamw", "muon"]
 
@@ -84,7 +86,7 @@ class MuonAdamW(torch.optim.Optimizer):
             BatchedMuon(
                 matrices, lr=learning_rate, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
             ),
-            torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
+            torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=_fused(rest)),
         ]
         super().__init__(self._groups(), {})
 
@@ -113,9 +115,18 @@ def build_optimizer(
     model: torch.nn.Module, name: OptimizerName, *, learning_rate: float, weight_decay: float = 0.0
 ) -> torch.optim.Optimizer:
     """The named optimiser over all of a model's parameters that are trained."""
+    if name == "muon" and isinstance(model, FSDPModule):
+        raise ShardingError(
+            "Muon needs whole matrices, and training.strategy: fsdp2 spreads them: fsdp2 needs optimizer: adamw"
+        )
     if name == "muon":
         return MuonAdamW(model, learning_rate=learning_rate, weight_decay=weight_decay)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # On a GPU torch's own choice takes as much memory again as the weights, for the roots of all second moments.
-    fused = all(parameter.device.type == "cuda" for parameter in trained) or None
-    return torch.optim.AdamW(trained, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay, fused=fused)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(
+        parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay, fused=_fused(parameters)
+    )
+
+
+def _fused(parameters: Sequence[torch.nn.Parameter]) -> bool | None:
+    """One kernel a step on NVIDIA's cards: torch's choice there holds another copy of all parameters meanwhile."""
+    return all(parameter.is_cuda for parameter in parameters) or None

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import nan
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from transformers import PreTrainedModel
 
@@ -19,6 +19,9 @@ from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.training.episode_trees import by_game, families, family_trees
 from agentprm_dagster.training.tree_training import batches_in_order, read_heads
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Example:
 def prm_examples(
     chat: Chat,
     episodes: Sequence[Episode],
-    targets: pd.DataFrame,
+    targets: "pd.DataFrame",
     dialogue: Format,
     *,
     branch_turns: int,

@@ -18,11 +18,12 @@ from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.dialogue import Format, Wording
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import StageReport
-from agentprm_dagster.launch.device import precision
+from agentprm_dagster.launch.device import computing
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.prm_report import prm_report
 from agentprm_dagster.training.pretrained import pretrained_prm
 from agentprm_dagster.training.prm_examples import loss_items, loss_terms, predict, prm_examples
+from agentprm_dagster.training.saving import save_trained
 from agentprm_dagster.training.tree_training import fit, tokens_in
 
 
@@ -69,9 +70,9 @@ def train_prm(
         train = [example for example in train if example.pairs]
     test = [example for example in examples if held_out[example.rows[0]]]
     loss = fit(model, train, loss_terms, settings, job, items=loss_items, dtype=dtype)
-    with precision(model, dtype):
+    with computing(model, dtype):
         answer, reply = predict(model, test, settings.batch_tokens)
-    checkpoints.save(model, tokenizer, out, dtype)
+    save_trained(model, tokenizer, out, dtype)
     rows = [row for example in test for row in example.rows]
     scored = targets.iloc[rows].assign(logit=answer, reply_logit=reply)
     constant = float(learnt_targets(targets)[~targets["held_out"]].mean())

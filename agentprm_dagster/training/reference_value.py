@@ -22,12 +22,13 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import StageReport
-from agentprm_dagster.launch.device import precision
+from agentprm_dagster.launch.device import computing
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.reference_value_report import reference_value_report
 from agentprm_dagster.section import HeadTraining
 from agentprm_dagster.training.episode_trees import families, family_trees
 from agentprm_dagster.training.prm_examples import Example, loss_items, loss_terms, read_decisions
+from agentprm_dagster.training.saving import save_trained
 from agentprm_dagster.training.tree_training import batches_in_order, fit, tokens_in
 
 
@@ -53,9 +54,9 @@ def train_reference_value(
     test = [states_of(chat, episode, gamma) for episode in demonstrations if episode.game in held_out]
     eq_2, dtype = Prm(**settings.model_dump(), pairwise_weight=0, reply_weight=0), checkpoints.stored_dtype(policy)
     loss = fit(model, train, loss_terms, eq_2, job, items=loss_items, dtype=dtype)
-    with precision(model, dtype):
+    with computing(model, dtype):
         values = _values(model, test, settings.batch_tokens)
-    checkpoints.save(model, tokenizer, out, dtype)
+    save_trained(model, tokenizer, out, dtype)
     report = reference_value_report(
         values,
         np.array([each for example in test for each in example.targets]),

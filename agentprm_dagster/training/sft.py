@@ -27,11 +27,13 @@ from agentprm_dagster.engine.tokenizer import build_tokenizer
 from agentprm_dagster.episodes.dialogue import Format, Message, Wording
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Gate, StageReport
-from agentprm_dagster.launch.device import place, training_threads
+from agentprm_dagster.launch.device import place_trained, training_threads
+from agentprm_dagster.launch.gradients import gradients
 from agentprm_dagster.launch.job import Job
-from agentprm_dagster.launch.shards import Numbers, Piece, Shards, Work
+from agentprm_dagster.launch.pieces import Numbers, Piece, Work
 from agentprm_dagster.training.loop import Epochs, Plan, Training
 from agentprm_dagster.training.pretrained import pretrained_policy
+from agentprm_dagster.training.saving import save_trained
 
 _BATCHES_SORTED = 50
 """Rows of so many batches are drawn before they are sorted by length: few tokens are padding, and batches differ."""
@@ -65,7 +67,7 @@ def train_initial_policy(
         fit(model, read, reading, job.part("reading"), dtype)
         tokens += reading.epochs * _tokens(read)
     result = fit(model, rows, settings, job.part("answers"), dtype)
-    checkpoints.save(model, tokenizer, out, dtype)
+    save_trained(model, tokenizer, out, dtype)
     metrics = {
         "train_loss": result["train_loss"],
         "steps": result["steps"],
@@ -157,11 +159,13 @@ def answers_work(model: PreTrainedModel, shard: int = 0, most: int | None = None
     def read(rows: Sequence[Row]) -> tuple[Terms, Numbers]:
         ids, labels = _padded(rows)
         require_length(model.config, ids.shape[1])
-        # Rows are padded at their ends, where no real token looks.
-        hidden = model.base_model(input_ids=ids.to(model.device), use_cache=False).last_hidden_state
-        # Found where labels lie already: a device would have to be waited for.
         row, before = (labels[:, 1:] != -100).nonzero(as_tuple=True)
-        log_p = chosen_log_probabilities(model, hidden[row, before], labels[row, before + 1])
+        # All is sent before the model is run: a GPU that is sent something later is waited for.
+        sent = (each.to(model.device) for each in (ids, row, before, labels[row, before + 1]))
+        ids, row, before, learnt = sent
+        # Rows are padded at their ends, where no real token looks.
+        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        log_p = chosen_log_probabilities(model, hidden[row, before], learnt)
         return {"tokens": Term(-log_p.sum(), len(log_p))}, {}
 
     def work(rows: Sequence[Row]) -> list[Piece]:
@@ -210,7 +214,7 @@ def fit(
     plan = Plan(
         epochs.steps(settings.epochs), settings.optimizer, settings.learning_rate, weight_decay=settings.weight_decay
     )
-    place(model, job.compute)
+    place_trained(model, job.compute, dtype)
     model.train()
     training = Training(model, plan, job)
 
@@ -220,7 +224,7 @@ def fit(
 
     tokens = settings.epochs * _tokens(rows)
     most = job.compute.micro_batch_tokens
-    with training_threads(model), Shards(model, answers_work, most, tokens=tokens, dtype=dtype) as shards:
+    with training_threads(model), gradients(model, answers_work, most, tokens=tokens, dtype=dtype) as shards:
         for _ in training.steps(shards, parts, "training steps"):
             pass
     return {"train_loss": training.losses.mean, "steps": training.done}

@@ -15,8 +15,16 @@ from typing import Any, Protocol
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from agentprm_dagster.episodes.stage import Resume
+from agentprm_dagster.launch.ranks import from_first, is_first
 
 _log = logging.getLogger(__name__)
 
@@ -38,14 +46,41 @@ class Weights:
         self._parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
 
     def state_dict(self) -> dict[str, Any]:
-        """The parameters by name."""
-        return {name: parameter.detach() for name, parameter in self._parameters.items()}
+        """The parameters by name, whole where they are spread over processes."""
+        return {
+            name: parameter.full_tensor() if isinstance(parameter, DTensor) else parameter.detach()
+            for name, parameter in self._parameters.items()
+        }
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Copies the values."""
         for name, parameter in self._parameters.items():
-            parameter.copy_(state_dict[name])
+            value = state_dict[name]
+            if isinstance(parameter, DTensor):
+                value = distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
+            parameter.copy_(value)
+
+
+class Moments:
+    """An optimizer's state, whole where it is spread over processes."""
+
+    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self._model, self._optimizer = model, optimizer
+        self._whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer's own, or of a spread model by its weights' names."""
+        if isinstance(self._model, FSDPModule):
+            return get_optimizer_state_dict(self._model, self._optimizer, options=self._whole)
+        return self._optimizer.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` answered."""
+        if isinstance(self._model, FSDPModule):
+            set_optimizer_state_dict(self._model, self._optimizer, state_dict, options=self._whole)
+        else:
+            self._optimizer.load_state_dict(state_dict)
 
 
 class Snapshots:
@@ -66,10 +101,12 @@ class Snapshots:
         return int(saved["steps"])
 
     def after(self, steps: int) -> None:
-        """Saves after so many steps, if it is time to."""
-        if not self._resume or monotonic() < self._due:
+        """Saves after so many steps, if it is time to; of several processes the first one says so, and writes."""
+        if not self._resume or not from_first(monotonic() >= self._due):
             return
-        save({"steps": steps, **{name: state.state_dict() for name, state in self._states.items()}}, self._file)
+        state = {"steps": steps, **{name: state.state_dict() for name, state in self._states.items()}}
+        if is_first():
+            save(state, self._file)
         self._due = monotonic() + self._resume.seconds
 
     @property
@@ -86,7 +123,7 @@ def save(state: Mapping[str, Any], path: Path) -> None:
         """The value as JSON, with the names of its tensors."""
         if isinstance(value, torch.Tensor):
             name = str(len(tensors))
-            tensors[name] = value.detach().contiguous().clone()
+            tensors[name] = value.detach().to("cpu", copy=True).contiguous()  # a GPU has no room for it twice
             return {"tensor": name}
         if isinstance(value, Mapping):  # as pairs: JSON knows no keys but texts
             return {"mapping": [[key, plain(each)] for key, each in value.items()]}

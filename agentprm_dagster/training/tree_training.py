@@ -14,9 +14,11 @@ from agentprm_dagster.algorithm.terms import Items, Terms
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
 from agentprm_dagster.engine.embedded.token_tree import TokenTree, read_trees
-from agentprm_dagster.launch.device import place, training_threads
+from agentprm_dagster.launch.device import place_trained, training_threads
+from agentprm_dagster.launch.gradients import gradients
 from agentprm_dagster.launch.job import Job
-from agentprm_dagster.launch.shards import Piece, Shards, Work, shards_of
+from agentprm_dagster.launch.pieces import Piece, Work
+from agentprm_dagster.launch.shards import shards_of
 from agentprm_dagster.section import HeadTraining
 from agentprm_dagster.training.loop import Epochs, Plan, Training
 
@@ -79,9 +81,11 @@ def hidden_at(
     model: PreTrainedModel, examples: Sequence[HasTree], *places: Sequence[Sequence[int]]
 ) -> list[torch.Tensor]:
     """The hidden states (N, H) that `read_heads` reads."""
-    hidden = read_trees(model, [example.tree for example in examples])
     found = [[(row, column) for row, of_tree in enumerate(each) for column in of_tree] for each in places]
-    return [hidden[torch.tensor(each, dtype=torch.long).reshape(-1, 2).unbind(1)] for each in found]
+    # Sent before the model is run: a GPU that is sent something later is waited for.
+    sent = [torch.tensor(each, dtype=torch.long).reshape(-1, 2).to(model.device) for each in found]
+    hidden = read_trees(model, [example.tree for example in examples])
+    return [hidden[each.unbind(1)] for each in sent]
 
 
 def fit(
@@ -105,19 +109,27 @@ def fit(
     together = [batches[first : first + count] for first in range(0, len(batches), count)]
     epochs = Epochs(lambda rng: rng.sample(together, len(together)), job.seed)
     plan = Plan(epochs.steps(settings.epochs), settings.optimizer, settings.learning_rate)
-    place(model, job.compute)
+    place_trained(model, job.compute, dtype)
     model.train()
     training = Training(model, plan, job)
 
     def parts(step: int) -> list[tuple[Sequence[HasTree], float]]:
-        return [(batch, step / plan.steps) for batch in epochs.batch(step)]
+        return [(part, step / plan.steps) for part in dealt(epochs.batch(step), shards.count)]
 
     tokens = settings.epochs * tokens_in(examples)
     work = (tree_work, loss, items, settings, job.compute.micro_batch_tokens)
-    with training_threads(model), Shards(model, *work, tokens=tokens, dtype=dtype) as shards:
+    with training_threads(model), gradients(model, *work, tokens=tokens, dtype=dtype) as shards:
         for _ in training.steps(shards, parts, "training steps"):
             pass
     return training.losses.mean
+
+
+def dealt(batches: Sequence[Sequence[Example]], count: int) -> list[Sequence[Example]]:
+    """The batches of a step, or where they are not as many as there are parts their examples, dealt out in turn."""
+    if len(batches) == count or count == 1:
+        return list(batches)
+    examples = [example for batch in batches for example in batch]
+    return [part for number in range(count) if (part := examples[number::count])]
 
 
 def tree_work(

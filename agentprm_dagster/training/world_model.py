@@ -23,10 +23,11 @@ from agentprm_dagster.engine.heads import chosen_log_probabilities, language_hea
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import StageReport
-from agentprm_dagster.launch.device import precision
+from agentprm_dagster.launch.device import computing
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.world_report import Habits, world_report
 from agentprm_dagster.training.episode_trees import families, family_trees
+from agentprm_dagster.training.saving import save_trained
 from agentprm_dagster.training.tree_training import batches_in_order, fit, hidden_at, tokens_in
 
 
@@ -83,9 +84,9 @@ def train_world_model(
 
     train, test = examples(unknown=False), examples(unknown=True)
     loss = fit(model, train, loss_terms, settings, job, items=loss_items, dtype=dtype)
-    with precision(model, dtype):
+    with computing(model, dtype):
         scored = score_replies(model, chat, test, settings.batch_tokens)
-    checkpoints.save(model, tokenizer, out, dtype)
+    save_trained(model, tokenizer, out, dtype)
     habits = Habits(reply.turn for example in train for reply in example.replies)
     tokens = settings.epochs * tokens_in(train) + tokens_in(test)
     return world_report(

@@ -215,7 +215,7 @@ def test_what_reads_as_nothing_is_never_drawn(folder: Path, chat: Chat) -> None:
     episode = Episode("e", "g", "pick_and_place_simple", "You see a desk 1.", (Turn("", "", "", ""),), reward=0.0)
     sampler = CandidateSampler(model, chat, longest=1000, rows=1, states=1, n=200, new=8)
     prefix = chat.conversations(episode, "append", [0])[0]
-    candidates = sampler.draw([prefix], temperature=20.0, generator=torch.Generator().manual_seed(0))
+    candidates = sampler.draw([prefix], temperature=20.0, seed=0)
     assert not {token for each in candidates for token in each.ids} & barred
 
     world = LearnedWorld(engine, chat, slots=1, max_reply_tokens=4)

@@ -13,7 +13,7 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.improvement.rationalised_answers import RationalisedAnswers
-from agentprm_dagster.launch.shards import Piece
+from agentprm_dagster.launch.pieces import Piece
 
 WEIGHT = 0.5
 

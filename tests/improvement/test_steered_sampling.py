@@ -55,8 +55,7 @@ def drawn(
     model: PreTrainedModel, chat: Chat, prefixes: list[EpisodeTokens], share: float, temperature: float = 1.0
 ) -> tuple[list[Candidate], list[EpisodeTokens]]:
     steered = SteeredSampler(sampler_for(model, chat, prefixes), with_hypothesis, share=share, dialogue="append")
-    generator, rng = torch.Generator().manual_seed(0), random.Random(0)
-    return steered.draw(prefixes, temperature=temperature, generator=generator, rng=rng)
+    return steered.draw(prefixes, temperature=temperature, seed=0)
 
 
 def test_a_hypothesis_names_a_receptacle_of_the_room_and_leaves_the_task(
@@ -101,7 +100,7 @@ def test_the_answers_are_those_of_the_prompt_that_was_read(
         assert [each.prompt for each in read] == [prefix.prompt for prefix in prefixes]
     else:
         assert all("I look at" in each.episode.first_observation for each in read)
-    plain = sampler_for(model, chat, prefixes).draw(read, temperature=0, generator=torch.Generator())
+    plain = sampler_for(model, chat, prefixes).draw(read, temperature=0, seed=0)
     assert candidates == plain, "each state is its own"
 
 
@@ -112,7 +111,7 @@ def test_restated_states_are_steered_one_by_one(
     turns = tuple(replace(turn, candidates=("look",)) for turn in episode.turns[:2])
     prefixes = chat.conversations(replace(episode, turns=turns), "restated", [0, 1])
     steered = SteeredSampler(sampler_for(model, chat, prefixes), with_hypothesis, share=1.0, dialogue="restated")
-    candidates, read = steered.draw(prefixes, temperature=0, generator=torch.Generator(), rng=random.Random(0))
+    candidates, read = steered.draw(prefixes, temperature=0, seed=0)
     assert {candidate.state for candidate in candidates} == {(0, 0), (1, 0)}
     assert all("I look at" in chat.decode(each.ids) for each in read)
 

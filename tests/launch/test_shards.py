@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from agentprm_dagster.algorithm.terms import KL, Term, Terms
-from agentprm_dagster.launch.shards import Numbers, Piece, ShardError, Shards, Step, Work
+from agentprm_dagster.launch.pieces import Numbers, Piece, PieceError, Step, Work
+from agentprm_dagster.launch.shards import Shards
 from agentprm_dagster.workers import WorkerError
 
 IDS = torch.arange(40).view(4, 10) % 32
@@ -117,7 +119,7 @@ def test_the_gradient_is_the_batchs_in_whatever_pieces_it_is_read(apart: bool, c
 
 
 def test_a_piece_that_miscounts_is_refused() -> None:
-    with Shards(tiny(), in_pieces, 2, True, 1) as shards, pytest.raises(ShardError, match="said that its terms"):
+    with Shards(tiny(), in_pieces, 2, True, 1) as shards, pytest.raises(PieceError, match="said that its terms"):
         shards.backward([IDS])
 
 
@@ -138,6 +140,16 @@ def test_pieces_are_read_one_at_a_time() -> None:
     with Shards(model, noting) as shards:
         shards.backward([None])
     assert reads == [(0, False), (1, True), (2, True)], "each behind the backward pass of the one before"
+
+
+def test_gradients_are_let_go_with_the_parameters_own() -> None:
+    model = tiny()
+    with Shards(model, language_modelling, 1.0, apart=False) as shards:
+        shards.backward([IDS])
+        held = [weakref.ref(p.grad) for p in model.parameters() if p.grad is not None]
+        model.zero_grad()
+        assert held
+        assert not [each for each in held if each() is not None]
 
 
 def test_products_are_in_the_type_that_is_asked_for_and_gradients_in_float32() -> None:
@@ -227,7 +239,7 @@ def test_a_batch_too_small_to_be_cut() -> None:
 def test_no_part_of_a_batch_is_dropped() -> None:
     with (
         Shards(tiny(), language_modelling, 1.0, apart=False) as shards,
-        pytest.raises(ShardError, match="at most 2 parts of a batch, got 3"),
+        pytest.raises(PieceError, match="at most 2 parts of a batch, got 3"),
     ):
         shards.backward([IDS[:1], IDS[1:2], IDS[2:]])
 

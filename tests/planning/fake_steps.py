@@ -19,9 +19,10 @@ from agentprm_dagster.engine.embedded.token_tree import TokenTree
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.dpo_settings import Settings as Dpo
 from agentprm_dagster.improvement.online_dpo import improvement_piece
-from agentprm_dagster.launch.device import place
+from agentprm_dagster.launch.device import place_trained
 from agentprm_dagster.launch.job import Job
-from agentprm_dagster.launch.shards import Piece, Shards, Work
+from agentprm_dagster.launch.pieces import Piece, Work
+from agentprm_dagster.launch.shards import Shards
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 from agentprm_dagster.training.loop import Plan, Training
 from agentprm_dagster.training.prm_examples import Example, loss_items, loss_terms
@@ -92,7 +93,8 @@ def peak(asked: Asked, steps: int = 2) -> int:
     compute = TrainingCompute(activation_checkpointing=asked.checkpointing)
     with FakeGpu() as gpu:
         model, build, batch = {"sft": sft, "prm": prm, "dpo": dpo}[asked.kind](gpu, asked)
-        place(model, compute)  # the layers that a CPU is given are not a GPU's: they stay transformers' own
+        # The layers that a CPU is given are not a GPU's: they stay transformers' own.
+        place_trained(model, compute, getattr(torch, asked.dtype))
         model.train()
         training = Training(model, Plan(steps, asked.optimizer, 1e-5), Job(seed=0, compute=compute))
         with Shards(model, build, dtype=getattr(torch, asked.dtype)) as shards:

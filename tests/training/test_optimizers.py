@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.training import optimizers
@@ -62,6 +63,16 @@ def test_its_state_can_be_stored(policy_folder: Path) -> None:
     restored.load_state_dict(state)
     for mine, theirs in zip(stepped(model, optimizer), stepped(other, restored), strict=True):
         assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize(("device", "fused"), [("cuda", True), ("cpu", None)])
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_adamw_is_one_kernel_on_a_gpu(name: OptimizerName, device: str, fused: bool | None) -> None:
+    with FakeTensorMode():
+        weights = {name: torch.nn.Parameter(torch.empty(2, 2, device=device)) for name in ("embed", "product")}
+        optimizer = build_optimizer(torch.nn.ParameterDict(weights), name, learning_rate=0.1)
+    adamw = optimizer.parts[1] if isinstance(optimizer, MuonAdamW) else optimizer
+    assert adamw.param_groups[0]["fused"] == fused
 
 
 @pytest.mark.parametrize("products", [torch.bfloat16, torch.float32], ids=str)

@@ -49,24 +49,14 @@ def grouped_attention(
     batch, heads, length, width = query.shape
     kv_heads = key.shape[1]
     group = heads // kv_heads
-    if length == key.shape[2] and attention_mask is not None and query.device.type == "cpu":
-        mixed = _in_blocks(query, key, value, attention_mask, dropout, scaling)
-        return mixed.transpose(1, 2).contiguous(), None
     if length == key.shape[2]:
-        # Without a cache there is little to copy, and one mask serves all heads. Of the kernels that a GPU has for a
-        # mask the one that keeps no scores knows no groups.
-        if attention_mask is not None and group > 1:
-            key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
-        mixed = scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout,
-            attention_mask is None,
-            scale=scaling,
-            enable_gqa=key.shape[1] < heads,
-        )
+        if attention_mask is None:
+            mixed = scaled_dot_product_attention(
+                query, key, value, None, dropout, is_causal=True, scale=scaling, enable_gqa=group > 1
+            )
+        else:
+            attend = _in_blocks if query.device.type == "cpu" else _with_copies
+            mixed = attend(query, key, value, attention_mask, dropout, scaling)
         return mixed.transpose(1, 2).contiguous(), None
     folded = query.reshape(batch, kv_heads, group * length, width)
     if attention_mask is None:
@@ -75,6 +65,26 @@ def grouped_attention(
     mask = attention_mask.repeat(1, 1, group, 1) if group > 1 else attention_mask
     mixed = scaled_dot_product_attention(folded, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling)
     return mixed.reshape(batch, heads, length, width).transpose(1, 2).contiguous(), None
+
+
+def _with_copies(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor,
+    dropout: float,
+    scaling: float | None,
+) -> torch.Tensor:
+    """Attention as `_in_blocks` computes it, by one of a GPU's fused kernels.
+
+    None of those takes a mask where query heads share keys: torch would write down all scores, (B, heads, T, T), and
+    keep them for the backward pass. Beside them, a copy of the keys for every query head is small.
+    """
+    group = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
+    if mask.is_floating_point():
+        mask = mask.to(query.dtype)  # the kernels take no other
+    return scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
 
 
 def _in_blocks(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
 from transformers import Cache, DynamicCache, LlamaModel, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
@@ -79,11 +80,11 @@ class _Weights:
 class LeanLlama:
     """The layers of a Llama; its weights are read where they are, so that training shows at once."""
 
-    rows_together = 16
-    """Conversations in a group. Few of like length leave little to pad, and stay in a core's cache."""
-
     def __init__(self, model: LlamaModel) -> None:
         config = model.config
+        self.rows_together = 16 if model.device.type == "cpu" else 64
+        """Conversations in a group. Few of like length leave little to pad, and stay in a core's cache; on a GPU every
+        group starts operations of its own, which take longer to start than to compute."""
         self.model, self.width = model, config.head_dim
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self._epsilon = config.rms_norm_eps
@@ -98,6 +99,7 @@ class LeanLlama:
         return (
             type(model) is LlamaModel
             and all(type(each) is torch.nn.Linear for each in linear)  # and none has an adapter
+            and not any(isinstance(each, DTensor) for each in model.parameters())  # nor is spread over processes
             and model.config.hidden_act == "silu"
             and model.config.rope_parameters["rope_type"] in ("default", "linear", "llama3")
         )
@@ -208,7 +210,7 @@ class StockBackbone:
         group, device = reading.group, self.model.device
         stop = group.filled + reading.tokens.shape[1]
         group.positions[:, group.filled : stop] = reading.positions
-        where = (each.to(device) for each in (reading.mask, reading.positions, group.positions[:, :stop]))
+        sees, queries, keys = (each.to(device) for each in (reading.mask, reading.positions, group.positions[:, :stop]))
         stores = group.memory.split(self.kv_heads, dim=1)
         layers = [
             _GroupLayer(keys, values, group.filled) for keys, values in zip(stores[::2], stores[1::2], strict=True)
@@ -216,7 +218,7 @@ class StockBackbone:
         out = self.model(
             input_ids=reading.tokens.to(device),
             position_ids=reading.positions.to(device),
-            attention_mask=layer_masks(self.model.config, *where, dtype=self.model.dtype),
+            attention_mask=layer_masks(self.model.config, sees, queries, keys, self.model.dtype),
             past_key_values=Cache(layers=layers),
             use_cache=True,
         )

@@ -89,10 +89,10 @@ def read_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> torch.Tens
     """
     parts = list(alike(list(map(len, trees))))
     longest = _padded(max(map(len, trees)))
+    order = torch.tensor([i for part in parts for i in part]).argsort().to(model.device)  # a GPU is not waited for
     hidden = [_read_padded(model, [trees[i] for i in part]) for part in parts]
-    rows = torch.tensor([i for part in parts for i in part], device=model.device)
     together = torch.cat([pad(part, (0, 0, 0, longest - part.shape[1])) for part in hidden])
-    return together[rows.argsort()]
+    return together[order]
 
 
 def alike(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -50,6 +50,17 @@ def test_it_is_attention_with_copied_heads(
     torch.testing.assert_close(mixed, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kv_heads", HEADS)
+@pytest.mark.parametrize("added", [False, True], ids=["boolean", "added"])
+def test_off_the_cpu_keys_are_copied(kv_heads: int, added: bool) -> None:
+    query, key, value = torch.randn(2, 4, 5, 8), *torch.randn(2, 2, kv_heads, 5, 8)
+    sees = torch.ones(2, 1, 5, 5, dtype=torch.bool).tril()
+    sees[1, :, 3, 1:3] = False
+    mask = torch.zeros(sees.shape, dtype=torch.float64).masked_fill(~sees, -torch.inf) if added else sees
+    mixed = attention._with_copies(query, key, value, mask, 0.0, 0.3).transpose(1, 2)
+    torch.testing.assert_close(mixed, by_hand(query, key, value, sees, 0.3), atol=1e-5, rtol=1e-5)
+
+
 def model(kv_heads: int, attention: str) -> LlamaForCausalLM:
     torch.manual_seed(0)
     config = LlamaConfig(

@@ -1,0 +1,19 @@
+"""Writing what was trained, by one process or by several together."""
+
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from agentprm_dagster.engine import checkpoints
+from agentprm_dagster.launch.ranks import is_first
+from agentprm_dagster.launch.sharding import whole_model
+
+
+def save_trained(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype = torch.float32
+) -> None:
+    """See `engine.checkpoints.save`; of several processes the first one writes."""
+    whole = whole_model(model)
+    if is_first():
+        checkpoints.save(whole, tokenizer, folder, dtype)
