@@ -85,7 +85,10 @@ def plan(
     experiment: ExperimentName,
     studies: Studies = None,
     settings: Changes = None,
-    gpus: Annotated[int, typer.Option(min=1, max=1024, help="GPUs that a model is trained on, sharded (FSDP2).")] = 1,
+    gpus: Annotated[int, typer.Option(min=1, max=1024, help="GPUs that a model is trained on.")] = 1,
+    strategy: Annotated[
+        Literal["ddp", "fsdp2"], typer.Option(help="What each of several holds: all weights, or a share.")
+    ] = "fsdp2",
     memory: Annotated[float, typer.Option(min=1, max=10_000, help="Memory of each in GB.")] = 80,
     micro_batch_tokens: Annotated[
         int | None, typer.Option(min=1, max=10_000_000, help="Most tokens that are trained on at once.")
@@ -113,7 +116,10 @@ def plan(
     from agentprm_dagster.commands.plan import print_plan
 
     training = TrainingCompute(
-        device=device, micro_batch_tokens=micro_batch_tokens, activation_checkpointing=activation_checkpointing
+        device=device,
+        micro_batch_tokens=micro_batch_tokens,
+        activation_checkpointing=activation_checkpointing,
+        strategy=strategy,
     )
     fits = print_plan(planned, training, gpus=gpus, memory=memory, assumed=assumed or (), as_json=as_json)
     raise typer.Exit(0 if fits else 1)

@@ -64,8 +64,9 @@ class Step:
     """Tokens that conversations hold in all, where answers are drawn between steps."""
     lora_rank: int | None = None
     """The rank of the adapters that are trained alone; None trains all weights."""
-    gpus: int = 1
-    """Over how many GPUs weights, gradients and moments are sharded (FSDP2); activations are each one's own."""
+    sharded: int = 1
+    """Over how many GPUs weights, gradients and moments are spread (FSDP2, `launch.sharding`); activations are each
+    one's own, and so are models that are only read."""
 
     @property
     def weights(self) -> int:
@@ -86,7 +87,7 @@ def peak(step: Step) -> Memory:
 def _moments(step: Step) -> list[Memory]:
     shape, size = step.shape, step.rows * step.width
     held, moments, gathered = _held(step), _optimizer(step), _gathered(step)
-    whole = 4 * step.trained / step.gpus
+    whole = 4 * step.trained / step.sharded
     before = whole if step.several else 0.0
     saved = size * shape.layers * (_stream(step) if step.checkpointing else _layer(step))
     kept = BYTES[step.dtype] * shape.cached * step.cached
@@ -126,9 +127,10 @@ def _moments(step: Step) -> list[Memory]:
         group = 19 * 2 * shape.layers * shape.hidden * shape.intermediate
         found.append(Memory(weights=held, gradients=whole, optimizer=moments + group, cache=kept))
     if step.cached:
-        # Drawing copies the conversations, and every weight is cast once.
-        casts = 2 * step.weights if step.dtype == "bfloat16" and step.lora_rank is None else 0
-        found.append(Memory(weights=held + gathered + casts, optimizer=moments, cache=2 * kept))
+        # Drawing copies the conversations; every weight is there, cast once.
+        cast = step.lora_rank is None and (step.dtype == "bfloat16" or step.sharded > 1)
+        whole_model = BYTES[step.dtype] * step.weights if cast else 0
+        found.append(Memory(weights=held + whole_model, optimizer=moments, cache=2 * kept))
     return found
 
 
@@ -136,18 +138,20 @@ def _held(step: Step) -> float:
     """Weights that stay: in float32 where they are trained, else as they are stored."""
     stored = BYTES[step.dtype]
     own = 4 * step.weights if step.lora_rank is None else stored * step.weights + 4 * step.trained
-    return (own + stored * step.frozen) / step.gpus
+    return own / step.sharded + stored * step.frozen
 
 
 def _gathered(step: Step) -> float:
-    """Weights that a GPU has from the others for a moment: the embedding, a layer, and the next."""
-    return 4.0 * (step.shape.embedding + 2 * step.shape.layer) if step.gpus > 1 else 0.0
+    """What a GPU has of the others for a moment: the embedding, a layer and the next; a layer's gradients."""
+    if step.sharded == 1:
+        return 0.0
+    return float(BYTES[step.dtype] * (step.shape.embedding + 2 * step.shape.layer) + 4 * step.shape.layer)
 
 
 def _casts(step: Step) -> float:
     """Copies of weights in bfloat16 that the backward pass reads: all matrices, unless they are cast again there."""
-    if step.dtype == "float32" or step.lora_rank is not None:
-        return 0.0
+    if step.dtype == "float32" or step.lora_rank is not None or step.sharded > 1:
+        return 0.0  # they are so already
     layers = 0 if step.checkpointing else step.shape.layers * sum(step.shape.matrices)
     return 2.0 * (layers + (step.shape.embedding if step.learnt else 0))
 
@@ -157,7 +161,7 @@ def _optimizer(step: Step) -> float:
     matrices = 0
     if step.optimizer == "muon":
         matrices = step.shape.layers * sum(step.shape.matrices)
-    return (8.0 * step.trained - 4.0 * matrices) / step.gpus
+    return (8.0 * step.trained - 4.0 * matrices) / step.sharded
 
 
 def _stream(step: Step) -> int:

@@ -64,10 +64,10 @@ def _low_rank(setup: Setup) -> list[Change]:
 
 def _sharded(setup: Setup) -> list[Change]:
     return [
-        (f"{gpus} GPUs (FSDP2){words}", each)
+        (f"training.strategy: fsdp2 on {gpus} GPUs{words}", each)
         for gpus in _GPUS
-        if gpus > setup.gpus
-        for words, each in _with_all(replace(setup, gpus=gpus))
+        if gpus > setup.gpus and setup.lora_rank is None
+        for words, each in _with_all(_trained(replace(setup, gpus=gpus), strategy="fsdp2"))
     ]
 
 

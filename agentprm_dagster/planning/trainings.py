@@ -114,7 +114,8 @@ def _step(setup: Setup, role: Literal["policy", "prm"], longest: int, rows: int,
         checkpointing=setup.training.activation_checkpointing,
         optimizer=optimizer,
         lora_rank=setup.lora_rank,
-        gpus=setup.gpus,
+        # An adapter is so small that every process holds it.
+        sharded=setup.gpus if setup.training.strategy == "fsdp2" and setup.lora_rank is None else 1,
     )
 
 
