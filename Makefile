@@ -24,7 +24,7 @@ MYPY := $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml
 TESTED := --explicit-package-bases --no-strict-optional --no-warn-unreachable --no-warn-unused-ignores
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart ui test coverage vllm torture lint types bench docs lock clean
+.PHONY: help quickstart ui test coverage vllm torture lint types bench memory docs lock clean
 
 help:
 	@echo "make quickstart   two iterations of AgentPRM on generated games, then the table (CPU)"
@@ -35,6 +35,7 @@ help:
 	@echo "make torture      kills, odd servers and disks, random histories, bad inputs: MINUTES=20, or a night"
 	@echo "make lint types   ruff; mypy over the built wheel and the tests"
 	@echo "make bench        every stage against its baseline; the tables of docs/performance.md"
+	@echo "make memory       what \`agentprm plan\` says of 3 billion weights beside torch's fake tensors: ten minutes"
 	@echo "make docs         the site of docs/, in build/site"
 	@echo "make lock         requirements.lock from pyproject.toml, after its dependencies were changed"
 
@@ -76,6 +77,9 @@ types: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+memory: $(READY)
+	cd tests && $(CURDIR)/$(BIN)/python -m planning.large
 
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[docs]"

@@ -9,7 +9,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, ExperimentError, load_compute, require_experiment
+from agentprm_dagster.commands.arguments import (
+    PICTURES,
+    AsJson,
+    Changes,
+    ComputeName,
+    ExperimentName,
+    GameCount,
+    Iteration,
+    Seed,
+    Studies,
+    drawable,
+    known_or_none,
+)
+from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, ExperimentError
 from agentprm_dagster.config.problems import shortened
 
 app = typer.Typer(
@@ -41,54 +54,6 @@ agentprm run quickstart --set improvement.beta=0.3 --seeds 0,1,2
 agentprm run paper_3b --compute gpu
 """
 
-PICTURES = (".png", ".svg", ".pdf")
-"""What a lineage can be drawn as."""
-
-
-def _known(name: str) -> str:
-    try:
-        require_experiment(name)
-    except ExperimentError as error:
-        raise typer.BadParameter(str(error)) from error
-    return name
-
-
-def _known_or_none(name: str | None) -> str | None:
-    return name if name is None else _known(name)
-
-
-def _compute(name: str) -> str:
-    try:
-        load_compute(name)
-    except ExperimentError as error:
-        raise typer.BadParameter(str(error)) from error
-    return name
-
-
-def _drawable(path: Path | None) -> Path | None:
-    if path is not None and (path.suffix.lower() not in PICTURES or not path.parent.is_dir()):
-        raise typer.BadParameter(
-            f"expected a file that ends in {', '.join(PICTURES)}, in a folder that is there; got {path}"
-        )
-    return path
-
-
-ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", callback=_known, help="Name of an experiment.")]
-Iteration = Annotated[int, typer.Option("--iteration", "-i", min=0, max=1000, help="Iteration; 0 is pi_0.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is drawn.")]
-GameCount = Annotated[int, typer.Option(min=0, max=100_000)]
-ComputeName = Annotated[
-    str,
-    typer.Option(
-        "--compute",
-        envvar="AGENTPRM_COMPUTE",
-        metavar="NAME|FILE",
-        callback=_compute,
-        help="Where and how models are computed: laptop, gpu, or a YAML file of your own.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
 
 @app.command(epilog=RUN_EXAMPLES)
 def run(
@@ -96,20 +61,8 @@ def run(
     iterations: Annotated[
         int | None, typer.Option(min=1, max=1000, help="How many; by default as many as the experiment plans.")
     ] = None,
-    studies: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with",
-            metavar="STUDY",
-            help="Lay a study over it; may be repeated, in order. `agentprm doctor` lists them.",
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="SECTION.KEY=VALUE", help="Change one setting; may be repeated. The value is YAML."
-        ),
-    ] = None,
+    studies: Studies = None,
+    settings: Changes = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="SEED,...", help="Run it with each seed, then print a table over all.")
     ] = None,
@@ -129,6 +82,41 @@ def run(
     from agentprm_dagster.commands.run import run_experiments
 
     run_experiments(names, iterations, compute)
+
+
+@app.command()
+def plan(
+    experiment: ExperimentName,
+    studies: Studies = None,
+    settings: Changes = None,
+    compute: ComputeName = DEFAULT_COMPUTE,
+    gpus: Annotated[int, typer.Option(min=1, max=1024, help="GPUs that a model is trained on.")] = 1,
+    strategy: Annotated[
+        Literal["ddp", "fsdp2"], typer.Option(help="What each of several holds: all weights, or a share.")
+    ] = "fsdp2",
+    memory: Annotated[float, typer.Option(min=1, max=10_000, help="Memory of each in GB.")] = 80,
+    assumed: Annotated[
+        list[str] | None,
+        typer.Option("--assume", metavar="NAME=VALUE", help="Change one of the numbers that it prints; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what every stage would take: parameters, tokens, memory, time; exit code 1 if one does not fit. Nothing is
+    made, fetched or loaded.
+    """
+    from agentprm_dagster.config.catalog import load_compute
+    from agentprm_dagster.config.compose import composed
+
+    try:
+        planned = composed(experiment, studies or (), settings or ())
+    except ExperimentError as error:
+        raise typer.BadParameter(str(error)) from error
+    from agentprm_dagster.commands.plan import print_plan
+
+    how = load_compute(compute)
+    spread = how.model_copy(update={"training": how.training.model_copy(update={"strategy": strategy})})
+    fits = print_plan(planned, spread, gpus=gpus, memory=memory, assumed=assumed or (), as_json=as_json)
+    raise typer.Exit(0 if fits else 1)
 
 
 def _seeds(text: str | None) -> list[int]:
@@ -151,7 +139,7 @@ def report(experiment: ExperimentName, as_json: AsJson = False) -> None:
 def compare(
     experiment: ExperimentName,
     other: Annotated[
-        str | None, typer.Argument(metavar="[OTHER]", callback=_known_or_none, help="Another experiment.")
+        str | None, typer.Argument(metavar="[OTHER]", callback=known_or_none, help="Another experiment.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -200,7 +188,7 @@ def lineage(
     digest: Annotated[str | None, typer.Option(help="A version by the beginning of its digest.")] = None,
     picture: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, callback=_drawable, help=f"Draw it into this file ({', '.join(PICTURES)})."),
+        typer.Option(dir_okay=False, callback=drawable, help=f"Draw it into this file ({', '.join(PICTURES)})."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

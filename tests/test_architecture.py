@@ -39,6 +39,7 @@ MAY_IMPORT = {
         "agents", "algorithm", "config", "engine", "envs", "episodes", "launch", "reports", "rollouts", "training",
     },
     "targets": {"algorithm", "episodes", "training"},
+    "planning": {"config", "engine", "episodes"},
     "provenance": {"episodes"},
     "tracking": {"home", "provenance"},
     "iterations": {"provenance"},
@@ -170,8 +171,8 @@ def test_every_asset_has_its_reach() -> None:
     assert set(asset_modules()) == REACH.keys()
 
 
-KNOW_EXPERIMENTS = {"commands", "config", "definitions", "resources.stages", "stages.pinned"}
-"""What may see an experiment as a whole."""
+KNOW_EXPERIMENTS = {"commands", "config", "definitions", "planning", "resources.stages", "stages.pinned"}
+"""What may see an experiment as a whole: none of them does a stage's work."""
 
 KNOW_ALFWORLD = {"commands.doctor", "commands.evaluate", "commands.games", "commands.play"}
 """What is for ALFWorld's games alone."""

@@ -31,10 +31,9 @@ def prefix_weights(answers: DrawnAnswers, log_tempered: torch.Tensor) -> torch.T
     ratios = pad_sequence(log_tempered.split(answers.lengths), batch_first=True)
     before = ratios.cumsum(-1) - ratios
     state, draws = answers.states.to(before.device), answers.draws.to(before.device)
-    none = before.new_zeros(int(state.max()) + 1, before.shape[1])
+    none = before.new_zeros(int(answers.states.max()) + 1, before.shape[1])
     largest = none.scatter_reduce(0, state[:, None].expand_as(before), before, "amax", include_self=False)
     weights = (before - largest[state]).exp()
     counts = none.index_add(0, state, draws[:, None].expand_as(before))
     weights = weights * (counts / none.index_add(0, state, draws[:, None] * weights))[state]
-    counted = torch.arange(ratios.shape[1]) < torch.tensor(answers.lengths)[:, None]
-    return weights[counted.to(weights.device)]
+    return weights[(torch.arange(ratios.shape[1]) < torch.tensor(answers.lengths)[:, None]).nonzero(as_tuple=True)]

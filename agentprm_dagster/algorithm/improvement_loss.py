@@ -50,7 +50,7 @@ def improvement_terms(
     ratio = answers.sums(compared.log_p - compared.log_reference)
     kl, states = (draws * answer_kl(answers, compared)).sum(), answers.states.tolist()
     pairs = improvement_pairs(answers, values, labels=labels, min_gap=min_gap)
-    drawn, count = float(draws.sum()), len(set(states))
+    drawn, count = float(answers.draws.sum()), len(set(states))
     numbers = {
         "value": float((draws * values).sum() / drawn),
         "kl": float(kl.detach()) / drawn,

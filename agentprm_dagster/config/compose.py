@@ -15,6 +15,7 @@ from typing import Any
 
 from yaml import YAMLError
 
+from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import (
     ExperimentError,
     Settings,
@@ -49,6 +50,19 @@ def compose(
     """
     if not (studies or settings or seeds):
         return [base]
+    own, parts = _laid_over(base, studies, settings)
+    usual = checked(base, resolved(own, _WHERE), _WHERE).seed
+    return [_seeded(own, parts, seed, usual) for seed in seeds or (usual,)]
+
+
+def composed(base: str, studies: Sequence[str] = (), settings: Sequence[str] = ()) -> Experiment:
+    """The same as an experiment of the base's name, which is not kept; errors are those of `compose`."""
+    own, _ = _laid_over(base, studies, settings)
+    return checked(base, resolved(own, _WHERE), _WHERE)
+
+
+def _laid_over(base: str, studies: Sequence[str], settings: Sequence[str]) -> tuple[Settings, list[str]]:
+    """What is laid over a base, and the parts of the name that this makes."""
     for study in studies:
         require_study(study)
     own, parts = Settings({"extends": base, "with": list(studies)}, {}), [base, *studies]
@@ -59,8 +73,7 @@ def compose(
     for key, value, text in read:
         parts.append(_part(key, value))
         own = _setting(key, value, f"--set {shortened(text)}").over(own)
-    usual = checked(base, resolved(own, _WHERE), _WHERE).seed
-    return [_seeded(own, parts, seed, usual) for seed in seeds or (usual,)]
+    return own, parts
 
 
 def _read(text: str) -> tuple[str, Any]:

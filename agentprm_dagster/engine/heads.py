@@ -14,6 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import LlamaForCausalLM, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
+from agentprm_dagster.engine.settings import MOST_LOGITS
+
 Head = Callable[[torch.Tensor], torch.Tensor]
 """From hidden states (..., H) to logits (..., V)."""
 
@@ -48,10 +50,6 @@ def language_head(model: PreTrainedModel) -> Head:
         return logits.reshape(*hidden.shape[:-1], -1)
 
     return read
-
-
-MOST_LOGITS = 2**27
-"""So many logits lie in memory at once, half a gigabyte in float32."""
 
 
 def chosen_log_probabilities(model: PreTrainedModel, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,9 @@ from agentprm_dagster.section import Section
 MOST_WEIGHTS = 10**9
 """What the embedded model may have: its weights, gradients and moments then take 16 GB."""
 
+MOST_LOGITS = 2**27
+"""So many logits lie in memory at once, half a gigabyte in float32."""
+
 
 class Lora(Section):
     """Low-rank adapters beside all linear maps of a model's layers (LoRA, arXiv 2106.09685), which alone are

@@ -41,13 +41,15 @@ def place_trained(model: PreTrainedModel, compute: TrainingCompute, dtype: torch
         shard_model(model, dtype)
 
 
-def precision(model: PreTrainedModel, dtype: torch.dtype) -> torch.autocast:
+def precision(model: PreTrainedModel, dtype: torch.dtype, *, keep: bool = True) -> torch.autocast:
     """A context in which a model's products are computed in `dtype`; its weights and their updates stay as they are.
 
     float32 is float32 on a GPU too: TF32, which keeps 10 bits of 23, stays off, as torch leaves it. bfloat16, which is
     faster still, is there for who wants speed.
+
+    With `keep` every weight is cast once and lies there in both types until the context is left.
     """
-    return torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32)
+    return torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32, cache_enabled=keep)
 
 
 @contextmanager

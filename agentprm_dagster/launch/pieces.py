@@ -130,7 +130,7 @@ class Reader:
         return gradients, sum(map(float, self._losses)), self._numbers
 
     def _read(self, i: int) -> tuple[Terms, Numbers]:
-        with precision(self._model, self._dtype):
+        with precision(self._model, self._dtype, keep=False):  # all but the head are read once
             return reading(self._model, self._pieces[min(i, len(self._pieces) - 1)].read)
 
     def _require(self, i: int, found: Items) -> None:

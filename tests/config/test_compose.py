@@ -37,11 +37,19 @@ def test_the_name_tells_base_studies_settings_and_seed() -> None:
 
 
 @pytest.mark.parametrize("base", ["quickstart", "alfworld"])
-@pytest.mark.parametrize("study", [name for name in study_files() if name != "tripwire"])
+@pytest.mark.parametrize("study", [name for name in study_files() if name not in ("tripwire", "append", "lora")])
 def test_every_study_goes_over_either_base(base: str, study: str) -> None:
     (name,) = compose(base, [study])
     assert name == f"{base}__{study}"
     assert settings_of(name) != settings_of(base)
+
+
+@pytest.mark.parametrize("base", ["paper_3b", "inverse_3b"])
+def test_the_papers_settings_have_todays_variants(base: str) -> None:
+    (name,) = compose(base, ["append", "lora"])
+    experiment = load_experiment(name)
+    assert (experiment.dialogue.format, experiment.model.lora and experiment.model.lora.rank) == ("append", 16)
+    assert experiment.improvement.learning_rate == 10 * load_experiment(base).improvement.learning_rate
 
 
 def test_the_tripwire_goes_over_what_is_watched() -> None:
