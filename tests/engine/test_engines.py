@@ -228,12 +228,11 @@ ADDED = """
 from agentprm_dagster.engine.kinds import KINDS
 KINDS["parrot"] = "parrot"
 from sys import argv
-from pathlib import Path
-from agentprm_dagster.config.catalog import read_experiment
-engine = read_experiment(Path(argv[1])).engine
+from agentprm_dagster.config.catalog import load_compute
+engine = load_compute(argv[1]).engine
 print(engine.kind, *engine.tokens)
 """
-"""The line, and what reads an experiment."""
+"""The line, and what reads a compute."""
 
 
 def test_a_new_kind_is_a_file_and_a_line(tmp_path: Path) -> None:
