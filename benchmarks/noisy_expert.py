@@ -12,7 +12,7 @@ from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.alfworld.reasons import explain
 from agentprm_dagster.envs.base import ExpertGaveUp
 from agentprm_dagster.episodes.dialogue import write_answer
-from agentprm_dagster.episodes.records import Observation, Response, Turn
+from agentprm_dagster.episodes.records import Observation, Response, State, Turn
 from agentprm_dagster.episodes.usage import Usage
 
 ERRS = 0.2
@@ -39,15 +39,16 @@ class NoisyExpert:
         self._games = {game.environment().reset().text: game for game in self.games}
         self._conversations: dict[int, _Conversation] = {}
 
-    def begin(self, slot: int, first_observation: str, turns: Sequence[Turn], observation: Observation) -> None:
+    def begin(self, slot: int, state: State) -> None:
         """Opens a conversation; the expert hears everything that was played."""
-        game = self._games[first_observation]
+        game = self._games[state.first_observation]
         expert, house = game.expert("handcoded_corrected", seed=0), game.environment()
         before, played = house.reset(), None
-        for turn in turns:
+        for turn in state.turns:
             _advice(expert, before, played)
             before, played = house.step(turn.action), turn.action
-        self._conversations[slot] = _Conversation(first_observation, list(turns), observation, expert, played)
+        opened = (state.first_observation, list(state.turns), state.observation)
+        self._conversations[slot] = _Conversation(*opened, expert, played)
 
     def act(self, slots: Sequence[int]) -> list[Response]:
         """One answer for each slot."""

@@ -14,7 +14,7 @@ from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.improvement.dpo_settings import Settings as Dpo
 from agentprm_dagster.improvement.online_dpo import improvement_piece
-from agentprm_dagster.launch.shards import Piece
+from agentprm_dagster.launch.pieces import Piece
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 from agentprm_dagster.training.prm_examples import loss_items, loss_terms
 from agentprm_dagster.training.sft import answers_work
