@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agentprm_dagster.engine.base_model import base_folder, base_identity
-from agentprm_dagster.engine.checkpoint_files import CheckpointError, read_object
+from agentprm_dagster.engine.checkpoint_files import ADAPTER, ADAPTER_WEIGHTS, CheckpointError, read_object
 from agentprm_dagster.engine.settings import Lora, Model
 
-CONFIG, WEIGHTS, BASE = "adapter_config.json", "adapter_model.safetensors", "base.json"
+BASE = "base.json"
 
 _NAME = "default"
 """What peft calls the adapter of a model that has one."""
@@ -53,11 +53,6 @@ class Base(BaseModel):
         return base_folder(self.model)
 
 
-def is_adapter(folder: Path) -> bool:
-    """Whether a checkpoint's folder holds an adapter."""
-    return (folder / CONFIG).is_file()
-
-
 def base_of(folder: Path) -> Base:
     """The pretrained model that the adapter in a folder belongs to.
 
@@ -66,7 +61,7 @@ def base_of(folder: Path) -> Base:
     """
     if not (folder / BASE).is_file():
         raise CheckpointError(
-            f"{folder} holds an adapter ({CONFIG}) that was not trained here: merge it into its base model (peft's "
+            f"{folder} holds an adapter ({ADAPTER}) that was not trained here: merge it into its base model (peft's "
             "merge_and_unload) and save that"
         )
     try:
@@ -100,14 +95,14 @@ def put(model: PreTrainedModel, folder: Path, *, new_head: bool = False) -> None
     config = replace(LoraConfig.from_pretrained(str(folder)), modules_to_save=None)  # the head is put here
     _put(model, config, base_of(folder))
     own = _own_weights(model)
-    saved = {name.removeprefix(_PREFIX): tensor for name, tensor in load_file(folder / WEIGHTS).items()}
+    saved = {name.removeprefix(_PREFIX): tensor for name, tensor in load_file(folder / ADAPTER_WEIGHTS).items()}
     if new_head:
         own.pop(_HEAD_WEIGHT), saved.pop(_HEAD_WEIGHT, None)
     if own.keys() != saved.keys():
         role = "process reward model" if hasattr(model, _HEAD) else "policy"
         raise CheckpointError(
-            f"{folder / WEIGHTS} is not the adapter of a {role}: it lacks {sorted(own.keys() - saved.keys())[:3]} and "
-            f"has besides {sorted(saved.keys() - own.keys())[:3]}"
+            f"{folder / ADAPTER_WEIGHTS} is not the adapter of a {role}: it lacks "
+            f"{sorted(own.keys() - saved.keys())[:3]} and has besides {sorted(saved.keys() - own.keys())[:3]}"
         )
     with torch.no_grad():
         for name, tensor in saved.items():
@@ -156,7 +151,7 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pat
     """
     base, head = model.adapter_base, [_HEAD] if hasattr(model, _HEAD) else None
     tensors = {f"{_PREFIX}{name}": weight.detach().cpu().contiguous() for name, weight in _own_weights(model).items()}
-    save_file(tensors, folder / WEIGHTS)
+    save_file(tensors, folder / ADAPTER_WEIGHTS)
     replace(model.peft_config[_NAME], modules_to_save=head).save_pretrained(str(folder))
     model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "*.txt")
 """What a checkpoint is loaded from: weights, configuration, tokenizer and chat templates."""
@@ -42,8 +43,9 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         CheckpointError: there are none in safetensors, or they would be read from elsewhere.
     """
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
+    for whole in (WEIGHTS, ADAPTER_WEIGHTS):
+        if (folder / whole).is_file():
+            return [folder / whole]
     if not (folder / INDEX).is_file():
         raise CheckpointError(
             f"{folder} holds no *.safetensors: expected a Hugging Face checkpoint folder with {WEIGHTS} or {INDEX}; "
@@ -64,13 +66,18 @@ def _inside(folder: Path, name: str) -> Path:
     return folder / path
 
 
+def is_adapter(folder: Path) -> bool:
+    """Whether a checkpoint's folder holds an adapter (`engine.adapters`)."""
+    return (folder / ADAPTER).is_file()
+
+
 def require_plain_model(folder: Path) -> str:
     """The type of model (`config.json`) of a folder whose files say all that is computed.
 
     Raises:
         CheckpointError: it holds no model, an adapter, quantised weights, or asks for other code than transformers'.
     """
-    if (folder / "adapter_config.json").exists():
+    if is_adapter(folder):
         raise CheckpointError(
             f"{folder} holds an adapter (adapter_config.json), which is not a model by itself: merge it into its base "
             "model (peft's merge_and_unload) and save that"

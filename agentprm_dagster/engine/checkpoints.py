@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -17,11 +16,13 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from agentprm_dagster.engine.adapters import base_of, has_adapter, is_adapter, merge, put
+from agentprm_dagster.engine.adapters import base_of, has_adapter, merge, put
 from agentprm_dagster.engine.adapters import save as save_adapter
 from agentprm_dagster.engine.architectures import WITH_PRM, ArchitectureError, require_exact, require_type
 from agentprm_dagster.engine.checkpoint_files import (
     CheckpointError,
+    dtype_of,
+    is_adapter,
     require_plain_model,
     require_plain_tokenizer,
     weight_files,
@@ -121,9 +122,9 @@ def _merged(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def stored_dtype(path: Path) -> torch.dtype:
-    """In which type a checkpoint's weights are stored, as its config.json says; float32 where it does not."""
-    dtype: torch.dtype | None = AutoConfig.from_pretrained(path, trust_remote_code=False).dtype
-    return dtype or torch.float32
+    """In which type a checkpoint's weights are stored (`checkpoint_files.dtype_of`)."""
+    dtype: torch.dtype = getattr(torch, dtype_of(path))
+    return dtype
 
 
 def save(
@@ -146,6 +147,13 @@ def save(
     with _quietly():
         model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
+
+
+def save_merged(path: Path, folder: Path, *, prm: bool) -> None:
+    """Writes what an adapter makes of its base model as an ordinary checkpoint."""
+    dtype = stored_dtype(path)
+    model = (load_prm if prm else load_policy)(path, exact=False, dtype=dtype)
+    save(model, load_tokenizer(path), folder, dtype)
 
 
 def _load(

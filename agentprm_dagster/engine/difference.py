@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
+from agentprm_dagster.engine.adapters import base_of
 from agentprm_dagster.engine.base import Engine
 from agentprm_dagster.engine.chat import Chat
-from agentprm_dagster.engine.checkpoint_files import dtype_of, weight_files
+from agentprm_dagster.engine.checkpoint_files import dtype_of, is_adapter, weight_files
 from agentprm_dagster.engine.kinds import engine_kind
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.engine_difference import EngineDifference
@@ -54,5 +55,6 @@ def _log_probs(engine: Engine, prompts: Sequence[list[int]], answers: Sequence[l
 
 def _device(checkpoint: Path) -> str:
     """A GPU with room for the model beside what the engine has there, else the CPU."""
-    needed = 1.5 * sum(path.stat().st_size for path in weight_files(checkpoint))
+    whole = base_of(checkpoint).folder() if is_adapter(checkpoint) else checkpoint
+    needed = 1.5 * sum(path.stat().st_size for path in weight_files(whole))
     return "cuda" if torch.cuda.is_available() and torch.cuda.mem_get_info()[0] > needed else "cpu"

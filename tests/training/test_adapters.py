@@ -14,14 +14,17 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from agentprm_dagster.config import Model
 from agentprm_dagster.engine import adapters, checkpoints
-from agentprm_dagster.engine.adapters import Base, base_of, is_adapter
+from agentprm_dagster.engine.adapters import Base, base_of
 from agentprm_dagster.engine.base import Role
 from agentprm_dagster.engine.base_model import base_identity
-from agentprm_dagster.engine.checkpoint_files import CheckpointError
+from agentprm_dagster.engine.checkpoint_files import ADAPTER_WEIGHTS, CheckpointError, is_adapter
+from agentprm_dagster.engine.kinds import engine_kind
 from agentprm_dagster.engine.settings import Lora
+from agentprm_dagster.engine.vllm.kind import Settings
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.records import Episode
 from all_trainings import ROLES, train_all
+from vllm_stub import served_by, stub
 
 IDS = torch.arange(3, 40)[None]
 
@@ -66,12 +69,12 @@ def test_it_is_small_and_names_its_base(trained: dict[str, Path], taught_folder:
     assert is_adapter(folder)
     assert not (folder / "model.safetensors").exists()
     assert base_of(folder).digest == base_identity(model)["base_model"]
-    moved = [key for key, weight in load_file(folder / adapters.WEIGHTS).items() if "lora_B" in key and weight.any()]
+    moved = [key for key, weight in load_file(folder / ADAPTER_WEIGHTS).items() if "lora_B" in key and weight.any()]
     assert len(moved) == 14, "seven linear maps in each of two layers were trained"
 
 
 def test_each_goes_on_from_the_one_before(trained: dict[str, Path]) -> None:
-    weights = {name: load_file(folder / adapters.WEIGHTS) for name, folder in trained.items()}
+    weights = {name: load_file(folder / ADAPTER_WEIGHTS) for name, folder in trained.items()}
     one = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
     near = {name: float((each[one] - weights["pi_0"][one]).norm()) for name, each in weights.items()}
     assert 0 < near["pi_1"] < 0.1
@@ -137,3 +140,21 @@ def test_a_new_adapter_changes_nothing_and_depends_on_its_seed(taught_folder: Pa
 def test_a_model_from_scratch_has_none() -> None:
     with pytest.raises(ValidationError, match="lora trains adapters beside a pretrained model"):
         Model(lora=Lora())
+
+
+@pytest.mark.parametrize("name", ["pi_1", "prm"])
+def test_a_server_is_given_what_the_adapter_makes_of_its_base(trained: dict[str, Path], name: str) -> None:
+    """vLLM's classifiers know no adapter with a head of its own."""
+    role, kind, answer = ROLES[name], engine_kind("vllm"), torch.tensor([[5, 6]])
+    logits = loaded(trained[name], role)(input_ids=torch.cat([IDS, answer], 1)).logits.detach()
+    with stub(trained[name], role) as server:
+        settings = Settings(**served_by(server))
+        model = kind.load(trained[name], role, settings)
+        engine = kind.open(model, settings, conversations=1)
+        engine.begin(0, IDS[0].tolist())
+        if role == "prm":
+            assert float(engine.score([0], [answer.tolist()])) == pytest.approx(float(logits), abs=1e-5)
+        else:
+            log_p = logits[0, -3:-1].log_softmax(-1).gather(-1, answer.T).sum()
+            assert float(engine.log_probs([0], [answer.tolist()])) == pytest.approx(float(log_p), abs=1e-4)
+        model.close()

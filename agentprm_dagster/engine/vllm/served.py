@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
@@ -12,6 +13,7 @@ import httpx2
 from agentprm_dagster.engine.base import Role
 from agentprm_dagster.engine.checkpoint_files import (
     CheckpointError,
+    is_adapter,
     read_object,
     require_plain_model,
     require_plain_tokenizer,
@@ -47,6 +49,8 @@ class Served:
     client: Client
     servers: list[Server]
     """Those that were started."""
+    merged: TemporaryDirectory[str] | None = None
+    """Where what an adapter makes of its base model lies meanwhile."""
 
     def ask(self, path: str, bodies: Sequence[Mapping[str, Any]], shape: type[T]) -> list[T]:
         """The answers of these very weights; a server that has ended meanwhile is started again beside the others.
@@ -68,6 +72,8 @@ class Served:
         self.client.close()
         for server in self.servers:
             server.close()
+        if self.merged:
+            self.merged.cleanup()
 
 
 def served(checkpoint: Path, role: Role, settings: "Settings") -> Served:
@@ -77,7 +83,14 @@ def served(checkpoint: Path, role: Role, settings: "Settings") -> Served:
         CheckpointError: the folder holds no model of that role.
         VllmError: no server could be started, or the one that is named serves other weights.
     """
-    config, name = _config_of(checkpoint, role), f"{role}-{weights_digest(checkpoint)[:16]}"
+    name, merged = f"{role}-{weights_digest(checkpoint)[:16]}", None
+    if is_adapter(checkpoint):
+        from agentprm_dagster.engine.checkpoints import save_merged  # loads torch
+
+        merged = TemporaryDirectory(prefix="agentprm-merged-")
+        save_merged(checkpoint, Path(merged.name), prm=role == "prm")
+        checkpoint = Path(merged.name)
+    config = _config_of(checkpoint, role)
     url = settings.policy_url if role == "policy" else settings.prm_url
     servers = [] if url else _start(checkpoint, name, role, settings)
     by_url = {server.url: server for server in servers}
@@ -94,6 +107,7 @@ def served(checkpoint: Path, role: Role, settings: "Settings") -> Served:
             words=lambda at: f"It printed:\n{by_url[at].words()}" if at in by_url else "Is it still there?",
         ),
         servers=servers,
+        merged=merged,
     )
     try:
         for server in servers:
