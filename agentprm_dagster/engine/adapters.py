@@ -8,10 +8,9 @@ process reward model's holds the new head as well.
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from peft import LoraConfig, LoraModel
-from peft.tuners.lora import LoraLayer
 from pydantic import BaseModel, ValidationError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -19,6 +18,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from agentprm_dagster.engine.base_model import base_folder, base_identity
 from agentprm_dagster.engine.checkpoint_files import ADAPTER, ADAPTER_WEIGHTS, CheckpointError, read_object
 from agentprm_dagster.engine.settings import Lora, Model
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 BASE = "base.json"
 
@@ -72,6 +74,8 @@ def base_of(folder: Path) -> Base:
 
 def add(model: PreTrainedModel, lora: Lora, base: Base, *, seed: int) -> None:
     """Puts a new adapter beside all linear maps of a model's backbone; it alone is trained, with the head of a PRM."""
+    from peft import LoraConfig  # seconds to import
+
     linear = {
         name.rpartition(".")[2] for name, each in model.base_model.named_modules() if isinstance(each, torch.nn.Linear)
     }
@@ -92,6 +96,8 @@ def put(model: PreTrainedModel, folder: Path, *, new_head: bool = False) -> None
     Raises:
         CheckpointError: the folder's weights are not those of an adapter of this model.
     """
+    from peft import LoraConfig
+
     config = replace(LoraConfig.from_pretrained(str(folder)), modules_to_save=None)  # the head is put here
     _put(model, config, base_of(folder))
     own = _own_weights(model)
@@ -109,7 +115,9 @@ def put(model: PreTrainedModel, folder: Path, *, new_head: bool = False) -> None
             own[name].copy_(tensor)
 
 
-def _put(model: PreTrainedModel, config: LoraConfig, base: Base) -> None:
+def _put(model: PreTrainedModel, config: "LoraConfig", base: Base) -> None:
+    from peft import LoraModel
+
     LoraModel(model, {_NAME: config}, _NAME)
     model.adapter_base = base
     for name, parameter in model.named_parameters():
@@ -126,11 +134,16 @@ def _own_weights(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
 
 def has_adapter(model: PreTrainedModel) -> bool:
     """Whether a model in memory has an adapter that is not merged."""
-    return any(isinstance(each, LoraLayer) for each in model.modules())
+    return "adapter_base" in vars(model)
 
 
 def merge(model: PreTrainedModel) -> None:
     """Adds an adapter to the weights that it stands beside; what is left is an ordinary model."""
+    if not has_adapter(model):
+        return
+    from peft.tuners.lora import LoraLayer
+
+    del model.adapter_base
     for name, layer in list(model.named_modules()):
         if isinstance(layer, LoraLayer):
             layer.merge(safe_merge=True)

@@ -131,16 +131,17 @@ def save(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
 ) -> None:
-    """Writes safetensors in `dtype`, config, tokenizer and chat template; of a model with an adapter that alone.
+    """Writes safetensors, in `dtype` or as they are, config, tokenizer and template; of an adapter nothing of its base.
 
     The model's weights are then of this type.
     """
     if has_adapter(model):
         save_adapter(model, tokenizer, folder)
         return
-    model.to(dtype)
+    if dtype:
+        model.to(dtype)
     # The attention used here is a matter of speed, not of the model: others load it with theirs.
     if model.config._attn_implementation == GROUPED:
         model.set_attn_implementation("sdpa")

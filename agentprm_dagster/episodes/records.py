@@ -4,7 +4,6 @@ The setting is the paper's turn-level decision process (section 2.1): a state is
 far, an action is one whole answer (REASON and ACTION), and the outcome reward arrives at the end.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 
@@ -87,7 +86,7 @@ class State:
 
     episode_id: str
     first_observation: str
-    turns: Sequence[Turn]
+    turns: tuple[Turn, ...]
     observation: Observation
     """What was seen last."""
 

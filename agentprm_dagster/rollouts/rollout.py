@@ -171,6 +171,6 @@ def _fill(
         if game.over(*limits):
             finished.append(game.episode())
             continue
-        agent.begin(slot, State(game.start.episode_id, game.first_observation, game.turns, game.observation))
+        agent.begin(slot, State(game.start.episode_id, game.first_observation, tuple(game.turns), game.observation))
         active[slot] = game
         return

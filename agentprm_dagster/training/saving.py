@@ -11,7 +11,7 @@ from agentprm_dagster.launch.sharding import whole_model
 
 
 def save_trained(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype = torch.float32
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype | None = None
 ) -> None:
     """See `engine.checkpoints.save`; of several processes the first one writes."""
     whole = whole_model(model)

@@ -86,7 +86,7 @@ def test_it_keeps_the_answer_that_ranks_first(
     prm, policy = checkpoints.prm_from_policy(checkpoint, seed=1).eval(), checkpoints.load_policy(checkpoint).eval()
     histories = {slot: player.chat.prompt(WORDING.conversation(FIRST, [], last_observation=True)) for slot in (0, 2)}
     for slot in histories:
-        player.begin(slot, State("e", FIRST, [], START))
+        player.begin(slot, State("e", FIRST, (), START))
     for _ in range(3):
         answers = player.act([0, 2])
         for row, slot in enumerate((0, 2)):
@@ -118,7 +118,7 @@ def test_without_a_prm_it_keeps_what_improvement_made_likelier(
         checkpoints.load_policy(checkpoint).eval(),
         player.chat.prompt(WORDING.conversation(FIRST, [], last_observation=True)),
     )
-    player.begin(1, State("e", FIRST, [], START))
+    player.begin(1, State("e", FIRST, (), START))
     chosen = set()
     for _ in range(4):
         (answer,) = player.act([1])
@@ -149,7 +149,7 @@ def test_the_same_seed_gives_the_same_answers(checkpoint: Path) -> None:
     def play() -> list[Response]:
         player = agent(checkpoint, n=4)
         for slot in range(3):
-            player.begin(slot, State("e", FIRST, [], START))
+            player.begin(slot, State("e", FIRST, (), START))
         return player.act(range(3))
 
     assert play() == play()

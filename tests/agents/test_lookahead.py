@@ -122,14 +122,14 @@ def test_it_takes_the_answer_of_the_best_end(
         path = [said(chat.drawn(drawn, cut=False))]
         ids = [*told[slot], *drawn, chat.end, *chat.follow_up(path[0].observation)]
         while len(path) < turns and not wins(path[-1].response):
-            greedy.begin(0, State("e", firsts[slot], [*histories[slot], *path], NOWHERE))
+            greedy.begin(0, State("e", firsts[slot], (*histories[slot], *path), NOWHERE))
             path.append(said(greedy.act([0])[0]))
             ids += chat.answer(path[-1].response, path[-1].tokens) + chat.follow_up(path[-1].observation)
         q = GAMMA ** (len(path) - 1) * float(prm(torch.tensor([ids])).logits.sigmoid())
         return log(q / (1 - q))
 
     firsts = [episode.first_observation for episode in demonstrations[:2]]
-    histories: list[list[Turn]] = [[], list(demonstrations[1].turns[:2])]
+    histories: list[tuple[Turn, ...]] = [(), demonstrations[1].turns[:2]]
     told = [chat.state(first, history) for first, history in zip(firsts, histories, strict=True)]
     for slot in (0, 1):
         player.begin(slot, State("e", firsts[slot], histories[slot], NOWHERE))
@@ -150,7 +150,7 @@ def test_it_takes_the_answer_of_the_best_end(
             ranked_otherwise += best != int(sampled.log_probabilities[slot].argmax())
             # What really happens is not what was predicted.
             turn = Turn("", "", "You arrive at shelf 1.", answers[slot].text, tokens=answers[slot].tokens)
-            histories[slot].append(turn)
+            histories[slot] = (*histories[slot], turn)
             told[slot] += [*tried[best], chat.end, *chat.follow_up(turn.observation)]
             player.observe(slot, turn, NOWHERE)
     assert ranked_otherwise, "not always the likeliest"
@@ -159,7 +159,7 @@ def test_it_takes_the_answer_of_the_best_end(
 def test_nothing_is_predicted_where_all_answers_agree(taught_folder: File, demonstrations: list[Episode]) -> None:
     world = ScriptedWorld()
     player = agent(taught_folder, world, turns=2, temperature=0.0)
-    player.begin(0, State("e", demonstrations[0].first_observation, [], NOWHERE))
+    player.begin(0, State("e", demonstrations[0].first_observation, (), NOWHERE))
     player.act([0])
     assert world.asked == []
 
@@ -169,7 +169,7 @@ def test_tokens_by_hand(taught_folder: File, demonstrations: list[Episode], monk
     world = ScriptedWorld()
     player = agent(taught_folder, world, turns=1)
     draws, chat, first = watched(player, monkeypatch), player.chat, demonstrations[0].first_observation
-    player.begin(0, State("e", first, [], NOWHERE))
+    player.begin(0, State("e", first, (), NOWHERE))
     player.act([0])
     (sampled,) = draws
     answers = [chat.decode(ids) for ids in sampled.tokens[0]]
@@ -206,7 +206,7 @@ def predicted(player: ModelPredictive, games: Sequence[Transparent]) -> list[Pat
     paths = []
     for slot, game in enumerate(games):
         start = game.environment().reset()
-        player.begin(slot, State("e", start.text, [], start))
+        player.begin(slot, State("e", start.text, (), start))
         elsewhere = [command for command in start.admissible_commands if command.startswith("go to")]
         for command in (elsewhere[0], elsewhere[-1], "take mug 99"):
             paths.append(Path(slot, []))

@@ -49,7 +49,7 @@ def test_it_plays_as_react(server: ChatServer, proxy: Proxy, tmp_path: Path) -> 
 def test_answers_are_proposed_one_by_one(server: ChatServer, proxy: Proxy) -> None:
     agent = ReAct(server.ask, WORDING, 0.0)
     seen = Observation("Look.", ("look",), reward=0.0, done=False)
-    agent.begin(0, State("e", "Look.\nYour task is to: look", [], seen))
+    agent.begin(0, State("e", "Look.\nYour task is to: look", (), seen))
     before = Usage(agent.usage.tokens_read, agent.usage.tokens_drawn)
     ((one, two),) = agent.propose([0], 2, 0.5)
     assert one.text and two.text

@@ -82,7 +82,7 @@ def heads_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def no_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    def masks(config: PreTrainedConfig, *where: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+    def masks(config: PreTrainedConfig, *where: Any) -> torch.Tensor | dict[str, torch.Tensor]:
         return attention.layer_masks(PreTrainedConfig(), *where)
 
     monkeypatch.setattr("agentprm_dagster.engine.embedded.backbones.layer_masks", masks)

@@ -31,5 +31,5 @@ def test_it_answers_a_question() -> None:
     policy = Policy(
         model, Chat(tokenizer, WORDING), dialogue="append", slots=1, temperature=0, max_new_tokens=16, seed=0
     )
-    policy.begin(0, State("e", QUESTION, [], Observation(QUESTION, (), reward=0.0, done=False)))
+    policy.begin(0, State("e", QUESTION, (), Observation(QUESTION, (), reward=0.0, done=False)))
     assert [answer.text for answer in policy.act([0])] == ["The capital of France is Paris."]

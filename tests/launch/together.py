@@ -87,9 +87,9 @@ def main(request: Path) -> None:
     job = Job(
         seed=0, monitor=Deadly(asked.get("dies_at", -1)), resume=resume, compute=TrainingCompute(**asked["compute"])
     )
-    where = (Path(asked[name]) for name in ("policy", "rollouts", "out"))
-    numbers = train(asked["what"], *where, job, asked["optimizer"])
-    if device.dist.is_initialized() and dist.get_rank():
+    policy, rollouts, out = (Path(asked[name]) for name in ("policy", "rollouts", "out"))
+    numbers = train(asked["what"], policy, rollouts, out, job, asked["optimizer"])
+    if dist.is_initialized() and dist.get_rank():
         return
     (Path(asked["out"]) / "numbers.json").write_text(json.dumps(numbers))
 

@@ -36,7 +36,7 @@ class FakeGpu(TorchDispatchMode):
         self.live = self.peak = 0
         """Bytes."""
         self._sizes: dict[int, int] = {}
-        FakeTensor.tolist = lambda tensor: [0.5] * len(tensor)
+        FakeTensor.tolist = lambda tensor: [0.5] * len(tensor)  # type: ignore[method-assign,assignment]
         torch.nn.functional.scaled_dot_product_attention = _attend
         torch.optim.AdamW = _fused  # type: ignore[assignment,misc]
 

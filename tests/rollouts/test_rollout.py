@@ -14,7 +14,7 @@ from agentprm_dagster.envs.alfworld.game_file import Game
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.parsing import parse_answer
-from agentprm_dagster.episodes.records import Episode, Response, Turn
+from agentprm_dagster.episodes.records import Episode, Observation, Response, State, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.reports.rollouts_report import rollouts_report
@@ -286,3 +286,25 @@ def test_the_report_by_hand(household_games: list[PlayableGame], knowing: Decide
         "environment_seconds": 0.5,
     }
     assert all(gate.passed for gate in report.gates)
+
+
+def test_a_state_stays_what_it_was_while_the_game_goes_on(household_games: list[PlayableGame], knowing: Decide) -> None:
+    """And what an agent makes of it by its own turns is the game's own account."""
+    begun: list[State] = []
+    grown: dict[int, State] = {}
+
+    class Keeping(Scripted):
+        def begin(self, slot: int, state: State) -> None:
+            super().begin(slot, state)
+            begun.append(state)
+            grown[slot] = state
+
+        def observe(self, slot: int, turn: Turn, observation: Observation) -> None:
+            super().observe(slot, turn, observation)
+            grown[slot] = grown[slot].after(turn, observation)
+
+    agent = Keeping(knowing, slots=1)
+    (episode,) = play(agent, whole_episodes(household_games[:1], 1), max_steps=5, total=1, monitor=SilentMonitor())
+    assert [state.turns for state in begun] == [()]
+    assert grown[0].turns == episode.turns[: len(grown[0].turns)]
+    assert len(grown[0].turns) >= len(episode.turns) - 1

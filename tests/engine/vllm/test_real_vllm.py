@@ -30,6 +30,7 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.launch import worker
+from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.latest_model import LatestModel
 from agentprm_dagster.launch.play import Choice, Play
 from agentprm_dagster.launch.worker import play_games, ready
@@ -56,7 +57,7 @@ def taught_folder(
     model = build_model(sizes, tokenizer, seed=0)
     lessons = sft_rows(demonstrations[:12], Chat(tokenizer, WORDING))
     settings = Sft(epochs=20, learning_rate=1e-2, batch_episodes=2)
-    fit(model, lessons, settings, seed=0, monitor=SilentMonitor())
+    fit(model, lessons, settings, Job(seed=0))
     checkpoints.save(model, tokenizer, folder)
     return folder
 
