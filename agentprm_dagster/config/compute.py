@@ -24,7 +24,7 @@ class TrainingCompute(Section):
     """Activations are computed again in the backward pass instead of kept."""
     strategy: Literal["ddp", "fsdp2"] = "ddp"
     """What processes that train together hold: all weights each (`ddp`), or a share of the weights, gradients and
-    moments (`fsdp2`)."""
+    moments (`fsdp2`). One process holds all."""
 
 
 class Compute(Section):

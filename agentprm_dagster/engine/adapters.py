@@ -103,7 +103,8 @@ def put(model: PreTrainedModel, folder: Path, *, new_head: bool = False) -> None
     own = _own_weights(model)
     saved = {name.removeprefix(_PREFIX): tensor for name, tensor in load_file(folder / ADAPTER_WEIGHTS).items()}
     if new_head:
-        own.pop(_HEAD_WEIGHT), saved.pop(_HEAD_WEIGHT, None)
+        own.pop(_HEAD_WEIGHT)
+        saved.pop(_HEAD_WEIGHT, None)
     if own.keys() != saved.keys():
         role = "process reward model" if hasattr(model, _HEAD) else "policy"
         raise CheckpointError(

@@ -68,8 +68,8 @@ class Reader:
     def cut(self, part: Any, seed: int, *, counts: bool = True) -> None:
         """Cuts a part into pieces; `seed` decides all that it draws from torch's own random numbers.
 
-        Where it does not count, it is read for company alone: processes that share a model's weights must read as often
-        as each other.
+        One that does not count is read, and nothing is learnt from it: processes that share a model's weights must all
+        read it equally often.
         """
         torch.manual_seed(seed)
         with precision(self._model, self._dtype):

@@ -58,7 +58,8 @@ class Ranks:
     def backward(self, parts: Sequence[Any], *, seed: int = 0) -> Step:
         """Leaves the gradients of the whole batch in the parameters of every process; see `launch.shards.Shards`.
 
-        A process without a part of a small batch reads the first one for company.
+        Where a batch has fewer parts than there are processes, the others read the first part, which does not count
+        twice.
         """
         if len(parts) > self.count:
             raise PieceError(f"expected at most {self.count} parts of a batch, got {len(parts)}: none may be left out")
@@ -109,7 +110,7 @@ class Ranks:
             sums = [float(parameter.detach().double().sum()) for parameter in self._model.parameters()]
         if len({str(each) for each in self._gathered(sums)}) > 1:
             raise PieceError(
-                "the processes begin with different weights: was the model drawn with another seed in one?"
+                "the processes begin with different weights: expected the same model, drawn by the same seed, in all"
             )
 
     def __enter__(self) -> Self:

@@ -35,7 +35,7 @@ def shard_model(model: PreTrainedModel, dtype: torch.dtype) -> None:
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     layers = set(model._no_split_modules or ())
     for module in list(model.modules()):
-        if type(module).__name__ in layers or any(each.__name__ in layers for each in type(module).__mro__):
+        if any(each.__name__ in layers for each in type(module).__mro__):
             _spread(module, policy)
     model.run = MethodType(_run, model)
     _spread(model, policy)
