@@ -39,6 +39,8 @@ def test_what_is_not_asked_for_is_not_told() -> None:
         "training.device": "cuda",
         "training.micro_batch_tokens": "16384",
         "training.activation_checkpointing": "true",
+        "training.launch": "process",
+        "training.processes": "1",
         "training.strategy": "ddp",
     }
 
@@ -84,6 +86,9 @@ def test_what_one_has_begun_no_other_goes_on_with() -> None:
         folder(engine=transformers),
         folder(engine=vllm),
         folder(engine=vllm, training={"device": "cuda:1"}),
+        folder(engine=vllm, training={"launch": "torchrun"}),
+        folder(engine=vllm, training={"launch": "torchrun", "processes": 2}),
+        folder(engine=vllm, training={"launch": "torchrun", "processes": 2, "strategy": "fsdp2"}),
     ]
     assert len({*folders}) == len(folders)
     assert not [name for name in folders if "/" in name or ":" in name]
