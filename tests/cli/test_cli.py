@@ -304,7 +304,7 @@ def test_doctor_names_the_gpus_and_says_that_one_is_used(home: Path, monkeypatch
     monkeypatch.setattr("agentprm_dagster.commands.doctor.gpus", lambda: [Gpu("NVIDIA H200", 139 * 2**30)] * 2)
     devices, several = findings_of("devices")[1]
     assert devices["found"].endswith("GPUs: NVIDIA H200 (139 GiB), NVIDIA H200 (139 GiB)")
-    assert several["found"].startswith("of several GPUs a training uses one: cuda:0")
+    assert several["found"].startswith("of several GPUs a training uses one, or with training.launch: torchrun")
 
 
 def test_doctor_says_where_ray_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
