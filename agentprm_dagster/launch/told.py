@@ -20,7 +20,7 @@ from agentprm_dagster.episodes.stage import Monitor, StageReport
 
 TOLD, PROGRESS, REPORT = "told", "progress.jsonl", "report.json"
 
-_LAST_LINES = 12
+_LAST_LINES = 40
 """Of a traceback that are repeated."""
 
 
