@@ -1,5 +1,7 @@
 """An experiment and a compute that do not go together."""
 
+from typing import Any
+
 from agentprm_dagster.config.catalog import ExperimentError
 from agentprm_dagster.config.compute import Compute
 from agentprm_dagster.config.experiment import Experiment
@@ -26,15 +28,16 @@ def refuse_together(experiment: Experiment, compute: Compute) -> None:
 def _trained_by_muon(experiment: Experiment) -> list[str]:
     """The sections of the trainings that the experiment makes."""
     reward = experiment.improvement.reward
-    sections = {
+    sections: dict[str, Any] = {
         "sft": experiment.sft,
         reward: getattr(experiment, reward),
         "improvement": experiment.improvement,
     }
     if "learned" in experiment.evaluation.lookahead.worlds:
         sections["world_model"] = experiment.world_model
-    if experiment.targets.kind == "shaped":
-        sections["targets.value"] = experiment.targets.value
+    targets: Any = experiment.targets
+    if targets.kind == "shaped":
+        sections["targets.value"] = targets.value
     return [name for name, section in sections.items() if section.optimizer == "muon"]
 
 

@@ -7,6 +7,9 @@ from agentprm_dagster.episodes.unrewarded import without_outcomes
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.request import Request
 
+ROLLOUTS = "rollouts_"
+"""What the role of an iteration's rollouts begins with; its number follows."""
+
 
 def train(request: Request, job: Job) -> StageReport:
     """Reads the rollouts of all iterations so far, the current ones last; targets only say how it orders."""
@@ -41,7 +44,3 @@ def train(request: Request, job: Job) -> StageReport:
     table = pd.read_parquet(inputs["mc_value_targets"] / "targets.parquet")
     scored = score_decisions(request.out, unknown, table, request.wording, dialogue=dialogue, budget=how.batch_tokens)
     return inverse_report(discrimination, scored, max_loss=settings.gates.max_prm_loss)
-
-
-ROLLOUTS = "rollouts_"
-"""What the role of an iteration's rollouts begins with; its number follows."""
