@@ -68,7 +68,7 @@ def _command(path: Path, processes: int) -> list[str]:
 
 
 def _environment(processes: int) -> dict[str, str]:
-    """Modules are found where they are found here, and nothing is sent but over the loopback."""
+    """Modules are found where they are found here, and gradients are sent over the loopback."""
     return {
         "OMP_NUM_THREADS": str(max(cores() // processes, 1)),
         **os.environ,
