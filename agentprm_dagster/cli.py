@@ -90,10 +90,13 @@ def plan(
     studies: Studies = None,
     settings: Changes = None,
     compute: ComputeName = DEFAULT_COMPUTE,
-    gpus: Annotated[int, typer.Option(min=1, max=1024, help="GPUs that a model is trained on.")] = 1,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="GPUs that a model is trained on; the compute's without.")
+    ] = None,
     strategy: Annotated[
-        Literal["ddp", "fsdp2"], typer.Option(help="What each of several holds: all weights, or a share.")
-    ] = "fsdp2",
+        Literal["ddp", "fsdp2"] | None,
+        typer.Option(help="What each of several holds: all weights, or a share; without as the compute, else fsdp2."),
+    ] = None,
     memory: Annotated[float, typer.Option(min=1, max=10_000, help="Memory of each in GB.")] = 80,
     assumed: Annotated[
         list[str] | None,
@@ -114,8 +117,11 @@ def plan(
     from agentprm_dagster.commands.plan import print_plan
 
     how = load_compute(compute)
-    spread = how.model_copy(update={"training": how.training.model_copy(update={"strategy": strategy})})
-    fits = print_plan(planned, spread, gpus=gpus, memory=memory, assumed=assumed or (), as_json=as_json)
+    training = how.training
+    usual = training.strategy if training.launch == "torchrun" else "fsdp2"
+    spread = how.model_copy(update={"training": training.model_copy(update={"strategy": strategy or usual})})
+    count = gpus or training.processes
+    fits = print_plan(planned, spread, gpus=count, memory=memory, assumed=assumed or (), as_json=as_json)
     raise typer.Exit(0 if fits else 1)
 
 

@@ -1,13 +1,10 @@
 """The policy after one iteration: the paper's Eq. 3."""
 
-from pathlib import Path
-
 import dagster as dg
 
-from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
-from agentprm_dagster.improvement.inputs import Inputs
-from agentprm_dagster.improvement.kinds import KINDS, improvement_kind
+from agentprm_dagster.improvement.kinds import KINDS
 from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
+from agentprm_dagster.programs.improved_policy import train
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.stages.materialization import gates
@@ -29,20 +26,16 @@ def improved_policy(
     """
     stage = stages.stage(context)
     how = stage.settings("improvement").improvement
-    settings, around = stage.settings(*how.sections), stage.unrecorded("iterations", "rollouts.games")
-    policy, rollouts, reward = stage.behaviour_policy(), stage.read("rollouts"), stage.read(how.reward)
-    read = {asset: stage.read(asset).path for asset in how.reads}
+    stage.settings(*how.sections)
+    around = stage.unrecorded("iterations", "rollouts.games")
+    stage.behaviour_policy()
+    rollouts = stage.read("rollouts")
+    for asset in (how.reward, *how.reads):
+        stage.read(asset)
     order = rollouts.manifest.seeds["stage"]
     games = tasks.explored(stage.environment, stage.experiment_seed, around.rollouts.games, order)
     stage.refuse_other_games("rollouts", games)
-
-    def train(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        by_id = {game.id: game for game in tasks.open(games)}
-        inputs = Inputs(policy.path, reward.path, rollouts.path, read, by_id, stage.kind)
-        kind = improvement_kind(how.kind)
-        return kind.improve(inputs, settings, out, job=stage.job(monitor, resume))
-
-    return stage.make(
+    return stage.train(
         train,
         games=games,
         announces=stage.iteration + 1 if stage.iteration < around.iterations else None,

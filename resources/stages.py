@@ -9,7 +9,9 @@ from typing import Any
 import dagster as dg
 
 from agentprm_dagster.config import Experiment
+from agentprm_dagster.config.asked import AskedSettings, SettingError, picked
 from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, load_experiment
+from agentprm_dagster.config.together import refuse_together
 from agentprm_dagster.engine.kinds import KINDS as ENGINES
 from agentprm_dagster.engine.kinds import REFERENCE
 from agentprm_dagster.envs.base import EnvironmentKind, TaskRef
@@ -20,6 +22,8 @@ from agentprm_dagster.episodes.stage import SAVE_SECONDS, Monitor, Resume, Stage
 from agentprm_dagster.iterations import FIRST, announce, iteration_of
 from agentprm_dagster.launch.gpus import gpus_used
 from agentprm_dagster.launch.job import Job
+from agentprm_dagster.launch.request import Request
+from agentprm_dagster.launch.torchrun import train_together, write_request
 from agentprm_dagster.provenance.agreement import MixedInputsError, find_conflict
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.code import current_code, edited_sources, reached_sources
@@ -36,13 +40,14 @@ from agentprm_dagster.stages.compute import UsedCompute
 from agentprm_dagster.stages.materialization import PAGE, in_words, materialization
 from agentprm_dagster.stages.monitor import StageMonitor, conclude
 from agentprm_dagster.stages.pinned import pin_compute, pin_settings
-from agentprm_dagster.stages.settings import AskedSettings, SettingError, picked
 
 NUMBERS_TOLD = 4
 
 
 Work = Callable[[Path, Monitor, Resume], StageReport]
 """Writes a stage's files into a folder and reports on them; long work is saved, and gone on from after a kill."""
+Program = Callable[[Request, Job], StageReport]
+"""A training: `train` of a module of `programs`."""
 
 
 class StagesResource(dg.ConfigurableResource):
@@ -61,14 +66,15 @@ class StagesResource(dg.ConfigurableResource):
         Raises:
             PartitionError: the partition's name is no iteration's.
             EditedSettingsError: the settings are no longer those that the run began with.
-            ExperimentError: experiment or compute are not there, or not valid.
+            ExperimentError: experiment or compute are not there, not valid, or do not go together.
         """
         experiment, asset = context.asset_key.path
         iteration = iteration_of(context.partition_key) if context.assets_def.partitions_def else 0
         settings = load_experiment(experiment)
         pin_settings(context.instance, context.run.run_id, settings)
-        compute = UsedCompute(pin_compute(context.instance, context.run.run_id, self.compute))
-        return Stage(self, context, settings, asset, iteration, compute, self.artifacts.store())
+        compute = pin_compute(context.instance, context.run.run_id, self.compute)
+        refuse_together(settings, compute)
+        return Stage(self, context, settings, asset, iteration, UsedCompute(compute), self.artifacts.store())
 
 
 @dataclass
@@ -87,6 +93,8 @@ class Stage:
     """What was read so far, by role."""
     asked: set[str] | frozenset[str] = field(default_factory=set)
     """The settings that were handed out, and will be recorded."""
+    others: list[str] = field(default_factory=list)
+    """The GPUs that processes which this one has started have computed on."""
 
     @property
     def name(self) -> str:
@@ -132,10 +140,6 @@ class Stage:
         """A number below 2^31 that depends on the experiment's seed, the asset and the iteration alone."""
         name = f"{self.experiment_seed}/{self.asset}/{self.iteration}"
         return int(sha256(name.encode()).hexdigest()[:8], 16) >> 1
-
-    def job(self, monitor: Monitor, resume: Resume) -> Job:
-        """A training of this stage."""
-        return Job(seed=self.seed, monitor=monitor, resume=resume, compute=self.compute.training)
 
     def read(
         self, asset: str, iteration: int | None = None, role: str | None = None, experiment: str | None = None
@@ -205,6 +209,36 @@ class Stage:
             announce(self.context.instance, self.store, self.experiment, announces, artifact, self.context.log_event)
         ledger = costs(with_ancestors(self.store, artifact.version))
         return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id), ledger)
+
+    def train(self, program: Program, *, games: Sequence[TaskRef] = (), **how: Any) -> dg.MaterializeResult:
+        """`make` of a training, which is given what was read and asked for; the compute says where it runs."""
+
+        def work(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
+            request = self._request(program, games, out, resume)
+            if request.training.launch == "process":
+                return program(request, request.job(monitor))
+            path = write_request(request)
+            self.context.log.info(f"{request.training.processes} processes train: {path}")
+            trained = train_together(path, request.training.processes, monitor)
+            self.others += trained.gpus
+            return trained.report
+
+        return self.make(work, games=games, **how)
+
+    def _request(self, program: Program, games: Sequence[TaskRef], out: Path, resume: Resume) -> Request:
+        return Request(
+            stage=self.name,
+            program=program.__module__.rpartition(".")[2],
+            experiment=self._experiment,
+            asked=frozenset(self.asked),
+            inputs={role: artifact.path for role, artifact in self.inputs.items()},
+            tasks=tuple(games),
+            seed=self.seed,
+            training=self.compute.training,
+            out=out,
+            resume=resume.folder,
+            save_seconds=resume.seconds,
+        )
 
     def _used(self) -> dict[str, str]:
         """What a manifest says of the compute."""
@@ -288,9 +322,10 @@ class Stage:
         ):
             begun = unfinished_folder(self.store.work, recipe) / self.compute.folder
             resume = Resume(begun, self.resources.save_seconds)
-            with gpus_used() as gpus:
+            with gpus_used() as own:
                 report = work(draft.path, StageMonitor(self.name, self.context.log.info, run), resume)
             self._refuse_edits((*modules, *self.compute.modules))
+            gpus = [*own, *self.others]
             (draft.path / PAGE).write_text(report.preview, encoding="utf-8")
             run.metrics(report.metrics, step=self.iteration)
             artifact = draft.commit(

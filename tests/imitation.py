@@ -25,6 +25,7 @@ def improve(inputs: Inputs, settings: Any, out: Path, job: Job) -> StageReport:
     from agentprm_dagster.engine import checkpoints
     from agentprm_dagster.engine.chat import Chat
     from agentprm_dagster.reports.improvement_report import improvement_report
+    from agentprm_dagster.training.saving import save_trained
     from agentprm_dagster.training.sft import fit, sft_rows
 
     model, tokenizer = checkpoints.load_policy(inputs.policy), checkpoints.load_tokenizer(inputs.policy)
@@ -32,6 +33,6 @@ def improve(inputs: Inputs, settings: Any, out: Path, job: Job) -> StageReport:
     rows = sft_rows(won, Chat(tokenizer, inputs.environment.wording), settings.dialogue.format)
     how = settings.sft.model_copy(update={"epochs": settings.improvement.epochs})
     result = fit(model, rows, how, job)
-    checkpoints.save(model, tokenizer, out)
+    save_trained(model, tokenizer, out)
     step = {"loss": result["train_loss"], "kl": 0.0, "pairs": float(len(rows))}
     return improvement_report([step], planned=1, max_kl=settings.gates.max_kl)

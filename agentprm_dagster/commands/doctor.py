@@ -118,7 +118,7 @@ def _devices() -> Iterator[Finding]:
     cores = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} torch threads"
     yield Finding("devices", bool(found), f"{cores}, GPUs: {names}", remedy, needed=False)
     if len(found) > 1:
-        words = "of several GPUs a training uses one: cuda:0, unless training.device says otherwise"
+        words = "of several GPUs a training uses one, or with training.launch: torchrun as many as processes"
         remedy = "improvement.kind: trl would multiply its batch by their number: name one in CUDA_VISIBLE_DEVICES"
         yield Finding("devices", True, words, remedy, needed=False)
 
@@ -135,7 +135,8 @@ def _computing() -> Iterator[Finding]:
         yield Finding("compute", False, f"AGENTPRM_COMPUTE is {chosen_compute()}", str(error))
         return
     training = compute.training
-    found = f"{compute.name}: the engine {compute.engine.kind} answers, training on {training.device}"
+    together = f" in {training.processes} processes" if training.launch == "torchrun" else ""
+    found = f"{compute.name}: the engine {compute.engine.kind} answers, training on {training.device}{together}"
     missing = list(lacks(compute))
     yield Finding("compute", not missing, found)
     for lack in missing:

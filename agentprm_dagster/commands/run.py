@@ -11,6 +11,7 @@ from rich.console import Console
 from agentprm_dagster.commands.instance import open_instance
 from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.config.catalog import chosen_compute, load_compute, load_experiment
+from agentprm_dagster.config.together import refuse_together
 from agentprm_dagster.definitions import build_definitions, resources
 from agentprm_dagster.iterations import FIRST, ITERATION, announce
 from agentprm_dagster.resources.artifacts import ArtifactsResource
@@ -38,11 +39,14 @@ def run_experiments(names: Sequence[str], iterations: int | None, compute: str =
 def run_experiment(name: str, iterations: int | None, compute: str = "") -> None:
     """Makes what is not there yet; exit code 1 where a stage failed.
 
-    `compute` is a name or the path of a file; empty: AGENTPRM_COMPUTE's. What this machine lacks of it, and a
-    pretrained model that cannot be used, are refused before anything is made.
+    `compute` is a name or the path of a file; empty: AGENTPRM_COMPUTE's. What this machine lacks of it, what
+    of it does not go with the experiment, and a pretrained model that cannot be used, are refused before anything is
+    made.
     """
     experiment = load_experiment(name)
-    require(load_compute(compute or chosen_compute()))
+    computed_by = load_compute(compute or chosen_compute())
+    require(computed_by)
+    refuse_together(experiment, computed_by)
     require_exact_base(experiment.model, experiment.wording, experiment.dialogue.format)
     definitions = build_definitions({name: experiment}, resources(compute))
     instance = open_instance()

@@ -3,7 +3,7 @@
 The same experiment is asked for on a laptop and on a cluster. What a stage used stands in its manifest's environment.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,9 +22,24 @@ class TrainingCompute(Section):
     the batch stays what the experiment says. Null: a batch's part at once."""
     activation_checkpointing: bool = False
     """Activations are computed again in the backward pass instead of kept."""
+    launch: Literal["process", "torchrun"] = "process"
+    """Where a training runs: in the stage's own process, or in `processes` that torchrun starts on this machine, each
+    with a GPU of its own where there are some."""
+    processes: Annotated[int, Field(gt=0, le=1024)] = 1
+    """How many train together; `torchrun` with 1 trains in one other process."""
     strategy: Literal["ddp", "fsdp2"] = "ddp"
     """What processes that train together hold: all weights each (`ddp`), or a share of the weights, gradients and
     moments (`fsdp2`). One process holds all."""
+
+    @model_validator(mode="after")
+    def several_are_launched(self) -> Self:
+        if self.launch == "process" and self.processes > 1:
+            raise ValueError(f"processes: {self.processes} train together only where launch: torchrun starts them")
+        if self.launch == "process" and self.strategy == "fsdp2":
+            raise ValueError("strategy: fsdp2 spreads a model over the processes that launch: torchrun starts")
+        if self.launch == "torchrun" and ":" in self.device:
+            raise ValueError(f"device: {self.device} is one GPU, and launch: torchrun gives each process its own: cuda")
+        return self
 
 
 class Compute(Section):

@@ -27,6 +27,7 @@ from agentprm_dagster.improvement.branched_states import policy_prefixes
 from agentprm_dagster.improvement.dpo_settings import Settings
 from agentprm_dagster.improvement.judging import Judge, advantages
 from agentprm_dagster.launch.job import Job
+from agentprm_dagster.launch.ranks import is_first
 from agentprm_dagster.reports.chart import draw_panel
 from agentprm_dagster.reports.overoptimization import (
     LIMITS,
@@ -128,8 +129,9 @@ class Panel:
     def added_to(self, report: StageReport, kept: Measurement | None, out: Path) -> StageReport:
         """The report with what was measured, which is also written and drawn beside the checkpoint in `out`."""
         measured = [asdict(each) for each in self.history]
-        (out / MEASUREMENTS).write_text(json.dumps(measured, indent=2), encoding="utf-8")
-        draw_panel(measured, out / PICTURE)
+        if is_first():
+            (out / MEASUREMENTS).write_text(json.dumps(measured, indent=2), encoding="utf-8")
+            draw_panel(measured, out / PICTURE)
         went_back = {} if kept is None else {"kept_step": float(kept.step)}
         metrics = {**report.metrics, **panel_metrics(self.history), **went_back}
         return replace(report, metrics=metrics, preview=report.preview + panel_page(self.history, PICTURE))

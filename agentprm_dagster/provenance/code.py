@@ -27,8 +27,10 @@ from agentprm_dagster.provenance.manifest import Code
 PACKAGE = "agentprm_dagster"
 PLUMBING = (
     f"{PACKAGE}.config",
+    f"{PACKAGE}.guard",
     f"{PACKAGE}.home",
     f"{PACKAGE}.iterations",
+    f"{PACKAGE}.launch.request",
     f"{PACKAGE}.provenance",
     f"{PACKAGE}.reports.chart",
     f"{PACKAGE}.resources.artifacts",

@@ -30,6 +30,12 @@ def lacks(compute: Compute) -> Iterator[Lack]:
                 "choose another compute, or see whether `nvidia-smi` names the GPU and torch was built for CUDA "
                 "(`python -c 'import torch; print(torch.version.cuda)'`)",
             )
+    training = compute.training
+    if training.device != "cpu" and 0 < len(gpus()) < training.processes:
+        yield Lack(
+            f"training.processes: {training.processes}, and torch sees {len(gpus())} GPUs, one for each",
+            "lower it, or set training.device: cpu",
+        )
     if engine["kind"] == "vllm" and None in (engine["policy_url"], engine["prm_url"]):
         try:
             vllm_python()

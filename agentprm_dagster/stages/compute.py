@@ -40,7 +40,9 @@ class UsedCompute:
     @property
     def folder(self) -> str:
         """A name for what was begun with it: what is drawn or trained by one is not gone on with by another."""
-        return f"{self._compute.engine.kind}-{self._compute.training.device.replace(':', '')}"
+        training = self._compute.training
+        together = f"-{training.processes}-{training.strategy}" if training.launch == "torchrun" else ""
+        return f"{self._compute.engine.kind}-{training.device.replace(':', '')}{together}"
 
     def environment(self, inputs: Iterable[Path]) -> dict[str, str]:
         """What was asked for, for a manifest: the settings, and of an engine more than they say.

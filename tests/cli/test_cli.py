@@ -280,7 +280,7 @@ def test_doctor_refuses_a_compute_that_asks_for_what_is_not_there(home: Path, mo
     monkeypatch.setenv("AGENTPRM_COMPUTE", "nosuch")
     code, (unknown,) = findings_of("compute")
     assert (code, unknown["ok"]) == (1, False)
-    assert unknown["remedy"].startswith("no compute 'nosuch'; there are: gpu, laptop")
+    assert unknown["remedy"].startswith("no compute 'nosuch'; there are: gpu, gpu8, laptop")
     monkeypatch.delenv("AGENTPRM_COMPUTE")
     (usual,) = findings_of("compute")[1]
     assert (usual["ok"], usual["found"]) == (True, "laptop: the engine embedded answers, training on auto")
@@ -304,7 +304,7 @@ def test_doctor_names_the_gpus_and_says_that_one_is_used(home: Path, monkeypatch
     monkeypatch.setattr("agentprm_dagster.commands.doctor.gpus", lambda: [Gpu("NVIDIA H200", 139 * 2**30)] * 2)
     devices, several = findings_of("devices")[1]
     assert devices["found"].endswith("GPUs: NVIDIA H200 (139 GiB), NVIDIA H200 (139 GiB)")
-    assert several["found"].startswith("of several GPUs a training uses one: cuda:0")
+    assert several["found"].startswith("of several GPUs a training uses one, or with training.launch: torchrun")
 
 
 def test_doctor_says_where_ray_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,9 @@ def test_two_processes_train_what_one_does(
     asked: dict[str, Any] = {"what": what, "policy": str(taught_folder), "rollouts": str(tables)}
     alone = run(tmp_path / "alone", 1, compute={"micro_batch_tokens": 700}, **asked)
     assert alone.returncode == 0, alone.stderr
-    both = run(tmp_path / "both", 2, compute={"micro_batch_tokens": 500, "strategy": strategy}, **asked)
+    both = run(
+        tmp_path / "both", 2, compute={"micro_batch_tokens": 500, "strategy": strategy, "launch": "torchrun"}, **asked
+    )
     assert both.returncode == 0, both.stderr[-3000:]
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("alone", "both"))
     begun = load_file(taught_folder / "model.safetensors")
@@ -59,7 +61,11 @@ def test_what_was_killed_goes_on_from_its_last_step(
     taught_folder: Path, tables: Path, tmp_path: Path, strategy: str
 ) -> None:
     asked: dict[str, Any] = {"what": "prm", "policy": str(taught_folder), "rollouts": str(tables)}
-    how: dict[str, Any] = {"compute": {"strategy": strategy}, "resume": str(tmp_path / "saved"), **asked}
+    how: dict[str, Any] = {
+        "compute": {"strategy": strategy, "launch": "torchrun"},
+        "resume": str(tmp_path / "saved"),
+        **asked,
+    }
     calm = run(tmp_path / "calm", 2, **{**how, "resume": None})
     assert calm.returncode == 0, calm.stderr[-3000:]
     assert run(tmp_path / "killed", 2, dies_at=3, **how).returncode
@@ -73,6 +79,8 @@ def test_what_was_killed_goes_on_from_its_last_step(
 
 def test_muon_cannot_be_spread(taught_folder: Path, tables: Path, tmp_path: Path) -> None:
     asked: dict[str, Any] = {"what": "sft", "policy": str(taught_folder), "rollouts": str(tables)}
-    ran = run(tmp_path / "muon", 2, compute={"strategy": "fsdp2"}, **{**asked, "optimizer": "muon"})
+    ran = run(
+        tmp_path / "muon", 2, compute={"strategy": "fsdp2", "launch": "torchrun"}, **{**asked, "optimizer": "muon"}
+    )
     assert ran.returncode
     assert "fsdp2 needs optimizer: adamw" in ran.stderr

@@ -27,6 +27,12 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"training": {"device": "cuda:1"}}, []),
         ({"training": {"device": "cuda:2"}}, ["training.device: cuda:2, and torch sees 2 GPUs"]),
         ({"engine": {"kind": "transformers", "device": "cuda:9"}}, ["engine.device: cuda:9, and torch sees 2 GPUs"]),
+        ({"training": {"launch": "torchrun", "processes": 2}}, []),
+        (
+            {"training": {"launch": "torchrun", "processes": 3}},
+            ["training.processes: 3, and torch sees 2 GPUs, one for each"],
+        ),
+        ({"training": {"device": "cpu", "launch": "torchrun", "processes": 3}}, []),
         ({"engine": {"kind": "vllm"}}, ["vLLM, which is not here"]),
         ({"engine": {"kind": "vllm", **SERVERS}}, []),
     ],

@@ -3,6 +3,7 @@
 import json
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import dagster as dg
@@ -14,7 +15,10 @@ from agentprm_dagster.config import Compute
 from agentprm_dagster.config.catalog import load_compute
 from agentprm_dagster.engine.kinds import KINDS
 from agentprm_dagster.episodes.engine_difference import EngineDifference
+from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.launch.request import read_request
+from agentprm_dagster.launch.told import Trained
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.code import source_digest
 from agentprm_dagster.provenance.manifest import AssetPartition
@@ -39,6 +43,8 @@ def test_what_is_not_asked_for_is_not_told() -> None:
         "training.device": "cuda",
         "training.micro_batch_tokens": "16384",
         "training.activation_checkpointing": "true",
+        "training.launch": "process",
+        "training.processes": "1",
         "training.strategy": "ddp",
     }
 
@@ -84,6 +90,9 @@ def test_what_one_has_begun_no_other_goes_on_with() -> None:
         folder(engine=transformers),
         folder(engine=vllm),
         folder(engine=vllm, training={"device": "cuda:1"}),
+        folder(engine=vllm, training={"launch": "torchrun"}),
+        folder(engine=vllm, training={"launch": "torchrun", "processes": 2}),
+        folder(engine=vllm, training={"launch": "torchrun", "processes": 2, "strategy": "fsdp2"}),
     ]
     assert len({*folders}) == len(folders)
     assert not [name for name in folders if "/" in name or ":" in name]
@@ -157,3 +166,37 @@ def test_a_gpu_that_computed_is_named(
     policy = made(toy, instance)["initial_policy"].manifest
     assert policy.environment["gpu"] == "NVIDIA H200"
     assert policy.reproducible == "statistical"
+
+
+def test_the_gpus_of_processes_that_train_are_told(
+    toy: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def trained(path: Path, processes: int, monitor: Monitor) -> Trained:
+        request = read_request(path)
+        asked.append((request.stage, processes))
+        program = import_module(f"agentprm_dagster.programs.{request.program}")
+        return Trained(program.train(request, request.job(monitor)), ["one", "two"])
+
+    monkeypatch.setattr("agentprm_dagster.resources.stages.train_together", trained)
+    (tmp_path / "two.yaml").write_text("training: {launch: torchrun, processes: 2}\n", encoding="utf-8")
+    manifests = {
+        name: each.manifest
+        for name, each in made(toy_definitions(compute=str(tmp_path / "two.yaml")), instance).items()
+    }
+    assert asked == [("initial_policy", 2), ("prm[1]", 2), ("improved_policy[1]", 2)]
+    told = {name for name, each in manifests.items() if each.environment.get("gpu") == "one, two"}
+    assert told == {"initial_policy", "prm", "improved_policy"}
+    assert {manifests[name].reproducible for name in told} == {"statistical"}
+
+
+def test_what_does_not_go_together_stops_the_first_stage(
+    toy: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    (tmp_path / "spread.yaml").write_text("training: {launch: torchrun, strategy: fsdp2}\n", encoding="utf-8")
+    stopped = run_iteration(toy_definitions(compute=str(tmp_path / "spread.yaml")), instance, "toy", 1)
+    assert "compute spread: training.strategy: fsdp2 does not go with this experiment: Muon" in "".join(
+        failures(stopped)
+    )
+    assert not [*ArtifactsResource().store().artifacts("toy")]

@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
+from agentprm_dagster import guard
 from agentprm_dagster.engine.base import Role
 from agentprm_dagster.engine.checkpoint_files import dtype_of
-from agentprm_dagster.engine.vllm import guard
 
 if TYPE_CHECKING:
     from agentprm_dagster.engine.vllm.kind import Settings
@@ -25,8 +24,6 @@ PYTHON = "AGENTPRM_VLLM"
 """The variable that names the Python of an environment with vLLM."""
 
 _POLL_SECONDS = 0.2
-_LAST_WORDS = 8000
-"""How many bytes of what a server printed are repeated."""
 
 
 class VllmError(RuntimeError):
@@ -48,8 +45,7 @@ class Server:
         """
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
-        server = [vllm_python(), "-P", *_arguments(checkpoint, name, role, settings, port)]
-        self._command = [sys.executable, "-P", guard.__file__, *server]
+        self._command = [vllm_python(), "-P", *_arguments(checkpoint, name, role, settings, port)]
         # vLLM would tell its makers what is served.
         self._environment = {**os.environ, "VLLM_NO_USAGE_STATS": "1"}
         if gpus is not None:
@@ -58,14 +54,7 @@ class Server:
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=self._printed,
-            stderr=subprocess.STDOUT,
-            env=self._environment,
-            start_new_session=True,  # Ctrl-C is for the starter
-        )
+        return guard.guarded(self._command, self._printed.fileno(), self._environment)
 
     @property
     def ended(self) -> bool:
@@ -97,10 +86,7 @@ class Server:
 
     def words(self) -> str:
         """The end of what it printed."""
-        file = self._printed.fileno()
-        # Not by seeking: the server goes on writing where this file object stands.
-        last = os.pread(file, _LAST_WORDS, max(os.fstat(file).st_size - _LAST_WORDS, 0))
-        return last.decode(errors="replace").strip()
+        return guard.last_words(self._printed)
 
     def close(self) -> None:
         """Ends it, and waits until it has ended."""

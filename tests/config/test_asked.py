@@ -12,12 +12,12 @@ import pytest
 
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.config import Experiment
+from agentprm_dagster.config.asked import AskedSettings, SettingError, picked
 from agentprm_dagster.episodes.stage import Gate, StageReport
 from agentprm_dagster.iterations import ITERATION
 from agentprm_dagster.provenance.code import asset_modules
 from agentprm_dagster.provenance.manifest import GAMES_DIGEST
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.stages.settings import AskedSettings, SettingError, picked
 from toy import TOY, toy_definitions
 
 EXPERIMENT = Experiment(name="tried")

@@ -1,0 +1,61 @@
+"""Trains PRMs on disjoint games."""
+
+from dataclasses import replace
+
+from agentprm_dagster.algorithm.held_out import part_of_game
+from agentprm_dagster.episodes.stage import PartMonitor, StageReport
+from agentprm_dagster.episodes.tables import read_episodes
+from agentprm_dagster.launch.job import Job
+from agentprm_dagster.launch.request import Request
+
+
+def train(request: Request, job: Job) -> StageReport:
+    """`improvement.panel.committee` PRMs, each on its own share of the games, one after the other."""
+    import pandas as pd
+
+    from agentprm_dagster.training.process_reward_model import train_prm  # loads torch
+
+    settings, inputs = request.settings, request.inputs
+    members = settings.improvement.panel.committee
+    episodes, table = read_episodes(inputs["rollouts"]), pd.read_parquet(inputs["mc_value_targets"] / "targets.parquet")
+    judged = set(table.loc[table["held_out"], "game"])
+    reports = []
+    for member in range(members):
+        own = [
+            episode
+            for episode in episodes
+            if episode.game in judged or part_of_game(episode.game, members, request.experiment_seed) == member
+        ]
+        folder = request.out / f"member_{member}"
+        folder.mkdir(exist_ok=True)  # of several processes one is first
+        reports.append(
+            train_prm(
+                inputs["behaviour_policy"],
+                own,
+                table,
+                settings.prm,
+                request.wording,
+                folder,
+                dialogue=settings.dialogue.format,
+                max_loss=settings.gates.max_prm_loss,
+                min_ordering=0.0,
+                rank_by=settings.improvement.rank_by,
+                base=settings.model if settings.prm.init == "base" else None,
+                job=replace(
+                    job.part(folder.name),
+                    monitor=PartMonitor(f"member {member}", job.monitor),
+                    seed=request.seed + member,
+                ),
+            )
+        )
+    return _together(reports)
+
+
+def _together(reports: list[StageReport]) -> StageReport:
+    """Every member's numbers, and the verdict on the one that knows least."""
+    metrics = {f"member_{i} {name}": value for i, each in enumerate(reports) for name, value in each.metrics.items()}
+    metrics["tokens"] = sum(each.metrics["tokens"] for each in reports)
+    verdicts = [gate for each in reports for gate in each.gates if gate.name == "better_than_constant"]
+    worst = next((gate for gate in verdicts if not gate.passed), verdicts[0])
+    page = "\n\n".join(f"**member {i}**\n\n{each.preview}" for i, each in enumerate(reports))
+    return StageReport(metrics, (worst,), page)
