@@ -161,6 +161,7 @@ class RemoteStorage:
         target = self.root / manifest.version.place
         if (target / MANIFEST).exists():
             return False
+        self._require(manifest.version.place)  # so that hardly ever files are left without a manifest
         for entry in manifest.files:
             _write(target / entry.path, (files / entry.path).read_bytes())
         self._require(manifest.version.place)

@@ -3,6 +3,7 @@
     <root>/<experiment>/<asset>/<iteration>/<16 digits of the digest>/   the files and manifest.json
     <root>/<experiment>/<asset>/<iteration>/HEAD                         the digest of the current version
     <root>/<experiment>/behaviour_policy/<iteration>/ANNOUNCED           the policies announced; the last one counts
+    <root>/.leases                                                       who makes what, in a remote store
     <work>/drafts, locks, copies                                         what is being made, by whom; remote files
     <work>/aside                                                         what was in a new version's way, damaged
 
