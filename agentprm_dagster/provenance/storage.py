@@ -157,7 +157,10 @@ class RemoteStorage:
             yield
 
     def publish(self, files: Path, manifest: Manifest) -> bool:
-        """Uploads the files, then the manifest, unless another has taken over what this process had locked."""
+        """Uploads the files, then the manifest, unless another has taken over what this process had locked.
+
+        The files themselves become the local copy.
+        """
         target = self.root / manifest.version.place
         if (target / MANIFEST).exists():
             return False
@@ -166,6 +169,11 @@ class RemoteStorage:
             _write(target / entry.path, (files / entry.path).read_bytes())
         self._require(manifest.version.place)
         _write(target / MANIFEST, manifest.to_json().encode())
+        copy = self.local(manifest.version.place)
+        with guarded(self.work / "copies"):
+            if not copy.is_dir():
+                make_folder(copy.parent)
+                files.rename(copy)
         return True
 
     def set_aside(self, place: str) -> None:
