@@ -1,6 +1,7 @@
 """Object stores that the processes of a test share: folders behind URIs, and the hosts that the processes pretend."""
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -83,6 +84,6 @@ def pretend_host(name: str, ttl_seconds: float = 60, patch: MonkeyPatch | None =
     """Makes this process one of another machine, whose leases are renewed often."""
     patch = patch or MonkeyPatch()
     patch.setattr(owner, "_boot", lambda: name)
-    patch.setattr(owner.socket, "gethostname", lambda: name)
+    patch.setattr(socket, "gethostname", lambda: name)
     patch.setattr(lease, "RENEW_SECONDS", 0.05)
     patch.setattr(lease, "TTL_SECONDS", ttl_seconds)

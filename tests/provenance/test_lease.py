@@ -287,7 +287,8 @@ def test_leases_are_none_of_the_stores_contents(uri: str, tmp_path: Path) -> Non
 
 def test_a_listing_from_before_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """S3's filesystem answers from what it listed before, unless that is forgotten."""
-    store, listed = ArtifactStore(f"memory://{tmp_path.name}", tmp_path), {}
+    store = ArtifactStore(f"memory://{tmp_path.name}", tmp_path)
+    listed: dict[str, Any] = {}
 
     def from_before(fs: MemoryFileSystem, path: str, detail: bool = True, **_: object) -> Any:
         return listed.setdefault(path, real(fs, path, detail=detail))
