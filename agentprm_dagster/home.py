@@ -35,16 +35,7 @@ def home() -> Path:
     Raises:
         HomeError: a part of its path is a file, or its name is no text in UTF-8, which databases are named by.
     """
-    named = environ.get("AGENTPRM_HOME", "").strip() or "~/.agentprm"
-    try:
-        place = Path(named).expanduser().absolute()
-        str(place).encode()
-        files = [part for part in (place, *place.parents) if part.exists() and not part.is_dir()]
-    except (RuntimeError, UnicodeEncodeError, OSError) as error:
-        raise HomeError(f"AGENTPRM_HOME: expected the path of a folder, got {named[:200]!r} ({error})") from error
-    if files:
-        raise HomeError(f"AGENTPRM_HOME: expected the path of a folder, got {place}, where {files[0]} is a file")
-    return place
+    return _folder("AGENTPRM_HOME", environ.get("AGENTPRM_HOME", "").strip() or "~/.agentprm")
 
 
 def save_seconds() -> float:
@@ -63,9 +54,16 @@ def save_seconds() -> float:
     return seconds
 
 
-def artifacts_folder() -> Path:
-    """Where artifacts and their manifests lie."""
-    return home() / "artifacts"
+def artifacts_root() -> str:
+    """Where artifacts and their manifests lie: AGENTPRM_STORE, a folder or a URI (`s3://bucket/folder`), else the home.
+
+    Raises:
+        HomeError: no folder can be there, the URI holds a password, or its filesystem is not known or not installed.
+    """
+    named = environ.get("AGENTPRM_STORE", "").strip()
+    if "://" in named:
+        return _uri("AGENTPRM_STORE", named)
+    return str(_folder("AGENTPRM_STORE", named) if named else home() / "artifacts")
 
 
 def experiments_folder() -> Path:
@@ -136,3 +134,33 @@ def exposed() -> list[Path]:
     if not home().is_dir() or not home().stat().st_mode & others:
         return []
     return [path for path in sorted(home().iterdir()) if path.is_dir() and path.stat().st_mode & others]
+
+
+def _folder(variable: str, named: str) -> Path:
+    try:
+        place = Path(named).expanduser().absolute()
+        str(place).encode()
+        files = [part for part in (place, *place.parents) if part.exists() and not part.is_dir()]
+    except (RuntimeError, UnicodeEncodeError, OSError) as error:
+        raise HomeError(f"{variable}: expected the path of a folder, got {named[:200]!r} ({error})") from error
+    if files:
+        raise HomeError(f"{variable}: expected the path of a folder, got {place}, where {files[0]} is a file")
+    return place
+
+
+def _uri(variable: str, named: str) -> str:
+    from fsspec import get_filesystem_class  # a tenth of a second
+
+    scheme, _, rest = named.partition("://")
+    if ":" in rest.rpartition("@")[0] or "?" in rest:  # manifests, MLflow and messages name the place
+        raise HomeError(
+            f"{variable}: expected a {scheme} URI without a password and without a query: credentials belong into the "
+            "variables and files that the filesystem's own package reads, such as AWS_PROFILE"
+        )
+    try:
+        get_filesystem_class(scheme)
+    except ImportError as error:
+        raise HomeError(f"{variable}: {named[:200]}: {error}, in the environment that runs agentprm") from error
+    except ValueError as error:
+        raise HomeError(f"{variable}: expected a URI as s3://bucket/folder, got {named[:200]!r}: {error}") from error
+    return named

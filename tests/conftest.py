@@ -44,7 +44,7 @@ settings.load_profile("no_deadline")
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An AGENTPRM_HOME that is not there yet. A test may change what the process writes for whom."""
     monkeypatch.setenv("AGENTPRM_HOME", str(tmp_path / "home"))
-    for inherited in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME"):
+    for inherited in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME", "AGENTPRM_STORE"):
         monkeypatch.delenv(inherited, raising=False)
     before = umask(0o022)
     yield tmp_path / "home"

@@ -6,11 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from fsspec.registry import known_implementations
+from upath import UPath
 
 from agentprm_dagster.commands.instance import open_instance
-from agentprm_dagster.home import exposed, games_scratch_folder
+from agentprm_dagster.home import HomeError, artifacts_root, exposed, games_scratch_folder
 from agentprm_dagster.home import home as home_folder
 from agentprm_dagster.provenance.lock import held_folder
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.tracker import MlflowTracker
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +31,38 @@ def test_the_home_is_the_users_unless_one_is_named(tmp_path: Path, monkeypatch: 
     assert home_folder() == tmp_path / ".agentprm"
     monkeypatch.setenv("AGENTPRM_HOME", "~/other")
     assert home_folder() == tmp_path / "other"
+
+
+def test_artifacts_are_in_the_home_unless_a_store_is_named(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    named = {"": f"{home}/artifacts", "~/store": f"{tmp_path}/store", "memory://bucket/store": "memory://bucket/store"}
+    for store, root in named.items():
+        monkeypatch.setenv("AGENTPRM_STORE", store)
+        assert artifacts_root() == root
+        assert ArtifactsResource().store().root == UPath(root)
+
+
+STORES = {
+    "/dev/null/store": "AGENTPRM_STORE: expected the path of a folder, got /dev/null/store, where /dev/null is a file",
+    "nosuch://x": r"AGENTPRM_STORE: expected a URI as s3://bucket/folder, got 'nosuch://x': .*nosuch",
+    "missing://x": r"AGENTPRM_STORE: missing://x: Install nosuchfs, in the environment that runs agentprm",
+    "sftp://me:pass-one@host/x": "AGENTPRM_STORE: expected a sftp URI without a password and without a query",
+    "s3://bucket/x?key=pass-one": "AGENTPRM_STORE: expected a s3 URI without a password and without a query",
+}
+
+
+@pytest.mark.parametrize("named", STORES)
+def test_a_store_that_cannot_be_is_refused_and_its_password_is_not_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    missing = {"class": "nosuchfs.FileSystem", "err": "Install nosuchfs"}
+    monkeypatch.setitem(known_implementations, "missing", missing)
+    monkeypatch.setenv("AGENTPRM_STORE", named)
+    with pytest.raises(HomeError, match=STORES[named]) as refused:
+        ArtifactsResource().store()
+    assert "pass-one" not in str(refused.value)
 
 
 def test_what_is_made_in_it_is_for_this_user_alone(home: Path) -> None:

@@ -21,6 +21,7 @@ from agentprm_dagster.envs.alfworld.tasks import SPLITS
 from agentprm_dagster.envs.alfworld.unplayable import refuse_unplayable
 from agentprm_dagster.home import HomeError, exposed, home
 from agentprm_dagster.launch.gpus import gpus
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.available import lacks
 from agentprm_dagster.tracking.uri import masked, tracking_uri
 
@@ -64,6 +65,7 @@ def examine(*, as_json: bool) -> bool:
         _models(),
         _llm(),
         *_home(),
+        _store(),
         *_ports(),
     ]
     if as_json:
@@ -197,6 +199,22 @@ def _home() -> Iterator[Finding]:
     if other and other != str(place / "dagster"):
         yield Finding("DAGSTER_HOME", False, f"{other} is not used", f"nothing: {place / 'dagster'} is", needed=False)
     yield Finding("mlflow store", True, masked(tracking_uri()))
+
+
+def _store() -> Finding:
+    """The artifact store, written to and read from."""
+    try:
+        store = ArtifactsResource().store()
+        locks = store.try_out()
+    except HomeError as error:
+        return Finding("artifact store", False, "none", str(error))
+    except Exception as error:  # whatever a filesystem raises
+        remedy = "is it there, and do the credentials allow to list, read, write and remove files?"
+        return Finding("artifact store", False, f"cannot be used: {type(error).__name__}: {error}", remedy)
+    if locks:
+        return Finding("artifact store", True, f"{store.root} can be read and written, and locks hold there")
+    found = f"{store.root} can be read and written, and keeps no locks"
+    return Finding("artifact store", False, found, "make each artifact from one machine at a time", needed=False)
 
 
 def _ports() -> Iterator[Finding]:

@@ -53,7 +53,7 @@ def print_verification(*, as_json: bool) -> bool:
     """Prints what is not as it was committed; whether all is."""
     store = ArtifactsResource().store()
     if not store.root.exists():
-        raise ArtifactError(f"there are no artifacts in {store.root}: is AGENTPRM_HOME as it should be?")
+        raise ArtifactError(f"there are no artifacts in {store.root}: are AGENTPRM_HOME and AGENTPRM_STORE right?")
     verification = verify(store)
     if as_json:
         print(json.dumps(verification.to_dict(), indent=2))

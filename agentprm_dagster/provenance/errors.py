@@ -7,3 +7,7 @@ class ArtifactError(Exception):
 
 class LockedError(ArtifactError):
     """Somebody else is making this artifact."""
+
+
+class LeaseLostError(ArtifactError):
+    """Somebody else has begun to make this artifact, as this process was not heard of."""

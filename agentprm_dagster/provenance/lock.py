@@ -129,9 +129,19 @@ def locked(path: Path, what: str) -> Iterator[None]:
     """For hours: holds the lock file `path` while `what` is made; LockedError if a living process holds it."""
     hold = take(path)
     if hold is None:
-        raise LockedError(_refusal(path, what))
+        raise LockedError(refusal(what, read_owner(path), f"If it is gone for sure, remove {path}"))
     with hold:
         yield
+
+
+def refusal(what: str, owner: Owner | None, if_gone: str) -> str:
+    """What a LockedError says of whoever makes `what`; `if_gone` is what to do about one who cannot be seen."""
+    if owner is None or owner.state() != "elsewhere":
+        return f"{what} is being made by {owner or 'another process'}: wait for it or stop it, then try again"
+    return (
+        f"{what} is being made by {owner}, in another container or on another machine: wait for it or stop it. "
+        f"{if_gone}"
+    )
 
 
 @contextmanager
@@ -218,16 +228,6 @@ def _lock_soon(file: IO[Any]) -> bool:
             return True
         sleep(_GLANCE_SECONDS)
     return False
-
-
-def _refusal(path: Path, what: str) -> str:
-    owner = read_owner(path)
-    if owner is None or owner.state() != "elsewhere":
-        return f"{what} is being made by {owner or 'another process'}: wait for it or stop it, then try again"
-    return (
-        f"{what} is being made by {owner}, in another container or on another machine: wait for it or stop it. If it "
-        f"is gone for sure, remove {path}"
-    )
 
 
 def _take_by_name(path: Path, refusal: NoLocksError) -> Hold | None:

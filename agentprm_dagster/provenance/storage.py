@@ -2,16 +2,20 @@
 
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Protocol
 from uuid import uuid4
 
 from upath import UPath
 
 from agentprm_dagster.provenance.durable import make_folder, replace_text, sync, sync_tree
-from agentprm_dagster.provenance.lock import guarded
-from agentprm_dagster.provenance.manifest import MANIFEST, Manifest
+from agentprm_dagster.provenance.filesystem import NoLocksError, flock, warn_once
+from agentprm_dagster.provenance.lease import Lease, creates_for_one, take
+from agentprm_dagster.provenance.lock import guarded, locked
+from agentprm_dagster.provenance.manifest import MANIFEST, AssetPartition, Manifest
 
 
 class Storage(Protocol):
@@ -24,6 +28,15 @@ class Storage(Protocol):
     @property
     def work(self) -> Path:
         """Local folder for drafts, locks and copies."""
+
+    def try_out(self) -> bool:
+        """Writes a file and removes it; whether locks hold among all machines. OSError and others: it cannot be."""
+
+    def lock(self, partition: AssetPartition) -> AbstractContextManager[None]:
+        """For hours: makes the caller the only one who makes this; LockedError if another does."""
+
+    def guard(self, partition: AssetPartition) -> AbstractContextManager[None]:
+        """For moments: makes the caller the only one who changes what is said of this; others wait."""
 
     def publish(self, files: Path, manifest: Manifest) -> bool:
         """Makes the files a version; False, and the store as it was, where something is in its place already."""
@@ -59,6 +72,23 @@ class LocalStorage:
         self._folder = root
         self.work = root / ".work"
         """On the versions' own filesystem, or a rename would not be one step."""
+
+    def try_out(self) -> bool:
+        """In the folder, or the one above that is there; nothing is made that stays."""
+        above = next(folder for folder in (self._folder, *self._folder.parents) if folder.exists())
+        with TemporaryFile(dir=above) as file:
+            try:
+                return flock(file)
+            except NoLocksError:
+                return False
+
+    def lock(self, partition: AssetPartition) -> AbstractContextManager[None]:
+        """A file that the kernel keeps locked."""
+        return _locked_here(self.work, partition)
+
+    def guard(self, partition: AssetPartition) -> AbstractContextManager[None]:
+        """One for the whole store."""
+        return guarded(self.work)
 
     def publish(self, files: Path, manifest: Manifest) -> bool:
         """Syncs everything, the manifest written last, and renames the folder into its place."""
@@ -97,24 +127,58 @@ class LocalStorage:
 
 
 class RemoteStorage:
-    """An object store; the commit is the manifest's upload. Locks hold among the processes of one machine."""
+    """An object store; the commit is the manifest's upload.
+
+    Locks hold across machines by leases (provenance/lease.py) where the filesystem can create a file for one process
+    alone, as those of S3, Google Cloud Storage and Azure can; elsewhere among the processes of one machine.
+    """
 
     def __init__(self, root: UPath, work: Path) -> None:
         self.root = root
         self.work = work
+        self._leases: dict[str, Lease] = {}
+        """Those that are held, by the partition's place: what is written there needs them."""
+        root.fs.invalidate_cache()  # what other machines have written since this process listed a folder
+
+    def try_out(self) -> bool:
+        """In the store itself."""
+        return creates_for_one(self.root)
+
+    @contextmanager
+    def lock(self, partition: AssetPartition) -> Iterator[None]:
+        """A lease; the lock before it answers at once on one machine."""
+        with _locked_here(self.work, partition), self._leased(partition):
+            yield
+
+    @contextmanager
+    def guard(self, partition: AssetPartition) -> Iterator[None]:
+        """A lease that is released in a moment; LockedError where that takes longer than a lease is renewed."""
+        with self._leased(partition), guarded(self.work):
+            yield
 
     def publish(self, files: Path, manifest: Manifest) -> bool:
-        """Uploads the files, then the manifest."""
+        """Uploads the files, then the manifest, unless another has taken over what this process had locked.
+
+        The files themselves become the local copy.
+        """
         target = self.root / manifest.version.place
         if (target / MANIFEST).exists():
             return False
+        self._require(manifest.version.place)  # so that hardly ever files are left without a manifest
         for entry in manifest.files:
             _write(target / entry.path, (files / entry.path).read_bytes())
+        self._require(manifest.version.place)
         _write(target / MANIFEST, manifest.to_json().encode())
+        copy = self.local(manifest.version.place)
+        with guarded(self.work / "copies"):
+            if not copy.is_dir():
+                make_folder(copy.parent)
+                files.rename(copy)
         return True
 
     def set_aside(self, place: str) -> None:
         """Removes it: an object store renames nothing in one step."""
+        self._require(place)
         target = self.root / place
         if target.exists():
             target.fs.rm(target.path, recursive=True)
@@ -122,6 +186,7 @@ class RemoteStorage:
 
     def replace(self, place: str, text: str) -> None:
         """One upload: object stores show the old or the new."""
+        self._require(place)
         _write(self.root / place, text.encode())
 
     def local(self, place: str) -> Path:
@@ -142,6 +207,38 @@ class RemoteStorage:
                     make_folder(target.parent)
                     target.write_bytes(path.read_bytes())
             part.rename(copy)
+
+    @contextmanager
+    def _leased(self, partition: AssetPartition) -> Iterator[None]:
+        if not self.try_out():
+            warn_once(
+                f"{self.root}: the filesystem creates no file for one process alone, so that locks hold among the "
+                "processes of this machine only: make each artifact from one machine at a time"
+            )
+            yield
+            return
+        with take(self.root, work_name(partition), str(partition)) as lease:
+            self.root.fs.invalidate_cache()
+            self._leases[partition.place] = lease
+            try:
+                yield
+            finally:
+                del self._leases[partition.place]
+
+    def _require(self, place: str) -> None:
+        """LeaseLostError where another has taken over the partition of a place, a version's or a pointer's."""
+        if lease := self._leases.get(place.rpartition("/")[0]):
+            lease.require()
+
+
+def work_name(partition: AssetPartition) -> str:
+    """What a partition is called among locks, leases and drafts; no part of it holds a dot."""
+    return f"{partition.experiment}.{partition.asset}.{partition.iteration}"
+
+
+def _locked_here(work: Path, partition: AssetPartition) -> AbstractContextManager[None]:
+    """A lock among the processes that share a work folder."""
+    return locked(work / "locks" / f"{work_name(partition)}.lock", str(partition))
 
 
 def _write(path: UPath, content: bytes) -> None:

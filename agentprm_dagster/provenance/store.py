@@ -3,6 +3,7 @@
     <root>/<experiment>/<asset>/<iteration>/<16 digits of the digest>/   the files and manifest.json
     <root>/<experiment>/<asset>/<iteration>/HEAD                         the digest of the current version
     <root>/<experiment>/behaviour_policy/<iteration>/ANNOUNCED           the policies announced; the last one counts
+    <root>/.leases                                                       who makes what, in a remote store
     <work>/drafts, locks, copies                                         what is being made, by whom; remote files
     <work>/aside                                                         what was in a new version's way, damaged
 
@@ -29,9 +30,9 @@ from agentprm_dagster.provenance.draft import Draft
 from agentprm_dagster.provenance.durable import make_folder
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.filesystem import warn_once
-from agentprm_dagster.provenance.lock import guarded, held_folder, locked
+from agentprm_dagster.provenance.lock import guarded, held_folder
 from agentprm_dagster.provenance.manifest import MANIFEST, NAME, AssetPartition, Input, Manifest, Recipe, Version
-from agentprm_dagster.provenance.storage import open_storage
+from agentprm_dagster.provenance.storage import open_storage, work_name
 
 _log = logging.getLogger(__name__)
 
@@ -86,10 +87,14 @@ class ArtifactStore:
     def lock(self, experiment: str, asset: str, iteration: int) -> AbstractContextManager[None]:
         """Makes the caller the only one who makes this; LockedError if another does.
 
-        For a remote store, the only one on this machine.
+        A remote store may find, before it changes anything within the block, that another machine has taken over, as
+        this one was not heard of: LeaseLostError.
         """
-        partition = AssetPartition(experiment, asset, iteration)
-        return locked(self.work / "locks" / f"{work_name(partition)}.lock", str(partition))
+        return self._storage.lock(AssetPartition(experiment, asset, iteration))
+
+    def try_out(self) -> bool:
+        """Writes a file and removes it; whether locks hold among all machines. OSError and others: it cannot be."""
+        return self._storage.try_out()
 
     # Reading
 
@@ -143,7 +148,7 @@ class ArtifactStore:
     def select(self, artifact: Artifact) -> None:
         """Makes a committed version the current one."""
         partition = artifact.version.partition
-        with self._guarded():
+        with guarded(self.work):
             if self._head(partition) != artifact.digest:
                 self._storage.replace(f"{partition.place}/HEAD", artifact.digest + "\n")
 
@@ -192,7 +197,7 @@ class ArtifactStore:
         """Makes `policy` the behaviour policy of an iteration; announcing another later is recorded after it."""
         partition = AssetPartition(experiment, ROLE, iteration)
         announced = policy.as_input(ROLE)
-        with self._guarded():
+        with self._storage.guard(partition):
             so_far = self.announcements(experiment, iteration)
             if not so_far or so_far[-1].policy != announced:
                 new = Announcement(announced, datetime.now(UTC).isoformat(timespec="seconds"))
@@ -265,19 +270,11 @@ class ArtifactStore:
             return "materialize it first"
         return f"its iterations are: {', '.join(others)}. Choose one with -i, or materialize more"
 
-    def _guarded(self) -> AbstractContextManager[None]:
-        return guarded(self.work)
-
     def _refuse_damage(self, artifact: Artifact) -> None:
         folder = UPath(artifact.path)
         damage = [f"{kind} {name}" for kind, name in differences(folder, artifact.manifest.files)]
         if damage:
             raise ArtifactError(f"{folder} is not as it was committed: {', '.join(damage[:5])}. {_RESTORE}")
-
-
-def work_name(partition: AssetPartition) -> str:
-    """What a partition is called among locks and drafts; no part of it holds a dot."""
-    return f"{partition.experiment}.{partition.asset}.{partition.iteration}"
 
 
 def folders(folder: UPath) -> list[UPath]:

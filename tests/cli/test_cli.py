@@ -12,9 +12,11 @@ from typer.testing import CliRunner, Result
 
 from agentprm_dagster import cli
 from agentprm_dagster.algorithm.statistics import ComparisonError
+from agentprm_dagster.commands.doctor import _store
 from agentprm_dagster.launch.gpus import Gpu
 from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.stages.available import MissingError
+from shared_folder import LooksFirst, SharedFolder
 from toy import ToyInference, toy_definitions
 
 ROW_KEYS = [
@@ -312,6 +314,25 @@ def test_doctor_says_where_ray_is(home: Path, monkeypatch: pytest.MonkeyPatch) -
     (ray,) = findings_of("ray")[1]
     assert ray["found"].endswith("RAY_ADDRESS is ray://***@127.0.0.1:10001")
     assert not ray["needed"]
+
+
+def test_doctor_tries_the_store(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x/.leases").mkdir(parents=True)
+    shared, without = (f"{kind.protocol}://{tmp_path}/x" for kind in (SharedFolder, LooksFirst))
+    stores = {
+        "": (True, True, f"{home}/artifacts can be read and written, and locks hold there"),
+        shared: (True, True, f"{shared} can be read and written, and locks hold there"),
+        without: (False, False, f"{without} can be read and written, and keeps no locks"),
+        f"{SharedFolder.protocol}:///dev/null/x": (False, True, "cannot be used: "),
+        "sftp://me:pass-one@host/x": (False, True, "none"),
+    }
+    for named, (ok, needed, found) in stores.items():
+        monkeypatch.setenv("AGENTPRM_STORE", named)
+        finding = _store()
+        assert (finding.ok, finding.needed) == (ok, needed)
+        assert finding.found.startswith(found)
+        assert "pass-one" not in f"{finding}"
+    assert not home.exists()
 
 
 @pytest.mark.parametrize("as_json", [True, False])

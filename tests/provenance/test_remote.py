@@ -24,7 +24,7 @@ FILES = {"data.json": b"{}", "deep/er/page.md": b"hello"}
 def test_it_keeps_finds_and_announces(remote: ArtifactStore, tmp_path: Path) -> None:
     made = commit(remote, make_recipe("improved_policy"), FILES)
     assert made.uri == f"{remote.root}/smoke/improved_policy/1/{made.digest[:16]}"
-    assert not made.path.exists()
+    assert (made.path / "data.json").read_bytes() == b"{}", "a stage reads what it has just committed"
     assert remote.find(make_recipe("improved_policy")) == made
     assert remote.get("smoke", "improved_policy", 1, made.digest) == made
     assert (made.path / "deep/er/page.md").read_text() == "hello"
