@@ -166,7 +166,9 @@ class RemoteStorage:
             return False
         self._require(manifest.version.place)  # so that hardly ever files are left without a manifest
         for entry in manifest.files:
-            _write(target / entry.path, (files / entry.path).read_bytes())
+            place = target / entry.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.fs.put_file(str(files / entry.path), place.path)
         self._require(manifest.version.place)
         _write(target / MANIFEST, manifest.to_json().encode())
         copy = self.local(manifest.version.place)
@@ -205,7 +207,7 @@ class RemoteStorage:
                 if path.is_file():
                     target = part / path.relative_to(source).as_posix()
                     make_folder(target.parent)
-                    target.write_bytes(path.read_bytes())
+                    source.fs.get_file(path.path, str(target))
             part.rename(copy)
 
     @contextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from upath import UPath
+from fsspec.implementations.memory import MemoryFileSystem
 
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import lineage
@@ -58,17 +58,17 @@ def test_another_experiment_adopts_what_was_committed(remote: ArtifactStore) -> 
 def test_an_upload_cut_short_is_no_version_and_is_completed_next_time(
     remote: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, left = UPath.write_bytes, 1
+    real, left = MemoryFileSystem.put_file, 1
 
-    def cut(path: UPath, content: bytes) -> int:
+    def cut(fs: MemoryFileSystem, local: str, place: str) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             raise OSError("connection lost")
-        return real(path, content)
+        real(fs, local, place)
 
     with monkeypatch.context() as patch:
-        patch.setattr(UPath, "write_bytes", cut)
+        patch.setattr(MemoryFileSystem, "put_file", cut)
         with pytest.raises(OSError, match="connection lost"):
             commit(remote, make_recipe(), FILES)
     assert remote.find(make_recipe()) is None
