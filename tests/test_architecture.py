@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "processor": set(),
     "masking": set(),
     "section": set(),
+    "cluster": set(),
     "workers": set(),
     "episodes": set(),
     "algorithm": {"episodes"},

@@ -135,7 +135,7 @@ def _computing() -> Iterator[Finding]:
         yield Finding("compute", False, f"AGENTPRM_COMPUTE is {chosen_compute()}", str(error))
         return
     training = compute.training
-    together = f" in {training.processes} processes" if training.launch == "torchrun" else ""
+    together = "" if training.launch == "process" else f" in {training.processes} processes"
     found = f"{compute.name}: the engine {compute.engine.kind} answers, training on {training.device}{together}"
     missing = list(lacks(compute))
     yield Finding("compute", not missing, found)
