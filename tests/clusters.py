@@ -18,6 +18,9 @@ from pretended import eventually
 
 _START = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
 
+_TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+"""The same for all clusters: a process reads it once."""
+
 
 @dataclass
 class Node:
@@ -83,8 +86,7 @@ def cluster(nodes: int = 2, **settings: str) -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="ray-") as folder, pytest.MonkeyPatch.context() as patch:
         environment = {
             "RAY_ADDRESS": f"127.0.0.2:{_free_port()}",
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            **_TOKEN,
         }
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -94,6 +96,8 @@ def cluster(nodes: int = 2, **settings: str) -> Iterator[Cluster]:
                 started.start(**settings)
             yield started
         finally:
+            if ray := sys.modules.get("ray"):
+                ray.shutdown()  # or this process would end with the cluster
             started.close()
 
 

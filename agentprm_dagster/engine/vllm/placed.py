@@ -7,6 +7,7 @@ reached from the network.
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 256
 """Requests that a server is asked at once."""
+_LOOK_SECONDS = 0.5
 _HOP = {"connection", "content-length", "host", "transfer-encoding"}
 """Headers of a connection and not of what is said on it."""
 
@@ -33,30 +35,29 @@ class PlacedServer:
         self.url = f"http://replica-{number}"
         """A name: it is the same wherever the server is started again."""
         self._ray, self._arguments = ray, arguments
-        self._keeper = self._start()
+        self._start()
 
-    def _start(self) -> Any:
+    def _start(self) -> None:
         settings = self._arguments[3]
         # A server of one GPU leaves the rest of its memory to another; Ray gives several GPUs whole or not at all.
         gpus = settings.memory if settings.tensor_parallel == 1 else settings.tensor_parallel
         gpus = gpus if self._ray.cluster_resources().get("GPU") else 0
         keeper = self._ray.remote(num_cpus=1, num_gpus=gpus, max_concurrency=_AT_ONCE, max_restarts=0)(_Keeper)
-        return keeper.remote(*self._arguments)
+        # A keeper that no node has room for yet answers nothing, so that all else looks at these two.
+        self._keeper = keeper.remote(*self._arguments)
+        self._answers = self._keeper.wait.remote(settings.start_seconds)
+        self._end = self._keeper.outlive.remote()
 
     @property
     def ended(self) -> bool:
         """Whether the server, or its node, is gone."""
-        try:
-            ended: bool = self._ray.get(self._keeper.ended.remote())
-        except self._ray.exceptions.RayError:
-            return True
-        return ended
+        return self._is_there(self._end)
 
     def start_again(self) -> None:
         """Starts a server that has ended once more, on whichever node has room, and does not wait for it."""
         if self.ended:
             self.close()
-            self._keeper = self._start()
+            self._start()
 
     def wait(self, seconds: float) -> None:
         """Waits until it answers.
@@ -65,7 +66,7 @@ class PlacedServer:
             VllmError: it ended, or took longer than that, or no node has room for it.
         """
         try:
-            self._ray.get(self._keeper.wait.remote(seconds), timeout=seconds)
+            self._ray.get(self._answers, timeout=seconds)
         except self._ray.exceptions.GetTimeoutError:
             there = {name: self._ray.cluster_resources().get(name, 0) for name in ("CPU", "GPU")}
             raise VllmError(
@@ -77,13 +78,17 @@ class PlacedServer:
 
     def words(self) -> str:
         """The end of what it printed."""
+        if not self._is_there(self._answers):
+            return "(it has not started yet)"
         with suppress(self._ray.exceptions.RayError):
             words: str = self._ray.get(self._keeper.words.remote())
             return words
         return "(its node is gone)"
 
     async def forward(self, method: str, path: str, headers: Mapping[str, str], content: bytes) -> httpx2.Response:
-        """What it answers; httpx2.ConnectError where it is gone."""
+        """What it answers; httpx2.ConnectError where it is gone, or not there yet."""
+        if not self._is_there(self._answers):
+            raise httpx2.ConnectError(f"{self.url} has not started yet")
         try:
             status, told, body = await self._keeper.forward.remote(method, path, headers, content)
         except self._ray.exceptions.RayError as error:
@@ -91,9 +96,15 @@ class PlacedServer:
         return httpx2.Response(status, headers=told, content=body)
 
     def close(self) -> None:
-        """Ends it."""
-        with suppress(self._ray.exceptions.RayError):
-            self._ray.kill(self._keeper)
+        """Ends it, and waits until it has ended."""
+        if self._is_there(self._answers):
+            with suppress(self._ray.exceptions.RayError):
+                self._ray.get(self._keeper.close.remote())
+        self._ray.kill(self._keeper)
+
+    def _is_there(self, answer: Any) -> bool:
+        ready, _ = self._ray.wait([answer], timeout=0)
+        return bool(ready)
 
 
 class _Keeper:
@@ -107,14 +118,18 @@ class _Keeper:
         self._server = Server(unpacked(ray, checkpoint), name, role, settings)
         self._http = httpx2.Client(timeout=settings.timeout, trust_env=False, limits=_LIMITS)
 
-    def ended(self) -> bool:
-        return self._server.ended
+    def outlive(self) -> None:
+        while not self._server.ended:
+            sleep(_LOOK_SECONDS)
 
     def wait(self, seconds: float) -> None:
         self._server.wait(seconds)
 
     def words(self) -> str:
         return self._server.words()
+
+    def close(self) -> None:
+        self._server.close()
 
     def forward(
         self, method: str, path: str, headers: Mapping[str, str], content: bytes

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,5 +88,8 @@ def test_a_node_that_is_killed_changes_nothing(inputs: dict[str, Path], tmp_path
         killing = Once(3, started.nodes[1].kill)
         train_on_ray(write_request(prm_request(inputs, tmp_path / "killed", epochs=6, **TWO)), killing)
     assert killing.done
+    steps = [said[0] for said in killing.said if len(said) == 3]  # type: ignore[arg-type,index]
+    (again,) = (after for before, after in pairwise(steps) if after <= before)
+    assert again > 1, "it went on from what it had saved"
     one, two = weights(tmp_path / "calm"), weights(tmp_path / "killed")
     assert all(torch.equal(one[name], two[name]) for name in one)
