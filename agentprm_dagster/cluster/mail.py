@@ -56,13 +56,16 @@ def failure(ray: Any) -> Iterator[None]:
         said = str(error).strip()  # begins with ray::TASK() (pid=..., ip=...)
         node = re.search(r"ip=([^,)\s]+)", said)
         raise ClusterError(f"a task failed on the node {node[1] if node else '?'}: {said[-_LAST:]}") from None
-    except exceptions.OutOfMemoryError as error:
-        raise ClusterError(
-            "a node had no memory left for a task, also when it was tried again: give each task more cores (`cpus` of "
-            f"the compute), so that fewer share a node, or take larger nodes. {error}"
-        ) from None
     except exceptions.RayError as error:
-        raise ClusterError(f"a task was lost, also when it was tried again: {type(error).__name__}: {error}") from None
+        if "out of memory" in str(error):  # of a task, or of an actor, which have errors of their own
+            raise ClusterError(
+                "a node had no memory left for a task, also when it was tried again: give each task more cores (`cpus` "
+                f"of the compute), so that fewer share a node, or take larger nodes. {error}"
+            ) from None
+        raise ClusterError(
+            f"the cluster lost a task, also when it was tried again, or was lost itself: {type(error).__name__}: {error}. "
+            "See that it runs; the same command goes on from what is done"
+        ) from None
 
 
 @contextmanager

@@ -49,8 +49,10 @@ def serve(pipe: Connection) -> None:
     """Receives the shards, and tells of them as `RayPlayers.play` does."""
     shards, compute = pipe.recv()
     with errors_told(pipe):
-        for message in _played(connected(), shards, compute):
-            pipe.send(message)
+        ray = connected()
+        with failure(ray):
+            for message in _played(ray, shards, compute):
+                pipe.send(message)
 
 
 def _played(ray: Any, shards: Sequence[Shard], compute: PlayingCompute) -> Iterator[tuple[int, Progress | None]]:
@@ -66,9 +68,7 @@ def _played(ray: Any, shards: Sequence[Shard], compute: PlayingCompute) -> Itera
         yield from ((number, Progress(*told)) for number, told in mailbox.new())
         for reference in played:
             number = asked.pop(reference)
-            with failure(ray):
-                files = ray.get(reference)
-            shards[number].put(files)
+            shards[number].put(ray.get(reference))
             yield number, None
 
 

@@ -78,8 +78,9 @@ def train_on_ray(path: Path, monitor: Monitor) -> Trained:
 def serve(pipe: Connection) -> None:
     """Receives a request's path; tells what the monitor is to be told, and at last what came of it."""
     with errors_told(pipe):
-        request = read_request(pipe.recv())
-        pipe.send(_trained(connected(), request, pipe.send))
+        request, ray = read_request(pipe.recv()), connected()
+        with failure(ray):
+            pipe.send(_trained(ray, request, pipe.send))
 
 
 def _trained(ray: Any, request: Request, tell: Callable[[Any], None]) -> Trained:
@@ -102,8 +103,7 @@ def _pack_saved(ray: Any, folder: Path) -> Parcel:
 def _attempt(ray: Any, request: Request, sent: _Sent, tell: Callable[[Any], None]) -> Trained:
     mailbox, folders = Mailbox(ray), {_SAVED: request.resume, _MADE: request.out}
     with _room(ray, request.training) as options:
-        with failure(ray):
-            meeting = ray.get(ray.remote(**options(0))(_meeting_point).remote())
+        meeting = ray.get(ray.remote(**options(0))(_meeting_point).remote())
         count = request.training.processes
         ranks = [
             ray.remote(max_calls=1, max_retries=0, **options(rank))(_train).remote(

@@ -101,7 +101,7 @@ def test_a_head_that_is_killed_loses_nothing_that_was_played(plays: dict[str, Pl
     scratch = tmp_path / "there"
     with cluster() as started:
         killing = AtFirst(scratch, started.nodes[0].kill)
-        with pytest.raises(WorkerError, match=r"the process of agentprm_dagster\.launch\.on_ray\.playing"):
+        with pytest.raises((ClusterError, WorkerError), match=r"was lost itself|the process of .*playing ended"):
             play_in_shards(plays, ON_RAY, scratch=scratch, monitor=killing)
     kept = {path: path.stat().st_mtime_ns for path in scratch.rglob("usage.json")}
     assert 2 <= len(kept) < 12
