@@ -63,8 +63,8 @@ def failure(ray: Any) -> Iterator[None]:
                 f"of the compute), so that fewer share a node, or take larger nodes. {error}"
             ) from None
         raise ClusterError(
-            f"the cluster lost a task, also when it was tried again, or was lost itself: {type(error).__name__}: {error}. "
-            "See that it runs; the same command goes on from what is done"
+            "the cluster lost a task, also when it was tried again, or was lost itself. "
+            f"{type(error).__name__}: {error}. See that it runs; the same command goes on from what is done"
         ) from None
 
 
