@@ -35,6 +35,11 @@ def connected() -> Any:
             f"{ADDRESS} names no cluster: start one with `ray start --head` and set it to HOST:PORT, or to `auto` on "
             "one of its nodes"
         )
+    if "://" in address:
+        raise ClusterError(
+            f"{ADDRESS}: expected HOST:PORT of the cluster's head, or auto, on one of its nodes; Ray's client "
+            f"({address.partition('://')[0]}://) tells nothing of tasks while they run"
+        )
     try:
         # The package is sent, so that nodes need its requirements and cannot have another version of it.
         ray.init(address, log_to_driver=False, runtime_env={"py_modules": [str(_PACKAGE)]})

@@ -155,7 +155,7 @@ def _vllm() -> Finding:
 def _ray() -> Finding:
     address = os.environ.get("RAY_ADDRESS")
     cluster = f"RAY_ADDRESS is {masked(address)}" if address else "RAY_ADDRESS is not set"
-    remedy = "nothing uses Ray yet: every stage runs on this machine"
+    remedy = "only for computes that carry work to a cluster, such as `cluster`"
     try:
         return Finding("ray", True, f"{version('ray')}, {cluster}", remedy, needed=False)
     except PackageNotFoundError:
