@@ -24,7 +24,7 @@ MYPY := $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml
 TESTED := --explicit-package-bases --no-strict-optional --no-warn-unreachable --no-warn-unused-ignores
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart ui test coverage vllm torture lint types bench memory docs lock clean
+.PHONY: help quickstart ui test coverage vllm ray torture lint types bench memory docs lock clean
 
 help:
 	@echo "make quickstart   two iterations of AgentPRM on generated games, then the table (CPU)"
@@ -32,6 +32,7 @@ help:
 	@echo "make test         all tests"
 	@echo "make coverage     all tests once more, and the lines that none of them reaches: build/coverage"
 	@echo "make vllm         the tests that start the real vLLM, which AGENTPRM_VLLM names"
+	@echo "make ray          the tests that start a Ray cluster of two nodes"
 	@echo "make torture      kills, odd servers and disks, random histories, bad inputs: MINUTES=20, or a night"
 	@echo "make lint types   ruff; mypy over the built wheel and the tests"
 	@echo "make bench        every stage against its baseline; the tables of docs/performance.md"
@@ -57,6 +58,10 @@ test: $(READY)
 
 coverage: $(READY)
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report term --cov-report html:build/coverage
+
+ray: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[ray]"
+	$(BIN)/python -m pytest -m ray tests
 
 vllm: $(READY)
 	$(BIN)/python -m pytest -m vllm tests/engine/vllm

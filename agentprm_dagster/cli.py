@@ -118,7 +118,7 @@ def plan(
 
     how = load_compute(compute)
     training = how.training
-    usual = training.strategy if training.launch == "torchrun" else "fsdp2"
+    usual = "fsdp2" if training.launch == "process" else training.strategy
     spread = how.model_copy(update={"training": training.model_copy(update={"strategy": strategy or usual})})
     count = gpus or training.processes
     fits = print_plan(planned, spread, gpus=count, memory=memory, assumed=assumed or (), as_json=as_json)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from ctypes import CDLL
+from functools import partial
 from threading import Thread
 from time import monotonic, sleep
 from typing import IO
@@ -15,6 +17,8 @@ _END_SECONDS = 10.0
 _REST_SECONDS = 2.0
 _LAST_WORDS = 8000
 """How many bytes of what it printed are repeated."""
+_LIBC = CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 def guarded(command: Sequence[str], printed: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -49,9 +53,22 @@ def _end_with_the_starter(command: subprocess.Popen[bytes]) -> None:
         command.kill()
 
 
+def _end_with_the_guard(guard: int) -> None:
+    """In the command's process: Linux ends it when the guard is killed, as Ray kills what a worker has started."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != guard:
+            os._exit(1)
+
+
 def main(command: list[str]) -> int:
     """Waits for the command's end; its exit code."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        process_group=0,
+        preexec_fn=partial(_end_with_the_guard, os.getpid()),  # safe: there is no other thread yet
+    )
     Thread(target=_end_with_the_starter, args=[process], daemon=True).start()
     code = process.wait()
     _end_the_rest(process.pid)

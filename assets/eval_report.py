@@ -81,7 +81,8 @@ def eval_report(
     embedded = stage.unrecorded("model.name").model.name == "embedded"
 
     def evaluate(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        played = inference.play({name_of(play): play for play in plays}, monitor, resume, embedded=embedded)
+        by_name = {name_of(play): play for play in plays}
+        played = inference.play(by_name, monitor, resume, embedded=embedded, where=stage.compute.playing)
         for name, one in played.items():
             (out / name).mkdir()
             write_episodes(one.episodes, out / name)

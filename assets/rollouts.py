@@ -62,7 +62,8 @@ def rollouts(
     )
 
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        (played,) = inference.play({"": play}, monitor, resume, embedded=around.model.name == "embedded").values()
+        embedded, where = around.model.name == "embedded", stage.compute.playing
+        (played,) = inference.play({"": play}, monitor, resume, embedded=embedded, where=where).values()
         write_episodes(played.episodes, out)
         expert = [episode for episode in read_episodes(demonstrations.path) if episode.won]
         seen = coverage(played.episodes, expert, {game.id: game for game in tasks.open(games)})

@@ -22,6 +22,7 @@ from agentprm_dagster.episodes.stage import SAVE_SECONDS, Monitor, Resume, Stage
 from agentprm_dagster.iterations import FIRST, announce, iteration_of
 from agentprm_dagster.launch.gpus import gpus_used
 from agentprm_dagster.launch.job import Job
+from agentprm_dagster.launch.on_ray.training import train_on_ray
 from agentprm_dagster.launch.request import Request
 from agentprm_dagster.launch.torchrun import train_together, write_request
 from agentprm_dagster.provenance.agreement import MixedInputsError, find_conflict
@@ -219,7 +220,10 @@ class Stage:
                 return program(request, request.job(monitor))
             path = write_request(request)
             self.context.log.info(f"{request.training.processes} processes train: {path}")
-            trained = train_together(path, request.training.processes, monitor)
+            if request.training.launch == "ray":
+                trained = train_on_ray(path, monitor)
+            else:
+                trained = train_together(path, request.training.processes, monitor)
             self.others += trained.gpus
             return trained.report
 

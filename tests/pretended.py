@@ -12,9 +12,12 @@ from typing import Any
 import psutil
 import pytest
 
+from agentprm_dagster.engine.base import Limits
 from agentprm_dagster.engine.vllm import kind
+from agentprm_dagster.engine.vllm.served import Served
 from agentprm_dagster.engine.vllm.server import PYTHON
 
+LIMITS = Limits(end=5, max_new_tokens=4)
 PACKAGE = Path(__file__).parent / "pretended_vllm"
 
 
@@ -59,6 +62,19 @@ class Pretended:
 
     def _is_server(self, pid: int) -> bool:
         return "vllm.entrypoints.openai.api_server" in psutil.Process(pid).cmdline()
+
+
+def asked(model: Served, settings: kind.Settings, conversations: int) -> list[list[list[int]]]:
+    """What an engine on it draws from conversations of three tokens."""
+    engine = kind.open(model, settings, conversations=conversations)
+    for i in range(conversations):
+        engine.begin(i, [7, 8, 9 + i])
+    return engine.sample(range(conversations), 2, LIMITS, temperature=1.0, seeds=range(conversations)).tokens
+
+
+def expected(conversations: int) -> list[list[list[int]]]:
+    """What the pretended server answers to these."""
+    return [[[9 + i, 6 + i], [9 + i, 7 + i]] for i in range(conversations)]
 
 
 def eventually(holds: Callable[[], object], seconds: float = 60.0) -> bool:

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "processor": set(),
     "masking": set(),
     "section": set(),
+    "cluster": set(),
     "workers": set(),
     "episodes": set(),
     "algorithm": {"episodes"},
@@ -31,9 +32,9 @@ MAY_IMPORT = {
     "home": {"episodes"},
     "envs": {"episodes"},
     "rollouts": {"envs", "episodes"},
-    "engine": {"episodes"},
+    "engine": {"cluster", "episodes"},
     "agents": {"engine", "envs", "episodes", "rollouts"},
-    "launch": {"agents", "algorithm", "config", "engine", "envs", "episodes", "rollouts"},
+    "launch": {"agents", "algorithm", "cluster", "config", "engine", "envs", "episodes", "rollouts"},
     "reports": {"algorithm", "episodes", "rollouts"},
     "training": {"algorithm", "config", "engine", "episodes", "launch", "reports"},
     "improvement": {
@@ -48,7 +49,8 @@ MAY_IMPORT = {
     "tracking": {"home", "provenance"},
     "iterations": {"provenance"},
     "stages": {
-        "config", "engine", "envs", "episodes", "home", "iterations", "launch", "provenance", "reports", "training",
+        "cluster", "config", "engine", "envs", "episodes", "home", "iterations", "launch", "provenance", "reports",
+        "training",
     },
     "resources": {
         "agents", "config", "engine", "envs", "episodes", "home", "iterations", "launch", "provenance", "rollouts",

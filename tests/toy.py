@@ -9,6 +9,7 @@ from types import ModuleType
 
 import dagster as dg
 
+from agentprm_dagster.config import PlayingCompute
 from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, load_experiment
 from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.envs.alfworld.game_file import Game
@@ -26,7 +27,7 @@ from agentprm_dagster.launch.worker import play_games
 from agentprm_dagster.provenance.manifest import Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.inference import InferenceResource
+from agentprm_dagster.resources.inference import THIS_MACHINE, InferenceResource
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
@@ -93,7 +94,13 @@ class ToyInference(InferenceResource):
     """Agents that know every game's walkthrough and follow it as often as their skill says."""
 
     def play(
-        self, plays: Mapping[str, Play], monitor: Monitor, resume: Resume | None = None, *, embedded: bool
+        self,
+        plays: Mapping[str, Play],
+        monitor: Monitor,
+        resume: Resume | None = None,
+        *,
+        embedded: bool,
+        where: PlayingCompute = THIS_MACHINE,
     ) -> dict[str, Played]:
         return {name: self._play(play, monitor) for name, play in plays.items()}
 

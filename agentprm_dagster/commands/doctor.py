@@ -137,7 +137,7 @@ def _computing() -> Iterator[Finding]:
         yield Finding("compute", False, f"AGENTPRM_COMPUTE is {chosen_compute()}", str(error))
         return
     training = compute.training
-    together = f" in {training.processes} processes" if training.launch == "torchrun" else ""
+    together = "" if training.launch == "process" else f" in {training.processes} processes"
     found = f"{compute.name}: the engine {compute.engine.kind} answers, training on {training.device}{together}"
     missing = list(lacks(compute))
     yield Finding("compute", not missing, found)
@@ -157,7 +157,7 @@ def _vllm() -> Finding:
 def _ray() -> Finding:
     address = os.environ.get("RAY_ADDRESS")
     cluster = f"RAY_ADDRESS is {masked(address)}" if address else "RAY_ADDRESS is not set"
-    remedy = "nothing uses Ray yet: every stage runs on this machine"
+    remedy = "only for computes that carry work to a cluster, such as `cluster`"
     try:
         return Finding("ray", True, f"{version('ray')}, {cluster}", remedy, needed=False)
     except PackageNotFoundError:

@@ -79,7 +79,8 @@ def evaluate_policy(
     monitor = StageMonitor("evaluate", _log.debug, SilentMonitor())
     with progress_bars():
         embedded = experiment.model.name == "embedded"
-        (played,) = InferenceResource().play({name_of(play): play}, monitor, embedded=embedded).values()
+        where = computed_by.playing
+        (played,) = InferenceResource().play({name_of(play): play}, monitor, embedded=embedded, where=where).values()
     print_rows([row_of(play, played, name)], kind, as_json=as_json)
 
 

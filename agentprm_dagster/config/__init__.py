@@ -3,7 +3,7 @@
 A YAML (`catalog`) names only what differs from the defaults here; the resolved settings go into every manifest.
 """
 
-from agentprm_dagster.config.compute import Compute, TrainingCompute
+from agentprm_dagster.config.compute import Compute, PlayingCompute, TrainingCompute
 from agentprm_dagster.config.data import (
     Demonstrations,
     Dialogue,
@@ -36,6 +36,7 @@ __all__ = [
     "Llm",
     "Lookahead",
     "Model",
+    "PlayingCompute",
     "Pretraining",
     "Prm",
     "Rollouts",

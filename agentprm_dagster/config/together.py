@@ -14,8 +14,10 @@ def refuse_together(experiment: Experiment, compute: Compute) -> None:
         ExperimentError: which settings of both do not go together.
     """
     training = compute.training
-    if training.launch == "torchrun" and experiment.improvement.kind == "trl":
-        _refuse(compute, "training.launch: torchrun", "improvement.kind: trl trains in one process: set it to dpo")
+    if training.launch != "process" and experiment.improvement.kind == "trl":
+        _refuse(
+            compute, f"training.launch: {training.launch}", "improvement.kind: trl trains in one process: set it to dpo"
+        )
     if training.strategy != "fsdp2":
         return
     if muon := _trained_by_muon(experiment):

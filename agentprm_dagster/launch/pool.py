@@ -1,15 +1,15 @@
-"""Plays games in several worker processes and brings the episodes together, in the order of the games.
+"""Has games played in shards and brings the episodes together, in the order of the games.
 
-The games are cut into shards, each with a seed of its own, and a worker that is free takes the next shard: the number
-of processes decides when a shard is played and not what comes of it.
+Each shard has a seed of its own: who plays it, and beside how many others, decides when it is played and not what comes
+of it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 from agentprm_dagster.engine.kinds import AS_TRANSFORMERS
 from agentprm_dagster.episodes.engine_difference import EngineDifference
@@ -18,8 +18,7 @@ from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.launch.play import Play
-from agentprm_dagster.launch.worker import PLAYED, Shard, read_difference, read_usage
-from agentprm_dagster.workers import Worker, wait_for_any
+from agentprm_dagster.launch.worker import Progress, Shard, read_difference, read_usage
 
 SHARD_GAMES = 50
 """Most games of a shard: enough to keep the slots busy, few enough for several workers to share a split evenly."""
@@ -35,20 +34,31 @@ class Played:
     """How far the engine is from transformers; None where it was not compared."""
 
 
-def play_in_processes(
-    plays: Mapping[str, Play], *, processes: int, threads: int, scratch: Path, monitor: Monitor
+class Players(Protocol):
+    """Who plays shards: processes of this machine (`launch.processes`), or a cluster's (`launch.on_ray.playing`)."""
+
+    def play(self, shards: Sequence[Shard]) -> Iterator[tuple[int, Progress | None]]:
+        """Until all are played: the number of a shard, and how far it is, or None once its episodes are in its folder.
+
+        Raises:
+            WorkerError, ClusterError: a player failed.
+        """
+
+
+def play_in_shards(
+    plays: Mapping[str, Play], players: Players, *, scratch: Path, monitor: Monitor
 ) -> dict[str, Played]:
-    """What came of every play, by its name; `threads` are those of each process.
+    """What came of every play, by its name.
 
     A name tells a play's progress from that of others, and may be empty where there is no other. `scratch` is a folder,
     made where it is missing; shards of the same plays that were played there are not again.
 
     Raises:
-        WorkerError: a worker failed.
+        WorkerError, ClusterError: a player failed.
     """
     shards = {name: _shards(play, scratch / f"play{i}") for i, (name, play) in enumerate(plays.items())}
     left = [(name, shard) for name, parts in shards.items() for shard in parts if not shard.out.exists()]
-    _play(_by_models(left), min(processes, len(left)), threads, monitor)
+    _play(_by_models(left), players, monitor)
     return {name: _together(parts) for name, parts in shards.items()}
 
 
@@ -77,29 +87,12 @@ def _shards(play: Play, folder: Path) -> list[Shard]:
     ]
 
 
-def _play(named: Sequence[tuple[str, Shard]], processes: int, threads: int, monitor: Monitor) -> None:
-    """Hands the shards, each with its play's name, to workers until all are played."""
+def _play(named: Sequence[tuple[str, Shard]], players: Players, monitor: Monitor) -> None:
+    """Has the shards, each with its play's name, played."""
     sums = _Sums(Counter(name for name, _ in named), monitor)
-    waiting = iter(named)
-    playing: dict[Worker, tuple[str, Shard]] = {}
-    with ExitStack() as stack:
-        free = [stack.enter_context(closing(Worker("agentprm_dagster.launch.worker"))) for _ in range(processes)]
-        for worker in free:
-            worker.send(threads)
-        while True:
-            for worker, (name, shard) in zip(free, waiting, strict=False):
-                worker.send(shard)
-                playing[worker] = name, shard
-            if not playing:
-                return
-            free = []
-            for worker in wait_for_any(playing):
-                message = worker.receive()
-                if message == PLAYED:
-                    del playing[worker]
-                    free.append(worker)
-                else:
-                    sums.progress(*playing[worker], **message)
+    for number, progress in players.play([shard for _, shard in named]):
+        if progress:
+            sums.progress(*named[number], *progress)
 
 
 class _Sums:

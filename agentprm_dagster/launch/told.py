@@ -94,14 +94,14 @@ def hear_trained(folder: Path) -> Trained:
 
 def tell_error(folder: Path, rank: int, error: BaseException) -> None:
     """Writes down what went wrong in a process: its message and the end of its traceback."""
-    lines = "".join(format_exception(error)).rstrip().splitlines()
-    words = {
-        "at": time.time(),
-        "rank": rank,
-        "message": f"{type(error).__name__}: {error}",
-        "traceback": "\n".join(lines[-_LAST_LINES:]),
-    }
+    message = f"{type(error).__name__}: {error}"
+    words = {"at": time.time(), "rank": rank, "message": message, "traceback": last_lines(error)}
     (folder / f"error-{rank}.json").write_text(json.dumps(words), encoding="utf-8")
+
+
+def last_lines(error: BaseException) -> str:
+    """The end of an error's traceback."""
+    return "\n".join("".join(format_exception(error)).rstrip().splitlines()[-_LAST_LINES:])
 
 
 def hear_error(folder: Path) -> str | None:

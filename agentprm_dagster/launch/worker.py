@@ -5,12 +5,13 @@ A small model gains nothing from a second thread and everything from a second pr
 
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -47,13 +48,25 @@ class Shard:
 
     def keep(self, episodes: Sequence[Episode], usage: Usage, difference: EngineDifference | None) -> None:
         """Puts what was played into the shard's folder, in one step: it is there whole or not at all."""
-        unfinished = self.out.with_suffix(".part")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        write_episodes(episodes, unfinished)
-        (unfinished / USAGE).write_bytes(_USAGE.dump_json(usage))
-        (unfinished / DIFFERENCE).write_bytes(_DIFFERENCE.dump_json(difference))
-        unfinished.rename(self.out)
+        with self._unfinished() as folder:
+            write_episodes(episodes, folder)
+            (folder / USAGE).write_bytes(_USAGE.dump_json(usage))
+            (folder / DIFFERENCE).write_bytes(_DIFFERENCE.dump_json(difference))
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """The same for the files of a shard that was played elsewhere."""
+        with self._unfinished() as folder:
+            for name, content in files.items():
+                (folder / Path(name).name).write_bytes(content)
+
+    @contextmanager
+    def _unfinished(self) -> Iterator[Path]:
+        """A folder that becomes the shard's at the end of the block."""
+        folder = self.out.with_suffix(".part")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield folder
+        folder.rename(self.out)
 
 
 _USAGE, _DIFFERENCE = TypeAdapter(Usage), TypeAdapter(EngineDifference | None)
@@ -71,8 +84,12 @@ def read_difference(folder: Path) -> EngineDifference | None:
     return _DIFFERENCE.validate_json((folder / DIFFERENCE).read_bytes())
 
 
-PLAYED = "played"
-"""What a worker says when the episodes of a shard are in their folder."""
+class Progress(NamedTuple):
+    """How far the playing of a shard is."""
+
+    done: int
+    total: int
+    what: str
 
 
 def play_games(agent: Agent, play: Play, monitor: Monitor) -> list[Episode]:
@@ -200,24 +217,27 @@ class _Messages:
 
     def progress(self, done: int, total: int, what: str) -> None:
         """Sent on."""
-        self.pipe.send({"done": done, "total": total, "what": what})
+        self.pipe.send(Progress(done, total, what))
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Playing has none."""
 
 
 def serve(pipe: Connection) -> None:
-    """Receives with how many threads to play, and then shard after shard."""
+    """Receives with how many threads to play, and then shard after shard; None says that one is played."""
     import torch
 
     torch.set_num_threads(pipe.recv())
     while True:
-        _play_shard(pipe.recv(), _Messages(pipe))
-        pipe.send(PLAYED)
+        play_shard(pipe.recv(), _Messages(pipe))
+        pipe.send(None)
 
 
-def _play_shard(shard: Shard, monitor: Monitor) -> None:
-    """Its agent is gone afterwards, so that the models of the next shard need not lie in memory beside its own."""
+def play_shard(shard: Shard, monitor: Monitor) -> None:
+    """Plays a shard into its folder.
+
+    Its agent is gone afterwards, so that the models of the next shard need not lie in memory beside its own.
+    """
     agent = ready(shard.play)
     episodes = play_games(agent, shard.play, monitor)
     shard.keep(episodes, agent.usage, _difference(shard.play, episodes) if shard.compared else None)

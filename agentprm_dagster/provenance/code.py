@@ -26,10 +26,12 @@ from agentprm_dagster.provenance.manifest import Code
 
 PACKAGE = "agentprm_dagster"
 PLUMBING = (
+    f"{PACKAGE}.cluster",
     f"{PACKAGE}.config",
     f"{PACKAGE}.guard",
     f"{PACKAGE}.home",
     f"{PACKAGE}.iterations",
+    f"{PACKAGE}.launch.on_ray",
     f"{PACKAGE}.launch.request",
     f"{PACKAGE}.provenance",
     f"{PACKAGE}.reports.chart",

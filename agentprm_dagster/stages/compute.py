@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from agentprm_dagster.config import Compute, TrainingCompute
+from agentprm_dagster.config import Compute, PlayingCompute, TrainingCompute
 from agentprm_dagster.config.kinds import AnyEngine
 from agentprm_dagster.engine.checkpoint_files import dtype_of
 from agentprm_dagster.engine.kinds import KINDS, REFERENCE, engine_kind
@@ -27,6 +27,12 @@ class UsedCompute:
         return self._compute.engine
 
     @property
+    def playing(self) -> PlayingCompute:
+        """Where games are played."""
+        self._used.add("playing")
+        return self._compute.playing
+
+    @property
     def training(self) -> TrainingCompute:
         """Where models are trained, and in which pieces."""
         self._used.add("training")
@@ -41,7 +47,7 @@ class UsedCompute:
     def folder(self) -> str:
         """A name for what was begun with it: what is drawn or trained by one is not gone on with by another."""
         training = self._compute.training
-        together = f"-{training.processes}-{training.strategy}" if training.launch == "torchrun" else ""
+        together = f"-{training.processes}-{training.strategy}" if training.launch != "process" else ""
         return f"{self._compute.engine.kind}-{training.device.replace(':', '')}{together}"
 
     def environment(self, inputs: Iterable[Path]) -> dict[str, str]:
@@ -54,6 +60,8 @@ class UsedCompute:
         told = {"compute": self._compute.name}
         if "training" in self._used:
             told |= _told(self._compute.training, "training.")
+        if "playing" in self._used:
+            told |= _told(self._compute.playing, "playing.")
         if "engine" in self._used:
             told |= _told(self._compute.engine, ENGINE) | self._beside_settings(inputs)
         return told

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
-from agentprm_dagster.episodes.stage import SilentMonitor, StageReport
+from agentprm_dagster.episodes.stage import Monitor, SilentMonitor, StageReport
 from agentprm_dagster.launch.gpus import gpus_used
 from agentprm_dagster.launch.group import gathered, process_group
 from agentprm_dagster.launch.ranks import is_first
@@ -22,8 +22,8 @@ from agentprm_dagster.launch.told import TellingMonitor, Trained, tell_error, te
 PROGRAMS = "agentprm_dagster.programs"
 
 
-def run(request: Request, told: Path) -> StageReport:
-    """Does what is asked for; of several processes the first tells of it.
+def run(request: Request, monitor: Monitor) -> Trained:
+    """Does what is asked for; of several processes the first tells the monitor of it.
 
     Raises:
         RequestError: there is no such program.
@@ -33,13 +33,9 @@ def run(request: Request, told: Path) -> StageReport:
         raise RequestError(f"program: expected one of {', '.join(known)}, got {request.program!r}")
     program = import_module(f"{PROGRAMS}.{request.program}")
     with process_group(request.training):
-        monitor = TellingMonitor(told) if is_first() else SilentMonitor()
         with gpus_used() as used:
-            report: StageReport = program.train(request, request.job(monitor))
-        gpus = gathered(used)
-        if is_first():
-            tell_trained(told, Trained(report, gpus))
-    return report
+            report: StageReport = program.train(request, request.job(monitor if is_first() else SilentMonitor()))
+        return Trained(report, gathered(used))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         request = read_request(path)
         for folder in (told, *out):
             folder.mkdir(parents=True, exist_ok=True)
-        report = run(request.model_copy(update={"out": out[0]}) if out else request, told)
+        trained = run(request.model_copy(update={"out": out[0]}) if out else request, TellingMonitor(told))
     except RequestError as error:
         print(error, file=sys.stderr)
         _tell(told, rank, error)
@@ -62,7 +58,8 @@ def main(arguments: Sequence[str]) -> int:
         _tell(told, rank, error)
         raise
     if rank == 0:
-        print(report.preview)
+        tell_trained(told, trained)
+        print(trained.report.preview)
     return 0
 
 

@@ -282,7 +282,7 @@ def test_doctor_refuses_a_compute_that_asks_for_what_is_not_there(home: Path, mo
     monkeypatch.setenv("AGENTPRM_COMPUTE", "nosuch")
     code, (unknown,) = findings_of("compute")
     assert (code, unknown["ok"]) == (1, False)
-    assert unknown["remedy"].startswith("no compute 'nosuch'; there are: gpu, gpu8, laptop")
+    assert unknown["remedy"].startswith("no compute 'nosuch'; there are: cluster, gpu, gpu8, laptop")
     monkeypatch.delenv("AGENTPRM_COMPUTE")
     (usual,) = findings_of("compute")[1]
     assert (usual["ok"], usual["found"]) == (True, "laptop: the engine embedded answers, training on auto")

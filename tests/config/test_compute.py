@@ -40,6 +40,12 @@ def test_eight_gpus_train_together() -> None:
     assert eight.training == one.training.model_copy(update=spread)
 
 
+def test_a_cluster_is_eight_gpus_wherever_they_are() -> None:
+    eight, cluster = load_compute("gpu8"), load_compute("cluster")
+    assert cluster.engine == eight.engine.model_copy(update={"launch": "ray"})
+    assert cluster.training == eight.training.model_copy(update={"launch": "ray"})
+
+
 def test_a_file_is_named_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, "mine", "engine: {kind: transformers, batch: 4}\ntraining: {device: 'cuda:3'}\n")
     monkeypatch.chdir(tmp_path)
@@ -56,7 +62,7 @@ def test_users_have_their_own_beside_their_experiments(tmp_path: Path, monkeypat
     monkeypatch.setenv("AGENTPRM_EXPERIMENTS", str(tmp_path))
     write(tmp_path / "compute", "lab", "engine: {batch: 4, kind: transformers}\n")
     assert load_compute("lab").engine.kind == "transformers"
-    with pytest.raises(ExperimentError, match="no compute 'nosuch'; there are: lab, gpu, gpu8, laptop, or name a file"):
+    with pytest.raises(ExperimentError, match="no compute 'nosuch'; there are: lab, cluster, gpu, gpu8, laptop, or"):
         load_compute("nosuch")
     write(tmp_path / "compute", "gpu", "")
     with pytest.raises(ExperimentError, match="two computes are called gpu"):
@@ -77,12 +83,12 @@ def test_users_have_their_own_beside_their_experiments(tmp_path: Path, monkeypat
         ("training: {micro_batch_tokens: 0}", r"training\.micro_batch_tokens: .*got 0"),
         ("training: {activation_checkpointing: on}", r"training\.activation_checkpointing: .*write true or false"),
         ("training: {processes: 2}", r"training: processes: 2 train together only where launch: torchrun .*line 1"),
-        ("training: {strategy: fsdp2}", r"training: strategy: fsdp2 spreads .* launch: torchrun starts"),
+        ("training: {strategy: fsdp2}", r"training: strategy: fsdp2 spreads .* launch: torchrun or ray starts"),
         ("training: {launch: torchrun, device: 'cuda:1'}", r"training: device: cuda:1 is one GPU"),
         ("training: {launch: mpirun}", r"training\.launch: .*got 'mpirun'"),
         ("training: {nosuch: 1}", r"training\.nosuch: no such setting; there are: device, micro_batch_tokens"),
-        ("targets: {}", r"targets: no such setting; there are: name, description, engine, training"),
-        ("sft: {epochs: 1}", r"sft: no such setting; there are: name, description, engine, training"),
+        ("targets: {}", r"targets: no such setting; there are: name, description, engine, playing, training"),
+        ("sft: {epochs: 1}", r"sft: no such setting; there are: name, description, engine, playing, training"),
         ("name: other", r"name: it is named after its file, mine: leave it out"),
         ("[1]", "expected a mapping of settings, got list"),
         ("a: [", "is not valid YAML"),

@@ -19,7 +19,8 @@ from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch import pool
 from agentprm_dagster.launch.play import Choice, Play
-from agentprm_dagster.launch.pool import Played, play_in_processes
+from agentprm_dagster.launch.pool import Played, play_in_shards
+from agentprm_dagster.launch.processes import Processes
 from agentprm_dagster.launch.worker import Shard, ready
 from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.workers import WorkerError
@@ -66,7 +67,7 @@ def plays(
 
 def played(plays: dict[str, Play], processes: int, scratch: Path, monitor: Listening) -> list[Played]:
     scratch.mkdir()
-    by_name = play_in_processes(plays, processes=processes, threads=1, scratch=scratch, monitor=monitor)
+    by_name = play_in_shards(plays, Processes(processes, threads=1), scratch=scratch, monitor=monitor)
     assert [*by_name] == [*plays]
     return [*by_name.values()]
 
@@ -189,7 +190,7 @@ def test_shards_that_were_played_are_not_played_again(plays: dict[str, Play], tm
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "scratch").rglob("usage.json")}
     assert 2 <= len(kept) <= 3, "its worker ends a moment later"
     (tmp_path / "scratch" / "play1" / "0002.part").mkdir(exist_ok=True)
-    again = play_in_processes(plays, processes=1, threads=1, scratch=tmp_path / "scratch", monitor=Listening())
+    again = play_in_shards(plays, Processes(1, threads=1), scratch=tmp_path / "scratch", monitor=Listening())
     assert [one.episodes for one in again.values()] == [one.episodes for one in calm]
     assert tokens([*again.values()]) == tokens(calm)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept

@@ -1,6 +1,5 @@
 """Processes that torchrun starts: what they make, how they fail, and that none is left behind."""
 
-import json
 import os
 import signal
 import subprocess
@@ -16,7 +15,6 @@ from safetensors.torch import load_file
 
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.launch.told import PROGRESS, told_folder
 from agentprm_dagster.launch.torchrun import TrainingProcessError, train_together, write_request
 from agentprm_dagster.training.run import run
 from asked_trainings import Heard, prm_request, write_inputs
@@ -29,6 +27,10 @@ def inputs(taught_folder: Path, rollouts: list[Episode], tmp_path_factory: pytes
     return write_inputs(taught_folder, rollouts, tmp_path_factory.mktemp("inputs"))
 
 
+def steps(heard: Heard) -> list[object]:
+    return [said for said in heard.said if len(said) == 3]  # type: ignore[arg-type]
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "made" / "model.safetensors")
 
@@ -36,8 +38,8 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_two_make_what_one_does(inputs: dict[str, Path], tmp_path: Path, strategy: str) -> None:
     alone = prm_request(inputs, tmp_path / "alone", device="cpu")
-    told = told_folder(write_request(alone))
-    report = run(alone, told)
+    mine = Heard()
+    report = run(alone, mine).report
     heard = Heard()
     path = write_request(prm_request(inputs, tmp_path / "both", **TWO, strategy=strategy))
     both = train_together(path, 2, heard)
@@ -47,12 +49,7 @@ def test_two_make_what_one_does(inputs: dict[str, Path], tmp_path: Path, strateg
     assert both.report.metrics == pytest.approx(report.metrics, rel=2e-3, abs=1e-4)
     assert [gate.name for gate in both.report.gates] == [gate.name for gate in report.gates]
     assert both.gpus == []
-    mine = Heard()
-    for line in (told / PROGRESS).read_text().splitlines():
-        said = json.loads(line)
-        if "done" in said:
-            mine.progress(said["done"], said["total"], said["what"])
-    assert [each for each in heard.said if len(each) == 3] == mine.said  # type: ignore[arg-type]
+    assert steps(heard) == steps(mine)
 
 
 def test_what_goes_wrong_in_one_is_told(inputs: dict[str, Path], tmp_path: Path) -> None:

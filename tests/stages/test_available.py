@@ -14,10 +14,15 @@ from agentprm_dagster.stages.available import MissingError, lacks, require
 SERVERS = {"policy_url": "http://127.0.0.1:8000", "prm_url": "http://127.0.0.1:8001"}
 
 
+NO_RAY = ["Ray, which is not installed", "a Ray cluster, and RAY_ADDRESS names none"]
+
+
 @pytest.fixture(autouse=True)
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentprm_dagster.stages.available.gpus", lambda: [Gpu("one", 2**30), Gpu("two", 2**30)])
-    monkeypatch.delenv("AGENTPRM_VLLM", raising=False)
+    monkeypatch.setattr("agentprm_dagster.stages.available.find_spec", lambda name: None)
+    for name in ("AGENTPRM_VLLM", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +39,9 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ({"training": {"device": "cpu", "launch": "torchrun", "processes": 3}}, []),
         ({"engine": {"kind": "vllm"}}, ["vLLM, which is not here"]),
+        ({"playing": {"launch": "ray"}}, NO_RAY),
+        ({"training": {"launch": "ray", "device": "cuda", "processes": 3}}, NO_RAY),
+        ({"engine": {"kind": "vllm", "launch": "ray"}}, [*NO_RAY, "vLLM, which is not here"]),
         ({"engine": {"kind": "vllm", **SERVERS}}, []),
     ],
 )

@@ -45,6 +45,7 @@ def test_what_is_not_asked_for_is_not_told() -> None:
         "training.activation_checkpointing": "true",
         "training.launch": "process",
         "training.processes": "1",
+        "training.cpus": "1",
         "training.strategy": "ddp",
     }
 

@@ -27,11 +27,20 @@ T = TypeVar("T", bound=Answer)
 class Client:
     """Asks servers; several threads may ask at once. To be closed."""
 
-    def __init__(self, urls: Sequence[str], *, timeout: float, retries: int, words: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        timeout: float,
+        retries: int,
+        words: Callable[[str], str],
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
         """
         Args:
             timeout: seconds that one answer may take.
             words: says of a server's URL how it is and what it printed, for errors.
+            transport: how the servers are reached; None is by their addresses.
         """
         self._retries, self._words = retries, words
         self._busy = Counter(dict.fromkeys(urls, 0))
@@ -40,7 +49,9 @@ class Client:
         self._thread = Thread(target=self._loop.run_forever, name="vllm", daemon=True)
         self._thread.start()
         limits = httpx2.Limits(max_connections=_AT_ONCE * len(urls))
-        self._http = httpx2.AsyncClient(timeout=httpx2.Timeout(timeout, pool=None), limits=limits, trust_env=False)
+        self._http = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(timeout, pool=None), limits=limits, trust_env=False, transport=transport
+        )
 
     def ask(self, path: str, bodies: Iterable[Mapping[str, Any]], shape: type[T]) -> list[T]:
         """The answer to each body, in their order.

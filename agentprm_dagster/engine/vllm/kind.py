@@ -28,6 +28,8 @@ class Settings(EngineSettings):
     """A server of policies that is there already; null starts one. It must serve the weights that are wanted."""
     prm_url: _Url | None = None
     """A server of PRMs, which vLLM calls a pooling runner; null starts one."""
+    launch: Literal["process", "ray"] = "process"
+    """Where servers are started: on this machine, or on nodes of the Ray cluster that RAY_ADDRESS names."""
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
     """Servers of the same model, each on GPUs of its own."""
     tensor_parallel: Annotated[int, Field(ge=1, le=64)] = 1

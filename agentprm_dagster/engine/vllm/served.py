@@ -1,7 +1,6 @@
 """A checkpoint behind vLLM: servers that are started for it, or one that is there and is asked what it serves."""
 
 import hashlib
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +20,11 @@ from agentprm_dagster.engine.checkpoint_files import (
 )
 from agentprm_dagster.engine.vllm.answers import OfModel, Version, read_answer
 from agentprm_dagster.engine.vllm.client import Client
-from agentprm_dagster.engine.vllm.server import Server, VllmError, gpus_of, vllm_python
+from agentprm_dagster.engine.vllm.server import Server, VllmError, gpus_of, vllm_version
 
 if TYPE_CHECKING:
     from agentprm_dagster.engine.vllm.kind import Settings
-
-# Not `import vllm`, which takes long; builds of it have distributions of other names.
-_VERSION = """
-from importlib.metadata import packages_distributions, version
-print(version(packages_distributions()["vllm"][0]))
-"""
+    from agentprm_dagster.engine.vllm.placed import PlacedServer
 
 T = TypeVar("T", bound=OfModel)
 
@@ -47,7 +41,7 @@ class Served:
     context: int
     """The longest conversation, in tokens."""
     client: Client
-    servers: list[Server]
+    servers: "Sequence[Server | PlacedServer]"
     """Those that were started."""
     merged: TemporaryDirectory[str] | None = None
     """Where what an adapter makes of its base model lies meanwhile."""
@@ -92,7 +86,7 @@ def served(checkpoint: Path, role: Role, settings: "Settings") -> Served:
         checkpoint = Path(merged.name)
     config = _config_of(checkpoint, role)
     url = settings.policy_url if role == "policy" else settings.prm_url
-    servers = [] if url else _start(checkpoint, name, role, settings)
+    servers, transport = ([], None) if url else _start(checkpoint, name, role, settings)
     by_url = {server.url: server for server in servers}
     model = Served(
         name,
@@ -105,6 +99,7 @@ def served(checkpoint: Path, role: Role, settings: "Settings") -> Served:
             timeout=settings.timeout,
             retries=settings.retries,
             words=lambda at: f"It printed:\n{by_url[at].words()}" if at in by_url else "Is it still there?",
+            transport=transport,
         ),
         servers=servers,
         merged=merged,
@@ -141,17 +136,21 @@ def version(settings: "Settings") -> str:
         except httpx2.HTTPError as error:
             raise VllmError(f"expected the version of vLLM from {where}: {type(error).__name__}: {error}") from error
         return read_answer(Version, response.content, where).version
-    python = vllm_python()
-    said = subprocess.run([python, "-P", "-c", _VERSION], capture_output=True, text=True, check=False)
-    if said.returncode:
-        raise VllmError(f"expected an environment with vLLM, got {python}: {said.stderr.strip()[-500:]}")
-    return said.stdout.strip()
+    return vllm_version()
 
 
-def _start(checkpoint: Path, name: str, role: Role, settings: "Settings") -> list[Server]:
+def _start(
+    checkpoint: Path, name: str, role: Role, settings: "Settings"
+) -> "tuple[Sequence[Server | PlacedServer], httpx2.AsyncBaseTransport | None]":
+    """Servers, and how they are reached if not by their addresses."""
+    if settings.launch == "ray":
+        from agentprm_dagster.engine.vllm.placed import ThroughRay, start
+
+        placed = start(checkpoint, name, role, settings)
+        return placed, ThroughRay(placed)
     several = settings.replicas > 1
     gpus = [gpus_of(i, settings.tensor_parallel) if several else None for i in range(settings.replicas)]
-    return [Server(checkpoint, name, role, settings, each) for each in gpus]
+    return [Server(checkpoint, name, role, settings, each) for each in gpus], None
 
 
 def _require_weights(model: Served) -> None:

@@ -24,6 +24,11 @@ PYTHON = "AGENTPRM_VLLM"
 """The variable that names the Python of an environment with vLLM."""
 
 _POLL_SECONDS = 0.2
+# Not `import vllm`, which takes long; builds of it have distributions of other names.
+_VERSION = """
+from importlib.metadata import packages_distributions, version
+print(version(packages_distributions()["vllm"][0]))
+"""
 
 
 class VllmError(RuntimeError):
@@ -115,6 +120,19 @@ def vllm_python() -> str:
     if (python := shutil.which(os.path.expanduser(named))) is None:  # noqa: PTH111  # never fails
         raise VllmError(f"{PYTHON} names {named}: expected the Python of an environment with vLLM, which can be run")
     return python
+
+
+def vllm_version() -> str:
+    """The version of vLLM in that environment.
+
+    Raises:
+        VllmError: there is none.
+    """
+    python = vllm_python()
+    said = subprocess.run([python, "-P", "-c", _VERSION], capture_output=True, text=True, check=False)
+    if said.returncode:
+        raise VllmError(f"expected an environment with vLLM, got {python}: {said.stderr.strip()[-500:]}")
+    return said.stdout.strip()
 
 
 def gpus_of(replica: int, each: int) -> str:

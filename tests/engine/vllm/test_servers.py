@@ -1,40 +1,16 @@
 """The life of the servers that a stage starts: in processes of their own, without a model."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from pretended import Pretended, eventually
+from pretended import Pretended, asked, eventually, expected
 
-from agentprm_dagster.engine.base import Limits, Role
+from agentprm_dagster.engine.base import Role
 from agentprm_dagster.engine.checkpoint_files import CheckpointError
-from agentprm_dagster.engine.vllm import client, kind
-from agentprm_dagster.engine.vllm.served import Served
+from agentprm_dagster.engine.vllm import kind
 from agentprm_dagster.engine.vllm.server import PYTHON, VllmError
-
-LIMITS = Limits(end=5, max_new_tokens=4)
-
-
-@pytest.fixture
-def pretended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pretended]:
-    monkeypatch.setattr(client, "_FIRST_PAUSE", 0.0)
-    pretended = Pretended(tmp_path / "pids", monkeypatch)
-    yield pretended
-    assert pretended.all_ended()
-
-
-def asked(model: Served, settings: kind.Settings, conversations: int) -> list[list[list[int]]]:
-    engine = kind.open(model, settings, conversations=conversations)
-    for i in range(conversations):
-        engine.begin(i, [7, 8, 9 + i])
-    return engine.sample(range(conversations), 2, LIMITS, temperature=1.0, seeds=range(conversations)).tokens
-
-
-def expected(conversations: int) -> list[list[list[int]]]:
-    """What the pretended server answers to these."""
-    return [[[9 + i, 6 + i], [9 + i, 7 + i]] for i in range(conversations)]
 
 
 def test_a_server_is_started_asked_and_ended(pretended: Pretended, policy_folder: Path) -> None:
