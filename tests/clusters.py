@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -31,9 +30,10 @@ class Node:
     def kill(self) -> None:
         """As a machine that loses its power."""
         children = psutil.Process(self.process.pid).children(recursive=True)
-        for each in (self.process, *children):
-            with suppress(psutil.NoSuchProcess, ProcessLookupError):
-                os.kill(each.pid, signal.SIGKILL)
+        self.process.kill()
+        for each in children:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
         psutil.wait_procs(children)
         self.process.wait()
 

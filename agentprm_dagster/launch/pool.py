@@ -92,7 +92,8 @@ def _play(named: Sequence[tuple[str, Shard]], players: Players, monitor: Monitor
     sums = _Sums(Counter(name for name, _ in named), monitor)
     for number, progress in players.play([shard for _, shard in named]):
         if progress:
-            sums.progress(*named[number], *progress)
+            name, shard = named[number]
+            sums.add(name, shard, progress)
 
 
 class _Sums:
@@ -102,8 +103,9 @@ class _Sums:
         self._shards, self._monitor = shards, monitor
         self._told: defaultdict[tuple[str, str], dict[Path, tuple[int, int]]] = defaultdict(dict)
 
-    def progress(self, name: str, shard: Shard, done: int, total: int, what: str) -> None:
+    def add(self, name: str, shard: Shard, progress: Progress) -> None:
         """What a shard of the play called `name` has told."""
+        done, total, what = progress
         reported = self._told[name, what]
         reported[shard.out] = done, total
         everything = sum(total for _, total in reported.values()) * self._shards[name] // len(reported)
