@@ -53,11 +53,11 @@ def _end_with_the_starter(command: subprocess.Popen[bytes]) -> None:
         command.kill()
 
 
-def _end_with_the_guard(guard: int) -> None:
-    """In the command's process: Linux ends it when the guard is killed, as Ray kills what a worker has started."""
+def end_with(parent: int) -> None:
+    """Has Linux end this process when its parent is killed, as Ray does with what a worker has started."""
     if sys.platform == "linux":
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != guard:
+        if os.getppid() != parent:
             os._exit(1)
 
 
@@ -67,7 +67,7 @@ def main(command: list[str]) -> int:
         command,
         stdin=subprocess.DEVNULL,
         process_group=0,
-        preexec_fn=partial(_end_with_the_guard, os.getpid()),  # safe: there is no other thread yet
+        preexec_fn=partial(end_with, os.getpid()),  # safe: there is no other thread yet
     )
     Thread(target=_end_with_the_starter, args=[process], daemon=True).start()
     code = process.wait()

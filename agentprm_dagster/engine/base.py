@@ -144,6 +144,14 @@ class Closing(Protocol):
         """Ends them. Engines around the model answer nothing more."""
 
 
+@runtime_checkable
+class Switching(Protocol):
+    """A model that can become another checkpoint's, sooner than that could be loaded."""
+
+    def switch(self, checkpoint: Path, role: Role) -> bool:
+        """Whether it is that checkpoint's model now; where not, it is what it was."""
+
+
 class EngineKind(Protocol):
     """What a kind of engine's module holds.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from agentprm_dagster.episodes.stage import Monitor, SilentMonitor, StageReport
+from agentprm_dagster.guard import end_with
 from agentprm_dagster.launch.gpus import gpus_used
 from agentprm_dagster.launch.group import gathered, process_group
 from agentprm_dagster.launch.ranks import is_first
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     path, *out = map(Path, arguments)
     rank, told = int(os.environ.get("RANK", "0")), told_folder(path)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with(os.getppid())  # torchrun starts each in a session of its own
     try:
         request = read_request(path)
         for folder in (told, *out):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,24 @@ def processes_of(path: Path) -> list[psutil.Process]:
     return [each for each in found if "-c" not in each.info["cmdline"]]
 
 
+def test_none_outlives_torchrun(inputs: dict[str, Path], tmp_path: Path) -> None:
+    path = write_request(prm_request(inputs, tmp_path / "asked", epochs=50, **TWO))
+    with ThreadPoolExecutor() as pool:
+        training = pool.submit(train_together, path, 2, SilentMonitor())
+        assert eventually((path.parent / "snapshot.safetensors").exists)
+        running = processes_of(path)
+        by_command = {each: " ".join(each.cmdline()) for each in running}
+        (torchrun,) = (each for each, said in by_command.items() if "distributed.run" in said and "guard" not in said)
+        torchrun.kill()
+        with pytest.raises(TrainingProcessError, match="of 2 processes that train together one failed"):
+            training.result(60)
+    _, alive = psutil.wait_procs(running, timeout=60)
+    assert alive == []
+
+
 STARTER = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch.torchrun import train_together

@@ -70,7 +70,15 @@ class VllmEngine(WholeConversations):
         prompts, answers = self._behind(conversations, continuations)
         rows = [[*prompt, *ids] for prompt, ids in zip(prompts, answers, strict=True)]
         bodies = [{"prompt": ids, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0} for ids in rows]
-        read = self._ask("/v1/completions", rows, bodies, PromptLogprobs, 1)  # which always draws a token
+        # A token is always drawn. Beside an adapter vLLM 0.32 cannot compute those of several prompts in one batch.
+        size = 1 if self._model.adapter else max(len(rows), 1)
+        read = [
+            answer
+            for first in range(0, len(rows), size)
+            for answer in self._ask(
+                "/v1/completions", rows[first : first + size], bodies[first : first + size], PromptLogprobs, 1
+            )
+        ]
         sums = [
             sum(_of_prompt(answer, ids)[len(prompt) :]) for answer, ids, prompt in zip(read, rows, prompts, strict=True)
         ]

@@ -6,9 +6,9 @@ that its checkpoint was saved in.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from agentprm_dagster.engine.base import Engine, Role
 from agentprm_dagster.engine.settings import EngineSettings
@@ -44,8 +44,18 @@ class Settings(EngineSettings):
     timeout: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     """Seconds that one answer may take."""
     retries: Annotated[int, Field(ge=0, le=100)] = 4
+    adapters: Literal["merged", "hot"] = "merged"
+    """How policies that are adapters (`model.lora`) are served: merged into their base model, each by a server of its
+    own; or beside it, so that the next policy of the same base is loaded into the server that is there. Merged
+    ones answer faster, hot ones begin sooner. PRMs are merged."""
     arguments: Distinct[str] = ()
     """Further arguments of a server that is started: [--enforce-eager, --max-num-seqs=64]."""
+
+    @model_validator(mode="after")
+    def hot_adapters_are_read_here(self) -> Self:
+        if self.adapters == "hot" and (self.launch == "ray" or self.policy_url):
+            raise ValueError("adapters: hot is for servers that are started on this machine")
+        return self
 
 
 def load(checkpoint: Path, role: Role, settings: Settings) -> "Served":

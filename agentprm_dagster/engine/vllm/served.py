@@ -11,6 +11,7 @@ import httpx2
 
 from agentprm_dagster.engine.base import Role
 from agentprm_dagster.engine.checkpoint_files import (
+    ADAPTER,
     CheckpointError,
     is_adapter,
     read_object,
@@ -20,9 +21,10 @@ from agentprm_dagster.engine.checkpoint_files import (
 )
 from agentprm_dagster.engine.vllm.answers import OfModel, Version, read_answer
 from agentprm_dagster.engine.vllm.client import Client
-from agentprm_dagster.engine.vllm.server import Server, VllmError, gpus_of, vllm_version
+from agentprm_dagster.engine.vllm.server import Adapter, Server, VllmError, gpus_of, vllm_version
 
 if TYPE_CHECKING:
+    from agentprm_dagster.engine.adapters import Base
     from agentprm_dagster.engine.vllm.kind import Settings
     from agentprm_dagster.engine.vllm.placed import PlacedServer
 
@@ -45,6 +47,8 @@ class Served:
     """Those that were started."""
     merged: TemporaryDirectory[str] | None = None
     """Where what an adapter makes of its base model lies meanwhile."""
+    adapter: Adapter | None = None
+    """The one that is served beside its base model."""
 
     def ask(self, path: str, bodies: Sequence[Mapping[str, Any]], shape: type[T]) -> list[T]:
         """The answers of these very weights; a server that has ended meanwhile is started again beside the others.
@@ -60,6 +64,24 @@ class Served:
             if answer.model != self.name:
                 raise VllmError(f"expected answers of {self.name}, got those of {answer.model}")
         return answers
+
+    def switch(self, checkpoint: Path, role: Role) -> bool:
+        """See `engine.base.Switching`: an adapter of the same base, of a rank that the servers are made for.
+
+        Raises:
+            VllmError: a server refuses it.
+        """
+        if not self.adapter or role != self.role or not is_adapter(checkpoint):
+            return False
+        new = _adapter(checkpoint, self.role)
+        if _base(checkpoint) != _base(self.adapter.folder) or new.rank > self.adapter.most:
+            return False
+        for server in self.servers:
+            assert isinstance(server, Server)
+            server.answer_with(new)
+        self.name, self.adapter = new.name, new
+        _require_weights(self)
+        return True
 
     def close(self) -> None:
         """Ends what was started."""
@@ -77,8 +99,11 @@ def served(checkpoint: Path, role: Role, settings: "Settings") -> Served:
         CheckpointError: the folder holds no model of that role.
         VllmError: no server could be started, or the one that is named serves other weights.
     """
-    name, merged = f"{role}-{weights_digest(checkpoint)[:16]}", None
-    if is_adapter(checkpoint):
+    name, merged, adapter = _name(checkpoint, role), None, None
+    if is_adapter(checkpoint) and role == "policy" and settings.adapters == "hot":
+        adapter = _adapter(checkpoint, role)
+        checkpoint = _base(checkpoint).folder()
+    elif is_adapter(checkpoint):
         from agentprm_dagster.engine.checkpoints import save_merged  # loads torch
 
         merged = TemporaryDirectory(prefix="agentprm-merged-")
@@ -86,7 +111,7 @@ def served(checkpoint: Path, role: Role, settings: "Settings") -> Served:
         checkpoint = Path(merged.name)
     config = _config_of(checkpoint, role)
     url = settings.policy_url if role == "policy" else settings.prm_url
-    servers, transport = ([], None) if url else _start(checkpoint, name, role, settings)
+    servers, transport = ([], None) if url else _start(checkpoint, name, role, settings, adapter)
     by_url = {server.url: server for server in servers}
     model = Served(
         name,
@@ -103,6 +128,7 @@ def served(checkpoint: Path, role: Role, settings: "Settings") -> Served:
         ),
         servers=servers,
         merged=merged,
+        adapter=adapter,
     )
     try:
         for server in servers:
@@ -112,6 +138,23 @@ def served(checkpoint: Path, role: Role, settings: "Settings") -> Served:
         model.close()
         raise
     return model
+
+
+def _name(checkpoint: Path, role: Role) -> str:
+    return f"{role}-{weights_digest(checkpoint)[:16]}"
+
+
+def _adapter(checkpoint: Path, role: Role) -> Adapter:
+    rank = read_object(checkpoint / ADAPTER).get("r")
+    if not isinstance(rank, int):
+        raise CheckpointError(f"{checkpoint / ADAPTER}: expected r, the adapter's rank, got {rank!r}")
+    return Adapter(_name(checkpoint, role), checkpoint, rank)
+
+
+def _base(adapter: Path) -> "Base":
+    from agentprm_dagster.engine.adapters import base_of  # loads torch
+
+    return base_of(adapter)
 
 
 def weights_digest(checkpoint: Path) -> str:
@@ -140,7 +183,7 @@ def version(settings: "Settings") -> str:
 
 
 def _start(
-    checkpoint: Path, name: str, role: Role, settings: "Settings"
+    checkpoint: Path, name: str, role: Role, settings: "Settings", adapter: Adapter | None
 ) -> "tuple[Sequence[Server | PlacedServer], httpx2.AsyncBaseTransport | None]":
     """Servers, and how they are reached if not by their addresses."""
     if settings.launch == "ray":
@@ -150,7 +193,9 @@ def _start(
         return placed, ThroughRay(placed)
     several = settings.replicas > 1
     gpus = [gpus_of(i, settings.tensor_parallel) if several else None for i in range(settings.replicas)]
-    return [Server(checkpoint, name, role, settings, each) for each in gpus], None
+    if adapter:
+        name = f"base-{_base(adapter.folder).digest[:16]}"
+    return [Server(checkpoint, name, role, settings, gpus=each, adapter=adapter) for each in gpus], None
 
 
 def _require_weights(model: Served) -> None:

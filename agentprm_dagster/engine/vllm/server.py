@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ PYTHON = "AGENTPRM_VLLM"
 """The variable that names the Python of an environment with vLLM."""
 
 _POLL_SECONDS = 0.2
+_LOAD_SECONDS = 120.0
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The ranks that vLLM's servers can be made for."""
 # Not `import vllm`, which takes long; builds of it have distributions of other names.
 _VERSION = """
 from importlib.metadata import packages_distributions, version
@@ -35,31 +39,88 @@ class VllmError(RuntimeError):
     """A vLLM server could not be started, is gone, or answered something else than was asked for."""
 
 
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter beside a model that is served."""
+
+    name: str
+    """What the two together are called."""
+    folder: Path
+    rank: int
+
+    @property
+    def most(self) -> int:
+        """The largest rank that its server is made for: vLLM knows some.
+
+        Raises:
+            VllmError: it knows none that is as large.
+        """
+        if self.rank > _RANKS[-1]:
+            raise VllmError(
+                f"vLLM serves adapters up to rank {_RANKS[-1]}, got {self.rank}: set engine.adapters: merged"
+            )
+        return next(rank for rank in _RANKS if rank >= self.rank)
+
+
 class Server:
     """A process that serves one checkpoint; it ends with this one, however this one ends. To be closed."""
 
-    def __init__(self, checkpoint: Path, name: str, role: Role, settings: "Settings", gpus: str | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        name: str,
+        role: Role,
+        settings: "Settings",
+        *,
+        gpus: str | None = None,
+        adapter: Adapter | None = None,
+    ) -> None:
         """Starts it; `wait` waits until it answers.
 
         Args:
             name: what the model is called there.
             gpus: the numbers of those that it sees; None: as this process.
+            adapter: what it answers with besides, and is computed in the type of.
 
         Raises:
             VllmError: no environment with vLLM is named.
         """
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self._command = [vllm_python(), "-P", *_arguments(checkpoint, name, role, settings, port)]
+        dtype = dtype_of(adapter.folder if adapter else checkpoint)
+        self._command = [vllm_python(), "-P", *_arguments(checkpoint, name, role, settings, port, dtype)]
+        self._adapter = adapter
         # vLLM would tell its makers what is served.
         self._environment = {**os.environ, "VLLM_NO_USAGE_STATS": "1"}
+        if adapter:
+            self._command += ["--enable-lora", "--max-lora-rank", str(adapter.most)]
+            self._environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"
         if gpus is not None:
             self._environment["CUDA_VISIBLE_DEVICES"] = gpus
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115, `close` closes it
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return guard.guarded(self._command, self._printed.fileno(), self._environment)
+        each = self._adapter
+        lora = ["--lora-modules", f"{each.name}={each.folder}"] if each else []
+        return guard.guarded([*self._command, *lora], self._printed.fileno(), self._environment)
+
+    def answer_with(self, adapter: Adapter) -> None:
+        """Takes another adapter, also for when it is started again.
+
+        Raises:
+            VllmError: it refuses the adapter, or is gone.
+        """
+        self._adapter = adapter
+        if self.ended:
+            return
+        body = {"lora_name": adapter.name, "lora_path": str(adapter.folder), "load_inplace": True}
+        try:
+            answer = httpx2.post(f"{self.url}/v1/load_lora_adapter", json=body, timeout=_LOAD_SECONDS, trust_env=False)
+        except httpx2.HTTPError as error:
+            raise VllmError(f"{self.url} takes no adapter: {type(error).__name__}: {error}") from error
+        if not answer.is_success:
+            raise VllmError(f"{self.url} refused the adapter {adapter.folder}: {answer.text[:1000]}")
 
     @property
     def ended(self) -> bool:
@@ -153,14 +214,14 @@ def gpus_of(replica: int, each: int) -> str:
     return ",".join(numbers[first:last])
 
 
-def _arguments(checkpoint: Path, name: str, role: Role, settings: "Settings", port: int) -> Iterator[str]:
+def _arguments(checkpoint: Path, name: str, role: Role, settings: "Settings", port: int, dtype: str) -> Iterator[str]:
     """What Python is called with to serve a checkpoint."""
     arguments = {
         "--model": str(checkpoint),
         "--served-model-name": name,
         "--host": "127.0.0.1",
         "--port": str(port),
-        "--dtype": dtype_of(checkpoint),  # vLLM's own choice makes float16 of float32
+        "--dtype": dtype,  # vLLM's own choice makes float16 of float32
         "--tensor-parallel-size": str(settings.tensor_parallel),
         "--gpu-memory-utilization": str(settings.memory),
         "--generation-config": "vllm",  # a policy is the softmax of its logits, whatever a file beside it asks for

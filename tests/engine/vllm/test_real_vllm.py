@@ -15,6 +15,7 @@ import torch
 from plays import play_of
 from transformers import PreTrainedTokenizerFast
 
+from adapters_of import adapter_of
 from agentprm_dagster.config import Model, Rollouts, Sft
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.base import Engine, Limits, Role
@@ -147,6 +148,24 @@ def test_log_probabilities_are_those_of_transformers(taught_folder: Path, dialog
     engine, stock = opened(taught_folder, "policy", len(dialogues))
     said, expected = (each.log_probs(*begun(each, dialogues)) for each in (engine, stock))
     assert float((said - expected).abs().max()) < 1e-4
+
+
+def test_hot_adapters_have_the_log_probabilities_of_transformers(
+    taught_folder: Path, dialogues: list[EpisodeTokens], tmp_path: Path
+) -> None:
+    """Two, one after the other in the same server."""
+    hot, latest = SETTINGS.model_copy(update={"adapters": "hot"}), LatestModel()
+    stock, said = transformers.Settings(device="cpu"), []
+    for seed in range(2):
+        folder = adapter_of(taught_folder, tmp_path / f"pi_{seed}", rank=4, seed=seed)
+        served = latest.load(folder, "policy", hot)
+        engine = vllm.open(served, hot, conversations=len(dialogues))
+        expected = transformers.open(transformers.load(folder, "policy", stock), stock, conversations=len(dialogues))
+        said.append(engine.log_probs(*begun(engine, dialogues)))
+        assert float((said[-1] - expected.log_probs(*begun(expected, dialogues))).abs().max()) < 1e-4
+    assert float((said[0] - said[1]).abs().max()) > 0.1
+    assert served.servers[0].words().count("vLLM API server version") <= 1
+    latest.let_go()
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

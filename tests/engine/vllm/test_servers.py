@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pretended import Pretended, asked, eventually, expected
 
+from adapters_of import adapter_of
 from agentprm_dagster.engine.base import Role
 from agentprm_dagster.engine.checkpoint_files import CheckpointError
 from agentprm_dagster.engine.vllm import kind
@@ -37,6 +38,9 @@ def test_a_server_is_started_asked_and_ended(pretended: Pretended, policy_folder
         "enable_prompt_tokens_details": True,
         "no_trust_remote_code": True,
         "enforce_eager": True,
+        "enable_lora": False,
+        "max_lora_rank": None,
+        "lora_modules": None,
         "gpus": None,
     }
     model.close()
@@ -53,6 +57,42 @@ def test_what_a_server_has_started_ends_with_it(pretended: Pretended, policy_fol
     with closing(kind.load(policy_folder, "policy", pretended.settings())) as model:
         pretended.kill(model.name)
         assert pretended.all_ended()
+
+
+def test_an_adapter_follows_another_into_the_server_that_is_there(
+    pretended: Pretended, policy_folder: Path, tmp_path: Path
+) -> None:
+    pi_0, pi_1 = (adapter_of(policy_folder, tmp_path / f"pi_{seed}", rank=12, seed=seed) for seed in range(2))
+    wider = adapter_of(policy_folder, tmp_path / "wider", rank=20, seed=2)
+    settings = pretended.settings(adapters="hot")
+    with closing(kind.load(pi_0, "policy", settings)) as model:
+        (started,) = {tuple(sorted(each.items())) for each in pretended.started()}
+        told = dict(started)
+        assert (told["model"], told["enable_lora"], told["max_lora_rank"]) == (str(policy_folder), True, "16")
+        assert told["lora_modules"] == f"{model.name}={pi_0}"
+        before, (server,) = model.name, model.servers
+        assert not model.switch(policy_folder, "policy")
+        assert not model.switch(wider, "policy")
+        assert not model.switch(pi_1, "prm")
+        assert model.name == before
+        assert model.switch(pi_1, "policy")
+        assert model.name != before
+        assert asked(model, settings, 2) == expected(2)
+        assert server.words().count("starting") == 1
+        pretended.kill(told["served_model_name"])
+        assert eventually(lambda: server.ended)
+        server.start_again()
+        server.wait(60)
+        assert asked(model, settings, 2) == expected(2)
+        assert {each["lora_modules"] for each in pretended.started()} == {f"{before}={pi_0}", f"{model.name}={pi_1}"}
+
+
+def test_an_adapter_of_a_rank_that_vllm_does_not_know_is_refused(
+    pretended: Pretended, policy_folder: Path, tmp_path: Path
+) -> None:
+    adapter = adapter_of(policy_folder, tmp_path / "wide", rank=600, seed=0)
+    with pytest.raises(VllmError, match=r"serves adapters up to rank 512, got 600: set engine\.adapters: merged"):
+        kind.load(adapter, "policy", pretended.settings(adapters="hot"))
 
 
 def test_a_prm_is_served_by_a_pooling_runner(pretended: Pretended, prm_folder: Path) -> None:

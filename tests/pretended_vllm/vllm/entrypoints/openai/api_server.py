@@ -29,9 +29,15 @@ for name in (
     "uvicorn-log-level",
 ):
     parser.add_argument(f"--{name}", required=True)
-for name in ("max-model-len", "runner", "pooler-config", "logprobs-mode"):
+for name in ("max-model-len", "runner", "pooler-config", "logprobs-mode", "max-lora-rank", "lora-modules"):
     parser.add_argument(f"--{name}")
-for name in ("enable-prefix-caching", "enable-prompt-tokens-details", "no-trust-remote-code", "enforce-eager"):
+for name in (
+    "enable-prefix-caching",
+    "enable-prompt-tokens-details",
+    "no-trust-remote-code",
+    "enforce-eager",
+    "enable-lora",
+):
     parser.add_argument(f"--{name}", action="store_true")
 
 
@@ -41,15 +47,20 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self._send({"data": [{"id": arguments.served_model_name}]} if self.path == "/v1/models" else {})
+        self._send({"data": [{"id": name} for name in names]} if self.path == "/v1/models" else {})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/v1/load_lora_adapter":
+            print(f"loading {body['lora_path']}", flush=True)
+            names.append(body["lora_name"])
+            self._send({})
+            return
         print("asked", flush=True)
         gate = os.environ.get("PRETENDED_GATE")
         while gate and not Path(gate).exists():
             Event().wait(0.01)
-        self._send({"model": arguments.served_model_name, **_answer(body)})
+        self._send({"model": body["model"], **_answer(body)})
 
     def _send(self, answer: dict[str, Any]) -> None:
         sent = json.dumps(answer).encode()
@@ -83,6 +94,8 @@ def _note(pid: int) -> None:
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
+    names = [arguments.served_model_name]
+    names += [arguments.lora_modules.partition("=")[0]] if arguments.lora_modules else []
     print("no memory left on the pretended GPU" if os.environ.get("PRETENDED_END") else "starting", flush=True)
     # As vLLM's does, it has a process that works.
     worker = "import time; time.sleep(600)" if os.environ.get("PRETENDED_STAYS") else "import sys; sys.stdin.read()"
