@@ -28,6 +28,9 @@ from agentprm_dagster.launch.ranks import from_first, is_first
 
 _log = logging.getLogger(__name__)
 
+_BETWEEN = 20
+"""Times as long as it takes to save, at least, between two saves: three copies of a large model are many gigabytes."""
+
 
 class Stateful(Protocol):
     """What can be stored and restored, by torch's convention."""
@@ -102,12 +105,14 @@ class Snapshots:
 
     def after(self, steps: int) -> None:
         """Saves after so many steps, if it is time to; of several processes the first one says so, and writes."""
-        if not self._resume or not from_first(monotonic() >= self._due):
+        begun = monotonic()
+        if not self._resume or not from_first(begun >= self._due):
             return
         state = {"steps": steps, **{name: state.state_dict() for name, state in self._states.items()}}
         if is_first():
             save(state, self._file)
-        self._due = monotonic() + self._resume.seconds
+        done = monotonic()
+        self._due = done + (self._resume.seconds and max(self._resume.seconds, _BETWEEN * (done - begun)))
 
     @property
     def _file(self) -> Path:

@@ -9,6 +9,7 @@ from agentprm_dagster.config import Model
 from agentprm_dagster.engine import checkpoints, smollm2
 from agentprm_dagster.engine.base_model import base_folder
 from agentprm_dagster.engine.chat import Chat
+from agentprm_dagster.engine.embedded.engine import EmbeddedEngine
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Observation, State
 
@@ -27,9 +28,8 @@ def test_it_answers_a_question() -> None:
     from agentprm_dagster.agents.policy import Policy
 
     folder = base_folder(Model(name="smollm2"))
-    model, tokenizer = checkpoints.load_policy(folder), checkpoints.load_tokenizer(folder)
-    policy = Policy(
-        model, Chat(tokenizer, WORDING), dialogue="append", slots=1, temperature=0, max_new_tokens=16, seed=0
-    )
+    engine = EmbeddedEngine(checkpoints.load_policy(folder), conversations=1)
+    chat = Chat(checkpoints.load_tokenizer(folder), WORDING)
+    policy = Policy(engine, chat, dialogue="append", slots=1, temperature=0, max_new_tokens=16, seed=0)
     policy.begin(0, State("e", QUESTION, (), Observation(QUESTION, (), reward=0.0, done=False)))
     assert [answer.text for answer in policy.act([0])] == ["The capital of France is Paris."]

@@ -204,12 +204,15 @@ def test_a_damaged_file_is_told_and_not_used(content: bytes, tmp_path: Path, cap
     assert "the work begins anew" in caplog.text
 
 
-def test_it_is_saved_no_more_often_than_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    clock = iter([0.0, 10.0, 119.0, 120.0, 130.0, 239.0, 240.0])
+@pytest.mark.parametrize(
+    ("took", "next_save"), [(1.0, 241.0), (10.0, 330.0)], ids=["as often as asked", "less often where it takes long"]
+)
+def test_when_it_is_saved(took: float, next_save: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clock = iter([0.0, 119.0, 120.0, 120 + took, next_save - 1, next_save, next_save + took])
     monkeypatch.setattr(snapshots, "monotonic", lambda: next(clock))
     kept = snapshots.Snapshots(Resume(tmp_path, seconds=120), {})
     saved = []
     monkeypatch.setattr(snapshots, "save", lambda state, path: saved.append(state["steps"]))
-    for steps in (1, 2, 3):
+    for steps in (1, 2, 3, 4):
         kept.after(steps)
-    assert saved == [3]
+    assert saved == [2, 4]

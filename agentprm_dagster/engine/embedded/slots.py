@@ -19,7 +19,7 @@ from agentprm_dagster.engine.base import ContextOverflow
 from agentprm_dagster.engine.embedded.backbones import Group, Reading, backbone_of
 
 _ROOM = 256
-"""Tokens of every conversation that there is room for at first."""
+"""Tokens of every conversation that there is room for at first, and how many more each time it grows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +174,8 @@ class SlotModel:
 
     def _make_room(self, columns: int) -> None:
         """A model may allow for far longer conversations than are ever held: the memory grows with them."""
-        width = self._memory.shape[2]
-        if columns > width:
-            self._memory = _with_columns(self._memory, min(max(columns, 2 * width), self.capacity))
+        if columns > self._memory.shape[2]:
+            self._memory = _with_columns(self._memory, min(-(-columns // _ROOM) * _ROOM, self.capacity))
 
     def keep(self, rows: torch.Tensor, scratch: torch.Tensor, counts: torch.Tensor) -> None:
         """Makes scratch tokens part of their conversations: those at `scratch` (B, T), the first `counts` (B)."""
