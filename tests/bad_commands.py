@@ -64,7 +64,7 @@ USAGE: dict[tuple[str, ...], str] = {
     ("run", "smoke", "--seeds", "4294967296"): "--seeds: expected whole numbers",
     ("run", "smoke", "--seeds", "1", "--set", "sft.epochs=0"): "(--set sft.epochs=0)",
     ("run", "smoke", "--set", "engine.kind=vllm"): "choose with --compute NAME or AGENTPRM_COMPUTE",
-    ("run", "smoke", "--compute", "nosuch"): "no compute 'nosuch'; there are: gpu, gpu8, laptop",
+    ("run", "smoke", "--compute", "nosuch"): "no compute 'nosuch'; there are: cluster, gpu, gpu8, laptop",
     ("run", "smoke", "--compute", ""): "no compute ''",
     ("run", "smoke", "--compute", LONG): "no compute 'aaaa",
     ("run", "smoke", "--compute", NOT_TEXT): "no compute",
