@@ -16,7 +16,7 @@ from agentprm_dagster.cluster.connection import connected, require_versions, ver
 from agentprm_dagster.cluster.mail import Mailbox, errors_told, failure, heard
 from agentprm_dagster.cluster.parcels import Parcel, pack, pack_folder, unpacked
 from agentprm_dagster.config.compute import PlayingCompute
-from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.launch.on_ray.monitor import SlotMonitor
 from agentprm_dagster.launch.play import Play
 from agentprm_dagster.launch.worker import Progress, Shard, play_shard
 from agentprm_dagster.workers import Worker
@@ -65,7 +65,7 @@ def _played(ray: Any, shards: Sequence[Shard], compute: PlayingCompute) -> Itera
     }
     while asked:
         played, _ = ray.wait([*asked], timeout=_POLL_SECONDS)
-        yield from ((number, Progress(*told)) for number, told in mailbox.new())
+        yield from ((number, Progress(*progress)) for number, (_, *progress) in mailbox.new())
         for reference in played:
             number = asked.pop(reference)
             shards[number].put(ray.get(reference))
@@ -114,16 +114,5 @@ def _play(
     places = {folder: unpacked(ray, folders[folder]) for folder in _folders(shard.play)}
     with tempfile.TemporaryDirectory() as scratch:
         here = Shard(_moved(shard.play, places, unpacked(ray, games)), Path(scratch) / "played", shard.compared)
-        play_shard(here, _Telling(slot))
+        play_shard(here, SlotMonitor(slot))
         return {path.name: path.read_bytes() for path in here.out.iterdir()}
-
-
-class _Telling(SilentMonitor):
-    """A monitor whose progress is told where the shards were asked for."""
-
-    def __init__(self, slot: Any) -> None:
-        self._slot = slot
-
-    def progress(self, done: int, total: int, what: str) -> None:
-        """Told."""
-        self._slot.tell((done, total, what))

@@ -25,6 +25,7 @@ from agentprm_dagster.cluster.mail import Mailbox, Slot, errors_told, failure, h
 from agentprm_dagster.cluster.parcels import Parcel, pack, pack_folder, unpacked
 from agentprm_dagster.config import TrainingCompute
 from agentprm_dagster.episodes.stage import Monitor
+from agentprm_dagster.launch.on_ray.monitor import SlotMonitor
 from agentprm_dagster.launch.request import Request, read_request
 from agentprm_dagster.launch.told import Trained
 from agentprm_dagster.launch.torchrun import PROGRAM
@@ -196,7 +197,7 @@ def _train(
         with tempfile.TemporaryDirectory() as folder:
             here = _moved(request, sent, Path(folder))
             with Mirror(slot.tell, _SAVED, here.resume) if rank == 0 else nullcontext():
-                trained: Trained = import_module(PROGRAM).run(here, _Telling(slot))
+                trained: Trained = import_module(PROGRAM).run(here, SlotMonitor(slot))
             if rank == 0:
                 send_folder(slot.tell, _MADE, here.out)
             return trained
@@ -242,18 +243,3 @@ def _moved(request: Request, sent: _Sent, folder: Path) -> Request:
     refs = [replace(task, path=tasks / str(i) / task.path.name) for i, task in enumerate(request.tasks)]
     inputs = {role: unpacked(ray, parcel) for role, parcel in sent.inputs.items()}
     return request.model_copy(update={"inputs": inputs, "tasks": tuple(refs), "out": out, "resume": resume})
-
-
-class _Telling:
-    """A monitor that is heard where the training was asked for."""
-
-    def __init__(self, slot: Slot) -> None:
-        self._slot = slot
-
-    def progress(self, done: int, total: int, what: str) -> None:
-        """Told."""
-        self._slot.tell(("progress", done, total, what))
-
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Told."""
-        self._slot.tell(("metrics", dict(values), step))
