@@ -61,7 +61,7 @@ coverage: $(READY)
 
 ray: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[ray]"
-	$(BIN)/python -m pytest -m ray tests
+	$(BIN)/python -m pytest -m ray tests/launch/on_ray tests/engine/vllm
 
 vllm: $(READY)
 	$(BIN)/python -m pytest -m vllm tests/engine/vllm
