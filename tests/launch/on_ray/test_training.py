@@ -82,10 +82,15 @@ class Once(Heard):
 
 
 def test_a_node_that_is_killed_changes_nothing(inputs: dict[str, Path], tmp_path: Path) -> None:
-    with cluster(3) as started:
+    with cluster() as started:
+
+        def replace_one() -> None:
+            started.nodes[1].kill()
+            started.start()
+
         train_on_ray(write_request(prm_request(inputs, tmp_path / "calm", epochs=60, **TWO)), SilentMonitor())
         request = prm_request(inputs, tmp_path / "killed", epochs=60, **TWO)
-        killing = Once(request.resume / "snapshot.safetensors", started.nodes[1].kill)
+        killing = Once(request.resume / "snapshot.safetensors", replace_one)
         train_on_ray(write_request(request), killing)
     assert killing.done
     steps = [said[0] for said in killing.said if len(said) == 3]  # type: ignore[arg-type,index]
