@@ -24,13 +24,14 @@ MYPY := $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml
 TESTED := --explicit-package-bases --no-strict-optional --no-warn-unreachable --no-warn-unused-ignores
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart ui test coverage vllm ray torture lint types bench memory docs lock clean
+.PHONY: help quickstart ui test slow coverage vllm ray torture lint types bench memory docs lock clean
 
 help:
 	@echo "make quickstart   two iterations of AgentPRM on generated games, then the table (CPU)"
 	@echo "make ui           Dagster and MLflow in the browser"
-	@echo "make test         all tests"
-	@echo "make coverage     all tests once more, and the lines that none of them reaches: build/coverage"
+	@echo "make test         the tests"
+	@echo "make slow         further variants of the loop and of training in several processes"
+	@echo "make coverage     the tests once more, and the lines that none of them reaches: build/coverage"
 	@echo "make vllm         the tests that start the real vLLM, which AGENTPRM_VLLM names"
 	@echo "make ray          the tests that start a Ray cluster of two nodes"
 	@echo "make torture      kills, odd servers and disks, random histories, bad inputs: MINUTES=20, or a night"
@@ -58,6 +59,9 @@ test: $(READY)
 
 coverage: $(READY)
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report term --cov-report html:build/coverage
+
+slow: $(READY)
+	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
 ray: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[ray]"

@@ -34,7 +34,14 @@ def run(folder: Path, processes: int, **asked: Any) -> subprocess.CompletedProce
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
 
 
-@pytest.mark.parametrize("what", ["sft", "prm", "policy improvement"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "prm",
+        pytest.param("sft", marks=pytest.mark.slow),
+        pytest.param("policy improvement", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_two_processes_train_what_one_does(
     taught_folder: Path, tables: Path, tmp_path: Path, what: str, strategy: str

@@ -82,7 +82,7 @@ class AtFirst(SilentMonitor):
         self._scratch, self._what, self.done = scratch, what, False
 
     def progress(self, done: int, total: int, what: str) -> None:
-        if not self.done and len(list(self._scratch.rglob("usage.json"))) >= 2:
+        if not self.done and len(list(self._scratch.glob("play*/????/usage.json"))) >= 2:
             self.done = True
             self._what()
 
