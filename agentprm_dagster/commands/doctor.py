@@ -120,7 +120,7 @@ def _devices() -> Iterator[Finding]:
     cores = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} torch threads"
     yield Finding("devices", bool(found), f"{cores}, GPUs: {names}", remedy, needed=False)
     if len(found) > 1:
-        words = "of several GPUs a training uses one, or with training.launch: torchrun as many as processes"
+        words = "of several GPUs a training uses one, or with training.launch: torchrun as many as training.processes"
         remedy = "improvement.kind: trl would multiply its batch by their number: name one in CUDA_VISIBLE_DEVICES"
         yield Finding("devices", True, words, remedy, needed=False)
 

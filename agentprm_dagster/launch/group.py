@@ -1,4 +1,4 @@
-"""The process group of those that torchrun has started."""
+"""The process group of those that torchrun or Ray has started."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from agentprm_dagster.config.compute import TrainingCompute
 def process_group(compute: TrainingCompute) -> Iterator[None]:
     """This process is one of those that train together meanwhile, with a GPU of its own where there are some.
 
-    Nothing happens in a process that torchrun did not start.
+    Nothing happens in a process that trains alone.
     """
     if "LOCAL_RANK" not in os.environ:
         yield

@@ -186,7 +186,7 @@ def creates_for_one(root: UPath) -> bool:
     path = f"{root.path.rstrip('/')}/.leases/{uuid4().hex}"
     try:
         return _create(fs, path, b"first") and not _create(fs, path, b"second") and fs.cat_file(path) == b"first"
-    except (NotImplementedError, TypeError, ValueError):
+    except (NotImplementedError, TypeError, ValueError):  # a filesystem that does not know the mode says so
         return False
     except OSError as error:
         if error.errno not in (EINVAL, ENOSYS):  # an S3 server that knows no If-None-Match
