@@ -1,15 +1,18 @@
 """Where everything meets: assets x experiments, resources, jobs, schedules, sensors. Dagster loads this module."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
+from re import sub
 
 import dagster as dg
 
 from agentprm_dagster import assets
+from agentprm_dagster.automation import schedule, sensor
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import chosen_compute, load_compute
 from agentprm_dagster.home import save_seconds, write_privately
-from agentprm_dagster.iterations import FIRST, ITERATION
+from agentprm_dagster.iterations import iterations_of
 from agentprm_dagster.processor import chosen_type
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.inference import InferenceResource
@@ -19,7 +22,7 @@ from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.stages.chosen import chosen_experiments
 from agentprm_dagster.stages.databases import wait_for_locked_databases
-from agentprm_dagster.stages.reconcile import UNDER_WAY, OwnedExecutor
+from agentprm_dagster.stages.reconcile import OwnedExecutor
 from agentprm_dagster.targets.kinds import target_kind
 
 
@@ -65,31 +68,6 @@ def resources(compute: str = "") -> dict[str, object]:
     }
 
 
-def nightly(experiment: Experiment) -> dg.ScheduleDefinition:
-    """One more iteration every night until the experiment has as many as it plans."""
-
-    @dg.schedule(name=f"{experiment.name}_nightly", job_name=experiment.name, cron_schedule="0 1 * * *")
-    def schedule(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        under_way = dg.RunsFilter(job_name=experiment.name, statuses=[dg.DagsterRunStatus.QUEUED, *UNDER_WAY])
-        if context.instance.get_runs_count(under_way):
-            yield dg.SkipReason(f"an iteration of {experiment.name} is under way")
-            return
-        evaluated = context.instance.get_materialized_partitions(dg.AssetKey([experiment.name, "eval_report"]))
-        left = [i for i in range(FIRST, experiment.iterations + 1) if str(i) not in evaluated]
-        if left:
-            context.instance.add_dynamic_partitions(ITERATION, [str(left[0])])
-            yield dg.RunRequest(partition_key=str(left[0]))
-        else:
-            yield dg.SkipReason(f"all {experiment.iterations} iterations of {experiment.name} are evaluated")
-
-    return schedule
-
-
-def automation(name: str) -> dg.AutomationConditionSensorDefinition:
-    """While switched on, launches every stage of an experiment when its inputs are there."""
-    return dg.AutomationConditionSensorDefinition(f"{name}_automation", target=dg.AssetSelection.groups(name))
-
-
 def assets_of(experiment: Experiment) -> list[dg.AssetsDefinition]:
     """Every asset under the experiment's name, in its group, but those that its settings have no use for."""
     prefix = experiment.name
@@ -97,11 +75,32 @@ def assets_of(experiment: Experiment) -> list[dg.AssetsDefinition]:
         dg.AssetKey([prefix, one]): dg.AssetKey([prefix, other]) for one, other in disabled_assets(experiment).items()
     }
     loaded = dg.load_assets_from_package_module(assets, key_prefix=prefix, group_name=prefix)
+    own = partial(_as_its_own, experiment)
     return [
-        asset.with_attributes(asset_key_replacements=unused)
+        asset.with_attributes(asset_key_replacements=unused).map_asset_specs(own)
         for asset in loaded
         if isinstance(asset, dg.AssetsDefinition) and asset.key not in unused
     ]
+
+
+def _as_its_own(experiment: Experiment, spec: dg.AssetSpec) -> dg.AssetSpec:
+    """An asset's spec with what belongs to its experiment: iterations, owners, tags, where it branches from."""
+    origin, tags = experiment.origin, {"environment": experiment.environment.kind, "model": _tag(experiment.model.name)}
+    own = spec.merge_attributes(tags=tags, owners=list(experiment.owners))
+    if spec.partitions_def is not None:
+        own = own.replace_attributes(partitions_def=iterations_of(experiment.name))
+    if origin and spec.key.path[-1] == "initial_policy":
+        begins_from = dg.AssetDep(
+            dg.AssetKey([origin.experiment, "improved_policy"]),
+            partition_mapping=dg.SpecificPartitionsPartitionMapping([str(origin.iteration)]),
+        )
+        own = own.replace_attributes(deps=[begins_from])
+    return own
+
+
+def _tag(name: str) -> str:
+    """A name as a tag's value can have it: a model's may hold slashes."""
+    return sub(r"[^A-Za-z0-9_.-]", "_", name)[-63:]
 
 
 def disabled_assets(experiment: Experiment) -> dict[str, str]:
@@ -131,8 +130,8 @@ def build_definitions(
             )
             for name, experiment in experiments.items()
         ],
-        schedules=[nightly(experiment) for experiment in experiments.values()],
-        sensors=[automation(name) for name in experiments],
+        schedules=[schedule(experiment) for experiment in experiments.values() if experiment.schedule],
+        sensors=[sensor(experiment) for experiment in experiments.values() if not experiment.schedule],
         resources=bound or resources(),
         executor=EXECUTOR,
     )

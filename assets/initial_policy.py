@@ -1,9 +1,11 @@
 """The paper's pi_0."""
 
+from functools import partial
+
 import dagster as dg
 
 from agentprm_dagster.engine.base_model import base_identity
-from agentprm_dagster.iterations import FIRST, WHEN_READY
+from agentprm_dagster.iterations import FIRST
 from agentprm_dagster.programs.initial_policy import train
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
@@ -13,7 +15,6 @@ from agentprm_dagster.stages.materialization import gates
 @dg.asset(
     deps=["demonstrations"],
     check_specs=gates("initial_policy", "finite_loss"),
-    automation_condition=WHEN_READY,
     kinds={"policy", "huggingface"},
 )
 def initial_policy(
@@ -25,4 +26,4 @@ def initial_policy(
     settings = stage.settings("dialogue", "model", "pretraining", "sft")
     drawn = (stage.environment, stage.experiment_seed, settings.pretraining.episodes, stage.seed)
     games = tasks.demonstrated(*drawn) if settings.pretraining.episodes else ()
-    return stage.train(train, games=games, identity=base_identity(settings.model), announces=FIRST)
+    return stage.train(train, games=games, identity=base_identity(settings.model), then=partial(stage.announce, FIRST))

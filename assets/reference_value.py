@@ -2,7 +2,6 @@
 
 import dagster as dg
 
-from agentprm_dagster.iterations import WHEN_READY
 from agentprm_dagster.programs.reference_value import train
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
@@ -11,7 +10,6 @@ from agentprm_dagster.stages.materialization import gates
 @dg.asset(
     deps=["demonstrations", "initial_policy"],
     check_specs=gates("reference_value", "better_than_constant"),
-    automation_condition=WHEN_READY,
     kinds={"reward_model", "huggingface"},
 )
 def reference_value(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:

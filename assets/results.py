@@ -8,7 +8,7 @@ import dagster as dg
 
 from agentprm_dagster.envs.base import Published
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
-from agentprm_dagster.iterations import FIRST, WHEN_UPDATED
+from agentprm_dagster.iterations import FIRST
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.reports.chart import draw, draw_scaling
@@ -19,7 +19,7 @@ from agentprm_dagster.stages.evaluations import evaluated, rows_of
 from agentprm_dagster.stages.seeds import of_other_seeds, processors, seed_rows
 
 
-@dg.asset(deps=["eval_report", "react_report"], automation_condition=WHEN_UPDATED, kinds={"table"})
+@dg.asset(deps=["eval_report", "react_report"], kinds={"table"})
 def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """Every evaluated iteration in one table and a picture, also over seeds, beside the paper's Table 1."""
     stage = stages.stage(context)

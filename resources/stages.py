@@ -38,6 +38,7 @@ from agentprm_dagster.provenance.unfinished import forget_unfinished, unfinished
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.tracker import TrackerResource
 from agentprm_dagster.stages.compute import UsedCompute
+from agentprm_dagster.stages.decisions import ATTEMPT, attempt
 from agentprm_dagster.stages.materialization import PAGE, in_words, materialization
 from agentprm_dagster.stages.monitor import StageMonitor, conclude
 from agentprm_dagster.stages.pinned import pin_compute, pin_settings
@@ -75,7 +76,9 @@ class StagesResource(dg.ConfigurableResource):
         pin_settings(context.instance, context.run.run_id, settings)
         compute = pin_compute(context.instance, context.run.run_id, self.compute)
         refuse_together(settings, compute)
-        return Stage(self, context, settings, asset, iteration, UsedCompute(compute), self.artifacts.store())
+        store = self.artifacts.store()
+        tried = attempt(store, experiment, iteration) if iteration else 0
+        return Stage(self, context, settings, asset, iteration, UsedCompute(compute), store, tried)
 
 
 @dataclass
@@ -90,6 +93,8 @@ class Stage:
     compute: UsedCompute
     """Where and how models are computed: nothing of it is in the recipe, and what is used of it in the manifest."""
     store: ArtifactStore
+    attempt: int = 0
+    """How often this iteration was tried before, each time with another seed."""
     inputs: dict[str, Artifact] = field(default_factory=dict)
     """What was read so far, by role."""
     asked: set[str] | frozenset[str] = field(default_factory=set)
@@ -138,8 +143,8 @@ class Stage:
 
     @property
     def seed(self) -> int:
-        """A number below 2^31 that depends on the experiment's seed, the asset and the iteration alone."""
-        name = f"{self.experiment_seed}/{self.asset}/{self.iteration}"
+        """A number below 2^31 that depends on the experiment's seed, the asset, the iteration and the attempt alone."""
+        name = f"{self.experiment_seed}/{self.asset}/{self.iteration}{f'/{self.attempt}' if self.attempt else ''}"
         return int(sha256(name.encode()).hexdigest()[:8], 16) >> 1
 
     def read(
@@ -184,13 +189,13 @@ class Stage:
         *,
         games: Sequence[TaskRef] = (),
         identity: Mapping[str, str] | None = None,
-        announces: int | None = None,
+        then: Callable[[Artifact], None] = lambda made: None,
         code: Sequence[str] = (),
     ) -> dg.MaterializeResult:
         """Answers the version made from the same inputs, settings, games, code and seed before; otherwise makes it.
 
         `games` are those that are played, `identity` says what else it depends on that stands in no setting.
-        `announces` is the iteration whose behaviour policy this is, `code` are modules that the settings have chosen.
+        `then` is done with it, made now or before; `code` are modules that the settings have chosen.
 
         Raises:
             MixedInputsError: the inputs were made from different versions of the same thing.
@@ -206,10 +211,15 @@ class Stage:
                 found = None
             artifact = found or self._make(recipe, work, modules)
         self._conclude(artifact, made_before=found is not None)
-        if announces is not None and not artifact.manifest.failed:
-            announce(self.context.instance, self.store, self.experiment, announces, artifact, self.context.log_event)
+        then(artifact)
         ledger = costs(with_ancestors(self.store, artifact.version))
         return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id), ledger)
+
+    def announce(self, iteration: int, policy: Artifact, by: str | None = None, why: str | None = None) -> None:
+        """Makes a policy the behaviour policy of an iteration, if it has passed its gates (`iterations.announce`)."""
+        if not policy.manifest.failed:
+            report = self.context.log_event
+            announce(self.context.instance, self.store, self.experiment, iteration, policy, report, by, why)
 
     def train(self, program: Program, *, games: Sequence[TaskRef] = (), **how: Any) -> dg.MaterializeResult:
         """`make` of a training, which is given what was read and asked for; the compute says where it runs."""
@@ -315,7 +325,8 @@ class Stage:
             inputs=tuple(artifact.as_input(role) for role, artifact in self.inputs.items()),
             config=config,
             code=current_code(*modules),
-            seeds={"experiment": self.experiment_seed, "stage": self.seed},
+            seeds={"experiment": self.experiment_seed, "stage": self.seed}
+            | ({ATTEMPT: self.attempt} if self.attempt else {}),
         )
 
     def _make(self, recipe: Recipe, work: Work, modules: Sequence[str]) -> Artifact:

@@ -10,11 +10,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from yaml import YAMLError
 
 from agentprm_dagster.home import dagster_folder, exposed, games_scratch_folder, write_privately
-from agentprm_dagster.iterations import FIRST, ITERATION
+from agentprm_dagster.iterations import FIRST, add_iterations
 from agentprm_dagster.provenance.lock import sweep_folders
 from agentprm_dagster.provenance.verify import sweep
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.tracker import MlflowTracker
+from agentprm_dagster.stages.chosen import chosen_experiments
 from agentprm_dagster.stages.databases import wait_for_locked_databases
 from agentprm_dagster.stages.reconcile import fail_dead_runs
 
@@ -43,9 +44,10 @@ def open_instance() -> dg.DagsterInstance:
             f"{dagster_folder()}: expected Dagster's settings (dagster.yaml) and its records, got what it cannot read "
             f"({' '.join(str(error).split())[:300]}). Correct that file, or move the folder away: no artifact is in it"
         ) from error
-    instance.add_dynamic_partitions(ITERATION, [str(FIRST)])
     fail_dead_runs(instance)
     store = ArtifactsResource().store()
+    for name in chosen_experiments(store).experiments:
+        add_iterations(instance, name, FIRST, *store.announced_iterations(name))
     sweep(store)
     sweep_folders(games_scratch_folder())
     MlflowTracker().reconcile(store)

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import dagster as dg
 
-from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.iterations import add_iterations
 
 GROUP = dg.AssetSelection.groups("toy")
 
 
 def test_three_iterations_by_themselves(toy: dg.Definitions) -> None:
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(ITERATION, ["1"])
+    add_iterations(instance, "toy", 1)
     cursor, ticks = None, []
     for _ in range(12):
         tick = dg.evaluate_automation_conditions(toy, instance, asset_selection=GROUP, cursor=cursor)
@@ -40,7 +40,7 @@ def launch(
 
 def test_a_failed_stage_waits_for_a_person(toy: dg.Definitions) -> None:
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(ITERATION, ["1", "7"])
+    add_iterations(instance, "toy", 1, 7)
     job, rollouts = toy.resolve_job_def("toy"), dg.AssetKey(["toy", "rollouts"])
     instance.report_runless_asset_event(
         dg.AssetMaterialization(dg.AssetKey(["toy", "behaviour_policy"]), partition="7")

@@ -16,7 +16,7 @@ from agentprm_dagster.config.catalog import load_compute
 from agentprm_dagster.engine.kinds import KINDS
 from agentprm_dagster.episodes.engine_difference import EngineDifference
 from agentprm_dagster.episodes.stage import Monitor
-from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.launch.request import read_request
 from agentprm_dagster.launch.told import Trained
 from agentprm_dagster.provenance.artifact import Artifact
@@ -103,7 +103,7 @@ def test_what_one_has_begun_no_other_goes_on_with() -> None:
 @pytest.fixture
 def instance(tmp_path: Path) -> dg.DagsterInstance:
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(ITERATION, ["1"])
+    add_iterations(instance, "toy", 1)
     return instance
 
 
