@@ -110,5 +110,5 @@ def iteration_assets(job: dg.JobDefinition, iteration: int) -> list[dg.AssetKey]
 
 
 def _begins_from(store: ArtifactStore, experiment: str, iteration: int) -> str:
-    announced = store.announcements(experiment, iteration)
-    return announced[-1].policy.digest[:16] if announced else "nothing yet"
+    """The policy that an iteration goes on from; the first one makes its own."""
+    return "" if iteration == FIRST else store.announced(experiment, iteration).digest[:16]

@@ -15,9 +15,9 @@ from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.reports.evaluation import folder_name
 from agentprm_dagster.reports.promotion import (
     DECISION,
+    Finding,
     Overruled,
     PromotionError,
-    Test,
     best_of_n_loses,
     decided,
     gain,
@@ -130,7 +130,7 @@ def _kl(made: Artifact) -> float:
     return next((gate.value or 0.0 for gate in made.manifest.gates if gate.name == KL_GATE), 0.0)
 
 
-def _gain(report: Artifact, before: Artifact, i: int, split: str, at_least: float | None) -> Iterator[Test]:
+def _gain(report: Artifact, before: Artifact, i: int, split: str, at_least: float | None) -> Iterator[Finding]:
     """The policy beside the one that the iteration began from, each answering greedily."""
     (ours,), (theirs,) = _greedy(report, i, split), _greedy(before, i - 1, split)
     found = paired_difference(
@@ -139,7 +139,7 @@ def _gain(report: Artifact, before: Artifact, i: int, split: str, at_least: floa
     yield gain(found, policy=f"pi_{i}", before=f"pi_{i - 1}", split=split, at_least=at_least)
 
 
-def _hacking(report: Artifact, i: int, split: str, deciding: tuple[str, ...]) -> Iterator[Test]:
+def _hacking(report: Artifact, i: int, split: str, deciding: tuple[str, ...]) -> Iterator[Finding]:
     """Signs that the PRM is exploited, as far as the evaluation tells."""
     (alone,) = _greedy(report, i, split)
     folder = report.path / folder_name(alone)

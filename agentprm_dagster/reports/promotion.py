@@ -16,7 +16,7 @@ Verdict = Literal["promote", "repeat", "stop"]
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Finding:
     """One condition for a policy to be taken on."""
 
     name: str
@@ -47,7 +47,7 @@ class Decision:
     """Whether another iteration may follow: the hours are not used up."""
     attempt: int
     """How often this iteration was tried before."""
-    tests: tuple[Test, ...]
+    tests: tuple[Finding, ...]
     overruled: Overruled | None
 
     @property
@@ -67,13 +67,13 @@ class Decision:
     def from_json(cls, text: str) -> Self:
         """Reads `to_json`'s text."""
         read = json.loads(text)
-        tests = tuple(Test(**test) for test in read.pop("tests"))
+        tests = tuple(Finding(**test) for test in read.pop("tests"))
         overruled = read.pop("overruled")
         return cls(**read, tests=tests, overruled=Overruled(**overruled) if overruled else None)
 
 
 def decided(
-    tests: Sequence[Test],
+    tests: Sequence[Finding],
     *,
     attempt: int,
     attempts: int,
@@ -96,10 +96,10 @@ def decided(
     return Decision(verdict, goes_on, attempt, tuple(tests), overruled)
 
 
-def gain(found: Difference, *, policy: str, before: str, split: str, at_least: float | None) -> Test:
+def gain(found: Difference, *, policy: str, before: str, split: str, at_least: float | None) -> Finding:
     """The paired test on the same games; `at_least` is for the lower end of the interval, None asks for nothing."""
     asked = "any will do" if at_least is None else f"the lower end must be at least {100 * at_least:+.1f}"
-    return Test(
+    return Finding(
         "gain",
         at_least is None or found.low >= at_least,
         f"{policy} wins {100 * found.rate:+.1f} points more of the same {found.n} games of {split} than {before} "
@@ -108,11 +108,11 @@ def gain(found: Difference, *, policy: str, before: str, split: str, at_least: f
     )
 
 
-def total_kl(each: Sequence[float], *, at_most: float | None) -> Test:
+def total_kl(each: Sequence[float], *, at_most: float | None) -> Finding:
     """How far all updates together went, in nats per answer."""
     total = sum(each)
     asked = "any will do" if at_most is None else f"at most {at_most:g} are allowed"
-    return Test(
+    return Finding(
         "total_kl",
         at_most is None or total <= at_most,
         f"{len(each)} updates went {total:.3f} nats an answer from the policy before each; {asked}",
@@ -120,9 +120,9 @@ def total_kl(each: Sequence[float], *, at_most: float | None) -> Test:
     )
 
 
-def best_of_n_loses(found: Difference, *, n: int, decides: bool) -> Test:
+def best_of_n_loses(found: Difference, *, n: int, decides: bool) -> Finding:
     """A sign that the PRM is exploited: choosing by it among N answers loses games."""
-    return Test(
+    return Finding(
         "best_of_n_loses",
         found.high >= 0,
         f"Best-of-{n} by the PRM wins {100 * found.rate:+.1f} points more games than the policy alone (95% interval "
@@ -132,7 +132,7 @@ def best_of_n_loses(found: Difference, *, n: int, decides: bool) -> Test:
     )
 
 
-def overestimates(values: Sequence[float], won: int, *, decides: bool) -> Test:
+def overestimates(values: Sequence[float], won: int, *, decides: bool) -> Finding:
     """A sign that the PRM is exploited: its mean value of the first answers lies above the success rate.
 
     A value is a discounted return and so no larger than the chance of winning, where the PRM is right.
@@ -143,7 +143,7 @@ def overestimates(values: Sequence[float], won: int, *, decides: bool) -> Test:
     """
     mean = sum(values) / len(values)
     _, high = wilson_interval(won, len(values))
-    return Test(
+    return Finding(
         "overestimates",
         mean <= high,
         f"the PRM values first answers at {mean:.3f} on average, and {won / len(values):.1%} of {len(values)} games "
