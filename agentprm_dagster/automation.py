@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from agentprm_dagster.config import Experiment
-from agentprm_dagster.iterations import FIRST
+from agentprm_dagster.iterations import FIRST, add_iterations
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.decisions import announce_again, wanted
@@ -76,6 +76,7 @@ def next_run(
         return dg.SkipReason(next_one)
     if next_one.iteration > FIRST:
         announce_again(instance, store, name, next_one.iteration)
+    add_iterations(instance, name, next_one.iteration)
     key = f"{name}/{next_one.iteration}/{next_one.attempt}/{_begins_from(store, name, next_one.iteration)}"
     for run in instance.get_runs(dg.RunsFilter(tags={ITERATION_TAG: key}), limit=1):
         return dg.SkipReason(

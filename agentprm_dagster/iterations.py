@@ -19,6 +19,9 @@ ITERATIONS = dg.DynamicPartitionsDefinition(name="iteration")
 
 FIRST = 1
 
+MACHINE = "machine"
+"""The pool of the stages that take all of a machine: one run has it at a time, and the next in its turn."""
+
 
 def iterations_of(experiment: str) -> dg.DynamicPartitionsDefinition:
     """The iterations of an experiment; one is added when its policy is announced."""

@@ -8,6 +8,7 @@ import dagster as dg
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Asked
+from agentprm_dagster.iterations import MACHINE
 from agentprm_dagster.reports.answers import with_answers_gate
 from agentprm_dagster.reports.demonstrations_report import demonstrations_report
 from agentprm_dagster.resources.llm import LlmResource
@@ -20,6 +21,7 @@ from agentprm_dagster.stages.materialization import gates
 
 @dg.asset(
     check_specs=gates("demonstrations", "parse_failures", "expert_success"),
+    pool=MACHINE,
     kinds={"episodes"},
 )
 def demonstrations(

@@ -10,7 +10,7 @@ from agentprm_dagster.episodes.engine_difference import GATE, with_engine_gate
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Usage
-from agentprm_dagster.iterations import FIRST, ITERATIONS
+from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.launch.play import Choice, Lookahead, Play
 from agentprm_dagster.reports.chart import draw_scaling
 from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report
@@ -28,6 +28,7 @@ SCALING = "scaling.png"
     partitions_def=ITERATIONS,
     deps=["initial_policy", "improved_policy", "prm", "world_model"],
     check_specs=gates("eval_report", "all_games_accounted_for", GATE),
+    pool=MACHINE,
     kinds={"table"},
 )
 def eval_report(

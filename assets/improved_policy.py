@@ -3,7 +3,7 @@
 import dagster as dg
 
 from agentprm_dagster.improvement.kinds import KINDS
-from agentprm_dagster.iterations import ITERATIONS
+from agentprm_dagster.iterations import ITERATIONS, MACHINE
 from agentprm_dagster.programs.improved_policy import train
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
@@ -14,6 +14,7 @@ from agentprm_dagster.stages.materialization import gates
     partitions_def=ITERATIONS,
     deps=["behaviour_policy", "rollouts", "mc_value_targets", "prm", "prm_committee"],
     check_specs=gates("improved_policy", "policy_finite", "kl_budget", "pairs_to_learn_from"),
+    pool=MACHINE,
     kinds={"policy", "huggingface"},
 )
 def improved_policy(

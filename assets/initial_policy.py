@@ -8,7 +8,7 @@ import dagster as dg
 
 from agentprm_dagster.engine.base_model import base_identity
 from agentprm_dagster.episodes.stage import Gate, Monitor, Resume, StageReport
-from agentprm_dagster.iterations import FIRST
+from agentprm_dagster.iterations import FIRST, MACHINE
 from agentprm_dagster.programs.initial_policy import train
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
@@ -23,6 +23,7 @@ BRANCHED_FROM = "branched_from"
 @dg.asset(
     deps=["demonstrations"],
     check_specs=gates("initial_policy", "finite_loss"),
+    pool=MACHINE,
     kinds={"policy", "huggingface"},
 )
 def initial_policy(

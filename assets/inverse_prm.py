@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from agentprm_dagster.iterations import FIRST, ITERATIONS
+from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.programs.inverse_prm import ROLLOUTS, train
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
@@ -12,6 +12,7 @@ from agentprm_dagster.stages.materialization import gates
     partitions_def=ITERATIONS,
     deps=["behaviour_policy", "demonstrations", "rollouts", "mc_value_targets"],
     check_specs=gates("inverse_prm", "tells_expert_from_learners"),
+    pool=MACHINE,
     kinds={"reward_model", "huggingface"},
 )
 def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:

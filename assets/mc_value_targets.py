@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
-from agentprm_dagster.iterations import ITERATIONS
+from agentprm_dagster.iterations import ITERATIONS, MACHINE
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
 from agentprm_dagster.targets.kinds import KINDS, target_kind
@@ -15,6 +15,7 @@ from agentprm_dagster.targets.kinds import KINDS, target_kind
     partitions_def=ITERATIONS,
     deps=["rollouts", "reference_value"],
     check_specs=gates("mc_value_targets", "targets_in_unit_interval", "targets_differ"),
+    pool=MACHINE,
     kinds={"table"},
 )
 def mc_value_targets(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from agentprm_dagster.iterations import MACHINE
 from agentprm_dagster.programs.reference_value import train
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
@@ -10,6 +11,7 @@ from agentprm_dagster.stages.materialization import gates
 @dg.asset(
     deps=["demonstrations", "initial_policy"],
     check_specs=gates("reference_value", "better_than_constant"),
+    pool=MACHINE,
     kinds={"reward_model", "huggingface"},
 )
 def reference_value(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:

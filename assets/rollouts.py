@@ -8,7 +8,7 @@ from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.engine_difference import GATE, with_engine_gate
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
-from agentprm_dagster.iterations import FIRST, ITERATIONS
+from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.launch.play import Play
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.reports.chart import draw_coverage
@@ -25,6 +25,7 @@ from agentprm_dagster.stages.materialization import gates
     # pi_0 itself is not read here; naming it makes a run of the whole graph wait until it has been announced.
     deps=["behaviour_policy", "initial_policy", "demonstrations"],
     check_specs=gates("rollouts", "parse_failures", "both_outcomes", GATE),
+    pool=MACHINE,
     kinds={"episodes"},
 )
 def rollouts(

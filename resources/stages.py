@@ -12,10 +12,8 @@ from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.asked import AskedSettings, SettingError, picked
 from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, load_experiment
 from agentprm_dagster.config.together import refuse_together
-from agentprm_dagster.engine.kinds import KINDS as ENGINES
-from agentprm_dagster.engine.kinds import REFERENCE
 from agentprm_dagster.envs.base import EnvironmentKind, TaskRef
-from agentprm_dagster.envs.kinds import KINDS, kind_of
+from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.envs.settings import EnvironmentSettings
 from agentprm_dagster.episodes.engine_difference import GATE as ENGINE_GATE
 from agentprm_dagster.episodes.stage import SAVE_SECONDS, Monitor, Resume, StageReport
@@ -27,7 +25,7 @@ from agentprm_dagster.launch.request import Request
 from agentprm_dagster.launch.torchrun import train_together, write_request
 from agentprm_dagster.provenance.agreement import MixedInputsError, find_conflict
 from agentprm_dagster.provenance.artifact import Artifact
-from agentprm_dagster.provenance.code import current_code, edited_sources, reached_sources
+from agentprm_dagster.provenance.code import current_code, edited_sources
 from agentprm_dagster.provenance.costs import costs
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import with_ancestors
@@ -40,6 +38,7 @@ from agentprm_dagster.resources.tracker import TrackerResource
 from agentprm_dagster.stages.compute import UsedCompute
 from agentprm_dagster.stages.decisions import ATTEMPT, attempt
 from agentprm_dagster.stages.materialization import PAGE, in_words, materialization
+from agentprm_dagster.stages.modules import modules_of
 from agentprm_dagster.stages.monitor import StageMonitor, conclude
 from agentprm_dagster.stages.pinned import pin_compute, pin_settings
 
@@ -202,7 +201,7 @@ class Stage:
         """
         self._refuse_mixed_inputs()
         played = {GAMES_DIGEST: self._digest(games)} if games else {}
-        modules = self._modules(code, plays=bool(games))
+        modules = modules_of(self.asset, self.environment.kind, code, plays=bool(games))
         self.asked, values = frozenset(self.asked), self._experiment.model_dump(mode="json")
         recipe = self._recipe(modules, {**picked(values, self.asked), **played, **(identity or {})})
         with self.store.lock(self.experiment, self.asset, self.iteration):
@@ -213,7 +212,8 @@ class Stage:
         self._conclude(artifact, made_before=found is not None)
         then(artifact)
         ledger = costs(with_ancestors(self.store, artifact.version))
-        return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id), ledger)
+        page = self.resources.tracker.url(artifact.manifest.mlflow_run_id)
+        return materialization(artifact, page, ledger, made_before=found is not None)
 
     def announce(self, iteration: int, policy: Artifact, by: str | None = None, why: str | None = None) -> None:
         """Makes a policy the behaviour policy of an iteration, if it has passed its gates (`iterations.announce`)."""
@@ -295,19 +295,6 @@ class Stage:
             raise ArtifactError(f"{artifact.version} did not pass its gates, so {self.asset} must not use it: {failed}")
         self.inputs[role] = artifact
         return artifact
-
-    @property
-    def _module(self) -> str:
-        return f"agentprm_dagster.assets.{self.asset}"
-
-    def _modules(self, code: Sequence[str], *, plays: bool) -> tuple[str, ...]:
-        """The asset's module, what the settings have chosen, and of the environment all where games are played, its
-        wording where dialogues are written; the reference engine where models are computed, whichever computes them.
-        """
-        package, reached = KINDS[self.environment.kind], reached_sources(self._module, *code)
-        writes, computes = (f"agentprm_dagster.engine.{name}" in reached for name in ("chat", "kinds"))
-        environment = [f"{package}.kind"] if plays else [f"{package}.language"] if writes else []
-        return (self._module, *code, *environment, *([ENGINES[REFERENCE]] if computes else []))
 
     def _refuse_edits(self, modules: Sequence[str]) -> None:
         """The processes that a stage starts import the code that is there then, which must be what the recipe says."""

@@ -48,6 +48,7 @@ MAY_IMPORT = {
     "provenance": {"episodes"},
     "tracking": {"home", "provenance"},
     "iterations": {"provenance"},
+    "automation": {"config", "iterations", "provenance", "resources", "stages"},
     "stages": {
         "cluster", "config", "engine", "envs", "episodes", "home", "iterations", "launch", "provenance", "reports",
         "training",
@@ -61,7 +62,7 @@ MAY_IMPORT = {
         "reports", "resources", "rollouts", "stages", "targets", "training",
     },
 }  # fmt: skip
-"""By room, besides itself and what is BELOW. Only `definitions`, `cli` and its `commands` know all."""
+"""By room, besides itself and what is BELOW. Only `assembly` and what is made of it know all."""
 
 PLAIN = ("algorithm", "episodes", "reports", "rollouts")
 """Rooms that need nothing but tables and numbers."""
@@ -108,7 +109,7 @@ def imports(path: Path, *, top_only: bool = False) -> set[str]:
 def test_arrows(name: str, path: Path) -> None:
     part = name.split(".")[0]
     if part not in MAY_IMPORT:
-        assert part in {"__init__", "definitions", "cli", "commands"}
+        assert part in {"__init__", "assembly", "cli", "commands", "component", "definitions"}
         return
     known = {imported.split(".")[1] for imported in imports(path) if imported.startswith("agentprm_dagster.")}
     assert known <= {part, *BELOW, *MAY_IMPORT[part]}
@@ -142,6 +143,7 @@ REACH = {
     "mc_value_targets": {"episodes", "reports", "algorithm", "targets"},
     "prm": TRAINS,
     "prm_committee": TRAINS,
+    "promotion": {"algorithm", "episodes", "reports", "stages"},
     "react_report": ASKS | {"algorithm"},
     "reference_value": TRAINS,
     "results": {"algorithm", "envs.base", "episodes", "reports", "stages"},
@@ -178,7 +180,8 @@ def test_every_asset_has_its_reach() -> None:
 
 
 KNOW_EXPERIMENTS = {
-    "commands", "config", "definitions", "launch.request", "planning", "resources.stages", "stages.pinned",
+    "assembly", "automation", "commands", "component", "config", "launch.request", "planning", "resources.stages",
+    "stages.pinned",
 }  # fmt: skip
 """What may see an experiment as a whole: none of them does a stage's work."""
 

@@ -9,9 +9,9 @@ from types import ModuleType
 
 import dagster as dg
 
+from agentprm_dagster.assembly import build_definitions
 from agentprm_dagster.config import PlayingCompute
 from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, load_experiment
-from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.envs.alfworld.game_file import Game
 from agentprm_dagster.envs.alfworld.household import Household
 from agentprm_dagster.envs.alfworld.playable import PlayableGame

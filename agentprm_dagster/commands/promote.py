@@ -6,10 +6,10 @@ from uuid import uuid4
 import dagster as dg
 import typer
 
+from agentprm_dagster.assembly import build_definitions
 from agentprm_dagster.commands.instance import open_instance
 from agentprm_dagster.commands.run import SILENT, failures, was_decided
 from agentprm_dagster.config.catalog import load_experiment
-from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.reports.promotion import Verdict
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.decisions import PROMOTION, current_decision

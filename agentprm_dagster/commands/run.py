@@ -8,12 +8,12 @@ import typer
 from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
 
+from agentprm_dagster.assembly import build_definitions, resources
 from agentprm_dagster.automation import iteration_assets
 from agentprm_dagster.commands.instance import open_instance
 from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.config.catalog import chosen_compute, load_compute, load_experiment
 from agentprm_dagster.config.together import refuse_together
-from agentprm_dagster.definitions import build_definitions, resources
 from agentprm_dagster.iterations import FIRST, add_iterations
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.available import require

@@ -3,7 +3,8 @@
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from datetime import datetime
+from pathlib import Path, PurePosixPath
 
 import dagster as dg
 
@@ -22,7 +23,9 @@ def gates(asset: str, *names: str) -> list[dg.AssetCheckSpec]:
     return [dg.AssetCheckSpec(name, asset=asset, blocking=True) for name in names]
 
 
-def materialization(artifact: Artifact, mlflow_url: str | None, ledger: Sequence[Cost]) -> dg.MaterializeResult:
+def materialization(
+    artifact: Artifact, mlflow_url: str | None, ledger: Sequence[Cost], *, made_before: bool
+) -> dg.MaterializeResult:
     """The event of an artifact, whether it was made now or before; its digest is the data version.
 
     `ledger` is what it and all that it was made from took.
@@ -36,6 +39,9 @@ def materialization(artifact: Artifact, mlflow_url: str | None, ledger: Sequence
             "cost": dg.MetadataValue.md(markdown(ledger)),
             "path": dg.MetadataValue.path(artifact.uri),
             **links,
+            **_table(artifact),
+            "found": "made before" if made_before else "made by this run",
+            "made": dg.MetadataValue.timestamp(datetime.fromisoformat(made.started)),
             "seconds": made.seconds,
             "reproducible": made.reproducible or "not recorded",
             **{name: NOT_FINITE if value is None else float(value) for name, value in made.metrics.items()},
@@ -43,6 +49,22 @@ def materialization(artifact: Artifact, mlflow_url: str | None, ledger: Sequence
         check_results=list(_verdicts(artifact)),
         data_version=dg.DataVersion(artifact.digest),
     )
+
+
+def _table(artifact: Artifact) -> dict[str, dg.MetadataValue]:
+    """The columns of the artifact's tables and how many rows they have; where it has several kinds, of the first."""
+    paths = [entry.path for entry in artifact.manifest.files if entry.rows is not None]
+    if not paths:
+        return {}
+    import pyarrow.parquet as pq
+
+    kind = PurePosixPath(paths[0]).name
+    rows = sum(entry.rows or 0 for entry in artifact.manifest.files if PurePosixPath(entry.path).name == kind)
+    columns = [dg.TableColumn(field.name, str(field.type)) for field in pq.read_schema(artifact.path / paths[0])]
+    return {
+        "dagster/column_schema": dg.MetadataValue.table_schema(dg.TableSchema(columns)),
+        "dagster/row_count": dg.MetadataValue.int(rows),
+    }
 
 
 def in_words(value: float | None) -> str:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from agentprm_dagster.assembly import build_definitions, resources
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.config.catalog import load_experiment
-from agentprm_dagster.definitions import build_definitions, resources
 from agentprm_dagster.episodes.stage import Monitor, SilentMonitor
 from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.launch.request import read_request
