@@ -32,7 +32,7 @@ def decide(experiment: str, iteration: int, verdict: Verdict, why: str, who: str
         tags=owner_tag(run_id),
         partition_key=str(iteration),
         asset_selection=[key],
-        run_config={**SILENT, "ops": {key.to_python_identifier(): {"config": config}}},
+        run_config={**SILENT, "ops": {PROMOTION: {"config": config}}},
         raise_on_error=False,
     )
     if not result.success and not was_decided(result):
