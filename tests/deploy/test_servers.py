@@ -45,12 +45,18 @@ class Deployment:
     variables: Mapping[str, str]
 
     def told(self, user: str, **others: str) -> dict[str, str]:
-        """The variables of a user with a home of their own, which is made where it is not there."""
+        """The variables of a user with a home of their own, which is made where it is not there.
+
+        Alice's password stands in a URI, bob's in a variable of MLflow's.
+        """
         home = self.folder / user
         if not home.exists():
             (home / "dagster").mkdir(parents=True, mode=0o700)
             shutil.copy(FOLDER / "dagster.yaml", home / "dagster")
         login = {"MLFLOW_TRACKING_URI": f"http://{user}:{USERS[user]}@{self.mlflow.removeprefix('http://')}"}
+        if user == "bob":
+            login = {"MLFLOW_TRACKING_URI": self.mlflow, "MLFLOW_TRACKING_USERNAME": user}
+            login |= {"MLFLOW_TRACKING_PASSWORD": USERS[user]}
         return {**self.variables, **login, "AGENTPRM_HOME": str(home), "DAGSTER_HOME": str(home / "dagster"), **others}
 
     def start(self, user: str, *command: str, **others: str) -> "subprocess.Popen[str]":
