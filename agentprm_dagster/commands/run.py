@@ -15,10 +15,12 @@ from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.config.catalog import chosen_compute, load_compute, load_experiment
 from agentprm_dagster.config.together import refuse_together
 from agentprm_dagster.iterations import FIRST, add_iterations
+from agentprm_dagster.provenance.owner import user_name
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.available import require
 from agentprm_dagster.stages.base_models import require_exact_base
 from agentprm_dagster.stages.decisions import PROMOTION, announce_again, current_decision
+from agentprm_dagster.stages.launched_by import USER_TAG
 from agentprm_dagster.stages.monitor import progress_bars
 from agentprm_dagster.stages.reconcile import owner_tag
 
@@ -83,7 +85,7 @@ def run_iteration(
         return job.execute_in_process(
             instance=instance,
             run_id=run_id,
-            tags=owner_tag(run_id),
+            tags={**owner_tag(run_id), USER_TAG: user_name()},
             partition_key=str(iteration),
             asset_selection=iteration_assets(job, iteration),
             run_config=SILENT,

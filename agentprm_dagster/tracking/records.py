@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from agentprm_dagster.home import home, mlflow_folder, presence_folder
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.manifest import Input, Manifest, Recipe
-from agentprm_dagster.provenance.owner import Owner
+from agentprm_dagster.provenance.owner import Owner, user_name
 from agentprm_dagster.tracking.client import Mlflow
 from agentprm_dagster.tracking.uri import is_server
 
@@ -50,6 +50,7 @@ def run_tags(recipe: Recipe, dagster_run_id: str) -> dict[str, str]:
         "owner": Owner.this_process(presence_folder()).to_json(),
         "home": str(home()),
         "mlflow.source.git.commit": recipe.code.git_commit or "",
+        "mlflow.user": user_name(),
     }
 
 

@@ -335,6 +335,18 @@ def test_doctor_tries_the_store(home: Path, tmp_path: Path, monkeypatch: pytest.
     assert not home.exists()
 
 
+def test_doctor_says_where_dagsters_records_are(home: Path) -> None:
+    topic = "Dagster's records"
+    assert findings_of(topic)[1][0]["found"] == "none yet, SQLite in the home folder then"
+    (home / "dagster").mkdir(parents=True)
+    assert findings_of(topic)[1][0]["found"] == f"sqlite:///{home}/dagster/history/runs.db"
+    elsewhere = "storage: {sqlite: {base_dir: {env: NOBODY_SET_THIS}}}"
+    (home / "dagster/dagster.yaml").write_text(elsewhere, encoding="utf-8")
+    code, (found,) = findings_of(topic)
+    assert (code, found["ok"]) == (1, False)
+    assert 'the environment variable "NOBODY_SET_THIS" which is not set' in found["remedy"]
+
+
 @pytest.mark.parametrize("as_json", [True, False])
 def test_doctor_shows_no_password(home: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
     monkeypatch.setenv("AGENTPRM_LLM_MODEL", "gpt-4o")
