@@ -61,7 +61,7 @@ def export(store: ArtifactStore, experiment: Experiment, iteration: int, hub: st
             copy_files(artifact, folder / part)
         for made in lineage:
             _write(folder / lineage_place(made.version), made.manifest.to_json())
-        _write(folder / SETTINGS, _settings(experiment))
+        _write(folder / SETTINGS, settings_text(experiment))
         _write(folder / GAMES, json.dumps(games.digests(), indent=1))
         write_licences(folder, experiment)
         if (_ROOT / LOCK).is_file():
@@ -147,7 +147,7 @@ def _games(experiment: Experiment, parts: dict[Part, Artifact]) -> PlayedGames:
     return games
 
 
-def _settings(experiment: Experiment) -> str:
+def settings_text(experiment: Experiment) -> str:
     """All settings, a section a line; JSON is YAML, and says text and numbers without doubt."""
     values = experiment.model_dump(mode="json", exclude={"name"})
     return "".join(f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())

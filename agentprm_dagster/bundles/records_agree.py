@@ -46,11 +46,10 @@ def _lineage(opened: Opened) -> Iterator[str]:
         for read in manifest.inputs:
             if read.version not in manifests:
                 yield f"{version} was made from {read.version}, whose manifest is missing"
-    for reader, part in _READ:
-        if reader in contents and part in contents:
-            read = {each.version for each in manifests[contents[reader]].inputs}
-            if contents[part] not in read:
-                yield f"{reader} was not made from {contents[part]}, which lies in {part}"
+    there = [(reader, part) for reader, part in _READ if reader in contents and part in contents]
+    for reader, part in there:
+        if contents[part] not in {read.version for read in manifests[contents[reader]].inputs}:
+            yield f"{reader} was not made from {contents[part]}, which lies in {part}"
 
 
 def _settings(opened: Opened) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Every episode of a bundle played again: the same commands must lead to the same observations and the same reward."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from agentprm_dagster.bundles.errors import BundleError
@@ -61,7 +61,9 @@ class _Replay:
             self.not_done.append(f"{place}: {missing} episodes, whose games are not on this machine")
 
 
-def _by_game(episodes: Iterable[Episode], refs: dict[str, TaskRef]) -> Iterator[tuple[TaskRef | None, list[Episode]]]:
+def _by_game(
+    episodes: Iterable[Episode], refs: Mapping[str, TaskRef]
+) -> Iterator[tuple[TaskRef | None, list[Episode]]]:
     """The episodes of every game together, so that its file is read once."""
     games: dict[str, list[Episode]] = {}
     for episode in episodes:

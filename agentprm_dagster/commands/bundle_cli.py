@@ -28,7 +28,7 @@ def export(
 
 @bundle_app.command()
 def check(
-    bundle: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder that `export` wrote.")],
+    bundle: Annotated[Path, typer.Argument(file_okay=False, help="A folder that `export` wrote.")],
     play: Annotated[bool, typer.Option("--play", help="Let the policy play its greedy evaluation again, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
