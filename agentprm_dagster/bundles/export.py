@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from os.path import lexists
 from pathlib import Path
+from re import fullmatch
 from tempfile import mkdtemp
 
 from agentprm_dagster.bundles.cards import write_cards
@@ -19,12 +20,14 @@ from agentprm_dagster.bundles.record import (
     BUNDLE,
     EVALUATION,
     GAMES,
+    HUB_NAME,
     LOCK,
     POLICY,
     REWARD,
     ROLLOUTS,
     SETTINGS,
     TARGETS,
+    WRITER,
     Bundle,
     Part,
 )
@@ -52,6 +55,7 @@ def export(store: ArtifactStore, experiment: Experiment, iteration: int, hub: st
         ArtifactError: something of the iteration or of its lineage is missing or damaged.
         TasksNotFoundError: the games that were played are not on this machine.
     """
+    _refuse_odd_name(hub)
     _refuse_existing(out)
     parts = _parts(store, experiment.name, iteration)
     lineage = _lineage(store, parts.values())
@@ -71,7 +75,7 @@ def export(store: ArtifactStore, experiment: Experiment, iteration: int, hub: st
             experiment=experiment.name,
             iteration=iteration,
             hub=hub,
-            exported_by=current_code("agentprm_dagster.bundles.export"),
+            exported_by=current_code(WRITER),
             contents={part: artifact.version for part, artifact in parts.items()},
             files=(),
         )
@@ -83,6 +87,11 @@ def export(store: ArtifactStore, experiment: Experiment, iteration: int, hub: st
         _write(folder / BUNDLE, record.to_json())
         open_to_all(folder)
     return record
+
+
+def _refuse_odd_name(hub: str | None) -> None:
+    if hub and not fullmatch(HUB_NAME, hub):
+        raise BundleError(f"--hub: expected a user or an organisation of the Hugging Face hub, got {hub[:100]!r}")
 
 
 def _refuse_existing(out: Path) -> None:
@@ -103,7 +112,7 @@ def _parts(store: ArtifactStore, experiment: str, iteration: int) -> dict[Part, 
         )
     evaluation = store.current(experiment, "eval_report", iteration)
     policy = _input(store, evaluation, "improved_policy")
-    reward = _input(store, evaluation, *("prm", "inverse_prm"))
+    reward = _input(store, evaluation, "prm", "inverse_prm")
     parts: dict[Part, Artifact] = {
         POLICY: policy,
         REWARD: reward,

@@ -23,6 +23,7 @@ from pydantic.dataclasses import dataclass
 
 from agentprm_dagster.bundles.errors import BundleError
 from agentprm_dagster.provenance.canonical import canonical, seal, unseal
+from agentprm_dagster.provenance.code import current_code
 from agentprm_dagster.provenance.manifest import Code, FileEntry, Name, Version
 
 BUNDLE, CARD = "bundle.json", "README.md"
@@ -34,9 +35,15 @@ ROLLOUTS: Final = "rollouts"
 TARGETS: Final = "targets"
 EVALUATION: Final = "evaluation"
 
+WRITER = "agentprm_dagster.bundles.export"
+"""The module whose code a bundle names."""
+
 Format = Literal["agentprm-bundle-1"]
 Part = Literal["policy", "reward_model", "rollouts", "targets", "evaluation"]
 """A folder that holds an artifact."""
+
+HUB_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$"
+"""What a user or an organisation may be called on the Hugging Face hub."""
 
 MOST_BYTES = 64 * 2**20
 """How large a JSON file of a bundle may be."""
@@ -52,10 +59,10 @@ class Bundle:
     format: Format
     experiment: Name
     iteration: Annotated[int, Field(ge=1, le=1000)]
-    hub: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")] | None
+    hub: Annotated[str, Field(pattern=HUB_NAME)] | None
     """The user or organisation on the Hugging Face hub under whose name the cards link to each other."""
     exported_by: Code
-    """The code that wrote the bundle; `source` is that of this room."""
+    """The code that wrote the bundle (`WRITER` and what it reaches)."""
     contents: dict[Part, Version]
     """Which artifact lies in which folder."""
     files: Annotated[tuple[FileEntry, ...], Field(max_length=MOST_FILES)]
@@ -65,6 +72,11 @@ class Bundle:
     def parts(self) -> list[tuple[Part, Version]]:
         """`contents`, the policy first."""
         return [(part, self.contents[part]) for part in get_args(Part) if part in self.contents]
+
+    @property
+    def by_this_code(self) -> bool:
+        """Whether the code that wrote the bundle words cards and reports as this one does."""
+        return self.exported_by.source == current_code(WRITER).source
 
     def to_json(self) -> str:
         """The sealed text of `bundle.json`."""

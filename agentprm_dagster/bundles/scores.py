@@ -9,6 +9,7 @@ from agentprm_dagster.bundles.findings import Check
 from agentprm_dagster.bundles.opened import Opened
 from agentprm_dagster.bundles.played_tables import read_played
 from agentprm_dagster.bundles.record import EVALUATION, read_text
+from agentprm_dagster.episodes.tables import EPISODES
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.reports.evaluation import evaluation_name, evaluation_report, evaluation_row, folder_name
 from agentprm_dagster.stages.materialization import PAGE
@@ -28,13 +29,17 @@ def check_scores(opened: Opened) -> Check:
             differences.append(str(error))
             continue
         differences += [f"{place}: {each}" for each in _differing(row, computed)]
-    differences += [*_metrics(opened), *_page(opened)]
-    return Check("scores", f"{len(opened.rows)} rows", tuple(differences))
+    differences += _metrics(opened)
+    counted, page = f"{len(opened.rows)} rows", tuple(_page(opened))
+    if page and not opened.record.by_this_code:
+        other = f"{EVALUATION}/{PAGE} was written by other code, and has not the lines of this one"
+        return Check("scores", counted, tuple(differences), (other,))
+    return Check("scores", counted, (*differences, *page))
 
 
 def _rows_and_folders(opened: Opened) -> Iterator[str]:
     named = [folder_name(row) for row in opened.rows]
-    there = [path.name for path in sorted((opened.folder / EVALUATION).iterdir()) if path.is_dir()]
+    there = [path.parent.name for path in (opened.folder / EVALUATION).glob(f"*/{EPISODES}")]
     for name in sorted({*named, *there}):
         if (named.count(name), there.count(name)) != (1, 1):
             yield f"{EVALUATION}/{name}: {named.count(name)} rows count {there.count(name)} folders of episodes"

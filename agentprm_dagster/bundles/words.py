@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -65,7 +64,7 @@ def base_model(model: Model) -> dict[str, str]:
 
 def is_local(model: Model) -> bool:
     """Whether the pretrained model was named by a path."""
-    return model.name.startswith(("/", ".", "~")) or Path(model.name).is_absolute()
+    return model.name.startswith(("/", ".", "~"))
 
 
 def licence(model: Model) -> dict[str, str]:

@@ -1,21 +1,21 @@
 """Cards are what the Hugging Face hub and `datasets` read, and say where each number comes from."""
 
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from forging import record_of
 from huggingface_hub import DatasetCard, ModelCard
 
 from agentprm_dagster.bundles.cards import cards
 from agentprm_dagster.bundles.opened import Opened, open_bundle
 from agentprm_dagster.bundles.words import base_model, licence
 from agentprm_dagster.config import Model
+from agentprm_dagster.engine.settings import Lora
 from agentprm_dagster.episodes.tables import read_episodes
+from forging import record_of
 
-HF = Path(sys.executable).with_name("hf")
 DATA = ("rollouts", "targets", "evaluation")
 
 
@@ -78,14 +78,24 @@ def test_datasets_reads_every_table(made: Path, tmp_path: Path) -> None:
 
 
 def test_cards_link_to_each_other_where_they_are_to_be_on_the_hub(read: Opened) -> None:
-    from dataclasses import replace
-
     written = cards(replace(read, record=replace(read.record, hub="org")))
     assert yaml.safe_load(written["policy/README.md"].split("---")[1])["datasets"] == ["org/toy-1-rollouts"]
     assert "https://huggingface.co/org/toy-1-reward-model" in written["policy/README.md"]
     assert "https://huggingface.co/datasets/org/toy-1-targets" in written["reward_model/README.md"]
     assert "hf upload org/toy-1-policy policy" in written["README.md"]
     assert "huggingface.co/org" not in "".join(cards(read).values())
+
+
+def test_adapters_are_loaded_by_peft(read: Opened) -> None:
+    model = Model(name="smollm2", lora=Lora())
+    written = cards(replace(read, experiment=read.experiment.model_copy(update={"model": model})))
+    for part, name in (
+        ("policy", "AutoPeftModelForCausalLM"),
+        ("reward_model", "AutoPeftModelForSequenceClassification"),
+    ):
+        head = yaml.safe_load(written[f"{part}/README.md"].split("---")[1])
+        assert (head["library_name"], head["base_model"]) == ("peft", "HuggingFaceTB/SmolLM2-135M-Instruct")
+        assert f"{name}.from_pretrained" in written[f"{part}/README.md"]
 
 
 @pytest.mark.parametrize(

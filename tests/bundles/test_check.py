@@ -4,18 +4,21 @@ with it.
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from forging import forge, record_of, rehash, set_cell, set_score
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentprm_dagster.bundles.check import check
+from agentprm_dagster.bundles.errors import BundleError
 from agentprm_dagster.bundles.files import check_files
 from agentprm_dagster.bundles.findings import Check, exit_code
 from agentprm_dagster.bundles.record import BUNDLE, Part
+from agentprm_dagster.episodes.tables import read_episodes
+from forging import forge, record_of, rehash, set_cell, set_score
 
 PLAYED = "evaluation/valid_seen-pi_1-best_of_1"
 
@@ -146,8 +149,6 @@ def test_a_forged_value_is_named_though_every_digest_agrees(
 
 
 def test_an_episode_of_another_game_is_named(bundle: Path) -> None:
-    from agentprm_dagster.episodes.tables import read_episodes
-
     first, second, *_ = read_episodes(bundle / PLAYED)
     set_cell(bundle / PLAYED / "episodes.parquet", "game", 0, lambda _: second.game)
     forge(bundle, "evaluation")
@@ -174,6 +175,17 @@ def test_a_card_that_says_something_else_is_named(bundle: Path) -> None:
     (sentence,) = differing(bundle)["cards"]
     assert sentence.startswith("policy/README.md, line ")
     assert "It is the best." in sentence
+
+
+def test_cards_of_other_code_are_not_compared(bundle: Path) -> None:
+    card = bundle / "policy" / "README.md"
+    card.write_text(card.read_text(encoding="utf-8").replace("Limits", "Bounds"), encoding="utf-8")
+    record = record_of(bundle)
+    rehash(bundle, replace(record, exported_by=replace(record.exported_by, source="0" * 64)))
+    checks = list(check(bundle, play=False))
+    assert exit_code(checks) == 3
+    (sentence,) = next(each.not_done for each in checks if each.name == "cards")
+    assert "they were written by other code" in sentence
 
 
 def test_settings_that_nothing_was_made_under_are_named(bundle: Path) -> None:
@@ -239,8 +251,6 @@ def test_games_that_are_not_there_leave_the_replay_undone(bundle: Path, monkeypa
 
 
 def test_a_changed_record_is_no_bundle(bundle: Path) -> None:
-    from agentprm_dagster.bundles.errors import BundleError
-
     path = bundle / BUNDLE
     path.write_text(path.read_text(encoding="utf-8").replace('"iteration": 1', '"iteration": 2', 1), encoding="utf-8")
     with pytest.raises(BundleError, match="one that was changed after it was written"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentprm_dagster.bundles.errors import BundleError
-from agentprm_dagster.bundles.export import export
+from agentprm_dagster.bundles.export import export, settings_text
 from agentprm_dagster.bundles.opened import read_settings
 from agentprm_dagster.bundles.record import SETTINGS
 from agentprm_dagster.config.catalog import experiment_files, load_experiment
@@ -62,6 +62,11 @@ def test_nothing_is_overwritten(owner: ArtifactStore, tmp_path: Path) -> None:
         export(owner, load_experiment("toy"), 1, None, tmp_path / "missing" / "out")
 
 
+def test_a_name_that_the_hub_does_not_know(owner: ArtifactStore, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="--hub: expected a user or an organisation"):
+        export(owner, load_experiment("toy"), 1, "org/name", tmp_path / "out")
+
+
 def test_what_fails_leaves_nothing(owner: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -105,8 +110,6 @@ def test_a_lineage_with_a_gap(
 
 @pytest.mark.parametrize("name", experiment_files())
 def test_all_settings_of_an_experiment_survive_their_file(name: str, tmp_path: Path) -> None:
-    from agentprm_dagster.bundles.export import settings_text
-
     experiment = load_experiment(name)
     (tmp_path / SETTINGS).write_text(settings_text(experiment), encoding="utf-8")
     assert read_settings(tmp_path / SETTINGS, name) == experiment

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from forging import rehash, set_score
 
 from agentprm_dagster.bundles import bounded
 from agentprm_dagster.bundles.bounded import require_table
@@ -18,6 +17,7 @@ from agentprm_dagster.bundles.errors import BundleError
 from agentprm_dagster.bundles.findings import DIFFERS, exit_code
 from agentprm_dagster.bundles.record import BUNDLE
 from agentprm_dagster.provenance.canonical import seal
+from forging import rehash, set_score
 from opened import opened
 
 EPISODES = "evaluation/valid_seen-pi_1-best_of_1/episodes.parquet"
