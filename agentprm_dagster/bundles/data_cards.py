@@ -81,7 +81,7 @@ def targets_card(opened: Opened) -> str:
         f"# Targets {made.iteration} of {opened.record.experiment}\n\nWhat every decision of "
         f"{linked(opened, ROLLOUTS, 'the rollouts')} was worth: Q(s, a), the mean over rollouts of gamma^(T-1-t) times "
         f"the outcome, with gamma {opened.experiment.targets.gamma:g} ({PAPER}, Eq. 1). "
-        f"{linked(opened, REWARD, 'The reward model')} has learnt them."
+        f"{linked(opened, REWARD, 'The reward model')} {_use(opened)} them."
     )
     return _card(opened, TARGETS, {"targets": TABLE}, what, _described("targets"), metrics(made), origin(made))
 
@@ -105,6 +105,10 @@ def evaluation_card(opened: Opened) -> str:
     )
     sections = (numbers(opened, opened.rows), _described("episodes", "turns"), origin(made))
     return _card(opened, EVALUATION, tables, what, *sections)
+
+
+def _use(opened: Opened) -> str:
+    return "has learnt" if opened.manifest(REWARD).asset == "prm" else "was measured with"
 
 
 def _card(opened: Opened, part: Part, tables: Mapping[str, str], what: str, *sections: str) -> str:

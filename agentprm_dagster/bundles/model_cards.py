@@ -70,7 +70,6 @@ def reward_card(opened: Opened) -> str:
     """The card of the reward model that pi_i was improved against."""
     made = opened.manifest(REWARD)
     rows = [row for row in opened.rows if row["ranked_by"] == made.asset]
-    learnt = linked(opened, TARGETS, "targets") if TARGETS in opened.record.contents else "demonstrations"
     head = {
         **_head(opened, REWARD, "text-classification"),
         **tags(opened, "process-reward-model", "reward-model"),
@@ -78,10 +77,9 @@ def reward_card(opened: Opened) -> str:
     }
     what = (
         f"# {made.asset}[{made.iteration}] of {opened.record.experiment}\n\nA process reward model for an agent that "
-        f"plays {opened.kind.name}: read at the end of an answer, its one logit's sigmoid is Q(s, a). It was trained "
-        f"on {learnt} of {linked(opened, ROLLOUTS, 'rollouts')} by pi_{made.iteration - 1} in "
-        f"{len(opened.games.get(TRAIN, {}))} training games, and {linked(opened, POLICY, f'pi_{made.iteration}')} was "
-        f"improved against it. The method is that of {PAPER}."
+        f"plays {opened.kind.name}: read at the end of an answer, its one logit's sigmoid is Q(s, a). "
+        f"{_learnt(opened)} by pi_{made.iteration - 1} in {len(opened.games.get(TRAIN, {}))} training games, and "
+        f"{linked(opened, POLICY, f'pi_{made.iteration}')} was improved against it. The method is that of {PAPER}."
     )
     load = _load(opened, _LOAD_REWARD, "AutoPeftModelForSequenceClassification", ", num_labels=1")
     scores = numbers(opened, rows) if rows else ""
@@ -97,6 +95,15 @@ def reward_card(opened: Opened) -> str:
         checking(),
         licence_in_words(opened.experiment.model),
     )
+
+
+def _learnt(opened: Opened) -> str:
+    """What the reward model was trained on, up to whose rollouts those are."""
+    targets, rollouts = linked(opened, TARGETS, "targets"), linked(opened, ROLLOUTS, "rollouts")
+    if opened.manifest(REWARD).asset == "prm":
+        return f"It was trained on {targets} (Eq. 1) of {rollouts}"
+    inverse = "It was trained to tell demonstrations (InversePRM, no outcome is read)"
+    return f"{inverse} from {rollouts} of all policies so far, the last"
 
 
 def _head(opened: Opened, part: Part, task: str) -> dict[str, Any]:

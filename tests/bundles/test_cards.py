@@ -86,6 +86,15 @@ def test_cards_link_to_each_other_where_they_are_to_be_on_the_hub(read: Opened) 
     assert "huggingface.co/org" not in "".join(cards(read).values())
 
 
+def test_an_inverse_prm_has_learnt_no_targets(read: Opened) -> None:
+    version = read.record.contents["reward_model"]
+    inverse = replace(read.manifests[version], asset="inverse_prm")
+    written = cards(replace(read, manifests={**read.manifests, version: inverse}))
+    assert "no outcome is read" in written["reward_model/README.md"]
+    assert "The reward model was measured with them." in written["targets/README.md"]
+    assert "It was trained on targets (Eq. 1) of rollouts by pi_0" in cards(read)["reward_model/README.md"]
+
+
 def test_adapters_are_loaded_by_peft(read: Opened) -> None:
     model = Model(name="smollm2", lora=Lora())
     written = cards(replace(read, experiment=read.experiment.model_copy(update={"model": model})))
