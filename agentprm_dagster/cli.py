@@ -22,6 +22,7 @@ from agentprm_dagster.commands.arguments import (
     drawable,
     known_or_none,
 )
+from agentprm_dagster.commands.bundle_cli import bundle_app
 from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, ExperimentError
 from agentprm_dagster.config.problems import shortened
 
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(bundle_app)
 games_app = typer.Typer(help="List, generate or download games.", no_args_is_help=True)
 app.add_typer(games_app, name="games")
 env_app = typer.Typer(help="Kinds of environment: list and check them.", no_args_is_help=True)

@@ -40,6 +40,9 @@ MAY_IMPORT = {
     "improvement": {
         "agents", "algorithm", "config", "engine", "envs", "episodes", "launch", "reports", "rollouts", "training",
     },
+    "bundles": {
+        "algorithm", "config", "engine", "envs", "episodes", "launch", "provenance", "reports", "resources", "stages",
+    },
     "programs": {
         "algorithm", "envs", "episodes", "improvement", "launch", "reports", "rollouts", "stages", "training",
     },
@@ -180,8 +183,8 @@ def test_every_asset_has_its_reach() -> None:
 
 
 KNOW_EXPERIMENTS = {
-    "assembly", "automation", "commands", "component", "config", "launch.request", "planning", "resources.stages",
-    "stages.pinned",
+    "assembly", "automation", "bundles", "commands", "component", "config", "launch.request", "planning",
+    "resources.stages", "stages.pinned",
 }  # fmt: skip
 """What may see an experiment as a whole: none of them does a stage's work."""
 
