@@ -28,7 +28,6 @@ from agentprm_dagster.launch.torchrun import train_together, write_request
 from agentprm_dagster.provenance.agreement import MixedInputsError, find_conflict
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.code import current_code, edited_sources, reached_sources
-from agentprm_dagster.provenance.costs import costs
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.provenance.manifest import GAMES_DIGEST, Recipe
@@ -38,8 +37,9 @@ from agentprm_dagster.provenance.unfinished import forget_unfinished, unfinished
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.tracker import TrackerResource
 from agentprm_dagster.stages.compute import UsedCompute
-from agentprm_dagster.stages.materialization import PAGE, in_words, materialization
+from agentprm_dagster.stages.materialization import in_words, materialization
 from agentprm_dagster.stages.monitor import StageMonitor, conclude
+from agentprm_dagster.stages.page import PAGE
 from agentprm_dagster.stages.pinned import pin_compute, pin_settings
 
 NUMBERS_TOLD = 4
@@ -208,8 +208,8 @@ class Stage:
         self._conclude(artifact, made_before=found is not None)
         if announces is not None and not artifact.manifest.failed:
             announce(self.context.instance, self.store, self.experiment, announces, artifact, self.context.log_event)
-        ledger = costs(with_ancestors(self.store, artifact.version))
-        return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id), ledger)
+        known = with_ancestors(self.store, artifact.version)
+        return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id), known)
 
     def train(self, program: Program, *, games: Sequence[TaskRef] = (), **how: Any) -> dg.MaterializeResult:
         """`make` of a training, which is given what was read and asked for; the compute says where it runs."""

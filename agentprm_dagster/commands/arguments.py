@@ -36,9 +36,18 @@ def compute(name: str) -> str:
 
 def drawable(path: Path | None) -> Path | None:
     """Where a picture can be drawn into, or nothing."""
-    if path is not None and (path.suffix.lower() not in PICTURES or not path.parent.is_dir()):
+    return _writable(path, PICTURES)
+
+
+def html_file(path: Path | None) -> Path | None:
+    """Where a page can be written, or nothing."""
+    return _writable(path, (".html", ".htm"))
+
+
+def _writable(path: Path | None, endings: tuple[str, ...]) -> Path | None:
+    if path is not None and (path.suffix.lower() not in endings or not path.parent.is_dir()):
         raise typer.BadParameter(
-            f"expected a file that ends in {', '.join(PICTURES)}, in a folder that is there; got {path}"
+            f"expected a file that ends in {', '.join(endings)}, in a folder that is there; got {path}"
         )
     return path
 
@@ -58,6 +67,26 @@ ComputeName = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+PictureFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--picture", dir_okay=False, callback=drawable, help=f"Draw it into this file ({', '.join(PICTURES)})."
+    ),
+]
+HtmlFile = Annotated[
+    Path | None,
+    typer.Option("--html", dir_okay=False, callback=html_file, help="Write it as one page for a browser."),
+]
+EventsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--openlineage", dir_okay=False, allow_dash=True, help="Write OpenLineage events, one a line; - prints."
+    ),
+]
+TwoIterations = Annotated[
+    tuple[int, int] | None,
+    typer.Option("--diff", metavar="I J", help="Tell what differs between the makers of two iterations' artifacts."),
+]
 Studies = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,6 +7,7 @@ from agentprm_dagster.episodes.stage import PartMonitor, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.request import Request
+from agentprm_dagster.reports.prm_report import PICTURE
 
 
 def train(request: Request, job: Job) -> StageReport:
@@ -57,5 +58,6 @@ def _together(reports: list[StageReport]) -> StageReport:
     metrics["tokens"] = sum(each.metrics["tokens"] for each in reports)
     verdicts = [gate for each in reports for gate in each.gates if gate.name == "better_than_constant"]
     worst = next((gate for gate in verdicts if not gate.passed), verdicts[0])
-    page = "\n\n".join(f"**member {i}**\n\n{each.preview}" for i, each in enumerate(reports))
+    pages = [each.preview.replace(f"]({PICTURE})", f"](member_{i}/{PICTURE})") for i, each in enumerate(reports)]
+    page = "\n\n".join(f"**member {i}**\n\n{each}" for i, each in enumerate(pages))
     return StageReport(metrics, (worst,), page)

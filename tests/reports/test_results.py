@@ -8,8 +8,8 @@ import pytest
 from agentprm_dagster.envs.alfworld.published import PAPER, published
 from agentprm_dagster.envs.alfworld.tasks import SHORT_NAMES
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.reports import chart
-from agentprm_dagster.reports.chart import draw, draw_scaling
+from agentprm_dagster.reports.chart import success as chart
+from agentprm_dagster.reports.chart.success import draw, draw_scaling
 from agentprm_dagster.reports.evaluation import success
 from agentprm_dagster.reports.results import cells, columns, in_order, policy_name, results_report
 

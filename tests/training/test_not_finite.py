@@ -16,7 +16,8 @@ from agentprm_dagster.launch.job import Job
 from agentprm_dagster.provenance.costs import Cost
 from agentprm_dagster.provenance.manifest import Code, Manifest, Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.stages.materialization import PAGE, materialization
+from agentprm_dagster.stages.materialization import materialization
+from agentprm_dagster.stages.page import PAGE
 from agentprm_dagster.training.process_reward_model import train_prm
 from agentprm_dagster.training.sft import train_initial_policy
 
