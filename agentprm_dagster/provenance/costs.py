@@ -75,11 +75,11 @@ def by_iteration(ledger: Iterable[Cost]) -> tuple[tuple[str, ...], list[tuple[st
     rows = list(ledger)
     iterations = sorted({row.iteration for row in rows})
     stages = list(dict.fromkeys(row.asset for row in rows))
-    head = ("stage", *(f"iteration {i}" if i else "once" for i in iterations), "seconds", *COLUMNS[2:])
+    head = ("stage", *(f"iteration {i}" if i else "once" for i in iterations), "seconds", "tokens", "decisions")
 
     def line(name: str, of: list[Cost]) -> tuple[str, ...]:
         each = ([row for row in of if row.iteration == i] for i in iterations)
-        _, *all_of = cells(total(of))
+        _, *all_of, _ = cells(total(of))
         return name, *(f"{total(some).seconds:,.1f}" if some else "" for some in each), *all_of
 
     return head, [*(line(stage, [row for row in rows if row.asset == stage]) for stage in stages), line("all", rows)]

@@ -100,18 +100,18 @@ def folder_name(row: Mapping[str, Any]) -> str:
 
 def in_words(rows: Sequence[Mapping[str, Any]]) -> str:
     """What the last policy wins by itself on every split, and what the first one does; nothing of no iteration's."""
-    sentences = []
+    lines = []
     greedy = [row for row in rows if row["iteration"] is not None and row["ranked_by"] is None]
     for split in dict.fromkeys(row["split"] for row in greedy):
         of_split = sorted((row for row in greedy if row["split"] == split), key=itemgetter("iteration"))
         first, last = of_split[0], of_split[-1]
-        beside = f"; {_rate(first)}" if first is not last else ""
-        sentences.append(f"{split}, {last['n']} games: **{_rate(last)}**{beside}.")
-    return " ".join(sentences)
+        beside = f", {_rate(first)}" if first is not last else ""
+        lines.append(f"- {split}: **{_rate(last)}**{beside} of {last['n']:,} games")
+    return "\n".join(lines)
 
 
 def _rate(row: Mapping[str, Any]) -> str:
-    return f"{row['policy']} wins {row['success_rate']:.1%} ({row['ci_low']:.1%} to {row['ci_high']:.1%})"
+    return f"{row['policy']} {row['success_rate']:.1%} ({row['ci_low']:.1%} to {row['ci_high']:.1%})"
 
 
 def evaluation_report(

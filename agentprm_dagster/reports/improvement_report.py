@@ -81,8 +81,8 @@ def improvement_report(
     )
     after = f"to **{last['value']:.3f}**" if led_here else "and back, as no step was kept"
     words = (
-        f"The PRM's value of the policy's answers went from {first['value']:.3f} {after}; the policy is now "
-        f"**{kl:.3f} nats** an answer from its reference.\n\n"
+        f"- The PRM's value of the policy's answers went from {first['value']:.3f} {after}.\n"
+        f"- The policy is now **{kl:.3f} nats** an answer from its reference.\n\n"
     )
     return StageReport(metrics, gates, words + _preview(averages, metrics))
 

@@ -157,18 +157,19 @@ def _accuracy(name: str, right: np.ndarray, weight: np.ndarray) -> dict[str, flo
 def _in_words(metrics: Mapping[str, float], knows_nothing: str) -> str:
     """The first thing to know: what it orders, and how its loss compares with knowing nothing."""
     pairs = int(metrics["ordered_pairs"])
-    orders = "No two actions with different returns were tried in one held-out state, so nothing can be ordered."
-    if pairs:
-        reply = f"; after the reply {_share(metrics, 'reply_ordering')}" if "reply_ordering_accuracy" in metrics else ""
-        orders = (
-            f"Orders **{_share(metrics, 'ordering')} of {pairs:,} pairs** of actions tried in one held-out state as "
-            f"their returns are, {_share(metrics, 'weighted_ordering')} where a pair counts by how far these are "
-            f"apart{reply}."
-        )
-    return (
-        f"{orders} Held-out loss **{metrics['held_out_loss']:.3f}**, against "
-        f"{metrics['held_out_constant_loss']:.3f} of {knows_nothing}.\n\n"
+    lines = [
+        f"Orders **{_share(metrics, 'ordering')}** of {pairs:,} held-out pairs as their returns are.",
+        f"Where pairs count by how far their returns are apart: {_share(metrics, 'weighted_ordering')}.",
+    ]
+    if "reply_ordering_accuracy" in metrics:
+        lines.append(f"Read after the reply: **{_share(metrics, 'reply_ordering')}**.")
+    if not pairs:
+        lines = ["No held-out state has two actions with different returns: nothing to order."]
+    lines.append(
+        f"Held-out loss **{metrics['held_out_loss']:.3f}**, against {metrics['held_out_constant_loss']:.3f} of "
+        f"{knows_nothing}."
     )
+    return "\n".join(f"- {line}" for line in lines) + "\n\n"
 
 
 def _share(metrics: Mapping[str, float], name: str) -> str:

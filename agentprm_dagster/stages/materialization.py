@@ -9,7 +9,7 @@ from agentprm_dagster.provenance.costs import costs
 from agentprm_dagster.provenance.lineage import LineageGraph
 from agentprm_dagster.provenance.manifest import NOT_FINITE
 from agentprm_dagster.stages.made_from import cost_table, lineage_page, made_from
-from agentprm_dagster.stages.page import on_sight, whole_page
+from agentprm_dagster.stages.page import on_sight, tables, whole_page
 
 
 def gates(asset: str, *names: str) -> list[dg.AssetCheckSpec]:
@@ -29,8 +29,9 @@ def materialization(artifact: Artifact, mlflow_url: str | None, known: Sequence[
         metadata={
             **on_sight(artifact.path),
             "page": dg.MetadataValue.md(whole_page(artifact.path)),
-            "made_from": dg.MetadataValue.md(made_from(artifact)),
             "lineage": dg.MetadataValue.md(lineage_page(lineage)),
+            "made_from": dg.MetadataValue.md(made_from(artifact)),
+            **tables(artifact.path),
             "cost": cost_table(costs(known)),
             "path": dg.MetadataValue.path(artifact.uri),
             **links,

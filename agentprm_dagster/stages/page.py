@@ -22,8 +22,6 @@ SHOWN = 1000
 
 _PICTURE = re.compile(r"\]\(((?:[\w-]+/)?[\w.-]+\.png)\)")
 
-Entries = dict[str, dg.MarkdownMetadataValue | dg.TableMetadataValue]
-
 
 def whole_page(folder: Path) -> str:
     """The page, its pictures within it: Dagster shows Markdown and knows nothing of the files beside it."""
@@ -31,25 +29,33 @@ def whole_page(folder: Path) -> str:
     return _PICTURE.sub(lambda match: f"](data:image/png;base64,{_base64(folder / match[1])})", text)
 
 
-def on_sight(folder: Path) -> Entries:
-    """What of the page in a folder is shown without a click: `summary`, `picture`, tables; as far as it has them."""
-    blocks = (folder / PAGE).read_text(encoding="utf-8").split("\n\n")
-    entries: Entries = {}
+def on_sight(folder: Path) -> dict[str, dg.MarkdownMetadataValue]:
+    """What of the page in a folder is read without a click: its first paragraph or list, and its small picture."""
+    blocks = _blocks(folder)
+    entries: dict[str, dg.MarkdownMetadataValue] = {}
     if blocks[0][:1] not in "|#!" and len(blocks[0]) < SHOWN:
         entries["summary"] = dg.MetadataValue.md(blocks[0])
     if (folder / SMALL).exists():
-        picture = f"![{SMALL}](<{as_url((folder / SMALL).read_text(encoding='utf-8'))}>)"
+        picture = f"![curves](<{as_url((folder / SMALL).read_text(encoding='utf-8'))}>)"
         entries["picture"] = dg.MetadataValue.md(picture)
-    for number, table in enumerate(_tables(blocks), 1):
-        entries["table" if number == 1 else f"table_{number}"] = table
     return entries
 
 
+def tables(folder: Path) -> dict[str, dg.TableMetadataValue]:
+    """The tables of the page in a folder: `table`, `table_2`, and so on."""
+    found = enumerate(_tables(_blocks(folder)), 1)
+    return {"table" if number == 1 else f"table_{number}": table for number, table in found}
+
+
+def _blocks(folder: Path) -> list[str]:
+    return (folder / PAGE).read_text(encoding="utf-8").split("\n\n")
+
+
 def _tables(blocks: Sequence[str]) -> Iterator[dg.TableMetadataValue]:
-    """The tables whose columns have names of their own; others list metrics, which stand by themselves."""
+    """The tables but for lists of metrics, two columns that are not both named: these stand by themselves."""
     for block in blocks:
         lines = [_cells(line) for line in block.strip().splitlines()]
-        if len(lines) < 3 or not block.startswith("|") or len(set(lines[0])) < len(lines[0]):
+        if len(lines) < 3 or not block.startswith("|") or (len(lines[0]) == 2 and not all(lines[0])):
             continue
         head, _, *rows = lines
         records = [dg.TableRecord(dict(zip(head, row, strict=True))) for row in rows]

@@ -60,6 +60,7 @@ def _draw_turns(axis: "Axes", table: pd.DataFrame) -> None:
         axis.fill_between(of["turn"] + 1, of["low"], of["high"], color=colour, alpha=0.15)
     if not table.empty:
         axis.legend(frameon=False, fontsize=8)
+    axis.locator_params(axis="x", integer=True)
     axis.set(title="mean Q(s, a) by turn, 95%", xlabel="turn", ylabel="value")
 
 
