@@ -6,7 +6,10 @@ from typing import Annotated
 import typer
 
 from agentprm_dagster.config.catalog import ExperimentError, load_compute, require_experiment
+from agentprm_dagster.config.problems import shortened
 
+LAST = 1000
+"""No iteration has a higher number."""
 PICTURES = (".png", ".svg", ".pdf")
 """What a lineage can be drawn as."""
 
@@ -44,6 +47,13 @@ def html_file(path: Path | None) -> Path | None:
     return _writable(path, (".html", ".htm"))
 
 
+def iterations(pair: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Two iterations that there can be, or nothing."""
+    if pair and not all(0 <= iteration <= LAST for iteration in pair):
+        raise typer.BadParameter(f"expected two iterations between 0 and {LAST}, got {shortened(str(pair))}")
+    return pair
+
+
 def _writable(path: Path | None, endings: tuple[str, ...]) -> Path | None:
     if path is not None and (path.suffix.lower() not in endings or not path.parent.is_dir()):
         raise typer.BadParameter(
@@ -53,7 +63,7 @@ def _writable(path: Path | None, endings: tuple[str, ...]) -> Path | None:
 
 
 ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", callback=known, help="Name of an experiment.")]
-Iteration = Annotated[int, typer.Option("--iteration", "-i", min=0, max=1000, help="Iteration; 0 is pi_0.")]
+Iteration = Annotated[int, typer.Option("--iteration", "-i", min=0, max=LAST, help="Iteration; 0 is pi_0.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is drawn.")]
 GameCount = Annotated[int, typer.Option(min=0, max=100_000)]
 ComputeName = Annotated[
@@ -85,7 +95,12 @@ EventsFile = Annotated[
 ]
 TwoIterations = Annotated[
     tuple[int, int] | None,
-    typer.Option("--diff", metavar="I J", help="Tell what differs between the makers of two iterations' artifacts."),
+    typer.Option(
+        "--diff",
+        metavar="I J",
+        callback=iterations,
+        help="Tell what differs between the makers of two iterations' artifacts.",
+    ),
 ]
 Studies = Annotated[
     list[str] | None,
