@@ -59,5 +59,7 @@ def _together(reports: list[StageReport]) -> StageReport:
     verdicts = [gate for each in reports for gate in each.gates if gate.name == "better_than_constant"]
     worst = next((gate for gate in verdicts if not gate.passed), verdicts[0])
     pages = [each.preview.replace(f"]({PICTURE})", f"](member_{i}/{PICTURE})") for i, each in enumerate(reports)]
-    page = "\n\n".join(f"**member {i}**\n\n{each}" for i, each in enumerate(pages))
+    losses = [each.metrics["held_out_loss"] for each in reports]
+    words = f"- Held-out losses of {len(reports)} PRMs on disjoint games: {min(losses):.3f} to **{max(losses):.3f}**"
+    page = "\n\n".join([words, *(f"**member {i}**\n\n{each}" for i, each in enumerate(pages))])
     return StageReport(metrics, (worst,), page)
