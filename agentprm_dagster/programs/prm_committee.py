@@ -7,7 +7,6 @@ from agentprm_dagster.episodes.stage import PartMonitor, StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.request import Request
-from agentprm_dagster.reports.prm_report import PICTURE
 
 
 def train(request: Request, job: Job) -> StageReport:
@@ -54,6 +53,8 @@ def train(request: Request, job: Job) -> StageReport:
 
 def _together(reports: list[StageReport]) -> StageReport:
     """Every member's numbers, and the verdict on the one that knows least."""
+    from agentprm_dagster.reports.prm_report import PICTURE  # loads pandas
+
     metrics = {f"member_{i} {name}": value for i, each in enumerate(reports) for name, value in each.metrics.items()}
     metrics["tokens"] = sum(each.metrics["tokens"] for each in reports)
     verdicts = [gate for each in reports for gate in each.gates if gate.name == "better_than_constant"]
