@@ -10,16 +10,18 @@ from typing import Annotated, Literal
 import typer
 
 from agentprm_dagster.commands.arguments import (
-    PICTURES,
     AsJson,
     Changes,
     ComputeName,
+    EventsFile,
     ExperimentName,
     GameCount,
+    HtmlFile,
     Iteration,
+    PictureFile,
     Seed,
     Studies,
-    drawable,
+    TwoIterations,
     known_or_none,
 )
 from agentprm_dagster.commands.bundle_cli import bundle_app
@@ -194,16 +196,20 @@ def lineage(
     iteration: Iteration = 0,
     down: Annotated[bool, typer.Option("--down", help="What was made from it, instead of what made it.")] = False,
     digest: Annotated[str | None, typer.Option(help="A version by the beginning of its digest.")] = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option(dir_okay=False, callback=drawable, help=f"Draw it into this file ({', '.join(PICTURES)})."),
-    ] = None,
+    picture: PictureFile = None,
+    html: HtmlFile = None,
+    openlineage: EventsFile = None,
+    diff: TwoIterations = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell which data, policies and code made an artifact, from the manifests alone."""
-    from agentprm_dagster.commands.lineage import print_lineage
+    from agentprm_dagster.commands.lineage import print_differences, print_lineage
 
-    print_lineage(experiment, asset, iteration, digest, picture, down=down, as_json=as_json)
+    if diff:
+        print_differences(experiment, asset, diff, as_json=as_json)
+    else:
+        files = (picture, html, openlineage)
+        print_lineage(experiment, asset, iteration, digest, *files, down=down, as_json=as_json)
 
 
 @app.command()

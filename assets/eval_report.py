@@ -12,7 +12,7 @@ from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.launch.play import Choice, Lookahead, Play
-from agentprm_dagster.reports.chart import draw_scaling
+from agentprm_dagster.reports.chart.success import draw_scaling
 from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.stages import Stage, StagesResource

@@ -11,7 +11,7 @@ from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.launch.play import Play
 from agentprm_dagster.provenance.artifact import Artifact
-from agentprm_dagster.reports.chart import draw_coverage
+from agentprm_dagster.reports.chart.coverage import draw_coverage
 from agentprm_dagster.reports.rollouts_report import rollouts_report
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.stages import Stage, StagesResource

@@ -26,7 +26,6 @@ from agentprm_dagster.launch.torchrun import train_together, write_request
 from agentprm_dagster.provenance.agreement import MixedInputsError, find_conflict
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.code import current_code, edited_sources
-from agentprm_dagster.provenance.costs import costs
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.provenance.manifest import GAMES_DIGEST, Recipe
@@ -37,9 +36,10 @@ from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.tracker import TrackerResource
 from agentprm_dagster.stages.compute import UsedCompute
 from agentprm_dagster.stages.decisions import ATTEMPT, attempt
-from agentprm_dagster.stages.materialization import PAGE, in_words, materialization
+from agentprm_dagster.stages.materialization import in_words, materialization
 from agentprm_dagster.stages.modules import modules_of
 from agentprm_dagster.stages.monitor import StageMonitor, conclude
+from agentprm_dagster.stages.page import PAGE
 from agentprm_dagster.stages.pinned import pin_compute, pin_settings
 
 NUMBERS_TOLD = 4
@@ -211,9 +211,9 @@ class Stage:
             artifact = found or self._make(recipe, work, modules)
         self._conclude(artifact, made_before=found is not None)
         then(artifact)
-        ledger = costs(with_ancestors(self.store, artifact.version))
+        known = with_ancestors(self.store, artifact.version)
         page = self.resources.tracker.url(artifact.manifest.mlflow_run_id)
-        return materialization(artifact, page, ledger, made_before=found is not None)
+        return materialization(artifact, page, known, made_before=found is not None)
 
     def announce(self, iteration: int, policy: Artifact, by: str | None = None, why: str | None = None) -> None:
         """Makes a policy the behaviour policy of an iteration, if it has passed its gates (`iterations.announce`)."""

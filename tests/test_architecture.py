@@ -120,7 +120,7 @@ def test_arrows(name: str, path: Path) -> None:
 
 @pytest.mark.parametrize("room", PLAIN)
 def test_plain_rooms_need_only_the_standard_library_and_tables(room: str) -> None:
-    for path in (PACKAGE / room).glob("*.py"):
+    for path in (PACKAGE / room).rglob("*.py"):
         outside = {imported.split(".")[0] for imported in imports(path)} - {"agentprm_dagster", *PLAIN_LIBRARIES}
         assert outside <= {*sys.stdlib_module_names, *({"torch"} if room == "algorithm" else ())}, path
 

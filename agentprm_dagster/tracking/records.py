@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from agentprm_dagster.home import home, mlflow_folder, presence_folder
 from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.flat import flat
 from agentprm_dagster.provenance.manifest import Input, Manifest, Recipe
 from agentprm_dagster.provenance.owner import Owner, user_name
 from agentprm_dagster.tracking.client import Mlflow
@@ -100,17 +101,6 @@ def run_metrics(values: Mapping[str, float | None], time: int, step: int) -> lis
 
     finite = {name: float(value) for name, value in values.items() if value is not None and isfinite(value)}
     return [Metric(fitting_name(name), value, time, step) for name, value in finite.items()]
-
-
-def flat(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """Nested settings as MLflow's flat parameters, `sft.epochs: 3`."""
-    params: dict[str, str] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            params.update(flat(value, f"{prefix}{name}."))
-        else:
-            params[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value)
-    return params
 
 
 def fitting_name(name: str) -> str:
