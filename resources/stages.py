@@ -322,7 +322,7 @@ class Stage:
         self._refuse_edits(modules)
         with (
             self.store.draft(recipe) as draft,
-            self.resources.tracker.run(recipe, self.context.run.run_id) as run,
+            self.resources.tracker.run(recipe, self.context.run.run_id, self._experiment.description) as run,
         ):
             begun = unfinished_folder(self.store.work, recipe) / self.compute.folder
             resume = Resume(begun, self.resources.save_seconds)
@@ -331,7 +331,6 @@ class Stage:
             self._refuse_edits((*modules, *self.compute.modules))
             gpus = [*own, *self.others]
             (draft.path / PAGE).write_text(report.preview, encoding="utf-8")
-            run.metrics(report.metrics, step=self.iteration)
             artifact = draft.commit(
                 metrics=report.metrics,
                 gates=report.gates,

@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "targets": {"algorithm", "episodes", "training"},
     "planning": {"config", "engine", "episodes"},
     "provenance": {"episodes"},
-    "tracking": {"home", "provenance"},
+    "tracking": {"algorithm", "episodes", "home", "provenance", "reports"},
     "iterations": {"provenance"},
     "stages": {
         "cluster", "config", "engine", "envs", "episodes", "home", "iterations", "launch", "provenance", "reports",

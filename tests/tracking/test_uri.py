@@ -109,7 +109,8 @@ def test_programs_are_given_no_password_among_their_arguments(home: Path, monkey
         yield
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", SECRET)
-    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "")
+    for name in ("MLFLOW_BACKEND_STORE_URI", *ui._known_to_both(1, 2)):
+        monkeypatch.setenv(name, "")
     monkeypatch.setattr(MlflowTracker, "reconcile", lambda self, store: [])
     monkeypatch.setattr(ui, "running", running)
     with pytest.raises(ui.UiError, match="enough"):
