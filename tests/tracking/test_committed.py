@@ -1,5 +1,6 @@
 """What MLflow shows of policies, evaluations and episodes: on a real SQLite store, and on a real server."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import mlflow
 import pytest
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import LoggedModel, Run, Trace, ViewType
+from typer.testing import CliRunner, Result
 
+from agentprm_dagster import cli
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.episodes.values import write_values
@@ -304,6 +307,28 @@ def test_a_sample_has_won_and_lost_episodes_of_the_newest_policy(store: Artifact
     assert set(find(artifact, "game-0#0")) == {Where(f"valid_unseen-pi_{i}-best_of_{n}", i) for i in (0, 1) for n in (
         "1", "4-prm"
     )}  # fmt: skip
+
+
+def test_the_command_writes_any_episode_and_says_what_is_missing(
+    tracker: MlflowTracker, client: MlflowClient, store: ArtifactStore
+) -> None:
+    """Under the name of an experiment that is there, as the command takes no other."""
+
+    def asked(episode: str) -> Result:
+        return CliRunner().invoke(cli.app, ["trace", "smoke", episode, "-i", "1"])
+
+    made = policy(NullTracker(), store, "smoke", 1)
+    evaluation(NullTracker(), store, "smoke", {1: made}, WINS)
+    assert "`agentprm mlflow sync` makes it" in str(asked("game-0#0").exception)
+    sync(tracker.mlflow(), store)
+    assert "has no episode 'nobody'" in str(asked("nobody").exception)
+    before = len(traces_of(client, "smoke"))
+    for _ in range(2):
+        lines = asked("game-0#0").stdout.split()
+        shown = {trace.info.trace_id: trace.info.tags["episode"] for trace in traces_of(client, "smoke")}
+        ids = [re.search("selectedEvaluationId=([^&]+)", line)[1] for line in lines]
+        assert [shown[each] for each in ids] == ["game-0#0"] * 2, "greedy and Best-of-4"
+    assert before < len(shown) <= before + 2
 
 
 # Champions
