@@ -13,12 +13,14 @@ from agentprm_dagster.commands.arguments import (
     AsJson,
     Changes,
     ComputeName,
+    EpisodeId,
     EventsFile,
     ExperimentName,
     GameCount,
     HtmlFile,
     Iteration,
     PictureFile,
+    Played,
     Seed,
     Studies,
     TwoIterations,
@@ -235,6 +237,14 @@ def verify(as_json: AsJson = False) -> None:
     from agentprm_dagster.commands.lineage import print_verification
 
     raise typer.Exit(0 if print_verification(as_json=as_json) else 1)
+
+
+@app.command()
+def trace(experiment: ExperimentName, episode: EpisodeId, iteration: Iteration, asset: Played = "eval_report") -> None:
+    """Write an episode into MLflow as a trace, turn by turn with its values, and print its address."""
+    from agentprm_dagster.commands.mlflow import print_traces
+
+    print_traces(experiment, episode, iteration, asset)
 
 
 @app.command()

@@ -5,6 +5,9 @@ from itertools import product
 from pathlib import Path
 
 import dagster as dg
+from agentprm_dagster.resources.inference import InferenceResource
+from agentprm_dagster.resources.stages import Stage, StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.episodes.engine_difference import GATE, with_engine_gate
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
@@ -14,9 +17,6 @@ from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.launch.play import Choice, Lookahead, Play
 from agentprm_dagster.reports.chart.success import draw_scaling
 from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report
-from agentprm_dagster.resources.inference import InferenceResource
-from agentprm_dagster.resources.stages import Stage, StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.stages.materialization import gates
 from agentprm_dagster.stages.trials import name_of, once, row_of
 

@@ -1,12 +1,12 @@
 """The policy after one iteration: the paper's Eq. 3."""
 
 import dagster as dg
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.improvement.kinds import KINDS
 from agentprm_dagster.iterations import ITERATIONS, MACHINE
 from agentprm_dagster.programs.improved_policy import train
-from agentprm_dagster.resources.stages import StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.stages.materialization import gates
 
 

@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 
 import dagster as dg
+from agentprm_dagster.resources.stages import Stage, StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.engine.base_model import base_identity
 from agentprm_dagster.episodes.stage import Gate, Monitor, Resume, StageReport
@@ -12,8 +14,6 @@ from agentprm_dagster.iterations import FIRST, MACHINE
 from agentprm_dagster.programs.initial_policy import train
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
-from agentprm_dagster.resources.stages import Stage, StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.stages.materialization import PAGE, gates
 
 BRANCHED_FROM = "branched_from"

@@ -1,10 +1,10 @@
 """The process reward model learnt from demonstrations: the paper's Eqs. 6 to 10. No outcome is read."""
 
 import dagster as dg
+from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.programs.inverse_prm import ROLLOUTS, train
-from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
 
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import dagster as dg
+from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.iterations import ITERATIONS, MACHINE
-from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
 from agentprm_dagster.targets.kinds import KINDS, target_kind
 

@@ -1,11 +1,11 @@
 """The process reward model: the paper's Eq. 2."""
 
 import dagster as dg
+from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.engine.base_model import base_identity
 from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.programs.prm import train
-from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
 
 

@@ -1,11 +1,11 @@
 """PRMs trained on disjoint games: where they disagree, none of them knows."""
 
 import dagster as dg
+from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.engine.base_model import base_identity
 from agentprm_dagster.iterations import ITERATIONS, MACHINE
 from agentprm_dagster.programs.prm_committee import train
-from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
 
 

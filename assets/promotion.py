@@ -1,10 +1,10 @@
 """Whether the improved policy explores in the next iteration."""
 
 from collections.abc import Iterator
-from getpass import getuser
 from pathlib import Path
 
 import dagster as dg
+from agentprm_dagster.resources.stages import Stage, StagesResource
 
 from agentprm_dagster.algorithm.statistics import paired_difference
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
@@ -12,6 +12,7 @@ from agentprm_dagster.episodes.values import read_values
 from agentprm_dagster.iterations import FIRST, ITERATIONS
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.lineage import with_ancestors
+from agentprm_dagster.provenance.owner import user_name
 from agentprm_dagster.reports.evaluation import folder_name
 from agentprm_dagster.reports.promotion import (
     DECISION,
@@ -27,7 +28,6 @@ from agentprm_dagster.reports.promotion import (
     verdict_of,
 )
 from agentprm_dagster.reports.results import Row
-from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.stages.decisions import ATTEMPT, PROMOTION, decision_of
 from agentprm_dagster.stages.evaluations import outcomes_in, rows_of
 from agentprm_dagster.stages.materialization import gates
@@ -109,7 +109,7 @@ def _overruled(config: Overrule) -> Overruled | None:
     verdict = verdict_of(config.verdict)
     if not config.why.strip():
         raise PromotionError(f"{verdict} needs a reason: say in `why` what the tests did not see; it is recorded")
-    return Overruled(verdict, config.who.strip() or getuser(), config.why.strip())
+    return Overruled(verdict, config.who.strip() or user_name(), config.why.strip())
 
 
 def _overruled_before(stage: Stage) -> Overruled | None:

@@ -1,10 +1,10 @@
 """V_mu, what states are worth to the demonstrator: process reward shaping (section 4 of the paper)."""
 
 import dagster as dg
+from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.iterations import MACHINE
 from agentprm_dagster.programs.reference_value import train
-from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
 
 

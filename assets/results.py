@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
+from agentprm_dagster.resources.stages import Stage, StagesResource
 
 from agentprm_dagster.envs.base import Published
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
@@ -14,7 +15,6 @@ from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.reports.chart.success import draw, draw_curves, draw_scaling
 from agentprm_dagster.reports.results import in_order, results_report
 from agentprm_dagster.reports.seeds import seeds_page
-from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.stages.evaluations import evaluated, rows_of
 from agentprm_dagster.stages.seeds import of_other_seeds, processors, seed_rows
 

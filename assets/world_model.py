@@ -1,10 +1,10 @@
 """What the environment replies: the world model of model-predictive reasoning (section 4.3 of the paper)."""
 
 import dagster as dg
+from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.iterations import ITERATIONS, MACHINE
 from agentprm_dagster.programs.world_model import train
-from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
 
 

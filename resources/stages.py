@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.tracker import TrackerResource
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.asked import AskedSettings, SettingError, picked
@@ -32,8 +34,6 @@ from agentprm_dagster.provenance.manifest import GAMES_DIGEST, Recipe
 from agentprm_dagster.provenance.reproducible import GPU
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.unfinished import forget_unfinished, unfinished_folder
-from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.tracker import TrackerResource
 from agentprm_dagster.stages.compute import UsedCompute
 from agentprm_dagster.stages.decisions import ATTEMPT, attempt
 from agentprm_dagster.stages.materialization import in_words, materialization
@@ -320,7 +320,7 @@ class Stage:
         self._refuse_edits(modules)
         with (
             self.store.draft(recipe) as draft,
-            self.resources.tracker.run(recipe, self.context.run.run_id) as run,
+            self.resources.tracker.run(recipe, self.context.run.run_id, self._experiment.description) as run,
         ):
             begun = unfinished_folder(self.store.work, recipe) / self.compute.folder
             resume = Resume(begun, self.resources.save_seconds)
@@ -329,7 +329,6 @@ class Stage:
             self._refuse_edits((*modules, *self.compute.modules))
             gpus = [*own, *self.others]
             (draft.path / PAGE).write_text(report.preview, encoding="utf-8")
-            run.metrics(report.metrics, step=self.iteration)
             artifact = draft.commit(
                 metrics=report.metrics,
                 gates=report.gates,

@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "targets": {"algorithm", "episodes", "training"},
     "planning": {"config", "engine", "episodes"},
     "provenance": {"episodes"},
-    "tracking": {"home", "provenance"},
+    "tracking": {"algorithm", "episodes", "home", "provenance", "reports"},
     "iterations": {"provenance"},
     "automation": {"config", "iterations", "provenance", "resources", "stages"},
     "stages": {

@@ -8,6 +8,12 @@ from pathlib import Path
 from types import ModuleType
 
 import dagster as dg
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.inference import THIS_MACHINE, InferenceResource
+from agentprm_dagster.resources.llm import LlmResource
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
+from agentprm_dagster.resources.tracker import TrackedRun, TrackerResource, _UntrackedRun
 
 from agentprm_dagster.assembly import build_definitions
 from agentprm_dagster.config import PlayingCompute
@@ -24,14 +30,9 @@ from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.play import Play
 from agentprm_dagster.launch.pool import Played
 from agentprm_dagster.launch.worker import play_games
+from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.manifest import Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.inference import THIS_MACHINE, InferenceResource
-from agentprm_dagster.resources.llm import LlmResource
-from agentprm_dagster.resources.stages import StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
-from agentprm_dagster.resources.tracker import TrackedRun, TrackerResource, _UntrackedRun
 
 TOY = """
 description: A toy whose policies are numbers, how often they know the way.
@@ -54,9 +55,12 @@ def write_toy(folder: Path) -> None:
 class NullTracker(TrackerResource):
     """Keeps no account."""
 
-    def run(self, recipe: Recipe, dagster_run_id: str) -> AbstractContextManager[TrackedRun]:
+    def run(self, recipe: Recipe, dagster_run_id: str, description: str = "") -> AbstractContextManager[TrackedRun]:
         """A run that is not tracked."""
         return nullcontext(_UntrackedRun())
+
+    def champion(self, artifact: Artifact) -> None:
+        """No alias to give."""
 
     def url(self, run_id: str | None) -> str | None:
         """Nowhere."""

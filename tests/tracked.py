@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from agentprm_dagster.resources.tracker import TrackedRun, TrackerResource
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.manifest import Code, Input, Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources.tracker import TrackedRun, TrackerResource
 
 CODE = Code("0.1.0", "0" * 64, "deadbeef", False)
 CHECKPOINT = {"model/config.json": b"{}", "model/model.safetensors": b"weights", "page.md": b"hello"}
@@ -42,13 +42,17 @@ def make(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         during(run)
-        run.metrics(METRICS, step=1)
+        run.metrics({"loss": 1.0}, step=1)
         artifact = draft.commit(metrics=METRICS, dagster_run_id="dagster-run", mlflow_run_id=run.id)
         run.committed(artifact)
     return artifact
 
 
 def runs_of(client: MlflowClient, experiment: str) -> list[Run]:
-    """All runs of an experiment, the last one first."""
+    """All runs of an experiment's assets, the last one first; what a curve gave is left out of their metrics."""
     found = client.get_experiment_by_name(experiment)
-    return list(client.search_runs([found.experiment_id])) if found else []
+    runs = client.search_runs([found.experiment_id]) if found else []
+    for run in runs:
+        for name in [name for name in run.data.metrics if "/" in name]:
+            del run.data.metrics[name]
+    return [run for run in runs if "asset" in run.data.tags or "level" not in run.data.tags]

@@ -1,7 +1,7 @@
 """Arguments that several commands take, and what of them is refused."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -64,6 +64,8 @@ def _writable(path: Path | None, endings: tuple[str, ...]) -> Path | None:
 
 ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", callback=known, help="Name of an experiment.")]
 Iteration = Annotated[int, typer.Option("--iteration", "-i", min=0, max=LAST, help="Iteration; 0 is pi_0.")]
+EpisodeId = Annotated[str, typer.Argument(metavar="EPISODE", help="An episode's id, as it stands in its table.")]
+Played = Annotated[Literal["eval_report", "rollouts"], typer.Option("--asset", help="The asset that holds it.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is drawn.")]
 GameCount = Annotated[int, typer.Option(min=0, max=100_000)]
 ComputeName = Annotated[

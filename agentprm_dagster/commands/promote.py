@@ -1,6 +1,5 @@
 """`agentprm promote`: a person's verdict on an iteration, in the place of the tests'."""
 
-from getpass import getuser
 from uuid import uuid4
 
 import dagster as dg
@@ -10,6 +9,7 @@ from agentprm_dagster.assembly import build_definitions
 from agentprm_dagster.commands.instance import open_instance
 from agentprm_dagster.commands.run import SILENT, failures, was_decided
 from agentprm_dagster.config.catalog import load_experiment
+from agentprm_dagster.provenance.owner import user_name
 from agentprm_dagster.reports.promotion import Verdict
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.decisions import PROMOTION, current_decision
@@ -24,7 +24,7 @@ def decide(experiment: str, iteration: int, verdict: Verdict, why: str, who: str
     """
     job = build_definitions({experiment: load_experiment(experiment)}).resolve_job_def(experiment)
     key = dg.AssetKey([experiment, PROMOTION])
-    config = {"verdict": verdict, "why": why, "who": who or getuser()}
+    config = {"verdict": verdict, "why": why, "who": who or user_name()}
     run_id = str(uuid4())
     result = job.execute_in_process(
         instance=open_instance(),

@@ -19,7 +19,7 @@ from agentprm_dagster.config.catalog import chosen_compute, load_compute
 from agentprm_dagster.home import home, make_private
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.chosen import chosen_experiments
-from agentprm_dagster.tracking.uri import is_server, tracking_uri
+from agentprm_dagster.tracking.uri import is_server, mlflow_page, tracking_uri
 
 HOST = "127.0.0.1"
 START_SECONDS = 180.0
@@ -44,6 +44,7 @@ def serve(dagster_port: int, mlflow_port: int) -> None:
         "dagster-daemon": ["dagster-daemon", "run", *CODE_LOCATION],
     }
     ports = {"Dagster": dagster_port}
+    os.environ |= _known_to_both(dagster_port, mlflow_port)
     if not is_server(tracking_uri()):
         # Not among its arguments, which every user of the machine can read: it may hold a password.
         os.environ["MLFLOW_BACKEND_STORE_URI"] = tracking_uri()
@@ -56,12 +57,22 @@ def serve(dagster_port: int, mlflow_port: int) -> None:
     open_instance().dispose()
     with _interruptible(), running(commands) as processes:
         _await(ports, processes)
-        for name, port in ports.items():
-            print(f"{name:8} http://{HOST}:{port}", flush=True)
+        print(f"Dagster  http://{HOST}:{dagster_port}", flush=True)
+        print(f"MLflow   {mlflow_page(tracking_uri(), 'experiments')}", flush=True)
         print("Ctrl-C stops both, and any stage that runs in them; nothing committed is lost.", flush=True)
         while True:
             _refuse_ended(processes)
             sleep(1)
+
+
+def _known_to_both(dagster_port: int, mlflow_port: int) -> dict[str, str]:
+    """What links between Dagster and MLflow need, and what MLflow is not to do."""
+    return {
+        "AGENTPRM_DAGSTER_URL": f"http://{HOST}:{dagster_port}",
+        "AGENTPRM_MLFLOW_URL": f"http://{HOST}:{mlflow_port}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes, which nothing here uses
+    }
 
 
 def _refuse_ports(ports: Mapping[str, int]) -> None:

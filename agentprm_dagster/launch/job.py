@@ -1,5 +1,6 @@
 """A training as a stage asks for it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -28,5 +29,17 @@ class Job:
     compute: "TrainingCompute" = field(default_factory=_usual)
 
     def part(self, name: str) -> "Job":
-        """The same for a part of the work, which is saved by itself."""
-        return replace(self, resume=self.resume and self.resume.part(name))
+        """The same for a part of the work, which is saved by itself, and whose curves are `name/loss` and the like."""
+        return replace(self, monitor=_Part(name, self.monitor), resume=self.resume and self.resume.part(name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    name: str
+    monitor: Monitor
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        self.monitor.progress(done, total, f"{self.name} {what}")
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        self.monitor.metrics({f"{self.name}/{name}": value for name, value in values.items()}, step)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from agentprm_dagster.algorithm.held_out import part_of_game
-from agentprm_dagster.episodes.stage import PartMonitor, StageReport
+from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.request import Request
@@ -41,11 +41,7 @@ def train(request: Request, job: Job) -> StageReport:
                 min_ordering=0.0,
                 rank_by=settings.improvement.rank_by,
                 base=settings.model if settings.prm.init == "base" else None,
-                job=replace(
-                    job.part(folder.name),
-                    monitor=PartMonitor(f"member {member}", job.monitor),
-                    seed=request.seed + member,
-                ),
+                job=replace(job.part(folder.name), seed=request.seed + member),
             )
         )
     return _together(reports)

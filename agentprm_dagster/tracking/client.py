@@ -58,6 +58,8 @@ class Mlflow:
         self.patience = PATIENCE
         self.place = masked(uri)
         """The address as people may see it."""
+        self.experiments: dict[str, str] = {}
+        """The ids of the experiments of runs that this process has begun, by the runs'."""
         self.is_server = is_server(uri)
         self._client: MlflowClient | None = None
         self._failing = False
@@ -69,6 +71,7 @@ class Mlflow:
         Raises:
             TrackerError: it failed, took longer, or MLflow is given a rest.
         """
+        environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         import mlflow  # noqa: F401  # seconds, before the clock starts
 
         if monotonic() < self._resting_until:

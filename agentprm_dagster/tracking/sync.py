@@ -1,4 +1,4 @@
-"""What MLflow lacks is written down from the manifests: parameters, final numbers, inputs, digest, times and models.
+"""What MLflow lacks is written down from the artifacts: all that a stage tells (`tracking.committed`), and parameters.
 
 `sync` looks at everything: what was made while there was no MLflow, an MLflow that is new or was emptied, models that a
 moved home left registered under their old place. `reconcile` runs when a command starts: it ends the runs of dead
@@ -9,7 +9,6 @@ is there by its digest and may be repeated. Runs of others are left alone, and s
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
 from functools import partial
 from math import inf
 from time import monotonic
@@ -22,15 +21,10 @@ from agentprm_dagster.provenance.lock import guarded
 from agentprm_dagster.provenance.manifest import AssetPartition
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.tracking.client import Mlflow, behind
-from agentprm_dagster.tracking.records import (
-    create_run,
-    link,
-    register_checkpoint,
-    run_metrics,
-    run_tags,
-    sending_seconds,
-    write_params,
-)
+from agentprm_dagster.tracking.committed import EVERYTHING, TOLD, begun, ended, link, rest
+from agentprm_dagster.tracking.models import register_checkpoint, sending_seconds
+from agentprm_dagster.tracking.parents import end_run
+from agentprm_dagster.tracking.records import create_run, run_tags, write_params
 from agentprm_dagster.tracking.search import Known, origin_of, running
 
 if TYPE_CHECKING:
@@ -94,7 +88,7 @@ def _end_dead_runs(mlflow: Mlflow, store: ArtifactStore) -> list[str]:
             if made is None:
                 mlflow.ask(partial(_kill, run_id=run_id))
             else:
-                _complete(mlflow, run, made, current=_is_current(store, made))
+                _complete(mlflow, store, run, made, current=_is_current(store, made))
             ended.append(run_id)
     return ended
 
@@ -139,7 +133,7 @@ def _settle(mlflow: Mlflow, store: ArtifactStore, known: Known, artifact: Artifa
         if known.unwanted(artifact) or (elsewhere and not everything):
             return "complete"
         run = mlflow.ask(partial(_create, artifact=artifact))
-        _complete(mlflow, run, artifact, current=current)
+        _complete(mlflow, store, run, artifact, current=current)
         return "written"
     if run.info.lifecycle_stage == "deleted":
         return "complete"
@@ -147,44 +141,39 @@ def _settle(mlflow: Mlflow, store: ArtifactStore, known: Known, artifact: Artifa
         if everything:
             _register(mlflow, run.info.run_id, artifact, current=current)
         return "complete"
-    _complete(mlflow, run, artifact, current=current)
+    _complete(mlflow, store, run, artifact, current=current)
     return "completed"
 
 
 def _agrees(run: "Run", artifact: Artifact) -> bool:
-    """Whether a run has ended and names the artifact where it lies."""
+    """Whether a run has ended, names the artifact where it lies, and was told everything."""
     tags = run.data.tags
-    named = (tags.get("digest"), tags.get("artifact")) == (artifact.digest, artifact.uri)
-    return named and run.info.status == "FINISHED"
+    said = tags.get("digest"), tags.get("artifact"), tags.get(TOLD)
+    return said == (artifact.digest, artifact.uri, EVERYTHING) and run.info.status == "FINISHED"
 
 
 def _create(client: "MlflowClient", artifact: Artifact) -> "Run":
     recipe = artifact.manifest.recipe
     tags = run_tags(recipe, artifact.manifest.dagster_run_id or "")
-    return create_run(client, recipe, {**tags, "digest": artifact.digest}, _begun(artifact))
+    return create_run(client, recipe, {**tags, "digest": artifact.digest}, begun(artifact))
 
 
-def _complete(mlflow: Mlflow, run: "Run", artifact: Artifact, *, current: bool) -> None:
-    """Tells a run all that the manifest of its artifact says, and ends it."""
+def _complete(mlflow: Mlflow, store: ArtifactStore, run: "Run", artifact: Artifact, *, current: bool) -> None:
+    """Tells a run all that there is to tell of its artifact, and ends it."""
     made, run_id = artifact.manifest, run.info.run_id
-    ended = _begun(artifact) + int(made.seconds * 1000)
+    if not artifact.path.is_dir():  # in a remote store
+        artifact = store.get(made.experiment, made.asset, made.iteration, made.digest)
     write_params(mlflow, run_id, made.recipe)
-    numbers = [each for each in run_metrics(made.metrics, ended, made.iteration) if each.key not in run.data.metrics]
-    mlflow.ask(lambda client: client.log_batch(run_id, metrics=numbers))
     mlflow.ask(lambda client: link(client, run_id, artifact))
     if run.info.status != "FINISHED":
-        mlflow.ask(lambda client: client.set_terminated(run_id, "FINISHED", ended))
-    _register(mlflow, run_id, artifact, current=current)
+        mlflow.ask(lambda client: end_run(client, run_id, "FINISHED", ended(artifact)))
+    for step in rest(run_id, artifact, current=current):
+        mlflow.ask(step.work, more=step.more)
 
 
 def _register(mlflow: Mlflow, run_id: str, artifact: Artifact, *, current: bool) -> None:
     work = partial(register_checkpoint, run_id=run_id, artifact=artifact, current=current)
     mlflow.ask(work, more=sending_seconds(artifact))
-
-
-def _begun(artifact: Artifact) -> int:
-    """When making it began, in ms since 1970."""
-    return int(datetime.fromisoformat(artifact.manifest.started).timestamp() * 1000)
 
 
 def _is_current(store: ArtifactStore, artifact: Artifact) -> bool:

@@ -14,6 +14,22 @@ def tracking_uri(chosen: str = "") -> str:
     return chosen or environ.get("MLFLOW_TRACKING_URI") or _default()
 
 
+def mlflow_page(uri: str, page: str) -> str:
+    """The address of a page of MLflow's UI: a server shows itself, a database is shown by `agentprm ui`.
+
+    Where that listens says AGENTPRM_MLFLOW_URL, which `agentprm ui` sets. The UI is asked for its view of model
+    training: it opens on pages for generative AI otherwise, where no runs are.
+    """
+    shown = environ.get("AGENTPRM_MLFLOW_URL") or "http://127.0.0.1:5000"
+    base = without_credentials(uri) if is_server(uri) else shown.rstrip("/")
+    return f"{base}/#/{page}{'&' if '?' in page else '?'}workflowType=machine_learning"
+
+
+def dagster_url() -> str:
+    """Where Dagster's UI listens (AGENTPRM_DAGSTER_URL, which `agentprm ui` sets); empty where nobody says."""
+    return environ.get("AGENTPRM_DAGSTER_URL", "").rstrip("/")
+
+
 def is_server(uri: str) -> bool:
     """Whether `uri` names a server, and not a database or a folder."""
     return uri.lower().startswith(("http://", "https://"))

@@ -64,9 +64,9 @@ def train_initial_policy(
     if random_play:
         reading = settings.model_copy(update={"epochs": reading_epochs})
         read = reading_rows(random_play, chat)
-        fit(model, read, reading, job.part("reading"), dtype)
+        fit(model, read, reading, job.part("pretraining"), dtype)
         tokens += reading.epochs * _tokens(read)
-    result = fit(model, rows, settings, job.part("answers"), dtype)
+    result = fit(model, rows, settings, job.part("sft"), dtype)
     save_trained(model, tokenizer, out, dtype)
     metrics = {
         "train_loss": result["train_loss"],

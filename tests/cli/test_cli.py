@@ -8,13 +8,13 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from agentprm_dagster.resources.tracker import MlflowTracker
 from typer.testing import CliRunner, Result
 
 from agentprm_dagster import cli
 from agentprm_dagster.algorithm.statistics import ComparisonError
 from agentprm_dagster.commands.doctor import _store
 from agentprm_dagster.launch.gpus import Gpu
-from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.stages.available import MissingError
 from shared_folder import LooksFirst, SharedFolder
 from toy import ToyInference, toy_definitions

@@ -9,10 +9,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from installed import call
 
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
+from installed import call
 from pages import ROOT, blocks, commands
 
 

@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-from installed import call, run
-
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
+from installed import call, run
 
 FEW = """
 extends: smoke

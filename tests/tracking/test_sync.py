@@ -10,11 +10,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from agentprm_dagster.resources.tracker import MlflowTracker, TrackedRun
 from mlflow import MlflowClient, MlflowException
 
 from agentprm_dagster.provenance.owner import Owner
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.tracking import sync as mlflow_sync
 from agentprm_dagster.tracking.client import behind
 from agentprm_dagster.tracking.sync import sync
@@ -177,9 +177,12 @@ def test_a_run_that_lost_mlflow_on_the_way_is_completed(
         raise MlflowException("gone")
 
     with monkeypatch.context() as patch:
-        for call in ("log_batch", "log_inputs", "set_terminated", "create_registered_model"):
-            patch.setattr(client, call, gone)
-        artifact = make(tracker, store, recipe_of(experiment))
+
+        def lose(run: TrackedRun) -> None:
+            for call in ("log_batch", "log_inputs", "set_terminated", "create_registered_model"):
+                patch.setattr(client, call, gone)
+
+        artifact = make(tracker, store, recipe_of(experiment), during=lose)
     assert [(run.info.status, run.data.metrics) for run in runs_of(client, experiment)] == [("RUNNING", {})]
     tracker.reconcile(store)
     (run,) = runs_of(client, experiment)

@@ -9,13 +9,13 @@ from typing import Any
 import dagster as dg
 import pytest
 import requests
+from agentprm_dagster.resources import tracker as tracking
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.tracker import MlflowTracker, TrackerResource
 from mlflow import MlflowClient, MlflowException
 from sqlalchemy.exc import OperationalError
 
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources import tracker as tracking
-from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.tracker import MlflowTracker, TrackerResource
 from agentprm_dagster.tracking.client import behind
 from toy import NullTracker
 from tracked import make, recipe_of, runs_of
@@ -67,7 +67,7 @@ def test_metrics_are_written_in_batches_and_all_of_them(
         for step in range(125):
             run.metrics({"loss": 1 / (step + 1), "lr": 0.1}, step)
     assert batches == [100, 100, 50]
-    history = client.get_metric_history(run.id, "loss")
+    history = client.get_metric_history(run.id, "training/loss")
     assert [(point.step, point.value) for point in history] == [(step, 1 / (step + 1)) for step in range(125)]
 
 
@@ -88,7 +88,7 @@ def test_metrics_are_written_once_they_are_due_and_later_the_longer_it_takes(
         for step, at, written in ((1, 0.0, []), (2, 3.0, [1, 2]), (3, 33.9, [1, 2]), (4, 34.0, [1, 2, 3, 4])):
             now = at
             run.metrics({"loss": 1.0}, step)
-            assert [point.step for point in client.get_metric_history(run.id, "loss")] == written
+            assert [point.step for point in client.get_metric_history(run.id, "training/loss")] == written
 
 
 def test_what_is_no_finite_number_is_not_written_as_one(
@@ -96,18 +96,24 @@ def test_what_is_no_finite_number_is_not_written_as_one(
 ) -> None:
     with tracker.run(recipe_of(experiment), "dagster-run") as run:
         run.metrics({"loss": float("nan"), "kl": float("inf"), "lr": 0.1}, 1)
-    assert client.get_run(run.id).data.metrics == {"lr": 0.1}
+    assert client.get_run(run.id).data.metrics == {"training/lr": 0.1}
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, ValueError])
-def test_a_stage_that_fails_has_a_failed_run_with_its_metrics(
-    tracker: MlflowTracker, client: MlflowClient, experiment: str, stop: type[BaseException]
+STOPS = [
+    (KeyboardInterrupt, "KILLED"), (dg.DagsterExecutionInterruptedError, "KILLED"), (SystemExit, "FAILED"),
+    (ValueError, "FAILED"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stop", "status"), STOPS)
+def test_a_stage_that_fails_or_is_interrupted_has_such_a_run_with_its_metrics(
+    tracker: MlflowTracker, client: MlflowClient, experiment: str, stop: type[BaseException], status: str
 ) -> None:
     with pytest.raises(stop), tracker.run(recipe_of(experiment), "dagster-run") as run:
         run.metrics({"loss": 1.0}, 1)
         raise stop
-    assert client.get_run(run.id).info.status == "FAILED"
-    assert client.get_run(run.id).data.metrics == {"loss": 1.0}
+    assert client.get_run(run.id).info.status == status
+    assert client.get_run(run.id).data.metrics == {"training/loss": 1.0}
 
 
 ERRORS = [
@@ -163,7 +169,7 @@ def test_metrics_that_could_not_be_written_are_written_when_they_can(
             patch.setattr(client, "log_batch", refuse)
             run.metrics({"loss": 2.0}, 1)
         run.metrics({"loss": 1.0}, 2)
-        assert [point.value for point in client.get_metric_history(run.id, "loss")] == [2.0, 1.0]
+        assert [point.value for point in client.get_metric_history(run.id, "training/loss")] == [2.0, 1.0]
 
 
 def test_only_so_many_metrics_wait(
@@ -173,7 +179,7 @@ def test_only_so_many_metrics_wait(
     with tracker.run(recipe_of(experiment), "dagster-run") as run:
         for step in range(5):
             run.metrics({"loss": 1.0}, step)
-    assert [point.step for point in client.get_metric_history(run.id, "loss")] == [2, 3, 4]
+    assert [point.step for point in client.get_metric_history(run.id, "training/loss")] == [2, 3, 4]
 
 
 ODD: dict[str, Callable[[], dict[str, Any]]] = {
@@ -204,7 +210,7 @@ def test_metrics_of_any_name_are_written(tracker: MlflowTracker, client: MlflowC
     with tracker.run(recipe_of(experiment), "dagster-run") as run:
         run.metrics({"valid_seen ReAct a=b": 1.0, "$": 2.0, "plain": 3.0}, 1)
     written = client.get_run(run.id).data.metrics
-    assert (written["plain"], sorted(written.values())) == (3.0, [1.0, 2.0, 3.0])
+    assert (written["training/plain"], sorted(written.values())) == (3.0, [1.0, 2.0, 3.0])
 
 
 def test_an_experiment_deleted_in_the_ui_comes_back(
@@ -218,12 +224,20 @@ def test_an_experiment_deleted_in_the_ui_comes_back(
     assert runs_of(client, experiment) == []
 
 
-def test_links(tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tracker.url("abc") == "http://127.0.0.1:5000/#/runs/abc"
+def test_links_open_the_view_of_model_training_where_the_ui_listens(
+    tracker: MlflowTracker, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = "#/experiments/0/runs/abc?workflowType=machine_learning"
+    assert tracker.url("abc") == f"http://127.0.0.1:5000/{page}"
     assert tracker.url(None) is None
+    with tracker.run(recipe_of(experiment), "dagster-run") as run:
+        where = tracker.mlflow().experiments[run.id]
+        assert f"#/experiments/{where}/runs/{run.id}?" in tracker.url(run.id)
+    monkeypatch.setenv("AGENTPRM_MLFLOW_URL", "http://127.0.0.1:5310/")
+    assert tracker.url("abc") == f"http://127.0.0.1:5310/{page}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org/")
-    assert tracker.url("abc") == "https://mlflow.example.org/#/runs/abc"
-    assert MlflowTracker(uri="sqlite:///x.db").url("abc") == "http://127.0.0.1:5000/#/runs/abc"
+    assert tracker.url("abc") == f"https://mlflow.example.org/{page}"
+    assert MlflowTracker(uri="sqlite:///x.db").url("abc") == f"http://127.0.0.1:5310/{page}"
 
 
 @pytest.mark.parametrize("used", [NullTracker(), MlflowTracker()])

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.tracker import MlflowTracker
 from typer.testing import CliRunner
 
 from agentprm_dagster import cli
 from agentprm_dagster.commands import doctor, ui
-from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.tracking.client import mlflow_at
 from agentprm_dagster.tracking.uri import (
     credentials,
@@ -109,7 +109,8 @@ def test_programs_are_given_no_password_among_their_arguments(home: Path, monkey
         yield
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", SECRET)
-    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "")
+    for name in ("MLFLOW_BACKEND_STORE_URI", *ui._known_to_both(1, 2)):
+        monkeypatch.setenv(name, "")
     monkeypatch.setattr(MlflowTracker, "reconcile", lambda self, store: [])
     monkeypatch.setattr(ui, "running", running)
     with pytest.raises(ui.UiError, match="enough"):
