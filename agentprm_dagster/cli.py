@@ -239,6 +239,7 @@ def doctor(as_json: AsJson = False) -> None:
 def ui(
     dagster_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow UI.")] = 5000,
+    in_browser: Annotated[bool, typer.Option("--open", help="Open Dagster in the browser.")] = False,
 ) -> None:
     """Show everything in the browser: Dagster (with its daemon) and MLflow, on this machine only.
 
@@ -246,7 +247,7 @@ def ui(
     """
     from agentprm_dagster.commands.ui import serve
 
-    serve(dagster_port, mlflow_port)
+    serve(dagster_port, mlflow_port, in_browser=in_browser)
 
 
 @games_app.command("list")

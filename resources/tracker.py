@@ -7,6 +7,7 @@ costs a warning and never the work; what it then lacks is written down later fro
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from os import environ
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -32,6 +33,9 @@ from agentprm_dagster.tracking.uri import is_server, tracking_uri, without_crede
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
+
+MLFLOW_UI = "AGENTPRM_MLFLOW_UI"
+"""The variable that names the address where MLflow's pages are shown; `agentprm ui` sets it."""
 
 FLUSH_SECONDS = 3.0
 FLUSH_SHARE = 30.0
@@ -86,7 +90,8 @@ class MlflowTracker(TrackerResource):
     def url(self, run_id: str | None) -> str | None:
         """The run's page in the MLflow UI."""
         base = tracking_uri(self.uri)
-        page = without_credentials(base) if is_server(base) else self.ui.rstrip("/")
+        shown = environ.get(MLFLOW_UI) or self.ui
+        page = without_credentials(base) if is_server(base) else shown.rstrip("/")
         return f"{page}/#/runs/{run_id}" if run_id else None
 
     def reconcile(self, store: ArtifactStore) -> list[str]:
