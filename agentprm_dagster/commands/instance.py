@@ -9,7 +9,7 @@ from dagster_shared.check import CheckError
 from sqlalchemy.exc import SQLAlchemyError
 from yaml import YAMLError
 
-from agentprm_dagster.home import dagster_folder, exposed, games_scratch_folder, write_privately
+from agentprm_dagster.home import dagster_folder, exposed, games_scratch_folder, home, write_privately
 from agentprm_dagster.iterations import FIRST, ITERATION
 from agentprm_dagster.provenance.lock import sweep_folders
 from agentprm_dagster.provenance.verify import sweep
@@ -35,14 +35,7 @@ def open_instance() -> dg.DagsterInstance:
     write_privately()
     wait_for_locked_databases()
     _warn_of_exposure()
-    _use(dagster_folder())
-    try:
-        instance = dg.DagsterInstance.get()
-    except (dg.DagsterError, CheckError, SQLAlchemyError, YAMLError) as error:
-        raise InstanceError(
-            f"{dagster_folder()}: expected Dagster's settings (dagster.yaml) and its records, got what it cannot read "
-            f"({' '.join(str(error).split())[:300]}). Correct that file, or move the folder away: no artifact is in it"
-        ) from error
+    instance = _read()
     instance.add_dynamic_partitions(ITERATION, [str(FIRST)])
     fail_dead_runs(instance)
     store = ArtifactsResource().store()
@@ -50,6 +43,26 @@ def open_instance() -> dg.DagsterInstance:
     sweep_folders(games_scratch_folder())
     MlflowTracker().reconcile(store)
     return instance
+
+
+def existing_instance() -> dg.DagsterInstance | None:
+    """The instance as it is, to be looked at; None where nothing was run yet.
+
+    Raises:
+        InstanceError: Dagster cannot read its own folder.
+    """
+    return _read() if (home() / "dagster").exists() else None
+
+
+def _read() -> dg.DagsterInstance:
+    _use(dagster_folder())
+    try:
+        return dg.DagsterInstance.get()
+    except (dg.DagsterError, CheckError, SQLAlchemyError, YAMLError) as error:
+        raise InstanceError(
+            f"{dagster_folder()}: expected Dagster's settings (dagster.yaml) and its records, got what it cannot read "
+            f"({' '.join(str(error).split())[:300]}). Correct that file, or move the folder away: no artifact is in it"
+        ) from error
 
 
 def _use(folder: Path) -> None:

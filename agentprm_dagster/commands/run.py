@@ -5,7 +5,6 @@ from uuid import uuid4
 
 import dagster as dg
 import typer
-from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
 
 from agentprm_dagster.commands.instance import open_instance
@@ -18,6 +17,7 @@ from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.available import require
 from agentprm_dagster.stages.base_models import require_exact_base
 from agentprm_dagster.stages.monitor import progress_bars
+from agentprm_dagster.stages.progress import error_words
 from agentprm_dagster.stages.reconcile import owner_tag
 
 ONCE = ("demonstrations", "initial_policy", "react_report")
@@ -29,11 +29,11 @@ SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 console = Console(stderr=True)
 
 
-def run_experiments(names: Sequence[str], iterations: int | None, compute: str = "") -> None:
+def run_experiments(names: Sequence[str], iterations: int | None, compute: str = "", *, as_json: bool = False) -> None:
     """Makes what is not there yet of one experiment after the other; prints the table of the first, and over seeds."""
     for name in names:
         run_experiment(name, iterations, compute)
-    print_report(names[0])
+    print_report(names[0], as_json=as_json)
 
 
 def run_experiment(name: str, iterations: int | None, compute: str = "") -> None:
@@ -67,7 +67,6 @@ def run_iteration(
     if iteration > FIRST:
         _announce(instance, name, iteration)
     job = definitions.resolve_job_def(name)
-    keys = [key for key in job.asset_layer.executable_asset_keys if iteration == FIRST or key.path[-1] not in ONCE]
     run_id = str(uuid4())
     with progress_bars():
         return job.execute_in_process(
@@ -75,10 +74,15 @@ def run_iteration(
             run_id=run_id,
             tags=owner_tag(run_id),
             partition_key=str(iteration),
-            asset_selection=keys,
+            asset_selection=keys_of(job, iteration),
             run_config=SILENT,
             raise_on_error=False,
         )
+
+
+def keys_of(job: dg.JobDefinition, iteration: int) -> list[dg.AssetKey]:
+    """The assets that a run of an iteration makes."""
+    return [key for key in job.asset_layer.executable_asset_keys if iteration == FIRST or key.path[-1] not in ONCE]
 
 
 def failures(result: dg.ExecuteInProcessResult) -> Iterator[str]:
@@ -91,13 +95,7 @@ def failures(result: dg.ExecuteInProcessResult) -> Iterator[str]:
         error = event.step_failure_data.error
         name = (event.step_key or "").split("__")[-1]
         if error and name not in stopped:
-            yield f"{name} failed: {_words(error.cause or error)}"
-
-
-def _words(error: SerializableErrorInfo) -> str:
-    """An error's own words, after its class without the modules it lies in."""
-    kind, _, words = error.message.strip().partition(": ")
-    return f"{kind.rpartition('.')[2]}: {words}"
+            yield f"{name} failed: {error_words(error.cause or error)}"
 
 
 def _announce(instance: dg.DagsterInstance, name: str, iteration: int) -> None:

@@ -63,7 +63,7 @@ class OwnedExecutor(dg.Executor):
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Marks every dead run as failed; their ids."""
-    dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)) if _is_dead(instance, run)]
+    dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)) if is_dead(instance, run)]
     for run in dead:
         instance.report_run_failed(run, "The process of this run is gone; launch it again to go on where it stopped.")
     return [run.run_id for run in dead]
@@ -91,7 +91,8 @@ def _launched_at(run: dg.DagsterRun) -> str | None:
     return json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("socket")
 
 
-def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+def is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the process of an unfinished run is gone."""
     owner = _owner(run)
     if owner is not None:
         return owner.state() == "dead"
