@@ -16,6 +16,7 @@ from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations, in_turn
 from agentprm_dagster.rollouts.rollout import Start
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -24,6 +25,7 @@ from agentprm_dagster.stages.materialization import gates
     automation_condition=WHEN_READY,
     kinds={"episodes"},
 )
+@in_own_words
 def demonstrations(
     context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource, llm: LlmResource
 ) -> dg.MaterializeResult:

@@ -17,6 +17,7 @@ from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 from agentprm_dagster.stages.trials import name_of, once, row_of
 
@@ -31,6 +32,7 @@ SCALING = "scaling.png"
     automation_condition=WHEN_READY,
     kinds={"table"},
 )
+@in_own_words
 def eval_report(
     context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource, inference: InferenceResource
 ) -> dg.MaterializeResult:

@@ -5,6 +5,7 @@ import dagster as dg
 from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
 from agentprm_dagster.programs.inverse_prm import ROLLOUTS, train
 from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -15,6 +16,7 @@ from agentprm_dagster.stages.materialization import gates
     automation_condition=WHEN_READY,
     kinds={"reward_model", "huggingface"},
 )
+@in_own_words
 def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """Q(s, a), high where the expert acts and low where all policies so far do; targets only say how it orders."""
     stage = stages.stage(context)

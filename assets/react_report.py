@@ -16,6 +16,7 @@ from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.rollouts.collect import whole_episodes
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -24,6 +25,7 @@ from agentprm_dagster.stages.materialization import gates
     automation_condition=WHEN_READY,
     kinds={"table"},
 )
+@in_own_words
 def react_report(
     context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource, llm: LlmResource
 ) -> dg.MaterializeResult:

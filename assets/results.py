@@ -16,10 +16,12 @@ from agentprm_dagster.reports.results import in_order, results_report
 from agentprm_dagster.reports.seeds import seeds_page
 from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.stages.evaluations import evaluated, rows_of
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.seeds import of_other_seeds, processors, seed_rows
 
 
 @dg.asset(deps=["eval_report", "react_report"], automation_condition=WHEN_UPDATED, kinds={"table"})
+@in_own_words
 def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """Every evaluated iteration in one table and a picture, also over seeds, beside the paper's Table 1."""
     stage = stages.stage(context)

@@ -17,6 +17,7 @@ from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.rollouts.coverage import PICTURE, coverage
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -28,6 +29,7 @@ from agentprm_dagster.stages.materialization import gates
     automation_condition=WHEN_READY,
     kinds={"episodes"},
 )
+@in_own_words
 def rollouts(
     context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource, inference: InferenceResource
 ) -> dg.MaterializeResult:
