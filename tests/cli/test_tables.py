@@ -15,7 +15,7 @@ COLUMNS = ("split", "policy", "success", "reward", "pick two")
 LINES = [("valid_unseen", "Bo4(pi_2, log pi_2/pi_1)", "12.5%", "0.125", "7%"), ("valid_seen", "pi_0", "1.0%", "0", "")]
 
 
-def printed(width: int, columns: Sequence[str], lines: list[tuple[str, ...]], least: int) -> list[str]:
+def printed(width: int, columns: Sequence[str], lines: Sequence[tuple[str, ...]], least: int) -> list[str]:
     """The lines in a terminal so wide, without colours."""
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as told:
         patch.setenv("FORCE_COLOR", "1")  # rich then takes it for a terminal

@@ -2,11 +2,12 @@
 
 import pytest
 
+from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import Settings, checked, load_catalog
 from agentprm_dagster.config.differences import Difference, changes, differences
 
 
-def experiment(**values: object) -> object:
+def experiment(**values: object) -> Experiment:
     return checked("x", Settings(values, {}), "here")
 
 
