@@ -17,6 +17,8 @@ _SETTINGS = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "DAGSTER_DISABLE_TELEMETRY": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Its server would start eight processes for jobs that nobody here gives it.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     # By default it tries for four minutes. What it is not told in time is told later.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_LOGGING_LEVEL": "WARNING",

@@ -4,46 +4,44 @@ import sys
 from errno import EDQUOT, EFBIG, ENOSPC
 from io import TextIOWrapper
 from pathlib import Path
-from re import fullmatch
 from typing import Annotated, Literal
 
 import typer
 
 from agentprm_dagster.commands.arguments import (
     AsJson,
+    AssetName,
     Changes,
     ComputeName,
     EpisodeId,
     EventsFile,
     ExperimentName,
-    GameCount,
     HtmlFile,
     Iteration,
+    PerhapsExperiment,
+    PerhapsOther,
     PictureFile,
     Played,
     Seed,
     Studies,
     TwoIterations,
-    known_or_none,
+    Version,
+    seeds_of,
 )
 from agentprm_dagster.commands.bundle_cli import bundle_app
+from agentprm_dagster.commands.groups import env_app, experiments_app, games_app, mlflow_app
 from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, ExperimentError
 from agentprm_dagster.config.problems import shortened
 
 app = typer.Typer(
-    help="AgentPRM: process reward models for language-model agents, iteration by iteration.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.add_typer(bundle_app)
-games_app = typer.Typer(help="List, generate or download games.", no_args_is_help=True)
-app.add_typer(games_app, name="games")
-env_app = typer.Typer(help="Kinds of environment: list and check them.", no_args_is_help=True)
-app.add_typer(env_app, name="env")
-mlflow_app = typer.Typer(help="What MLflow knows of the artifacts.", no_args_is_help=True)
-app.add_typer(mlflow_app, name="mlflow")
+for group in (bundle_app, experiments_app, games_app, env_app, mlflow_app):
+    app.add_typer(group)
+
+ByType = Annotated[bool, typer.Option("--by-type", help="Success by kind of task.")]
 
 FULL = (ENOSPC, EDQUOT, EFBIG)
 """What the system says where there is no room left."""
@@ -61,6 +59,11 @@ agentprm run paper_3b --compute gpu
 """
 
 
+@app.callback()
+def root(version: Version = False) -> None:
+    """AgentPRM: process reward models for language-model agents, iteration by iteration."""
+
+
 @app.command(epilog=RUN_EXAMPLES)
 def run(
     experiment: ExperimentName,
@@ -73,6 +76,10 @@ def run(
         str | None, typer.Option(metavar="SEED,...", help="Run it with each seed, then print a table over all.")
     ] = None,
     compute: ComputeName = DEFAULT_COMPUTE,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be made, and what is found or adopted.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run an experiment, or go on where it stopped, and print the results.
 
@@ -82,12 +89,17 @@ def run(
     from agentprm_dagster.config.compose import compose
 
     try:
-        names = compose(experiment, studies or (), settings or (), _seeds(seeds))
+        names = compose(experiment, studies or (), settings or (), seeds_of(seeds))
     except ExperimentError as error:
         raise typer.BadParameter(str(error)) from error
+    if dry_run:
+        from agentprm_dagster.commands.dry_run import print_dry_run
+
+        print_dry_run(names, iterations, compute, as_json=as_json)
+        return
     from agentprm_dagster.commands.run import run_experiments
 
-    run_experiments(names, iterations, compute)
+    run_experiments(names, iterations, compute, as_json=as_json)
 
 
 @app.command()
@@ -131,28 +143,26 @@ def plan(
     raise typer.Exit(0 if fits else 1)
 
 
-def _seeds(text: str | None) -> list[int]:
-    """Those of a text such as `0,1,2`."""
-    seeds = [int(part) for part in (text or "").split(",") if fullmatch("[0-9]{1,10}", part) and int(part) < 2**32]
-    if text is not None and len({*seeds}) < len(text.split(",")):
-        raise typer.BadParameter(f"--seeds: expected whole numbers, each once, as in 0,1,2; got {shortened(text)!r}")
-    return seeds
+@app.command()
+def status(experiment: PerhapsExperiment = None, as_json: AsJson = False) -> None:
+    """Tell what is made, what runs, waits in the queue or has failed, and what is still to be made."""
+    from agentprm_dagster.commands.status import print_status
+
+    print_status(experiment, as_json=as_json)
 
 
 @app.command()
-def report(experiment: ExperimentName, as_json: AsJson = False) -> None:
+def report(experiment: ExperimentName, by_type: ByType = False, as_json: AsJson = False) -> None:
     """Print the results of all iterations made so far."""
     from agentprm_dagster.commands.report import print_report
 
-    print_report(experiment, as_json=as_json)
+    print_report(experiment, by_type=by_type, as_json=as_json)
 
 
 @app.command()
 def compare(
     experiment: ExperimentName,
-    other: Annotated[
-        str | None, typer.Argument(metavar="[OTHER]", callback=known_or_none, help="Another experiment.")
-    ] = None,
+    other: PerhapsOther = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell game by game who wins more: policies beside pi_0 and Best-of-N beside greedy, or beside those of OTHER."""
@@ -194,7 +204,7 @@ def evaluate(
 @app.command()
 def lineage(
     experiment: ExperimentName,
-    asset: Annotated[str, typer.Argument(help="An asset, such as prm.")],
+    asset: AssetName,
     iteration: Iteration = 0,
     down: Annotated[bool, typer.Option("--down", help="What was made from it, instead of what made it.")] = False,
     digest: Annotated[str | None, typer.Option(help="A version by the beginning of its digest.")] = None,
@@ -274,6 +284,7 @@ def doctor(as_json: AsJson = False) -> None:
 def ui(
     dagster_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow UI.")] = 5000,
+    in_browser: Annotated[bool, typer.Option("--open", help="Open Dagster in the browser.")] = False,
 ) -> None:
     """Show everything in the browser: Dagster (with its daemon) and MLflow, on this machine only.
 
@@ -281,73 +292,7 @@ def ui(
     """
     from agentprm_dagster.commands.ui import serve
 
-    serve(dagster_port, mlflow_port)
-
-
-@games_app.command("list")
-def list_games(
-    folder: Annotated[Path | None, typer.Option("--dir", help="Data folder; by default ALFWORLD_DATA.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Count the games of every split and task type."""
-    from agentprm_dagster.commands.games import print_games
-
-    print_games(folder, as_json=as_json)
-
-
-@games_app.command("generate")
-def generate(
-    folder: Annotated[Path, typer.Option("--dir", file_okay=False, help="Where to put them.")],
-    seed: Seed = 0,
-    train: GameCount = 1000,
-    valid_seen: GameCount = 200,
-    valid_unseen: GameCount = 200,
-    size: Annotated[Literal["small", "medium", "full"], typer.Option(help="How large the rooms are.")] = "small",
-) -> None:
-    """Make solvable games of all six task types in ALFWorld's own format."""
-    from agentprm_dagster.commands.games import generate_into
-
-    generate_into(folder, seed, {"train": train, "valid_seen": valid_seen, "valid_unseen": valid_unseen}, size)
-
-
-@games_app.command("download")
-def download(
-    folder: Annotated[
-        Path | None, typer.Option("--dir", file_okay=False, help="Where to put them; by default ALFWORLD_DATA.")
-    ] = None,
-) -> None:
-    """Fetch the real games with ALFWorld's own downloader."""
-    from agentprm_dagster.commands.games import download_into
-
-    download_into(folder)
-
-
-@env_app.command("list")
-def list_environments() -> None:
-    """Name the kinds of environment, their splits, kinds of task and experts."""
-    from agentprm_dagster.commands.env import print_kinds
-
-    print_kinds()
-
-
-@env_app.command("check")
-def check_environment(
-    name: Annotated[str, typer.Argument(help="A kind of environment, such as alfworld.")],
-    tasks: Annotated[int, typer.Option(min=1, max=1000, help="Tasks of every split to play.")] = 3,
-    seed: Seed = 0,
-) -> None:
-    """Play an environment and name every way in which it is wrong; exit code 1 if there is one."""
-    from agentprm_dagster.commands.env import check_kind
-
-    raise typer.Exit(0 if check_kind(name, tasks, seed) else 1)
-
-
-@mlflow_app.command("sync")
-def sync_mlflow() -> None:
-    """Write down in MLflow what it lacks, from the manifests; exit code 1 if something could not be written."""
-    from agentprm_dagster.commands.mlflow import print_sync
-
-    raise typer.Exit(0 if print_sync() else 1)
+    serve(dagster_port, mlflow_port, in_browser=in_browser)
 
 
 def main() -> None:

@@ -4,9 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
-from agentprm_dagster.resources.llm import LlmResource
-from agentprm_dagster.resources.stages import StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
@@ -14,8 +11,12 @@ from agentprm_dagster.episodes.usage import Asked
 from agentprm_dagster.iterations import MACHINE
 from agentprm_dagster.reports.answers import with_answers_gate
 from agentprm_dagster.reports.demonstrations_report import demonstrations_report
+from agentprm_dagster.resources.llm import LlmResource
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations, in_turn
 from agentprm_dagster.rollouts.rollout import Start
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -24,6 +25,7 @@ from agentprm_dagster.stages.materialization import gates
     pool=MACHINE,
     kinds={"episodes"},
 )
+@in_own_words
 def demonstrations(
     context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource, llm: LlmResource
 ) -> dg.MaterializeResult:

@@ -5,9 +5,6 @@ from itertools import product
 from pathlib import Path
 
 import dagster as dg
-from agentprm_dagster.resources.inference import InferenceResource
-from agentprm_dagster.resources.stages import Stage, StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.episodes.engine_difference import GATE, with_engine_gate
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
@@ -17,6 +14,10 @@ from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.launch.play import Choice, Lookahead, Play
 from agentprm_dagster.reports.chart.success import draw_scaling
 from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report
+from agentprm_dagster.resources.inference import InferenceResource
+from agentprm_dagster.resources.stages import Stage, StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 from agentprm_dagster.stages.trials import name_of, once, row_of
 
@@ -31,6 +32,7 @@ SCALING = "scaling.png"
     pool=MACHINE,
     kinds={"table"},
 )
+@in_own_words
 def eval_report(
     context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource, inference: InferenceResource
 ) -> dg.MaterializeResult:

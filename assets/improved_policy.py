@@ -1,12 +1,13 @@
 """The policy after one iteration: the paper's Eq. 3."""
 
 import dagster as dg
-from agentprm_dagster.resources.stages import StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.improvement.kinds import KINDS
 from agentprm_dagster.iterations import ITERATIONS, MACHINE
 from agentprm_dagster.programs.improved_policy import train
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -17,6 +18,7 @@ from agentprm_dagster.stages.materialization import gates
     pool=MACHINE,
     kinds={"policy", "huggingface"},
 )
+@in_own_words
 def improved_policy(
     context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource
 ) -> dg.MaterializeResult:

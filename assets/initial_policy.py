@@ -5,8 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import dagster as dg
-from agentprm_dagster.resources.stages import Stage, StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.engine.base_model import base_identity
 from agentprm_dagster.episodes.stage import Gate, Monitor, Resume, StageReport
@@ -14,7 +12,11 @@ from agentprm_dagster.iterations import FIRST, MACHINE
 from agentprm_dagster.programs.initial_policy import train
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
-from agentprm_dagster.stages.materialization import PAGE, gates
+from agentprm_dagster.resources.stages import Stage, StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
+from agentprm_dagster.stages.failures import in_own_words
+from agentprm_dagster.stages.materialization import gates
+from agentprm_dagster.stages.page import PAGE
 
 BRANCHED_FROM = "branched_from"
 """The role of the policy that an experiment begins from where it begins from another's."""
@@ -26,6 +28,7 @@ BRANCHED_FROM = "branched_from"
     pool=MACHINE,
     kinds={"policy", "huggingface"},
 )
+@in_own_words
 def initial_policy(
     context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource
 ) -> dg.MaterializeResult:

@@ -1,10 +1,11 @@
 """The process reward model learnt from demonstrations: the paper's Eqs. 6 to 10. No outcome is read."""
 
 import dagster as dg
-from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.programs.inverse_prm import ROLLOUTS, train
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -15,6 +16,7 @@ from agentprm_dagster.stages.materialization import gates
     pool=MACHINE,
     kinds={"reward_model", "huggingface"},
 )
+@in_own_words
 def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """Q(s, a), high where the expert acts and low where all policies so far do; targets only say how it orders."""
     stage = stages.stage(context)

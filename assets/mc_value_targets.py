@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import dagster as dg
-from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.iterations import ITERATIONS, MACHINE
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 from agentprm_dagster.targets.kinds import KINDS, target_kind
 
@@ -18,6 +19,7 @@ from agentprm_dagster.targets.kinds import KINDS, target_kind
     pool=MACHINE,
     kinds={"table"},
 )
+@in_own_words
 def mc_value_targets(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """The mean discounted outcome of every state and action over the whole rollout set, with visit counts.
 

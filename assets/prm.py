@@ -1,11 +1,12 @@
 """The process reward model: the paper's Eq. 2."""
 
 import dagster as dg
-from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.engine.base_model import base_identity
 from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.programs.prm import train
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -16,6 +17,7 @@ from agentprm_dagster.stages.materialization import gates
     pool=MACHINE,
     kinds={"reward_model", "huggingface"},
 )
+@in_own_words
 def prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """Q(s, a) of the behaviour policy, learnt from the targets by soft binary cross-entropy."""
     stage = stages.stage(context)

@@ -1,11 +1,12 @@
 """PRMs trained on disjoint games: where they disagree, none of them knows."""
 
 import dagster as dg
-from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.engine.base_model import base_identity
 from agentprm_dagster.iterations import ITERATIONS, MACHINE
 from agentprm_dagster.programs.prm_committee import train
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -16,6 +17,7 @@ from agentprm_dagster.stages.materialization import gates
     pool=MACHINE,
     kinds={"reward_model", "huggingface"},
 )
+@in_own_words
 def prm_committee(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """`improvement.panel.committee` PRMs, each trained on its own share of the games; all are judged on the same."""
     stage = stages.stage(context)

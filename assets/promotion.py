@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-from agentprm_dagster.resources.stages import Stage, StagesResource
 
 from agentprm_dagster.algorithm.statistics import paired_difference
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
@@ -28,8 +27,10 @@ from agentprm_dagster.reports.promotion import (
     verdict_of,
 )
 from agentprm_dagster.reports.results import Row
+from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.stages.decisions import ATTEMPT, PROMOTION, decision_of
 from agentprm_dagster.stages.evaluations import outcomes_in, rows_of
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
 KL_GATE = "kl_budget"
@@ -53,6 +54,7 @@ class Overrule(dg.Config):
     check_specs=gates(PROMOTION, "promoted"),
     kinds={"decision"},
 )
+@in_own_words
 def promotion(context: dg.AssetExecutionContext, config: Overrule, stages: StagesResource) -> dg.MaterializeResult:
     """Promote, repeat with another seed, or stop: by a paired test on the same games, KL, hacking signals and hours.
 
@@ -90,10 +92,10 @@ def promotion(context: dg.AssetExecutionContext, config: Overrule, stages: Stage
         return promotion_report(decision, iteration=stage.iteration, hours=hours, max_hours=rule.max_hours)
 
     def conclude(made: Artifact) -> None:
-        decision = decision_of(made)
-        following = stage.iteration + 1
+        decision, following = decision_of(made), stage.iteration + 1
         if decision.verdict != "promote":
             return
+        stages.tracker.champion(policy)
         if decision.goes_on and following <= stage.unrecorded("iterations").iterations:
             by = decision.overruled.who if decision.overruled else PROMOTION
             stage.announce(following, policy, by, decision.words)

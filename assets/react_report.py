@@ -5,9 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
-from agentprm_dagster.resources.llm import LlmResource
-from agentprm_dagster.resources.stages import StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.episodes.stage import Monitor, PartMonitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
@@ -15,7 +12,11 @@ from agentprm_dagster.episodes.usage import Asked
 from agentprm_dagster.iterations import MACHINE
 from agentprm_dagster.reports.answers import with_answers_gate
 from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report, evaluation_row
+from agentprm_dagster.resources.llm import LlmResource
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.rollouts.collect import whole_episodes
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -24,6 +25,7 @@ from agentprm_dagster.stages.materialization import gates
     pool=MACHINE,
     kinds={"table"},
 )
+@in_own_words
 def react_report(
     context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource, llm: LlmResource
 ) -> dg.MaterializeResult:

@@ -1,10 +1,11 @@
 """V_mu, what states are worth to the demonstrator: process reward shaping (section 4 of the paper)."""
 
 import dagster as dg
-from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.iterations import MACHINE
 from agentprm_dagster.programs.reference_value import train
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -14,6 +15,7 @@ from agentprm_dagster.stages.materialization import gates
     pool=MACHINE,
     kinds={"reward_model", "huggingface"},
 )
+@in_own_words
 def reference_value(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """V_mu(s), learnt from the demonstrations' own returns; shaped targets say how far an action went by it."""
     stage = stages.stage(context)

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
-from agentprm_dagster.resources.stages import Stage, StagesResource
 
 from agentprm_dagster.envs.base import Published
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
@@ -15,11 +14,14 @@ from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.reports.chart.success import draw, draw_curves, draw_scaling
 from agentprm_dagster.reports.results import in_order, results_report
 from agentprm_dagster.reports.seeds import seeds_page
+from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.stages.evaluations import evaluated, rows_of
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.seeds import of_other_seeds, processors, seed_rows
 
 
 @dg.asset(deps=["eval_report", "react_report"], kinds={"table"})
+@in_own_words
 def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """Every evaluated iteration in one table and a picture, also over seeds, beside the paper's Table 1."""
     stage = stages.stage(context)

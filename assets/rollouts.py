@@ -3,9 +3,6 @@
 from pathlib import Path
 
 import dagster as dg
-from agentprm_dagster.resources.inference import InferenceResource
-from agentprm_dagster.resources.stages import Stage, StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.engine_difference import GATE, with_engine_gate
@@ -16,7 +13,11 @@ from agentprm_dagster.launch.play import Play
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.reports.chart.coverage import draw_coverage
 from agentprm_dagster.reports.rollouts_report import rollouts_report
+from agentprm_dagster.resources.inference import InferenceResource
+from agentprm_dagster.resources.stages import Stage, StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.rollouts.coverage import PICTURE, coverage
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -28,6 +29,7 @@ from agentprm_dagster.stages.materialization import gates
     pool=MACHINE,
     kinds={"episodes"},
 )
+@in_own_words
 def rollouts(
     context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource, inference: InferenceResource
 ) -> dg.MaterializeResult:

@@ -1,10 +1,11 @@
 """What the environment replies: the world model of model-predictive reasoning (section 4.3 of the paper)."""
 
 import dagster as dg
-from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.iterations import ITERATIONS, MACHINE
 from agentprm_dagster.programs.world_model import train
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -15,6 +16,7 @@ from agentprm_dagster.stages.materialization import gates
     pool=MACHINE,
     kinds={"world_model", "huggingface"},
 )
+@in_own_words
 def world_model(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """p(observation | dialogue, answer): the behaviour policy, taught what the environment replies."""
     stage = stages.stage(context)

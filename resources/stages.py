@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.tracker import TrackerResource
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.asked import AskedSettings, SettingError, picked
@@ -34,6 +32,8 @@ from agentprm_dagster.provenance.manifest import GAMES_DIGEST, Recipe
 from agentprm_dagster.provenance.reproducible import GPU
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.unfinished import forget_unfinished, unfinished_folder
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.tracker import TrackerResource
 from agentprm_dagster.stages.compute import UsedCompute
 from agentprm_dagster.stages.decisions import ATTEMPT, attempt
 from agentprm_dagster.stages.materialization import in_words, materialization

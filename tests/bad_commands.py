@@ -17,6 +17,7 @@ HUGE = "9" * 30
 USAGE: dict[tuple[str, ...], str] = {
     ("run",): "Missing argument 'EXPERIMENT'",
     ("run", "nosuch"): "no experiment 'nosuch'; there are: alfworld",
+    ("run", "quickstat"): "no experiment 'quickstat'; nearest to it: quickstart",
     ("run", ""): "no experiment ''",
     ("run", LONG): "no experiment 'aaaa",
     ("run", NOT_TEXT): "no experiment",

@@ -17,8 +17,6 @@ from unittest.mock import patch
 
 import dagster as dg
 import pandas as pd
-from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.stages import Stage, StagesResource, Work
 from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
@@ -33,6 +31,8 @@ from agentprm_dagster.provenance.lineage import lineage
 from agentprm_dagster.provenance.manifest import MANIFEST, AssetPartition, Recipe, Version
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.stages import Stage, StagesResource, Work
 from agentprm_dagster.stages.evaluations import current_reports, current_rows
 from opened import opened
 from toy import TOY, toy_definitions, toy_trainers

@@ -1,17 +1,32 @@
 """Arguments that several commands take, and what of them is refused."""
 
+from importlib.metadata import version
 from pathlib import Path
+from re import fullmatch
 from typing import Annotated, Literal
 
 import typer
 
-from agentprm_dagster.config.catalog import ExperimentError, load_compute, require_experiment
+from agentprm_dagster.config.catalog import (
+    ExperimentError,
+    experiment_files,
+    load_compute,
+    require_experiment,
+    study_files,
+)
 from agentprm_dagster.config.problems import shortened
 
 LAST = 1000
 """No iteration has a higher number."""
 PICTURES = (".png", ".svg", ".pdf")
 """What a lineage can be drawn as."""
+
+
+def show_version(asked: bool) -> None:
+    """Prints the version and ends."""
+    if asked:
+        print(f"agentprm {version('agentprm_dagster')}")
+        raise typer.Exit
 
 
 def known(name: str) -> str:
@@ -35,6 +50,14 @@ def compute(name: str) -> str:
     except ExperimentError as error:
         raise typer.BadParameter(str(error)) from error
     return name
+
+
+def seeds_of(text: str | None) -> list[int]:
+    """Those of a text such as `0,1,2`."""
+    seeds = [int(part) for part in (text or "").split(",") if fullmatch("[0-9]{1,10}", part) and int(part) < 2**32]
+    if text is not None and len({*seeds}) < len(text.split(",")):
+        raise typer.BadParameter(f"--seeds: expected whole numbers, each once, as in 0,1,2; got {shortened(text)!r}")
+    return seeds
 
 
 def drawable(path: Path | None) -> Path | None:
@@ -62,7 +85,39 @@ def _writable(path: Path | None, endings: tuple[str, ...]) -> Path | None:
     return path
 
 
-ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", callback=known, help="Name of an experiment.")]
+def _experiments(incomplete: str) -> list[str]:
+    """What a shell may complete an experiment's name to."""
+    return [name for name in experiment_files() if name.startswith(incomplete)]
+
+
+def _studies(incomplete: str) -> list[str]:
+    return [name for name in study_files() if name.startswith(incomplete)]
+
+
+def _assets(incomplete: str) -> list[str]:
+    from agentprm_dagster.commands.lineage import asset_names
+
+    return [name for name in asset_names() if name.startswith(incomplete)]
+
+
+ExperimentName = Annotated[
+    str,
+    typer.Argument(metavar="EXPERIMENT", callback=known, autocompletion=_experiments, help="Name of an experiment."),
+]
+OtherExperiment = Annotated[
+    str, typer.Argument(metavar="OTHER", callback=known, autocompletion=_experiments, help="Another experiment.")
+]
+PerhapsExperiment = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[EXPERIMENT]", callback=known_or_none, autocompletion=_experiments, help="Name of an experiment."
+    ),
+]
+PerhapsOther = Annotated[
+    str | None,
+    typer.Argument(metavar="[OTHER]", callback=known_or_none, autocompletion=_experiments, help="Another experiment."),
+]
+AssetName = Annotated[str, typer.Argument(autocompletion=_assets, help="An asset, such as prm.")]
 Iteration = Annotated[int, typer.Option("--iteration", "-i", min=0, max=LAST, help="Iteration; 0 is pi_0.")]
 EpisodeId = Annotated[str, typer.Argument(metavar="EPISODE", help="An episode's id, as it stands in its table.")]
 Played = Annotated[Literal["eval_report", "rollouts"], typer.Option("--asset", help="The asset that holds it.")]
@@ -77,6 +132,9 @@ ComputeName = Annotated[
         callback=compute,
         help="Where and how models are computed: laptop, gpu, or a YAML file of your own.",
     ),
+]
+Version = Annotated[
+    bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and end.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 PictureFile = Annotated[
@@ -109,6 +167,7 @@ Studies = Annotated[
     typer.Option(
         "--with",
         metavar="STUDY",
+        autocompletion=_studies,
         help="Lay a study over it; may be repeated, in order. `agentprm doctor` lists them.",
     ),
 ]

@@ -5,16 +5,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from rich.console import Console
-from rich.table import Table
-
 from agentprm_dagster.algorithm.statistics import ComparisonError, Difference, Spread, paired_difference, spread
 from agentprm_dagster.commands.report import tell_left_out
+from agentprm_dagster.commands.tables import print_table
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.reports.results import Row, policy_name
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.evaluations import Outcomes, current_outcomes
 from agentprm_dagster.stages.seeds import by_seed
+
+COLUMNS = ("split", "policy", "beside", "wins more", "95% interval", "n", "alone won", "alone lost")
 
 ALL = "all"
 """In a line's place for a split: all splits together."""
@@ -58,20 +58,21 @@ def print_comparison(experiment: str, other: str | None, *, as_json: bool) -> No
             del record["difference"]
         print(json.dumps(records, indent=2))
         return
-    table = Table("split", "policy", "beside", "n", "wins more", "95% interval", "alone won", "alone lost")
-    for line in lines:
-        found = line.difference
-        interval = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
-        counts = (str(found.won_alone), str(found.lost_alone))
-        table.add_row(line.split, line.policy, line.beside, str(found.n), f"{100 * found.rate:+.1f}", interval, *counts)
-    for seeds in over_seeds:
-        mean = seeds.difference
-        interval = f"{100 * mean.low:+.1f} to {100 * mean.high:+.1f}"
-        named = f"{seeds.beside}, seeds {', '.join(map(str, seeds.seeds))}"
-        table.add_row(seeds.split, seeds.policy, named, "", f"{100 * mean.mean:+.1f}", interval, "", "")
-    console = Console()
-    console.width = console.width if console.is_terminal else 140
-    console.print(table)
+    print_table(COLUMNS, [*map(_cells, lines), *map(_seed_cells, over_seeds)], len(COLUMNS) - 3)
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    found = line.difference
+    interval = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
+    counts = (str(found.n), str(found.won_alone), str(found.lost_alone))
+    return line.split, line.policy, line.beside, f"{100 * found.rate:+.1f}", interval, *counts
+
+
+def _seed_cells(line: SeedLine) -> tuple[str, ...]:
+    mean = line.difference
+    interval = f"{100 * mean.low:+.1f} to {100 * mean.high:+.1f}"
+    beside = f"{line.beside}, seeds {', '.join(map(str, line.seeds))}"
+    return line.split, line.policy, beside, f"{100 * mean.mean:+.1f}", interval, "", "", ""
 
 
 def _within(store: ArtifactStore, experiment: str) -> Iterator[Line]:

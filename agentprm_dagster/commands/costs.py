@@ -7,12 +7,19 @@ from rich.console import Console
 from rich.table import Table
 
 from agentprm_dagster.provenance.costs import COLUMNS, cells, costs, current_artifacts, total
+from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 
 
 def print_costs(experiment: str, *, as_json: bool) -> None:
-    """Prints the ledger of the current versions; the last line of the table is the sum."""
+    """Prints the ledger of the current versions; the last line of the table is the sum.
+
+    Raises:
+        ArtifactError: nothing was made yet.
+    """
     rows = costs(current_artifacts(ArtifactsResource().store(), experiment))
+    if not rows:
+        raise ArtifactError(f"{experiment} has made nothing yet: `agentprm run {experiment}` does it")
     if as_json:
         print(json.dumps([{"stage": row.stage, **asdict(row)} for row in rows], indent=2))
         return

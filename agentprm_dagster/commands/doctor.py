@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 import typer
 
 from agentprm_dagster.commands.instance import InstanceError, records_place
-from agentprm_dagster.commands.ui import listening
+from agentprm_dagster.commands.ports import listening
 from agentprm_dagster.config.catalog import ExperimentError, chosen_compute, load_catalog, load_compute, study_files
 from agentprm_dagster.engine.served.served_model import LlmError, ServedModel
 from agentprm_dagster.engine.vllm import kind as vllm

@@ -12,7 +12,7 @@ import dagster as dg
 import typer
 from dagster._core.storage.runs import SqlRunStorage
 
-from agentprm_dagster.home import dagster_folder, exposed, games_scratch_folder, write_privately
+from agentprm_dagster.home import dagster_folder, exposed, games_scratch_folder, home, write_privately
 from agentprm_dagster.iterations import FIRST, add_iterations
 from agentprm_dagster.provenance.lock import sweep_folders
 from agentprm_dagster.provenance.verify import sweep
@@ -39,7 +39,6 @@ def open_instance() -> dg.DagsterInstance:
     write_privately()
     wait_for_locked_databases()
     _warn_of_exposure()
-    _use(dagster_folder())
     instance = _opened()
     fail_dead_runs(instance)
     store = ArtifactsResource().store()
@@ -49,6 +48,15 @@ def open_instance() -> dg.DagsterInstance:
     sweep_folders(games_scratch_folder())
     MlflowTracker().reconcile(store)
     return instance
+
+
+def existing_instance() -> dg.DagsterInstance | None:
+    """The instance as it is, to be looked at; None where nothing was run yet.
+
+    Raises:
+        InstanceError: Dagster cannot read its own folder.
+    """
+    return _opened() if (home() / "dagster").exists() else None
 
 
 def records_place() -> str:
@@ -67,6 +75,7 @@ def records_place() -> str:
 
 def _opened() -> dg.DagsterInstance:
     folder = dagster_folder()
+    _use(folder)
     try:
         return dg.DagsterInstance.from_config(str(folder))
     except Exception as error:  # whatever Dagster, its storages and their databases raise

@@ -23,6 +23,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 def main(command: list[str]) -> None:
     """Runs the command and ends with it."""
     _adopt_orphans()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where it is ignored, the program would ignore it too
     program = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
     def pass_on(number: int, frame: FrameType | None) -> None:

@@ -5,7 +5,6 @@ from uuid import uuid4
 
 import dagster as dg
 import typer
-from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
 
 from agentprm_dagster.assembly import build_definitions, resources
@@ -22,6 +21,7 @@ from agentprm_dagster.stages.base_models import require_exact_base
 from agentprm_dagster.stages.decisions import PROMOTION, announce_again, current_decision
 from agentprm_dagster.stages.launched_by import USER_TAG
 from agentprm_dagster.stages.monitor import progress_bars
+from agentprm_dagster.stages.progress import error_words
 from agentprm_dagster.stages.reconcile import owner_tag
 
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -30,11 +30,11 @@ SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 console = Console(stderr=True)
 
 
-def run_experiments(names: Sequence[str], iterations: int | None, compute: str = "") -> None:
+def run_experiments(names: Sequence[str], iterations: int | None, compute: str = "", *, as_json: bool = False) -> None:
     """Makes what is not there yet of one experiment after the other; prints the table of the first, and over seeds."""
     for name in names:
         run_experiment(name, iterations, compute)
-    print_report(names[0])
+    print_report(names[0], as_json=as_json)
 
 
 def run_experiment(name: str, iterations: int | None, compute: str = "") -> None:
@@ -109,10 +109,4 @@ def failures(result: dg.ExecuteInProcessResult) -> Iterator[str]:
         error = event.step_failure_data.error
         name = (event.step_key or "").split("__")[-1]
         if error and name not in stopped:
-            yield f"{name} failed: {_words(error.cause or error)}"
-
-
-def _words(error: SerializableErrorInfo) -> str:
-    """An error's own words, after its class without the modules it lies in."""
-    kind, _, words = error.message.strip().partition(": ")
-    return f"{kind.rpartition('.')[2]}: {words}"
+            yield f"{name} failed: {error_words(error.cause or error)}"

@@ -6,6 +6,7 @@ experiments are computed, and names what differs from the defaults.
 """
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import resources
 from os import environ
 from os.path import expanduser
@@ -16,7 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from agentprm_dagster.config import Compute, Experiment
-from agentprm_dagster.config.experiment import RESERVED
+from agentprm_dagster.config.experiment import MOST_LETTERS, RESERVED
 from agentprm_dagster.config.problems import Places, in_lines, shortened
 from agentprm_dagster.config.strict_yaml import Place, read_yaml
 from agentprm_dagster.home import experiments_folder
@@ -71,7 +72,7 @@ def require_experiment(name: str) -> Path:
     """
     if errors := _missing_folders():
         raise errors[0]
-    return _file(name, f"no experiment {shortened(name)!r}; there are: {', '.join(_files())}")
+    return _file(name, _unknown("no experiment", name))
 
 
 def study_files() -> dict[str, Path]:
@@ -81,12 +82,12 @@ def study_files() -> dict[str, Path]:
 
 def require_study(name: str) -> Path:
     """The study's file, which is not read; ExperimentError if there is none of this name, or if there are two."""
-    return _file(name, f"--with: no study {shortened(name)!r}; there are: {', '.join(_files(STUDIES))}", STUDIES)
+    return _file(name, _unknown("--with: no study", name, STUDIES), STUDIES)
 
 
 def load_experiment(name: str) -> Experiment:
     """Reads and checks one experiment; ExperimentError says which key of which file is wrong, and how."""
-    return read_experiment(_file(name, f"no experiment {shortened(name)!r}; there are: {', '.join(_files())}"))
+    return read_experiment(_file(name, _unknown("no experiment", name)))
 
 
 def chosen_compute() -> str:
@@ -100,7 +101,7 @@ def load_compute(name: str) -> Compute:
     Raises:
         ExperimentError: there is none, or a key of it is wrong: which, and how.
     """
-    unknown = f"no compute {shortened(name)!r}; there are: {', '.join(_files(COMPUTES))}, or name a file: ./mine.yaml"
+    unknown = f"{_unknown('no compute', name, COMPUTES)}, or name a file: ./mine.yaml"
     is_path = "/" in name or name.endswith(".yaml")
     path = Path(expanduser(name)) if is_path else _file(name, unknown, COMPUTES)  # noqa: PTH111  # never fails
     settings = _said(path)
@@ -145,6 +146,14 @@ def _files(within: str = ".") -> dict[str, list[Path]]:
         for path in sorted(path for path in (folder / within).glob("*.yaml") if not path.name.startswith(".")):
             files.setdefault(path.stem, []).append(path)
     return files
+
+
+def _unknown(what: str, name: str, within: str = ".") -> str:
+    """That there is nothing of a name: those that are like it, else all that there are."""
+    known = list(_files(within))
+    close = get_close_matches(name.lower()[:MOST_LETTERS], known)
+    there = f"nearest to it: {', '.join(close)}" if close else f"there are: {', '.join(known)}"
+    return f"{what} {shortened(name)!r}; {there}"
 
 
 def _file(name: object, unknown: str, within: str = ".") -> Path:

@@ -40,6 +40,7 @@ PLUMBING = (
     f"{PACKAGE}.resources.tracker",
     f"{PACKAGE}.section",
     f"{PACKAGE}.stages.base_models",
+    f"{PACKAGE}.stages.failures",
     f"{PACKAGE}.stages.materialization",
     f"{PACKAGE}.stages.monitor",
     f"{PACKAGE}.tracking",

@@ -65,6 +65,14 @@ class ArtifactStore:
             min(made, key=lambda artifact: (artifact.digest != head, artifact.digest)).as_input("found")
         )
 
+    def find_elsewhere(self, recipe: Recipe) -> Artifact | None:
+        """`find` under the names of all experiments; what is damaged does not count."""
+        for name in self.experiments():
+            with suppress(ArtifactError):  # another's damage is for its own runs, and for verify, to report
+                if (made := self.find(replace(recipe, experiment=name))) is not None:
+                    return made
+        return None
+
     def reuse(self, recipe: Recipe, dagster_run_id: str | None = None) -> Artifact | None:
         """`find`, here or else under another experiment's name, and what is found becomes the current version.
 
@@ -241,13 +249,7 @@ class ArtifactStore:
     # Inside
 
     def _adopt(self, recipe: Recipe, dagster_run_id: str | None) -> Artifact | None:
-        for other in folders(self.root):
-            if not fullmatch(NAME, other.name):
-                continue  # whatever else somebody keeps here
-            with suppress(ArtifactError):  # another's damage is for its own runs, and for verify, to report
-                if (made := self.find(replace(recipe, experiment=other.name))) is not None:
-                    break
-        else:
+        if (made := self.find_elsewhere(recipe)) is None:
             return None
         with self.draft(recipe) as draft:
             return draft.adopt(made, dagster_run_id)

@@ -1,5 +1,8 @@
-"""Telling how far a running stage is: in Dagster's log, in MLflow, and as a bar where a person watches a terminal."""
+"""Telling how far a running stage is: in Dagster's log, in MLflow, and to whoever started it: as a bar in a terminal,
+else as a line a minute.
+"""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,8 +13,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 LOG_EVERY_SECONDS = 10.0
+LINE_EVERY_SECONDS = 60.0
 
-_bars: ContextVar["Bars | None"] = ContextVar("bars", default=None)
+_bars: ContextVar["Bars | Lines | None"] = ContextVar("bars", default=None)
 
 
 class Bars:
@@ -35,15 +39,32 @@ class Bars:
         self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+class Lines:
+    """The same without a terminal, as in a file: how far the stage is once a minute, and a line when it is done."""
+
+    def __init__(self) -> None:
+        self._told_at = monotonic()
+
+    def show(self, name: str, done: int, total: int) -> None:
+        """Tells how far `name` is, if nothing was told for a minute."""
+        if monotonic() - self._told_at >= LINE_EVERY_SECONDS:
+            self.conclude(f"{name}: {done} of {total}")
+
+    def conclude(self, line: str) -> None:
+        """Tells a line."""
+        self._told_at = monotonic()
+        print(line, file=sys.stderr, flush=True)
+
+
 def conclude(line: str) -> None:
-    """Tells a person at the terminal, if there is one, how a stage ended."""
+    """Tells whoever started it, at a terminal or not, how a stage ended."""
     if bars := _bars.get():
         bars.conclude(line)
 
 
 @contextmanager
 def progress_bars() -> Iterator[None]:
-    """Within it, stages that run in this thread show in the terminal how far they are."""
+    """Within it, stages that run in this thread tell on the error output how far they are: as bars in a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -54,15 +75,25 @@ def progress_bars() -> Iterator[None]:
         TimeRemainingColumn,
     )
 
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        with _told_by(Lines()):
+            yield
+        return
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        token = _bars.set(Bars(progress))
-        try:
-            yield
-        finally:
-            _bars.reset(token)
+    with Progress(*columns, console=console) as progress, _told_by(Bars(progress)):
+        yield
+
+
+@contextmanager
+def _told_by(bars: Bars | Lines) -> Iterator[None]:
+    token = _bars.set(bars)
+    try:
+        yield
+    finally:
+        _bars.reset(token)
 
 
 class MetricSink(Protocol):

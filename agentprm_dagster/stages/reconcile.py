@@ -6,10 +6,15 @@ first engine event names the process, by number alone; it is believed to live wh
 No time of day is compared: clocks are set. A run of another machine or container is left alone while that runs.
 """
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from agentprm_dagster.home import presence_folder
 from agentprm_dagster.provenance.owner import Owner, is_running
@@ -58,13 +63,36 @@ class OwnedExecutor(dg.Executor):
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Marks every dead run as failed; their ids."""
-    dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)) if _is_dead(instance, run)]
+    dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)) if is_dead(instance, run)]
     for run in dead:
         instance.report_run_failed(run, "The process of this run is gone; launch it again to go on where it stopped.")
     return [run.run_id for run in dead]
 
 
-def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+def cancel_runs(instance: dg.DagsterInstance, code: Path, seconds: float) -> list[str]:
+    """Cancels the runs that the server of code at a socket has launched; the ids of those that end in so many seconds.
+
+    Runs of others, as of `agentprm run` or of another machine with the same database, go on.
+    """
+    under_way = instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))
+    of_it = [run.run_id for run in under_way if _launched_at(run) == str(code)]
+    for run_id in of_it:
+        with suppress(dg.DagsterError):  # the server is gone, and its runs with it
+            instance.run_launcher.terminate(run_id)
+    deadline, left = monotonic() + seconds, set(of_it)
+    while left and monotonic() < deadline:
+        left = {run.run_id for run in instance.get_runs(dg.RunsFilter(run_ids=of_it, statuses=UNDER_WAY))}
+        sleep(0.2)
+    return [run_id for run_id in of_it if run_id not in left]
+
+
+def _launched_at(run: dg.DagsterRun) -> str | None:
+    """The socket of the server of code that has launched a run."""
+    return json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("socket")
+
+
+def is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the process of an unfinished run is gone."""
     owner = _owner(run)
     if owner is not None:
         return owner.state() == "dead"

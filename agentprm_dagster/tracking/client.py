@@ -71,7 +71,6 @@ class Mlflow:
         Raises:
             TrackerError: it failed, took longer, or MLflow is given a rest.
         """
-        environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         import mlflow  # noqa: F401  # seconds, before the clock starts
 
         if monotonic() < self._resting_until:

@@ -8,6 +8,9 @@ from agentprm_dagster.home import mlflow_folder
 from agentprm_dagster.masking import MASK
 from agentprm_dagster.masking import masked as mask
 
+MLFLOW_URL, DAGSTER_URL = "AGENTPRM_MLFLOW_URL", "AGENTPRM_DAGSTER_URL"
+"""The variables that name the addresses of the two UIs to those who link to them; `agentprm ui` sets both."""
+
 
 def tracking_uri(chosen: str = "") -> str:
     """The MLflow in use, passwords and all: the one chosen, else MLFLOW_TRACKING_URI, else SQLite under the home."""
@@ -17,17 +20,16 @@ def tracking_uri(chosen: str = "") -> str:
 def mlflow_page(uri: str, page: str) -> str:
     """The address of a page of MLflow's UI: a server shows itself, a database is shown by `agentprm ui`.
 
-    Where that listens says AGENTPRM_MLFLOW_URL, which `agentprm ui` sets. The UI is asked for its view of model
-    training: it opens on pages for generative AI otherwise, where no runs are.
+    The UI is asked for its view of model training: it opens on pages for generative AI otherwise, where no runs are.
     """
-    shown = environ.get("AGENTPRM_MLFLOW_URL") or "http://127.0.0.1:5000"
+    shown = environ.get(MLFLOW_URL) or "http://127.0.0.1:5000"
     base = without_credentials(uri) if is_server(uri) else shown.rstrip("/")
     return f"{base}/#/{page}{'&' if '?' in page else '?'}workflowType=machine_learning"
 
 
 def dagster_url() -> str:
-    """Where Dagster's UI listens (AGENTPRM_DAGSTER_URL, which `agentprm ui` sets); empty where nobody says."""
-    return environ.get("AGENTPRM_DAGSTER_URL", "").rstrip("/")
+    """Where Dagster's UI listens; empty where nobody says."""
+    return environ.get(DAGSTER_URL, "").rstrip("/")
 
 
 def is_server(uri: str) -> bool:

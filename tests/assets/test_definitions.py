@@ -10,7 +10,6 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 from agentprm_dagster.assembly import build_definitions, resources
@@ -22,6 +21,7 @@ from agentprm_dagster.config.when import Origin
 from agentprm_dagster.definitions import load
 from agentprm_dagster.home import dagster_folder
 from agentprm_dagster.iterations import iterations_of
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.chosen import chosen_experiments
 from bad_commands import committed
 from test_architecture import HEAVY

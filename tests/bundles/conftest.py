@@ -6,12 +6,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 
 from agentprm_dagster.bundles.export import export
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.config.catalog import load_experiment
 from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 from toy import toy_definitions, toy_trainers, write_toy
 
 

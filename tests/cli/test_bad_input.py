@@ -31,7 +31,7 @@ def test_they_are_many_and_each_is_another() -> None:
 
 def test_the_harness_notices_a_bad_answer(tmp_path: Path) -> None:
     """Good input, a traceback, an answer without the word, and a folder that was written to."""
-    good = BadInput("good", ("report", "smoke"), ("no such word",))
+    good = BadInput("good", ("experiments", "list"), ("no such word",))
     assert answer(good, tmp_path).faults(good) == [
         "ends without an exit code that tells of it",
         "does not name ['no such word']",

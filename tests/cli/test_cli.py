@@ -8,13 +8,13 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from agentprm_dagster.resources.tracker import MlflowTracker
 from typer.testing import CliRunner, Result
 
 from agentprm_dagster import cli
 from agentprm_dagster.algorithm.statistics import ComparisonError
 from agentprm_dagster.commands.doctor import _store
 from agentprm_dagster.launch.gpus import Gpu
+from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.stages.available import MissingError
 from shared_folder import LooksFirst, SharedFolder
 from toy import ToyInference, toy_definitions
@@ -54,9 +54,10 @@ def test_run_makes_resumes_and_reports(toy_cli: None, home: Path) -> None:
     first = call("run", "toy", "--iterations", 2)
     assert first.exit_code == 0, first.output
     assert "Bo8(pi_2, prm[2])" in first.output
-    again = call("run", "toy", "--iterations", 2)
-    assert "made before" in again.output
+    again = call("run", "toy", "--iterations", 2, "--json")
+    assert "made before" in again.stderr
     rows = json.loads(call("report", "toy", "--json").output)
+    assert json.loads(again.stdout) == rows
     assert [(row["iteration"], row["best_of"]) for row in rows if row["split"] == "valid_seen"] == [
         (0, 1), (0, 8), (1, 1), (1, 8), (2, 1), (2, 8)
     ]  # fmt: skip
@@ -240,6 +241,8 @@ def test_what_cannot_be_is_told_before_any_work(
     [
         (["lineage", "smoke", "prm", "-i", "1"], "smoke/prm[1] has no current version"),
         (["evaluate", "smoke", "-i", "0"], "smoke/initial_policy[0] has no current version"),
+        (["report", "smoke"], "smoke has evaluated nothing yet: `agentprm run smoke` does it"),
+        (["costs", "smoke"], "smoke has made nothing yet: `agentprm run smoke` does it"),
         (["play", "nosuch"], "found none"),
         (
             ["games", "generate", "--dir", "none", "--train", "0", "--valid-seen", "0", "--valid-unseen", "0"],

@@ -9,7 +9,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.config import Experiment
@@ -18,6 +17,7 @@ from agentprm_dagster.episodes.stage import Gate, StageReport
 from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.provenance.code import asset_modules
 from agentprm_dagster.provenance.manifest import GAMES_DIGEST
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 from toy import TOY, toy_definitions
 
 EXPERIMENT = Experiment(name="tried")

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 
 from agentprm_dagster.automation import ITERATION_TAG
 from agentprm_dagster.commands.run import SILENT
 from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.provenance.manifest import AssetPartition
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 from toy import TOY, toy_definitions
 
 PLANNED = 3

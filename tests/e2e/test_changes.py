@@ -6,13 +6,13 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 
 from agentprm_dagster.commands.compare import print_comparison
 from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.provenance import code
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.evaluations import current_rows, evaluated
 from toy import TOY
 

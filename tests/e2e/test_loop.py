@@ -4,7 +4,6 @@ from math import nan
 
 import dagster as dg
 import pytest
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.episodes.stage import Gate, StageReport
@@ -12,6 +11,7 @@ from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.provenance.costs import costs, current_artifacts
 from agentprm_dagster.provenance.lineage import lineage
 from agentprm_dagster.provenance.verify import verify
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.evaluations import current_rows
 
 STAGES = ["demonstrations", "initial_policy", "rollouts", "mc_value_targets", "prm", "improved_policy", "eval_report"]

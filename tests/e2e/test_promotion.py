@@ -4,13 +4,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 from typer.testing import CliRunner
 
 from agentprm_dagster.cli import app
 from agentprm_dagster.commands.run import run_experiment
 from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.provenance.store import ArtifactStore
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.decisions import current_decision
 from toy import TOY, toy_definitions
 

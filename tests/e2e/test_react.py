@@ -11,7 +11,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from agentprm_dagster.resources.llm import LLM_SETTINGS
 
 from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.commands.run import failures, run_iteration
@@ -21,6 +20,7 @@ from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.manifest import GAMES_DIGEST
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
+from agentprm_dagster.resources.llm import LLM_SETTINGS
 from chat_servers import KEY, LOOK, Proxy, Sent, completion
 from toy import TOY, toy_definitions
 

@@ -6,8 +6,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import torch
-from agentprm_dagster.resources import stages
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 from safetensors.torch import load_file
 
 from agentprm_dagster.assembly import build_definitions, resources
@@ -18,6 +16,8 @@ from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.launch.request import read_request
 from agentprm_dagster.launch.told import Trained
 from agentprm_dagster.launch.torchrun import train_together
+from agentprm_dagster.resources import stages
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.training.run import run
 
 TRAINED = ("initial_policy", "prm", "improved_policy")

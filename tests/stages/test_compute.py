@@ -9,7 +9,6 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.config import Compute
@@ -24,6 +23,7 @@ from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.code import source_digest
 from agentprm_dagster.provenance.manifest import AssetPartition
 from agentprm_dagster.reports.targets_report import targets_report
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.compute import UsedCompute
 from toy import ToyInference, toy_definitions
 

@@ -36,12 +36,30 @@ def test_numbers_go_to_the_sink() -> None:
     assert sink.points == [({"loss": 0.5}, 7)]
 
 
-def test_a_line_takes_the_place_of_the_bars(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_takes_the_place_of_the_bars(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes it for a terminal
     conclude("nobody is looking")
     with progress_bars():
         StageMonitor("prm[1]", lambda line: None, Sink()).progress(1, 2, "steps")
         conclude("prm[1] is done")
     told = capsys.readouterr().err
     assert "prm[1] is done" in told
-    assert "steps" not in told
     assert "nobody" not in told
+
+
+def test_without_a_terminal_a_line_tells_how_far_it_is_every_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(monitor, "monotonic", lambda: now)
+    with progress_bars():
+        stage = StageMonitor("prm[1]", lambda line: None, Sink())
+        for done in range(1, 10):
+            now += 25
+            stage.progress(done, 9, "steps")
+        conclude("prm[1] is done")
+    assert capsys.readouterr().err.splitlines() == [
+        "prm[1] steps: 3 of 9", "prm[1] steps: 6 of 9", "prm[1] steps: 9 of 9", "prm[1] is done"
+    ]  # fmt: skip
