@@ -9,6 +9,7 @@ from agentprm_dagster.envs.alfworld.published import PAPER, published
 from agentprm_dagster.envs.alfworld.tasks import SHORT_NAMES
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.reports.chart import success as chart
+from agentprm_dagster.reports.chart.figure import write
 from agentprm_dagster.reports.chart.small import SMALL
 from agentprm_dagster.reports.chart.success import draw, draw_curves, draw_scaling
 from agentprm_dagster.reports.evaluation import success
@@ -126,11 +127,10 @@ def test_success_over_iterations_has_a_line_for_every_judge_with_its_largest_n(
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that are written."""
     seen: list[Any] = []
-    really = chart.write
 
     def note(figure: Any, path: Path) -> None:
         seen.append(figure)
-        really(figure, path)
+        write(figure, path)
 
     monkeypatch.setattr(chart, "write", note)
     return seen
