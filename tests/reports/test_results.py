@@ -155,7 +155,8 @@ def test_the_mean_over_seeds_stands_beside_one_seed(tmp_path: Path, figures: lis
     (axis,) = figures[0].axes
     (mean,) = (line for line in axis.lines if "seeds" in str(line.get_label()))
     assert mean.get_label() == "greedy, mean of 2 seeds, 95% over seeds"
-    assert (list(mean.get_xdata()), list(mean.get_ydata())) == ([0, 1], pytest.approx([0.3, 0.6]))
+    assert list(mean.get_xdata()) == [0, 1]
+    assert list(mean.get_ydata()) == pytest.approx([0.3, 0.6])
 
 
 def test_the_small_curves_are_greedy_over_iterations(tmp_path: Path) -> None:
