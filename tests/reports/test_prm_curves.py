@@ -9,6 +9,7 @@ import pytest
 
 from agentprm_dagster.algorithm.statistics import Z, wilson_interval
 from agentprm_dagster.reports.chart import prm as chart
+from agentprm_dagster.reports.chart.figure import write
 from agentprm_dagster.reports.chart.prm import draw_prm
 from agentprm_dagster.reports.chart.small import SMALL
 from agentprm_dagster.reports.prm_curves import ordering_by_distance, value_by_turn
@@ -35,8 +36,8 @@ WON = {"w1": True, "w2": True, "l1": False}
 
 def test_values_by_turn() -> None:
     table = value_by_turn(SCORED, WON)
-    rows = [(row.won, row.turn, row.episodes, pytest.approx(row.value)) for row in table.itertuples(index=False)]
-    assert rows == [(False, 0, 1, 0.2), (True, 0, 2, 0.5), (True, 1, 1, 0.9)]
+    assert table[["won", "turn", "episodes"]].to_numpy().tolist() == [[False, 0, 1], [True, 0, 2], [True, 1, 1]]
+    assert table["value"].tolist() == pytest.approx([0.2, 0.5, 0.9])
     lost, both, alone = table[["low", "high"]].to_numpy().tolist()
     half = Z * 0.1 * 2**0.5 / 2**0.5  # standard deviation of 0.6 and 0.4 over the root of two episodes
     assert both == pytest.approx([0.5 - half, 0.5 + half])
@@ -65,11 +66,10 @@ def test_ordering_by_distance() -> None:
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that are written."""
     seen: list[Any] = []
-    really = chart.write
 
     def note(figure: Any, path: Path) -> None:
         seen.append(figure)
-        really(figure, path)
+        write(figure, path)
 
     monkeypatch.setattr(chart, "write", note)
     return seen

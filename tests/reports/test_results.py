@@ -9,6 +9,7 @@ from agentprm_dagster.envs.alfworld.published import PAPER, published
 from agentprm_dagster.envs.alfworld.tasks import SHORT_NAMES
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.reports.chart import success as chart
+from agentprm_dagster.reports.chart.figure import write
 from agentprm_dagster.reports.chart.small import SMALL
 from agentprm_dagster.reports.chart.success import draw, draw_curves, draw_scaling
 from agentprm_dagster.reports.evaluation import success
@@ -126,11 +127,10 @@ def test_success_over_iterations_has_a_line_for_every_judge_with_its_largest_n(
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that are written."""
     seen: list[Any] = []
-    really = chart.write
 
     def note(figure: Any, path: Path) -> None:
         seen.append(figure)
-        really(figure, path)
+        write(figure, path)
 
     monkeypatch.setattr(chart, "write", note)
     return seen
@@ -155,7 +155,8 @@ def test_the_mean_over_seeds_stands_beside_one_seed(tmp_path: Path, figures: lis
     (axis,) = figures[0].axes
     (mean,) = (line for line in axis.lines if "seeds" in str(line.get_label()))
     assert mean.get_label() == "greedy, mean of 2 seeds, 95% over seeds"
-    assert (list(mean.get_xdata()), list(mean.get_ydata())) == ([0, 1], pytest.approx([0.3, 0.6]))
+    assert list(mean.get_xdata()) == [0, 1]
+    assert list(mean.get_ydata()) == pytest.approx([0.3, 0.6])
 
 
 def test_the_small_curves_are_greedy_over_iterations(tmp_path: Path) -> None:
