@@ -208,7 +208,8 @@ def test_artifacts_without_an_experiment_are_told(home: Path) -> None:
 
 def test_the_workspace_names_the_definitions() -> None:
     workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text(encoding="utf-8"))
-    assert workspace == {"load_from": [{"python_module": "agentprm_dagster.definitions"}]}
+    named = {"module_name": "agentprm_dagster.definitions", "location_name": "agentprm"}
+    assert workspace == {"load_from": [{"python_module": named}]}
 
 
 def test_dg_loads_the_definitions(home: Path) -> None:
