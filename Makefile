@@ -24,7 +24,7 @@ MYPY := $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml
 TESTED := --explicit-package-bases --no-strict-optional --no-warn-unreachable --no-warn-unused-ignores
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart ui test slow coverage vllm ray torture lint types bench memory docs lock clean
+.PHONY: help quickstart ui test slow coverage vllm ray servers torture lint types bench memory docs lock clean
 
 help:
 	@echo "make quickstart   two iterations of AgentPRM on generated games, then the table (CPU)"
@@ -34,6 +34,7 @@ help:
 	@echo "make coverage     the tests once more, and the lines that none of them reaches: build/coverage"
 	@echo "make vllm         the tests that start the real vLLM, which AGENTPRM_VLLM names"
 	@echo "make ray          the tests that start a Ray cluster of two nodes"
+	@echo "make servers      the tests that start PostgreSQL, an object store, MLflow and Dagster's services"
 	@echo "make torture      kills, odd servers and disks, random histories, bad inputs: MINUTES=20, or a night"
 	@echo "make lint types   ruff; mypy over the built wheel and the tests"
 	@echo "make bench        every stage against its baseline; the tables of docs/performance.md"
@@ -66,6 +67,10 @@ slow: $(READY)
 ray: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[ray]"
 	$(BIN)/python -m pytest -m ray tests/launch/on_ray tests/engine/vllm
+
+servers: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[postgres,s3,login,servers]"
+	$(BIN)/python -m pytest -m servers tests/deploy
 
 vllm: $(READY)
 	$(BIN)/python -m pytest -m vllm tests/engine/vllm

@@ -10,20 +10,23 @@ from typing import Annotated, Literal
 import typer
 
 from agentprm_dagster.commands.arguments import (
-    PICTURES,
     AsJson,
     Changes,
     ComputeName,
     EpisodeId,
+    EventsFile,
     ExperimentName,
     GameCount,
+    HtmlFile,
     Iteration,
+    PictureFile,
     Played,
     Seed,
     Studies,
-    drawable,
+    TwoIterations,
     known_or_none,
 )
+from agentprm_dagster.commands.bundle_cli import bundle_app
 from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, ExperimentError
 from agentprm_dagster.config.problems import shortened
 
@@ -34,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(bundle_app)
 games_app = typer.Typer(help="List, generate or download games.", no_args_is_help=True)
 app.add_typer(games_app, name="games")
 env_app = typer.Typer(help="Kinds of environment: list and check them.", no_args_is_help=True)
@@ -194,16 +198,37 @@ def lineage(
     iteration: Iteration = 0,
     down: Annotated[bool, typer.Option("--down", help="What was made from it, instead of what made it.")] = False,
     digest: Annotated[str | None, typer.Option(help="A version by the beginning of its digest.")] = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option(dir_okay=False, callback=drawable, help=f"Draw it into this file ({', '.join(PICTURES)})."),
-    ] = None,
+    picture: PictureFile = None,
+    html: HtmlFile = None,
+    openlineage: EventsFile = None,
+    diff: TwoIterations = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell which data, policies and code made an artifact, from the manifests alone."""
-    from agentprm_dagster.commands.lineage import print_lineage
+    from agentprm_dagster.commands.lineage import print_differences, print_lineage
 
-    print_lineage(experiment, asset, iteration, digest, picture, down=down, as_json=as_json)
+    if diff:
+        print_differences(experiment, asset, diff, as_json=as_json)
+    else:
+        files = (picture, html, openlineage)
+        print_lineage(experiment, asset, iteration, digest, *files, down=down, as_json=as_json)
+
+
+@app.command()
+def promote(
+    experiment: ExperimentName,
+    iteration: Annotated[int, typer.Option("--iteration", "-i", min=1, help="Which iteration.")],
+    why: Annotated[str, typer.Option(help="The reason, which is recorded.")],
+    verdict: Annotated[
+        Literal["promote", "repeat", "stop"],
+        typer.Option(help="Take its policy on, try it again with another seed, or end the experiment before it."),
+    ] = "promote",
+    who: Annotated[str, typer.Option(help="The name that is recorded; without it, this user's.")] = "",
+) -> None:
+    """Decide of an iteration's policy in the place of the tests; it stands until the policy is made anew."""
+    from agentprm_dagster.commands.promote import decide
+
+    decide(experiment, iteration, verdict, why, who)
 
 
 @app.command()

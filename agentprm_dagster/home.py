@@ -16,12 +16,21 @@ nux:
   enabled: false
 telemetry:
   enabled: false
+# Runs start in the order in which they were launched, and one at a time where they need the same pool.
 concurrency:
-  runs:
-    max_concurrent_runs: 2
+  pools:
+    default_limit: 1
+    granularity: run
 run_monitoring:
   enabled: true
   start_timeout_seconds: 600
+# A run whose process was killed goes on by itself; one whose stage failed waits for a person.
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
+freshness:
+  enabled: true
 """
 
 

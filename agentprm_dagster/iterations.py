@@ -14,13 +14,32 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.store import ArtifactStore
 
-ITERATION = "iteration"
-"""The partitions' name in Dagster."""
-
-ITERATIONS = dg.DynamicPartitionsDefinition(name=ITERATION)
-"""One partition an iteration, "1", "2", ...; a partition is added when its policy is announced."""
+ITERATIONS = dg.DynamicPartitionsDefinition(name="iteration")
+"""One partition an iteration, "1", "2", ...; every experiment has its own in the place of this (`iterations_of`)."""
 
 FIRST = 1
+
+MACHINE = "machine"
+"""The pool of the stages that take all of a machine: one run has it at a time, and the next in its turn."""
+
+
+def iterations_of(experiment: str) -> dg.DynamicPartitionsDefinition:
+    """The iterations of an experiment; one is added when its policy is announced."""
+    return dg.DynamicPartitionsDefinition(name=_partitions_name(experiment))
+
+
+def _partitions_name(experiment: str) -> str:
+    return f"{experiment}_iteration"
+
+
+def has_iteration(instance: dg.DagsterInstance, experiment: str, iteration: int) -> bool:
+    """Whether Dagster shows an iteration of an experiment."""
+    return instance.has_dynamic_partition(_partitions_name(experiment), str(iteration))
+
+
+def add_iterations(instance: dg.DagsterInstance, experiment: str, *iterations: int) -> None:
+    """Lets Dagster show these iterations of an experiment; some or all of them may be there."""
+    instance.add_dynamic_partitions(_partitions_name(experiment), [str(iteration) for iteration in iterations])
 
 
 class PartitionError(ValueError):
@@ -47,19 +66,6 @@ BEHAVIOUR_POLICY = dg.AssetSpec(
     kinds={"policy"},
 )
 
-WHEN_READY = (
-    dg.AutomationCondition.missing()
-    & ~dg.AutomationCondition.any_deps_missing()
-    & ~dg.AutomationCondition.in_progress()
-    & ~dg.AutomationCondition.execution_failed()
-).with_label("when its inputs are there")
-"""Once, when everything it reads is there; after a failure it waits for a person instead of trying for ever."""
-
-WHEN_UPDATED = (
-    dg.AutomationCondition.any_deps_updated().since_last_handled() & ~dg.AutomationCondition.in_progress()
-).with_label("when an input is new")
-"""Again whenever something it reads was made."""
-
 
 def announce(
     instance: dg.DagsterInstance,
@@ -68,19 +74,27 @@ def announce(
     iteration: int,
     policy: Artifact,
     report: Callable[[dg.AssetMaterialization], None],
+    by: str | None = None,
+    why: str | None = None,
 ) -> None:
     """Makes a policy the behaviour policy of an iteration, which can be launched from then on.
 
-    The store's record is what stages read; the partition and the event that `report` logs show it in Dagster.
+    The store's record is what stages read; the partition and the event that `report` logs show it in Dagster. `by` is
+    who or what decided it, `why` for which reasons.
     """
-    store.announce(experiment, iteration, policy)
-    instance.add_dynamic_partitions(ITERATION, [str(iteration)])
+    store.announce(experiment, iteration, policy, by, why)
+    add_iterations(instance, experiment, iteration)
     report(
         dg.AssetMaterialization(
             dg.AssetKey([experiment, BEHAVIOUR_POLICY.key.path[-1]]),
             partition=str(iteration),
             description=f"pi_{iteration - 1}, made by {policy.version.partition}",
-            metadata={"made_by": str(policy.version.partition), "digest": policy.digest, "path": policy.uri},
+            metadata={
+                "made_by": str(policy.version.partition),
+                "digest": policy.digest,
+                "path": policy.uri,
+                **({"decided_by": by, "why": why or ""} if by else {}),
+            },
             tags={DATA_VERSION_TAG: policy.digest},
         )
     )

@@ -4,16 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
+from agentprm_dagster.resources.llm import LlmResource
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Asked
-from agentprm_dagster.iterations import WHEN_READY
+from agentprm_dagster.iterations import MACHINE
 from agentprm_dagster.reports.answers import with_answers_gate
 from agentprm_dagster.reports.demonstrations_report import demonstrations_report
-from agentprm_dagster.resources.llm import LlmResource
-from agentprm_dagster.resources.stages import StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations, in_turn
 from agentprm_dagster.rollouts.rollout import Start
 from agentprm_dagster.stages.materialization import gates
@@ -21,7 +21,7 @@ from agentprm_dagster.stages.materialization import gates
 
 @dg.asset(
     check_specs=gates("demonstrations", "parse_failures", "expert_success"),
-    automation_condition=WHEN_READY,
+    pool=MACHINE,
     kinds={"episodes"},
 )
 def demonstrations(

@@ -5,18 +5,18 @@ from itertools import product
 from pathlib import Path
 
 import dagster as dg
+from agentprm_dagster.resources.inference import InferenceResource
+from agentprm_dagster.resources.stages import Stage, StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.episodes.engine_difference import GATE, with_engine_gate
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Usage
-from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
+from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.launch.play import Choice, Lookahead, Play
-from agentprm_dagster.reports.chart import draw_scaling
+from agentprm_dagster.reports.chart.success import draw_scaling
 from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report
-from agentprm_dagster.resources.inference import InferenceResource
-from agentprm_dagster.resources.stages import Stage, StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.stages.materialization import gates
 from agentprm_dagster.stages.trials import name_of, once, row_of
 
@@ -28,7 +28,7 @@ SCALING = "scaling.png"
     partitions_def=ITERATIONS,
     deps=["initial_policy", "improved_policy", "prm", "world_model"],
     check_specs=gates("eval_report", "all_games_accounted_for", GATE),
-    automation_condition=WHEN_READY,
+    pool=MACHINE,
     kinds={"table"},
 )
 def eval_report(

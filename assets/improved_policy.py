@@ -1,12 +1,12 @@
 """The policy after one iteration: the paper's Eq. 3."""
 
 import dagster as dg
-
-from agentprm_dagster.improvement.kinds import KINDS
-from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
-from agentprm_dagster.programs.improved_policy import train
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
+
+from agentprm_dagster.improvement.kinds import KINDS
+from agentprm_dagster.iterations import ITERATIONS, MACHINE
+from agentprm_dagster.programs.improved_policy import train
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -14,7 +14,7 @@ from agentprm_dagster.stages.materialization import gates
     partitions_def=ITERATIONS,
     deps=["behaviour_policy", "rollouts", "mc_value_targets", "prm", "prm_committee"],
     check_specs=gates("improved_policy", "policy_finite", "kl_budget", "pairs_to_learn_from"),
-    automation_condition=WHEN_READY,
+    pool=MACHINE,
     kinds={"policy", "huggingface"},
 )
 def improved_policy(
@@ -22,12 +22,12 @@ def improved_policy(
 ) -> dg.MaterializeResult:
     """pi_i: pi_(i-1) improved against the PRM, by Online DPO unless `improvement.kind` says otherwise.
 
-    Announces the behaviour policy of iteration i + 1.
+    Whether it explores in the next iteration is for `promotion` to say.
     """
     stage = stages.stage(context)
     how = stage.settings("improvement").improvement
     stage.settings(*how.sections)
-    around = stage.unrecorded("iterations", "rollouts.games")
+    around = stage.unrecorded("rollouts.games")
     stage.behaviour_policy()
     rollouts = stage.read("rollouts")
     for asset in (how.reward, *how.reads):
@@ -35,9 +35,4 @@ def improved_policy(
     order = rollouts.manifest.seeds["stage"]
     games = tasks.explored(stage.environment, stage.experiment_seed, around.rollouts.games, order)
     stage.refuse_other_games("rollouts", games)
-    return stage.train(
-        train,
-        games=games,
-        announces=stage.iteration + 1 if stage.iteration < around.iterations else None,
-        code=[KINDS[how.kind]],
-    )
+    return stage.train(train, games=games, code=[KINDS[how.kind]])

@@ -1,10 +1,10 @@
 """The process reward model learnt from demonstrations: the paper's Eqs. 6 to 10. No outcome is read."""
 
 import dagster as dg
-
-from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
-from agentprm_dagster.programs.inverse_prm import ROLLOUTS, train
 from agentprm_dagster.resources.stages import StagesResource
+
+from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
+from agentprm_dagster.programs.inverse_prm import ROLLOUTS, train
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -12,7 +12,7 @@ from agentprm_dagster.stages.materialization import gates
     partitions_def=ITERATIONS,
     deps=["behaviour_policy", "demonstrations", "rollouts", "mc_value_targets"],
     check_specs=gates("inverse_prm", "tells_expert_from_learners"),
-    automation_condition=WHEN_READY,
+    pool=MACHINE,
     kinds={"reward_model", "huggingface"},
 )
 def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import dagster as dg
+from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
-from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
-from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.iterations import ITERATIONS, MACHINE
 from agentprm_dagster.stages.materialization import gates
 from agentprm_dagster.targets.kinds import KINDS, target_kind
 
@@ -15,7 +15,7 @@ from agentprm_dagster.targets.kinds import KINDS, target_kind
     partitions_def=ITERATIONS,
     deps=["rollouts", "reference_value"],
     check_specs=gates("mc_value_targets", "targets_in_unit_interval", "targets_differ"),
-    automation_condition=WHEN_READY,
+    pool=MACHINE,
     kinds={"table"},
 )
 def mc_value_targets(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:

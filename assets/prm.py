@@ -1,11 +1,11 @@
 """The process reward model: the paper's Eq. 2."""
 
 import dagster as dg
+from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.engine.base_model import base_identity
-from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
+from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.programs.prm import train
-from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -13,7 +13,7 @@ from agentprm_dagster.stages.materialization import gates
     partitions_def=ITERATIONS,
     deps=["behaviour_policy", "rollouts", "mc_value_targets"],
     check_specs=gates("prm", "better_than_constant", "orders_actions"),
-    automation_condition=WHEN_READY,
+    pool=MACHINE,
     kinds={"reward_model", "huggingface"},
 )
 def prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:

@@ -1,11 +1,11 @@
 """PRMs trained on disjoint games: where they disagree, none of them knows."""
 
 import dagster as dg
+from agentprm_dagster.resources.stages import StagesResource
 
 from agentprm_dagster.engine.base_model import base_identity
-from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
+from agentprm_dagster.iterations import ITERATIONS, MACHINE
 from agentprm_dagster.programs.prm_committee import train
-from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -13,7 +13,7 @@ from agentprm_dagster.stages.materialization import gates
     partitions_def=ITERATIONS,
     deps=["behaviour_policy", "rollouts", "mc_value_targets"],
     check_specs=gates("prm_committee", "better_than_constant"),
-    automation_condition=WHEN_READY,
+    pool=MACHINE,
     kinds={"reward_model", "huggingface"},
 )
 def prm_committee(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:

@@ -5,23 +5,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
+from agentprm_dagster.resources.llm import LlmResource
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.episodes.stage import Monitor, PartMonitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Asked
-from agentprm_dagster.iterations import WHEN_READY
+from agentprm_dagster.iterations import MACHINE
 from agentprm_dagster.reports.answers import with_answers_gate
 from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report, evaluation_row
-from agentprm_dagster.resources.llm import LlmResource
-from agentprm_dagster.resources.stages import StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.rollouts.collect import whole_episodes
 from agentprm_dagster.stages.materialization import gates
 
 
 @dg.asset(
     check_specs=gates("react_report", "parse_failures", "all_games_accounted_for"),
-    automation_condition=WHEN_READY,
+    pool=MACHINE,
     kinds={"table"},
 )
 def react_report(

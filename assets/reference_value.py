@@ -1,17 +1,17 @@
 """V_mu, what states are worth to the demonstrator: process reward shaping (section 4 of the paper)."""
 
 import dagster as dg
-
-from agentprm_dagster.iterations import WHEN_READY
-from agentprm_dagster.programs.reference_value import train
 from agentprm_dagster.resources.stages import StagesResource
+
+from agentprm_dagster.iterations import MACHINE
+from agentprm_dagster.programs.reference_value import train
 from agentprm_dagster.stages.materialization import gates
 
 
 @dg.asset(
     deps=["demonstrations", "initial_policy"],
     check_specs=gates("reference_value", "better_than_constant"),
-    automation_condition=WHEN_READY,
+    pool=MACHINE,
     kinds={"reward_model", "huggingface"},
 )
 def reference_value(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:

@@ -5,21 +5,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
+from agentprm_dagster.resources.stages import Stage, StagesResource
 
 from agentprm_dagster.envs.base import Published
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
-from agentprm_dagster.iterations import FIRST, WHEN_UPDATED
+from agentprm_dagster.iterations import FIRST
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
-from agentprm_dagster.reports.chart import draw, draw_scaling
+from agentprm_dagster.reports.chart.success import draw, draw_curves, draw_scaling
 from agentprm_dagster.reports.results import in_order, results_report
 from agentprm_dagster.reports.seeds import seeds_page
-from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.stages.evaluations import evaluated, rows_of
 from agentprm_dagster.stages.seeds import of_other_seeds, processors, seed_rows
 
 
-@dg.asset(deps=["eval_report", "react_report"], automation_condition=WHEN_UPDATED, kinds={"table"})
+@dg.asset(deps=["eval_report", "react_report"], kinds={"table"})
 def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:
     """Every evaluated iteration in one table and a picture, also over seeds, beside the paper's Table 1."""
     stage = stages.stage(context)
@@ -38,7 +38,9 @@ def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Mat
         rows = in_order(row for report in reports for row in rows_of(report))
         (out / "results.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
         pictures = {"success over iterations": "results.png"}
-        draw(rows, out / "results.png")
+        lines = seed_rows(with_seeds)
+        draw(rows, out / "results.png", lines)
+        draw_curves(rows, out)
         if len(settings.evaluation.best_of) > 1:
             pictures["success over N"] = "scaling.png"
             draw_scaling(rows, out / "scaling.png")
@@ -46,7 +48,7 @@ def results(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Mat
             rows,
             stage.kind.task_kinds,
             pictures,
-            seeds_page(seed_rows(with_seeds), stage.experiment_seed, trained_on),
+            seeds_page(lines, stage.experiment_seed, trained_on),
             published,
         )
 

@@ -3,19 +3,19 @@
 from pathlib import Path
 
 import dagster as dg
+from agentprm_dagster.resources.inference import InferenceResource
+from agentprm_dagster.resources.stages import Stage, StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.engine_difference import GATE, with_engine_gate
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
-from agentprm_dagster.iterations import FIRST, ITERATIONS, WHEN_READY
+from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.launch.play import Play
 from agentprm_dagster.provenance.artifact import Artifact
-from agentprm_dagster.reports.chart import draw_coverage
+from agentprm_dagster.reports.chart.coverage import draw_coverage
 from agentprm_dagster.reports.rollouts_report import rollouts_report
-from agentprm_dagster.resources.inference import InferenceResource
-from agentprm_dagster.resources.stages import Stage, StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.rollouts.coverage import PICTURE, coverage
 from agentprm_dagster.stages.materialization import gates
 
@@ -25,7 +25,7 @@ from agentprm_dagster.stages.materialization import gates
     # pi_0 itself is not read here; naming it makes a run of the whole graph wait until it has been announced.
     deps=["behaviour_policy", "initial_policy", "demonstrations"],
     check_specs=gates("rollouts", "parse_failures", "both_outcomes", GATE),
-    automation_condition=WHEN_READY,
+    pool=MACHINE,
     kinds={"episodes"},
 )
 def rollouts(

@@ -1,10 +1,10 @@
 """What the environment replies: the world model of model-predictive reasoning (section 4.3 of the paper)."""
 
 import dagster as dg
-
-from agentprm_dagster.iterations import ITERATIONS, WHEN_READY
-from agentprm_dagster.programs.world_model import train
 from agentprm_dagster.resources.stages import StagesResource
+
+from agentprm_dagster.iterations import ITERATIONS, MACHINE
+from agentprm_dagster.programs.world_model import train
 from agentprm_dagster.stages.materialization import gates
 
 
@@ -12,7 +12,7 @@ from agentprm_dagster.stages.materialization import gates
     partitions_def=ITERATIONS,
     deps=["behaviour_policy", "demonstrations", "rollouts"],
     check_specs=gates("world_model", "better_than_constant"),
-    automation_condition=WHEN_READY,
+    pool=MACHINE,
     kinds={"world_model", "huggingface"},
 )
 def world_model(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.MaterializeResult:

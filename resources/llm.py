@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 
 import dagster as dg
+from agentprm_dagster.resources.stages import Stage, Work
 
 from agentprm_dagster.agents.react import Ask, ReAct
 from agentprm_dagster.agents.side_by_side import play_side_by_side
@@ -23,7 +24,6 @@ from agentprm_dagster.episodes.usage import Asked, Usage
 from agentprm_dagster.home import journals_folder
 from agentprm_dagster.provenance.canonical import digest_of
 from agentprm_dagster.provenance.journal import Journal, open_journal
-from agentprm_dagster.resources.stages import Stage, Work
 from agentprm_dagster.rollouts.rollout import Start
 
 LLM_SETTINGS = ("llm.temperature", "llm.max_new_tokens", "llm.request")

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.tracker import TrackerResource
 
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.asked import AskedSettings, SettingError, picked
 from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, load_experiment
 from agentprm_dagster.config.together import refuse_together
-from agentprm_dagster.engine.kinds import KINDS as ENGINES
-from agentprm_dagster.engine.kinds import REFERENCE
 from agentprm_dagster.envs.base import EnvironmentKind, TaskRef
-from agentprm_dagster.envs.kinds import KINDS, kind_of
+from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.envs.settings import EnvironmentSettings
 from agentprm_dagster.episodes.engine_difference import GATE as ENGINE_GATE
 from agentprm_dagster.episodes.stage import SAVE_SECONDS, Monitor, Resume, StageReport
@@ -27,19 +27,19 @@ from agentprm_dagster.launch.request import Request
 from agentprm_dagster.launch.torchrun import train_together, write_request
 from agentprm_dagster.provenance.agreement import MixedInputsError, find_conflict
 from agentprm_dagster.provenance.artifact import Artifact
-from agentprm_dagster.provenance.code import current_code, edited_sources, reached_sources
-from agentprm_dagster.provenance.costs import costs
+from agentprm_dagster.provenance.code import current_code, edited_sources
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.provenance.manifest import GAMES_DIGEST, Recipe
 from agentprm_dagster.provenance.reproducible import GPU
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.unfinished import forget_unfinished, unfinished_folder
-from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.tracker import TrackerResource
 from agentprm_dagster.stages.compute import UsedCompute
-from agentprm_dagster.stages.materialization import PAGE, in_words, materialization
+from agentprm_dagster.stages.decisions import ATTEMPT, attempt
+from agentprm_dagster.stages.materialization import in_words, materialization
+from agentprm_dagster.stages.modules import modules_of
 from agentprm_dagster.stages.monitor import StageMonitor, conclude
+from agentprm_dagster.stages.page import PAGE
 from agentprm_dagster.stages.pinned import pin_compute, pin_settings
 
 NUMBERS_TOLD = 4
@@ -75,7 +75,9 @@ class StagesResource(dg.ConfigurableResource):
         pin_settings(context.instance, context.run.run_id, settings)
         compute = pin_compute(context.instance, context.run.run_id, self.compute)
         refuse_together(settings, compute)
-        return Stage(self, context, settings, asset, iteration, UsedCompute(compute), self.artifacts.store())
+        store = self.artifacts.store()
+        tried = attempt(store, experiment, iteration) if iteration else 0
+        return Stage(self, context, settings, asset, iteration, UsedCompute(compute), store, tried)
 
 
 @dataclass
@@ -90,6 +92,8 @@ class Stage:
     compute: UsedCompute
     """Where and how models are computed: nothing of it is in the recipe, and what is used of it in the manifest."""
     store: ArtifactStore
+    attempt: int = 0
+    """How often this iteration was tried before, each time with another seed."""
     inputs: dict[str, Artifact] = field(default_factory=dict)
     """What was read so far, by role."""
     asked: set[str] | frozenset[str] = field(default_factory=set)
@@ -138,8 +142,8 @@ class Stage:
 
     @property
     def seed(self) -> int:
-        """A number below 2^31 that depends on the experiment's seed, the asset and the iteration alone."""
-        name = f"{self.experiment_seed}/{self.asset}/{self.iteration}"
+        """A number below 2^31 that depends on the experiment's seed, the asset, the iteration and the attempt alone."""
+        name = f"{self.experiment_seed}/{self.asset}/{self.iteration}{f'/{self.attempt}' if self.attempt else ''}"
         return int(sha256(name.encode()).hexdigest()[:8], 16) >> 1
 
     def read(
@@ -184,20 +188,20 @@ class Stage:
         *,
         games: Sequence[TaskRef] = (),
         identity: Mapping[str, str] | None = None,
-        announces: int | None = None,
+        then: Callable[[Artifact], None] = lambda made: None,
         code: Sequence[str] = (),
     ) -> dg.MaterializeResult:
         """Answers the version made from the same inputs, settings, games, code and seed before; otherwise makes it.
 
         `games` are those that are played, `identity` says what else it depends on that stands in no setting.
-        `announces` is the iteration whose behaviour policy this is, `code` are modules that the settings have chosen.
+        `then` is done with it, made now or before; `code` are modules that the settings have chosen.
 
         Raises:
             MixedInputsError: the inputs were made from different versions of the same thing.
         """
         self._refuse_mixed_inputs()
         played = {GAMES_DIGEST: self._digest(games)} if games else {}
-        modules = self._modules(code, plays=bool(games))
+        modules = modules_of(self.asset, self.environment.kind, code, plays=bool(games))
         self.asked, values = frozenset(self.asked), self._experiment.model_dump(mode="json")
         recipe = self._recipe(modules, {**picked(values, self.asked), **played, **(identity or {})})
         with self.store.lock(self.experiment, self.asset, self.iteration):
@@ -206,10 +210,16 @@ class Stage:
                 found = None
             artifact = found or self._make(recipe, work, modules)
         self._conclude(artifact, made_before=found is not None)
-        if announces is not None and not artifact.manifest.failed:
-            announce(self.context.instance, self.store, self.experiment, announces, artifact, self.context.log_event)
-        ledger = costs(with_ancestors(self.store, artifact.version))
-        return materialization(artifact, self.resources.tracker.url(artifact.manifest.mlflow_run_id), ledger)
+        then(artifact)
+        known = with_ancestors(self.store, artifact.version)
+        page = self.resources.tracker.url(artifact.manifest.mlflow_run_id)
+        return materialization(artifact, page, known, made_before=found is not None)
+
+    def announce(self, iteration: int, policy: Artifact, by: str | None = None, why: str | None = None) -> None:
+        """Makes a policy the behaviour policy of an iteration, if it has passed its gates (`iterations.announce`)."""
+        if not policy.manifest.failed:
+            report = self.context.log_event
+            announce(self.context.instance, self.store, self.experiment, iteration, policy, report, by, why)
 
     def train(self, program: Program, *, games: Sequence[TaskRef] = (), **how: Any) -> dg.MaterializeResult:
         """`make` of a training, which is given what was read and asked for; the compute says where it runs."""
@@ -286,19 +296,6 @@ class Stage:
         self.inputs[role] = artifact
         return artifact
 
-    @property
-    def _module(self) -> str:
-        return f"agentprm_dagster.assets.{self.asset}"
-
-    def _modules(self, code: Sequence[str], *, plays: bool) -> tuple[str, ...]:
-        """The asset's module, what the settings have chosen, and of the environment all where games are played, its
-        wording where dialogues are written; the reference engine where models are computed, whichever computes them.
-        """
-        package, reached = KINDS[self.environment.kind], reached_sources(self._module, *code)
-        writes, computes = (f"agentprm_dagster.engine.{name}" in reached for name in ("chat", "kinds"))
-        environment = [f"{package}.kind"] if plays else [f"{package}.language"] if writes else []
-        return (self._module, *code, *environment, *([ENGINES[REFERENCE]] if computes else []))
-
     def _refuse_edits(self, modules: Sequence[str]) -> None:
         """The processes that a stage starts import the code that is there then, which must be what the recipe says."""
         if edited := edited_sources(*modules):
@@ -315,7 +312,8 @@ class Stage:
             inputs=tuple(artifact.as_input(role) for role, artifact in self.inputs.items()),
             config=config,
             code=current_code(*modules),
-            seeds={"experiment": self.experiment_seed, "stage": self.seed},
+            seeds={"experiment": self.experiment_seed, "stage": self.seed}
+            | ({ATTEMPT: self.attempt} if self.attempt else {}),
         )
 
     def _make(self, recipe: Recipe, work: Work, modules: Sequence[str]) -> Artifact:

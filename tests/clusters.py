@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from pretended import eventually
 
 _START = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--disable-usage-stats"]

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from agentprm_dagster.resources.tracker import TrackerResource
+
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.values import TurnValue, write_values
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_row, folder_name
-from agentprm_dagster.resources.tracker import TrackerResource
 from tracked import CHECKPOINT, make, recipe_of
 
 GAMES = 8

@@ -202,7 +202,7 @@ class StoreHistory(RuleBasedStateMachine):
                 waiting += new
             assert set(down.versions()) == behind | {version}
             for node in up.root.walk():
-                assert node.found == (node.version in readable)
+                assert (node.artifact is not None) == (node.version in readable)
             assert len(down.unread) == len(self.unreadable)
         found = verify(self.store)
         named = {problem.place for problem in found.problems}

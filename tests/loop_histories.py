@@ -17,6 +17,8 @@ from unittest.mock import patch
 
 import dagster as dg
 import pandas as pd
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.stages import Stage, StagesResource, Work
 from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
@@ -25,14 +27,12 @@ from agentprm_dagster.algorithm.targets import mc_value_targets
 from agentprm_dagster.commands.run import SILENT, failures, run_iteration
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import StageReport
-from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.iterations import add_iterations, has_iteration
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.lineage import lineage
 from agentprm_dagster.provenance.manifest import MANIFEST, AssetPartition, Recipe, Version
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
-from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.stages import Stage, StagesResource, Work
 from agentprm_dagster.stages.evaluations import current_reports, current_rows
 from opened import opened
 from toy import TOY, toy_definitions, toy_trainers
@@ -75,7 +75,8 @@ class LoopHistory(RuleBasedStateMachine):
             self.write(name, "")
         self.definitions = {name: toy_definitions(name) for name in EXPERIMENTS}
         self.instance = dg.DagsterInstance.ephemeral()
-        self.instance.add_dynamic_partitions(ITERATION, ["1"])
+        for name in EXPERIMENTS:
+            add_iterations(self.instance, name, 1)
         self.store = ArtifactsResource().store()
         self.read: dict[Version, frozenset[Version]] = {}
         """The oracle: the versions whose files were opened while each was made."""
@@ -110,7 +111,7 @@ class LoopHistory(RuleBasedStateMachine):
     @rule(name=st.sampled_from(EXPERIMENTS), iteration=st.integers(1, LAST), asset=st.sampled_from(STAGES))
     def materialize(self, name: str, iteration: int, asset: str) -> None:
         """One asset alone, as by a click."""
-        if not self.instance.has_dynamic_partition(ITERATION, str(iteration)):
+        if not has_iteration(self.instance, name, iteration):
             return
         result = (
             self.definitions[name]

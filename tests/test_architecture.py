@@ -40,6 +40,9 @@ MAY_IMPORT = {
     "improvement": {
         "agents", "algorithm", "config", "engine", "envs", "episodes", "launch", "reports", "rollouts", "training",
     },
+    "bundles": {
+        "algorithm", "config", "engine", "envs", "episodes", "launch", "provenance", "reports", "resources", "stages",
+    },
     "programs": {
         "algorithm", "envs", "episodes", "improvement", "launch", "reports", "rollouts", "stages", "training",
     },
@@ -48,6 +51,7 @@ MAY_IMPORT = {
     "provenance": {"episodes"},
     "tracking": {"algorithm", "episodes", "home", "provenance", "reports"},
     "iterations": {"provenance"},
+    "automation": {"config", "iterations", "provenance", "resources", "stages"},
     "stages": {
         "cluster", "config", "engine", "envs", "episodes", "home", "iterations", "launch", "provenance", "reports",
         "training",
@@ -61,7 +65,7 @@ MAY_IMPORT = {
         "reports", "resources", "rollouts", "stages", "targets", "training",
     },
 }  # fmt: skip
-"""By room, besides itself and what is BELOW. Only `definitions`, `cli` and its `commands` know all."""
+"""By room, besides itself and what is BELOW. Only `assembly` and what is made of it know all."""
 
 PLAIN = ("algorithm", "episodes", "reports", "rollouts")
 """Rooms that need nothing but tables and numbers."""
@@ -108,7 +112,7 @@ def imports(path: Path, *, top_only: bool = False) -> set[str]:
 def test_arrows(name: str, path: Path) -> None:
     part = name.split(".")[0]
     if part not in MAY_IMPORT:
-        assert part in {"__init__", "definitions", "cli", "commands"}
+        assert part in {"__init__", "assembly", "cli", "commands", "component", "definitions"}
         return
     known = {imported.split(".")[1] for imported in imports(path) if imported.startswith("agentprm_dagster.")}
     assert known <= {part, *BELOW, *MAY_IMPORT[part]}
@@ -116,7 +120,7 @@ def test_arrows(name: str, path: Path) -> None:
 
 @pytest.mark.parametrize("room", PLAIN)
 def test_plain_rooms_need_only_the_standard_library_and_tables(room: str) -> None:
-    for path in (PACKAGE / room).glob("*.py"):
+    for path in (PACKAGE / room).rglob("*.py"):
         outside = {imported.split(".")[0] for imported in imports(path)} - {"agentprm_dagster", *PLAIN_LIBRARIES}
         assert outside <= {*sys.stdlib_module_names, *({"torch"} if room == "algorithm" else ())}, path
 
@@ -142,6 +146,7 @@ REACH = {
     "mc_value_targets": {"episodes", "reports", "algorithm", "targets"},
     "prm": TRAINS,
     "prm_committee": TRAINS,
+    "promotion": {"algorithm", "episodes", "reports", "stages"},
     "react_report": ASKS | {"algorithm"},
     "reference_value": TRAINS,
     "results": {"algorithm", "envs.base", "episodes", "reports", "stages"},
@@ -178,7 +183,8 @@ def test_every_asset_has_its_reach() -> None:
 
 
 KNOW_EXPERIMENTS = {
-    "commands", "config", "definitions", "launch.request", "planning", "resources.stages", "stages.pinned",
+    "assembly", "automation", "bundles", "commands", "component", "config", "launch.request", "planning",
+    "resources.stages", "stages.pinned",
 }  # fmt: skip
 """What may see an experiment as a whole: none of them does a stage's work."""
 

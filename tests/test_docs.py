@@ -19,7 +19,7 @@ from agentprm_dagster.config.catalog import load_compute, read_experiment, study
 from agentprm_dagster.config.compose import compose
 from pages import PAGES, ROOT, SITE, blocks, commands, prose
 
-FILES = [path for name in ("agentprm_dagster", "assets", "resources", "tests", "benchmarks", "docs")
+FILES = [path for name in ("agentprm_dagster", "assets", "resources", "deploy", "tests", "benchmarks", "docs")
          for path in (ROOT / name).rglob("*.*")] + [*ROOT.glob("*.*")]  # fmt: skip
 ON_EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 

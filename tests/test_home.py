@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.tracker import MlflowTracker
 from fsspec.registry import known_implementations
 from upath import UPath
 
@@ -13,8 +15,6 @@ from agentprm_dagster.commands.instance import open_instance
 from agentprm_dagster.home import HomeError, artifacts_root, exposed, games_scratch_folder
 from agentprm_dagster.home import home as home_folder
 from agentprm_dagster.provenance.lock import held_folder
-from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.tracker import MlflowTracker
 
 ROOT = Path(__file__).parents[1]
 

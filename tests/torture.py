@@ -29,9 +29,6 @@ from rich.table import Table
 TESTS = Path(__file__).parent
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-from odd_servers import odd_answers  # noqa: E402
-from races import race  # noqa: E402
-
 from agentprm_dagster.provenance.store import ArtifactStore  # noqa: E402
 from agentprm_dagster.provenance.verify import verify  # noqa: E402
 from bad_commands import BAD_INPUTS  # noqa: E402
@@ -39,6 +36,8 @@ from bad_inputs import answer  # noqa: E402
 from histories import StoreHistory  # noqa: E402
 from kills import RUN  # noqa: E402
 from loop_histories import LoopHistory  # noqa: E402
+from odd_servers import odd_answers  # noqa: E402
+from races import race  # noqa: E402
 from toy import write_toy  # noqa: E402
 
 Attempt = Callable[[int], int]

@@ -8,10 +8,16 @@ from pathlib import Path
 from types import ModuleType
 
 import dagster as dg
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.inference import THIS_MACHINE, InferenceResource
+from agentprm_dagster.resources.llm import LlmResource
+from agentprm_dagster.resources.stages import StagesResource
+from agentprm_dagster.resources.tasks import TasksResource
+from agentprm_dagster.resources.tracker import TrackedRun, TrackerResource, _UntrackedRun
 
+from agentprm_dagster.assembly import build_definitions
 from agentprm_dagster.config import PlayingCompute
 from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, load_experiment
-from agentprm_dagster.definitions import build_definitions
 from agentprm_dagster.envs.alfworld.game_file import Game
 from agentprm_dagster.envs.alfworld.household import Household
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
@@ -27,12 +33,6 @@ from agentprm_dagster.launch.worker import play_games
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.manifest import Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.inference import THIS_MACHINE, InferenceResource
-from agentprm_dagster.resources.llm import LlmResource
-from agentprm_dagster.resources.stages import StagesResource
-from agentprm_dagster.resources.tasks import TasksResource
-from agentprm_dagster.resources.tracker import TrackedRun, TrackerResource, _UntrackedRun
 
 TOY = """
 description: A toy whose policies are numbers, how often they know the way.

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from agentprm_dagster.resources.tracker import TrackedRun, TrackerResource
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.manifest import Code, Input, Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources.tracker import TrackedRun, TrackerResource
 
 CODE = Code("0.1.0", "0" * 64, "deadbeef", False)
 CHECKPOINT = {"model/config.json": b"{}", "model/model.safetensors": b"weights", "page.md": b"hello"}

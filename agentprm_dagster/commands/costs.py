@@ -14,7 +14,7 @@ def print_costs(experiment: str, *, as_json: bool) -> None:
     """Prints the ledger of the current versions; the last line of the table is the sum."""
     rows = costs(current_artifacts(ArtifactsResource().store(), experiment))
     if as_json:
-        print(json.dumps([asdict(row) for row in rows], indent=2))
+        print(json.dumps([{"stage": row.stage, **asdict(row)} for row in rows], indent=2))
         return
     table = Table(*COLUMNS)
     for column in table.columns[1:]:

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
+from agentprm_dagster.commands.instance import InstanceError, records_place
 from agentprm_dagster.commands.ui import listening
 from agentprm_dagster.config.catalog import ExperimentError, chosen_compute, load_catalog, load_compute, study_files
 from agentprm_dagster.engine.served.served_model import LlmError, ServedModel
@@ -66,6 +67,7 @@ def examine(*, as_json: bool) -> bool:
         _llm(),
         *_home(),
         _store(),
+        _records(),
         *_ports(),
     ]
     if as_json:
@@ -215,6 +217,18 @@ def _store() -> Finding:
         return Finding("artifact store", True, f"{store.root} can be read and written, and locks hold there")
     found = f"{store.root} can be read and written, and keeps no locks"
     return Finding("artifact store", False, found, "make each artifact from one machine at a time", needed=False)
+
+
+def _records() -> Finding:
+    """Dagster's database, opened where there is one."""
+    try:
+        if not (home() / "dagster").exists():
+            return Finding("Dagster's records", True, "none yet, SQLite in the home folder then")
+        return Finding("Dagster's records", True, records_place())
+    except HomeError as error:
+        return Finding("Dagster's records", False, "none", str(error))
+    except InstanceError as error:
+        return Finding("Dagster's records", False, "cannot be opened", str(error))
 
 
 def _ports() -> Iterator[Finding]:

@@ -8,20 +8,21 @@ import typer
 from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
 
+from agentprm_dagster.assembly import build_definitions, resources
+from agentprm_dagster.automation import iteration_assets
 from agentprm_dagster.commands.instance import open_instance
 from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.config.catalog import chosen_compute, load_compute, load_experiment
 from agentprm_dagster.config.together import refuse_together
-from agentprm_dagster.definitions import build_definitions, resources
-from agentprm_dagster.iterations import FIRST, ITERATION, announce
+from agentprm_dagster.iterations import FIRST, add_iterations
+from agentprm_dagster.provenance.owner import user_name
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.available import require
 from agentprm_dagster.stages.base_models import require_exact_base
+from agentprm_dagster.stages.decisions import PROMOTION, announce_again, current_decision
+from agentprm_dagster.stages.launched_by import USER_TAG
 from agentprm_dagster.stages.monitor import progress_bars
 from agentprm_dagster.stages.reconcile import owner_tag
-
-ONCE = ("demonstrations", "initial_policy", "react_report")
-"""Stages that later iterations do not need made again."""
 
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster keeps its log in the instance; the terminal shows bars instead."""
@@ -50,14 +51,25 @@ def run_experiment(name: str, iterations: int | None, compute: str = "") -> None
     require_exact_base(experiment.model, experiment.wording, experiment.dialogue.format)
     definitions = build_definitions({name: experiment}, resources(compute))
     instance = open_instance()
-    for iteration in range(FIRST, (iterations or experiment.iterations) + 1):
+    last, iteration = iterations or experiment.iterations, FIRST
+    while iteration <= last:
         console.rule(f"{name}, iteration {iteration}")
         result = run_iteration(definitions, instance, name, iteration)
-        if not result.success:
+        if not result.success and not was_decided(result):
             for line in failures(result):
                 typer.secho(line, fg="red", err=True)
             console.print(f"Run {result.run_id} has the details: see it with `agentprm ui`. The same command goes on.")
             raise typer.Exit(1)
+        decision = current_decision(ArtifactsResource().store(), name, iteration)
+        assert decision is not None, "an iteration ends with its promotion"
+        if decision.verdict == "repeat":
+            typer.secho(f"iteration {iteration} is tried again: {decision.words}", fg="yellow", err=True)
+            continue
+        if decision.verdict == "stop" or (not decision.goes_on and iteration < last):
+            why = decision.words if decision.verdict == "stop" else "the hours are used up (promotion.max_hours)"
+            typer.secho(f"{name} stops at iteration {iteration}: {why}", fg="yellow", err=True)
+            return
+        iteration += 1
 
 
 def run_iteration(
@@ -65,20 +77,26 @@ def run_iteration(
 ) -> dg.ExecuteInProcessResult:
     """One iteration of an experiment as one Dagster run."""
     if iteration > FIRST:
-        _announce(instance, name, iteration)
+        announce_again(instance, ArtifactsResource().store(), name, iteration)
+    add_iterations(instance, name, iteration)
     job = definitions.resolve_job_def(name)
-    keys = [key for key in job.asset_layer.executable_asset_keys if iteration == FIRST or key.path[-1] not in ONCE]
     run_id = str(uuid4())
     with progress_bars():
         return job.execute_in_process(
             instance=instance,
             run_id=run_id,
-            tags=owner_tag(run_id),
+            tags={**owner_tag(run_id), USER_TAG: user_name()},
             partition_key=str(iteration),
-            asset_selection=keys,
+            asset_selection=iteration_assets(job, iteration),
             run_config=SILENT,
             raise_on_error=False,
         )
+
+
+def was_decided(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether nothing failed but the gate of `promotion`, which only a promoted policy passes."""
+    failed = [(event.step_key or "").rpartition("__")[2] for event in result.get_step_failure_events()]
+    return failed == [PROMOTION] and any(not check.passed for check in result.get_asset_check_evaluations())
 
 
 def failures(result: dg.ExecuteInProcessResult) -> Iterator[str]:
@@ -98,15 +116,3 @@ def _words(error: SerializableErrorInfo) -> str:
     """An error's own words, after its class without the modules it lies in."""
     kind, _, words = error.message.strip().partition(": ")
     return f"{kind.rpartition('.')[2]}: {words}"
-
-
-def _announce(instance: dg.DagsterInstance, name: str, iteration: int) -> None:
-    """The last iteration that an experiment plans announces no policy for another, and a Dagster instance may be
-    younger than the store: the current policy is announced here, unless it is already.
-    """
-    store = ArtifactsResource().store()
-    policy = store.current(name, "improved_policy", iteration - 1)
-    announced = store.announcements(name, iteration)
-    is_partition = instance.has_dynamic_partition(ITERATION, str(iteration))
-    if not is_partition or not announced or announced[-1].policy.version != policy.version:
-        announce(instance, store, name, iteration, policy, instance.report_runless_asset_event)

@@ -3,7 +3,7 @@
 from keyword import kwlist
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from agentprm_dagster.config.data import (
     Demonstrations,
@@ -15,13 +15,14 @@ from agentprm_dagster.config.data import (
 )
 from agentprm_dagster.config.kinds import AnyEnvironment, AnyImprovement, AnyTargets, with_usual_kinds
 from agentprm_dagster.config.models import InversePrm, Prm, Sft, WorldModel
+from agentprm_dagster.config.when import Origin, Promotion, Schedule
 from agentprm_dagster.engine.served.settings import Llm
 from agentprm_dagster.engine.settings import Model
 from agentprm_dagster.envs.base import DrawsMistakes, DrawsRandomEpisodes
 from agentprm_dagster.envs.kinds import kind_of, settings_class
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.improvement.kinds import improvement_kind
-from agentprm_dagster.section import Section
+from agentprm_dagster.section import Distinct, Section
 from agentprm_dagster.targets.kinds import target_kind
 
 RESERVED = frozenset(kwlist) | {
@@ -30,6 +31,8 @@ RESERVED = frozenset(kwlist) | {
 }  # fmt: skip
 """Names that Dagster gives to no job; one of them would keep it from loading any experiment."""
 
+
+OWNER = r"^(team:[A-Za-z0-9_-]{1,63}|[A-Za-z0-9_.+-]{1,63}@[A-Za-z0-9.-]{1,189}\.[A-Za-z]{2,63})$"
 
 MOST_LETTERS = 100
 """How long a name may be: no longer than that of an artifact's folder."""
@@ -44,8 +47,14 @@ def _free(name: str) -> str:
 class Experiment(Section):
     """Everything that decides what an experiment makes; where and how it is computed is a `Compute`."""
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     name: Annotated[str, Field(pattern=rf"^[a-z][a-z0-9_]{{0,{MOST_LETTERS - 1}}}$"), AfterValidator(_free)]
     description: Annotated[str, Field(max_length=1000)] = ""
+    owners: Distinct[Annotated[str, Field(pattern=OWNER)]] = ()
+    """Who answers for it, as Dagster shows it: e-mail addresses, or teams as `team:rewards`."""
+    origin: Annotated[Origin | None, Field(alias="from")] = None
+    """Where it branches from: its pi_0 is then another experiment's policy, and none is trained."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     iterations: Annotated[int, Field(gt=0, le=1000)] = 2
     environment: AnyEnvironment = Field(default_factory=settings_class("alfworld"))
@@ -63,6 +72,9 @@ class Experiment(Section):
     evaluation: Evaluation = Evaluation()
     llm: Llm = Llm()
     gates: Gates = Gates()
+    promotion: Promotion = Promotion()
+    schedule: Schedule | None = None
+    """Null: a sensor launches an iteration as soon as it can be, once it is switched on."""
 
     @model_validator(mode="before")
     @classmethod
@@ -150,6 +162,21 @@ class Experiment(Section):
                 f"evaluation.splits: {self.environment.kind} has no {', '.join(unknown)}; there are: "
                 f"{', '.join(splits)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def promotion_is_told_by_what_is_played(self) -> Self:
+        split, splits = self.promotion.split, self.evaluation.splits
+        if split is not None and split not in splits:
+            raise ValueError(f"promotion.split: {split} is not played; evaluation.splits: {', '.join(splits)}")
+        if "best_of_n_loses" in self.promotion.hacking and "reward" not in self.evaluation.ranked_by:
+            raise ValueError("promotion.hacking: best_of_n_loses needs evaluation.ranked_by: reward")
+        return self
+
+    @model_validator(mode="after")
+    def it_begins_from_another(self) -> Self:
+        if self.origin and self.origin.experiment == self.name:
+            raise ValueError(f"from: {self.name} cannot begin from itself: name another experiment")
         return self
 
     @model_validator(mode="after")

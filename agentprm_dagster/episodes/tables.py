@@ -13,7 +13,7 @@ from agentprm_dagster.episodes.records import Episode, Turn
 EPISODES, TURNS = "episodes.parquet", "turns.parquet"
 
 _EPISODES_TOGETHER = 4096
-_HEADS = pa.schema(
+EPISODE_COLUMNS = pa.schema(
     {
         "episode_id": pa.string(),
         "game": pa.string(),
@@ -26,7 +26,7 @@ _HEADS = pa.schema(
         "turns": pa.int64(),
     }
 )
-_TURNS = pa.schema(
+TURN_COLUMNS = pa.schema(
     {
         "episode_id": pa.string(),
         "turn": pa.int64(),
@@ -48,20 +48,23 @@ class TableError(ValueError):
 
 def write_episodes(episodes: Iterable[Episode], folder: Path) -> None:
     """Writes both tables; turns inherited from a parent are its and are not written again."""
-    with pq.ParquetWriter(folder / EPISODES, _HEADS) as heads, pq.ParquetWriter(folder / TURNS, _TURNS) as turns:
+    with (
+        pq.ParquetWriter(folder / EPISODES, EPISODE_COLUMNS) as heads,
+        pq.ParquetWriter(folder / TURNS, TURN_COLUMNS) as turns,
+    ):
         left = iter(episodes)
         while some := list(islice(left, _EPISODES_TOGETHER)):
-            heads.write_table(_table(_HEADS, map(_head, some)))
-            turns.write_table(_table(_TURNS, (row for episode in some for row in _new_turns(episode))))
+            heads.write_table(_table(EPISODE_COLUMNS, map(_head, some)))
+            turns.write_table(_table(TURN_COLUMNS, (row for episode in some for row in _new_turns(episode))))
 
 
 def _head(episode: Episode) -> tuple[object, ...]:
-    *own, _ = _HEADS.names
+    *own, _ = EPISODE_COLUMNS.names
     return *(getattr(episode, name) for name in own), len(episode.turns)
 
 
 def _new_turns(episode: Episode) -> Iterator[tuple[object, ...]]:
-    _, _, *names = _TURNS.names
+    _, _, *names = TURN_COLUMNS.names
     known = episode.start if episode.parent else 0
     for i, turn in enumerate(episode.turns[known:], known):
         yield episode.episode_id, i, *(getattr(turn, name) for name in names)
@@ -83,8 +86,8 @@ def iter_episodes(folder: Path) -> Iterator[Episode]:
     Raises:
         TableError: a parent, a turn or a column is missing, or turns stand in another order than their episodes.
     """
-    _require_columns(folder / EPISODES, _HEADS)
-    _require_columns(folder / TURNS, _TURNS)
+    _require_columns(folder / EPISODES, EPISODE_COLUMNS)
+    _require_columns(folder / TURNS, TURN_COLUMNS)
     heads = pq.read_table(folder / EPISODES).to_pylist()
     parents: dict[str, Episode | None] = {head["parent"]: None for head in heads if head["parent"]}
     played = groupby(_turns(folder / TURNS), key=itemgetter(0))
@@ -122,7 +125,7 @@ def _turns(path: Path) -> Iterator[tuple[str, Turn]]:
     """Every turn with its episode's id, in the order of the table."""
     with pq.ParquetFile(path) as table:
         for batch in table.iter_batches():
-            columns = [batch.column(name).to_pylist() for name in _TURNS.names]
+            columns = [batch.column(name).to_pylist() for name in TURN_COLUMNS.names]
             columns[-2:] = (list(map(tuple, column)) for column in columns[-2:])  # candidates and tokens
             for episode_id, _, *fields in zip(*columns, strict=True):
                 yield episode_id, Turn(*fields)

@@ -39,7 +39,9 @@ from agentprm_dagster.launch.device import place, place_trained, training_thread
 from agentprm_dagster.launch.gradients import gradients
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.pieces import Numbers, Piece, Work
+from agentprm_dagster.launch.ranks import is_first
 from agentprm_dagster.launch.sharding import whole
+from agentprm_dagster.reports.chart.training import draw_training
 from agentprm_dagster.reports.improvement_report import improvement_report, together
 from agentprm_dagster.training.candidates import Candidate, CandidateSampler, CandidateTrees
 from agentprm_dagster.training.loop import LOG_EVERY, Epochs, Plan, Training, step_seed
@@ -100,6 +102,8 @@ def improve_policy(
     kept = panel.settle() if panel else None
     save_trained(model, tokenizer, out, dtype)
     planned = settings.steps if kept is None else len(history)
+    if is_first():
+        draw_training(history, out)
     report = improvement_report(history, planned=planned, max_kl=max_kl, kept=kept)
     return panel.added_to(report, kept, out) if panel else report
 

@@ -28,7 +28,7 @@ from agentprm_dagster.improvement.dpo_settings import Settings
 from agentprm_dagster.improvement.judging import Judge, advantages
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.ranks import is_first
-from agentprm_dagster.reports.chart import draw_panel
+from agentprm_dagster.reports.chart.training import draw_panel
 from agentprm_dagster.reports.overoptimization import (
     LIMITS,
     MEASUREMENTS,

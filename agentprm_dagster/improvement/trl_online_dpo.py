@@ -30,6 +30,7 @@ from agentprm_dagster.improvement.monitoring import watch
 from agentprm_dagster.improvement.settings import WARMUP, ImprovementSettings
 from agentprm_dagster.launch.device import training_threads
 from agentprm_dagster.launch.job import Job
+from agentprm_dagster.reports.chart.training import draw_training
 from agentprm_dagster.reports.improvement_report import improvement_report
 from agentprm_dagster.training.optimizers import build_optimizer
 
@@ -59,6 +60,7 @@ def improve_with_trl(
     with training_threads(model):
         history = train_with_trl(model, critic, chat, prefixes, dialogue, settings, seed=job.seed, monitor=job.monitor)
     checkpoints.save(model, tokenizer, out, checkpoints.stored_dtype(policy))
+    draw_training(history, out)
     return improvement_report(history, planned=settings.steps, max_kl=max_kl)
 
 

@@ -49,9 +49,14 @@ def train(request: Request, job: Job) -> StageReport:
 
 def _together(reports: list[StageReport]) -> StageReport:
     """Every member's numbers, and the verdict on the one that knows least."""
+    from agentprm_dagster.reports.prm_report import PICTURE  # loads pandas
+
     metrics = {f"member_{i} {name}": value for i, each in enumerate(reports) for name, value in each.metrics.items()}
     metrics["tokens"] = sum(each.metrics["tokens"] for each in reports)
     verdicts = [gate for each in reports for gate in each.gates if gate.name == "better_than_constant"]
     worst = next((gate for gate in verdicts if not gate.passed), verdicts[0])
-    page = "\n\n".join(f"**member {i}**\n\n{each.preview}" for i, each in enumerate(reports))
+    pages = [each.preview.replace(f"]({PICTURE})", f"](member_{i}/{PICTURE})") for i, each in enumerate(reports)]
+    losses = [each.metrics["held_out_loss"] for each in reports]
+    words = f"- Held-out losses of {len(reports)} PRMs on disjoint games: {min(losses):.3f} to **{max(losses):.3f}**"
+    page = "\n\n".join([words, *(f"**member {i}**\n\n{each}" for i, each in enumerate(pages))])
     return StageReport(metrics, (worst,), page)

@@ -20,6 +20,10 @@ class Announcement:
     """The policy and its maker, as an input of role `behaviour_policy`."""
     announced: str
     """ISO 8601, UTC."""
+    by: str | None = None
+    """Who or what decided it: a person, or `promotion`; None where nothing had to be decided."""
+    why: str | None = None
+    """The reasons."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))

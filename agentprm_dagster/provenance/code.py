@@ -166,6 +166,15 @@ def _imports(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def changed_files(one: str, other: str, module: str) -> list[str]:
+    """The files that a module reaches now and that differ between two commits; none where git does not know these."""
+    top, changed = _git("rev-parse", "--show-toplevel"), _git("diff", "--name-only", one, other)
+    if top is None or changed is None:
+        return []
+    reached = {source.path.resolve() for source in reached_sources(module).values()}
+    return [path for path in changed.splitlines() if (Path(top) / path).resolve() in reached]
+
+
 def _checkout() -> tuple[str | None, bool | None]:
     """The commit and whether the checkout has changes; None, None where this file is not under git's care."""
     if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:

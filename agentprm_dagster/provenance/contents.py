@@ -30,8 +30,8 @@ def describe(folder: Path) -> tuple[FileEntry, ...]:
     return entries
 
 
-def differences(folder: UPath, entries: Iterable[FileEntry]) -> Iterator[Difference]:
-    """How `folder` differs from its manifest's `entries`, byte for byte."""
+def differences(folder: UPath, entries: Iterable[FileEntry], *, record: str = MANIFEST) -> Iterator[Difference]:
+    """How `folder` differs from its `entries`, byte for byte; the file `record`, which lists them, is left out."""
     expected = {entry.path: entry for entry in entries}
     try:
         found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if _is_content(path)}
@@ -43,7 +43,7 @@ def differences(folder: UPath, entries: Iterable[FileEntry]) -> Iterator[Differe
             yield Difference("missing", name)
         elif found[name].is_symlink():
             yield Difference("link", name)
-        elif name == MANIFEST:
+        elif name == record:
             continue
         elif name not in expected:
             yield Difference("extra", name)

@@ -13,8 +13,9 @@ from agentprm_dagster.provenance.store import ArtifactStore
 class Cost:
     """One artifact's; None where its stage does not count such a thing."""
 
-    stage: str
-    """`prm[2]`; `demonstrations`."""
+    asset: str
+    iteration: int
+    """0 where it has none."""
     seconds: float
     """Wall-clock, when it was made; it costs nothing to find it made before."""
     tokens: float | None
@@ -24,15 +25,19 @@ class Cost:
     environment_seconds: float | None
     """Time inside the games, over all cores."""
 
+    @property
+    def stage(self) -> str:
+        """`prm[2]`; `demonstrations`."""
+        return f"{self.asset}[{self.iteration}]" if self.iteration else self.asset
+
     @classmethod
     def of(cls, made: Manifest) -> Self:
         """What a manifest says."""
         counted = made.metrics.get
-        name = f"{made.asset}[{made.iteration}]" if made.iteration else made.asset
         played = counted("environment_seconds")
         # Targets count decisions too, those of the rollouts.
         decisions = None if played is None else counted("decisions")
-        return cls(name, made.seconds, counted("tokens"), decisions, played)
+        return cls(made.asset, made.iteration, made.seconds, counted("tokens"), decisions, played)
 
 
 def costs(artifacts: Iterable[Artifact]) -> list[Cost]:
@@ -53,7 +58,7 @@ def total(rows: Iterable[Cost]) -> Cost:
         known = [value for row in rows if (value := getattr(row, name)) is not None]
         return sum(known) if known else None
 
-    return Cost("all", over("seconds") or 0.0, over("tokens"), over("decisions"), over("environment_seconds"))
+    return Cost("all", 0, over("seconds") or 0.0, over("tokens"), over("decisions"), over("environment_seconds"))
 
 
 def cells(row: Cost) -> tuple[str, ...]:
@@ -65,8 +70,16 @@ def cells(row: Cost) -> tuple[str, ...]:
 COLUMNS = ("stage", "seconds", "tokens", "decisions", "seconds inside the games")
 
 
-def markdown(rows: Iterable[Cost]) -> str:
-    """The table, with the sum as its last line."""
-    rows = list(rows)
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *map(cells, [*rows, total(rows)])]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def by_iteration(ledger: Iterable[Cost]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """A table's head and lines: seconds of every stage in every iteration and all else that it took; a sum."""
+    rows = list(ledger)
+    iterations = sorted({row.iteration for row in rows})
+    stages = list(dict.fromkeys(row.asset for row in rows))
+    head = ("stage", *(f"iteration {i}" if i else "once" for i in iterations), "seconds", "tokens", "decisions")
+
+    def line(name: str, of: list[Cost]) -> tuple[str, ...]:
+        each = ([row for row in of if row.iteration == i] for i in iterations)
+        _, *all_of, _ = cells(total(of))
+        return name, *(f"{total(some).seconds:,.1f}" if some else "" for some in each), *all_of
+
+    return head, [*(line(stage, [row for row in rows if row.asset == stage]) for stage in stages), line("all", rows)]

@@ -1,19 +1,20 @@
 """A lineage to look at: a tree of text, a picture."""
 
-from collections import defaultdict
 from pathlib import Path
 
 from rich.text import Text
 from rich.tree import Tree
 
+from agentprm_dagster.provenance.layout import layout
 from agentprm_dagster.provenance.lineage import Lineage, Node
 from agentprm_dagster.provenance.manifest import Version
 
 
 def text_tree(lineage: Lineage) -> Tree:
-    """A tree for `rich.print`, the artifact asked about at its root."""
-    tree = Tree(_line(lineage.root))
-    _grow(tree, lineage.root)
+    """A tree for `rich.print`, the artifact asked about at its root; commits where they are not all the same."""
+    agreed = lineage.commit() is not None
+    tree = Tree(_line(lineage.root, agreed=agreed))
+    _grow(tree, lineage.root, agreed=agreed)
     return tree
 
 
@@ -21,7 +22,7 @@ def draw(lineage: Lineage, path: Path) -> None:
     """Writes a picture (the format by the file's ending), from left, what was read, to right, what was made."""
     from matplotlib.figure import Figure  # half a second to import, for pictures only
 
-    places = _layout(lineage)
+    places = layout(lineage)
     width = 1 + max(x for x, _ in places.values())
     height = 1 + max(y for _, y in places.values())
     figure = Figure(figsize=(2.2 * width, 0.9 * height), layout="constrained")
@@ -42,39 +43,25 @@ def _title(version: Version) -> str:
     return f"{version.experiment}/{version.asset} {version.iteration}"
 
 
-def _line(node: Node) -> Text:
+def _line(node: Node, *, agreed: bool) -> Text:
     line = Text.assemble(str(node.version.partition), " ", (node.version.digest[:16], "dim"))
     other_roles = [role for role in node.roles if role != node.version.asset]
     if other_roles:
         line.append(f" as {', '.join(other_roles)}", "italic")
-    if node.code and node.code.git_commit:
-        line.append(f" by {node.code.git_commit[:8]}{' with edits' if node.code.dirty else ''}", "dim")
-    if node.reproducible:
-        line.append(f" {node.reproducible}", "dim" if node.reproducible == "bitwise" else "yellow")
-    if node.adopted:
-        line.append(f" first made as {node.adopted.origin.partition}", "dim")
-    if not node.found:
+    if (made := node.made) is None:
         line.append(" not in the store, or unreadable", "bold red")
+    else:
+        if made.code.in_words and not agreed:
+            line.append(f" by {made.code.in_words}", "dim")
+        if made.reproducible:
+            line.append(f" {made.reproducible}", "dim" if made.reproducible == "bitwise" else "yellow")
+        if made.adopted:
+            line.append(f" first made as {made.adopted.origin.partition}", "dim")
     if node.repeated:
         line.append(" (see above)", "dim")
     return line
 
 
-def _grow(tree: Tree, node: Node) -> None:
+def _grow(tree: Tree, node: Node, *, agreed: bool) -> None:
     for child in node.children:
-        _grow(tree.add(_line(child)), child)
-
-
-def _layout(lineage: Lineage) -> dict[Version, tuple[int, int]]:
-    """A column and a row for every artifact: one column to the right of everything it was made from."""
-    columns = dict.fromkeys(lineage.versions(), 0)
-    edges = lineage.edges()
-    for _ in columns:
-        for read, made in edges:
-            columns[made] = max(columns[made], columns[read] + 1)
-    rows: dict[int, int] = defaultdict(int)
-    places = {}
-    for version, column in columns.items():
-        places[version] = (column, rows[column])
-        rows[column] += 1
-    return places
+        _grow(tree.add(_line(child, agreed=agreed)), child, agreed=agreed)

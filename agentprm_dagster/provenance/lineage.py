@@ -15,8 +15,7 @@ from typing import Any, Literal
 
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
-from agentprm_dagster.provenance.manifest import Adoption, AssetPartition, Code, Manifest, Version
-from agentprm_dagster.provenance.reproducible import Reproducible
+from agentprm_dagster.provenance.manifest import GAMES_DIGEST, AssetPartition, Manifest, Version
 from agentprm_dagster.provenance.store import ArtifactStore
 
 Direction = Literal["upstream", "downstream"]
@@ -30,17 +29,16 @@ class Node:
     version: Version
     roles: tuple[str, ...]
     """What it was read as by its parent (upstream), or what its parent was read as by it (downstream)."""
-    found: bool
-    """Whether its manifest is in the store, and can be read."""
+    artifact: Artifact | None
+    """None where it is not in the store, or its manifest cannot be read."""
     repeated: bool
     """It has been in the tree before, where its children are shown."""
     children: tuple["Node", ...]
-    code: Code | None
-    """What made it, where that is known."""
-    adopted: Adoption | None
-    """Whose it was first, where it was made under another experiment's name."""
-    reproducible: Reproducible | None
-    """How far it can be made again, where that is known."""
+
+    @property
+    def made(self) -> Manifest | None:
+        """Its manifest, if there is one."""
+        return self.artifact.manifest if self.artifact else None
 
     def walk(self) -> Iterator["Node"]:
         """The node and everything under it."""
@@ -56,13 +54,27 @@ class Node:
             "iteration": self.version.iteration,
             "digest": self.version.digest,
             "roles": list(self.roles),
-            "found": self.found,
+            "found": self.artifact is not None,
             "repeated": self.repeated,
-            "code": asdict(self.code) if self.code else None,
-            "adopted": asdict(self.adopted) if self.adopted else None,
-            "reproducible": self.reproducible,
+            "path": self.artifact.uri if self.artifact else None,
+            **_told(self.made),
             "children": [child.to_dict() for child in self.children],
         }
+
+
+def _told(made: Manifest | None) -> dict[str, Any]:
+    """What a manifest says of who made it, when and how; None for all of it without one."""
+    return {
+        "code": asdict(made.code) if made else None,
+        "adopted": asdict(made.adopted) if made and made.adopted else None,
+        "reproducible": made and made.reproducible,
+        "started": made and made.started,
+        "seconds": made and made.seconds,
+        "games_digest": made and made.config.get(GAMES_DIGEST),
+        "dagster_run_id": made and made.dagster_run_id,
+        "mlflow_run_id": made and made.mlflow_run_id,
+        "metrics": made and made.metrics,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,19 @@ class Lineage:
 
     def versions(self) -> list[Version]:
         """All artifacts in it, the one asked about first, each once."""
-        return list(dict.fromkeys(node.version for node in self.root.walk()))
+        return list(self.nodes())
+
+    def nodes(self) -> dict[Version, Node]:
+        """All artifacts in it by version, the one asked about first, each where it was met first."""
+        nodes: dict[Version, Node] = {}
+        for node in self.root.walk():
+            nodes.setdefault(node.version, node)
+        return nodes
+
+    def commit(self) -> str | None:
+        """The commit that made all of them, in words; None where they are of several, or one says none."""
+        said = {made.code.in_words for node in self.root.walk() if (made := node.made)}
+        return said.pop() if len(said) == 1 else None
 
     def edges(self) -> list[tuple[Version, Version]]:
         """(read, made) pairs, each once."""
@@ -92,12 +116,12 @@ class LineageGraph:
     """Who read whom, among all artifacts given."""
 
     def __init__(self, artifacts: Iterable[Artifact]) -> None:
-        self._known: dict[Version, Manifest] = {}
+        self._known: dict[Version, Artifact] = {}
         self._inputs: dict[Version, dict[Version, list[str]]] = defaultdict(lambda: defaultdict(list))
         self._readers: dict[str, dict[Version, list[str]]] = defaultdict(lambda: defaultdict(list))
         """By the digest that was read, under whatever name."""
         for artifact in artifacts:
-            self._known[artifact.version] = artifact.manifest
+            self._known[artifact.version] = artifact
             for read in artifact.manifest.inputs:
                 self._inputs[artifact.version][read.version].append(read.role)
                 self._readers[read.digest][artifact.version].append(read.role)
@@ -127,13 +151,11 @@ class LineageGraph:
         return self._readers.get(version.digest, {})
 
     def _node(self, version: Version, roles: tuple[str, ...], direction: Direction, seen: set[Version]) -> Node:
-        found, repeated = version in self._known, version in seen
+        repeated = version in seen
         seen.add(version)
         links = {} if repeated else self._links(version, direction)
         children = tuple(self._node(other, tuple(links[other]), direction, seen) for other in sorted(links))
-        made = self._known.get(version)
-        code, adopted, word = (made.code, made.adopted, made.reproducible) if made else (None, None, None)
-        return Node(version, roles, found, repeated, children, code, adopted, word)
+        return Node(version, roles, self._known.get(version), repeated, children)
 
 
 def lineage(

@@ -129,6 +129,11 @@ class Code:
     dirty: bool | None
     """For people: whether the checkout held changes that were not committed."""
 
+    @property
+    def in_words(self) -> str | None:
+        """The commit as a person names it; None outside a checkout."""
+        return f"{self.git_commit[:8]}{' with edits' if self.dirty else ''}" if self.git_commit else None
+
 
 @dataclass(frozen=True, config=_STRICT)
 class Adoption:

@@ -8,7 +8,9 @@ be set: the machine's boot, the container's process-id namespace, the process's 
 import os
 import socket
 import sys
+from contextlib import suppress
 from functools import cache
+from getpass import getuser
 from pathlib import Path
 from typing import IO, Any, Literal, Self
 
@@ -66,6 +68,13 @@ class Owner:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
+
+
+def user_name() -> str:
+    """Who runs this process, as the system calls them; empty for a number without a name, as containers have them."""
+    with suppress(KeyError, OSError):
+        return getuser()
+    return ""
 
 
 def is_running(pid: int) -> bool:

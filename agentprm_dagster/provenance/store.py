@@ -125,6 +125,10 @@ class ArtifactStore:
                 f"{self.root / partition.place / 'HEAD'}: expected a digest, found {digest!r}"
             ) from error
 
+    def has(self, experiment: str, asset: str, iteration: int) -> bool:
+        """Whether there is a current version."""
+        return self._head(AssetPartition(experiment, asset, iteration)) is not None
+
     def experiments(self) -> list[str]:
         """The names under which something was made; folders with other names are somebody else's."""
         return [folder.name for folder in folders(self.root) if fullmatch(NAME, folder.name)]
@@ -193,14 +197,19 @@ class ArtifactStore:
 
     # The back edge of the loop
 
-    def announce(self, experiment: str, iteration: int, policy: Artifact) -> Input:
-        """Makes `policy` the behaviour policy of an iteration; announcing another later is recorded after it."""
+    def announce(
+        self, experiment: str, iteration: int, policy: Artifact, by: str | None = None, why: str | None = None
+    ) -> Input:
+        """Makes `policy` the behaviour policy of an iteration; announcing another later is recorded after it.
+
+        `by` is who or what decided it, `why` for which reasons.
+        """
         partition = AssetPartition(experiment, ROLE, iteration)
         announced = policy.as_input(ROLE)
         with self._storage.guard(partition):
             so_far = self.announcements(experiment, iteration)
             if not so_far or so_far[-1].policy != announced:
-                new = Announcement(announced, datetime.now(UTC).isoformat(timespec="seconds"))
+                new = Announcement(announced, datetime.now(UTC).isoformat(timespec="seconds"), by, why)
                 self._storage.replace(f"{partition.place}/ANNOUNCED", Announcements((*so_far, new)).to_json())
         return announced
 
@@ -213,6 +222,11 @@ class ArtifactStore:
                 "policy first"
             )
         return announcements[-1].policy
+
+    def announced_iterations(self, experiment: str) -> list[int]:
+        """The iterations that a policy was announced for."""
+        found = folders(self.root / experiment / ROLE)
+        return [int(folder.name) for folder in found if folder.name.isdecimal() and (folder / "ANNOUNCED").exists()]
 
     def announcements(self, experiment: str, iteration: int) -> tuple[Announcement, ...]:
         """Every announcement for an iteration, the first one first."""

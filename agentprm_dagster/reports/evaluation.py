@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from statistics import fmean
 from typing import Any
 
@@ -97,6 +98,22 @@ def folder_name(row: Mapping[str, Any]) -> str:
     return f"{row['split']}-{row['policy']}-best_of_{row['best_of']}{judged}{ahead}"
 
 
+def in_words(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the last policy wins by itself on every split, and what the first one does; nothing of no iteration's."""
+    lines = []
+    greedy = [row for row in rows if row["iteration"] is not None and row["ranked_by"] is None]
+    for split in dict.fromkeys(row["split"] for row in greedy):
+        of_split = sorted((row for row in greedy if row["split"] == split), key=itemgetter("iteration"))
+        first, last = of_split[0], of_split[-1]
+        beside = f", {_rate(first)}" if first is not last else ""
+        lines.append(f"- {split}: **{_rate(last)}**{beside} of {last['n']:,} games")
+    return "\n".join(lines)
+
+
+def _rate(row: Mapping[str, Any]) -> str:
+    return f"{row['policy']} {row['success_rate']:.1%} ({row['ci_low']:.1%} to {row['ci_high']:.1%})"
+
+
 def evaluation_report(
     rows: Sequence[Mapping[str, Any]], games: Mapping[str, int], usage: Usage, picture: str | None = None
 ) -> StageReport:
@@ -136,9 +153,10 @@ def evaluation_report(
     pictures = [f"\n![success over N]({picture})\n"] if picture else []
     if any(row["iteration"] is not None for row in rows):  # what no iteration made was not trained here
         pictures.append(f"\n{GAMES_ALONE} The page of `results` shows what several seeds gave.\n")
+    said = [f"{words}\n"] if (words := in_words(rows)) else []
     decisions = round(sum(row["n"] * row["mean_actions"] for row in rows))
     return StageReport(
-        {**metrics, "decisions": decisions, **usage.metrics()}, (gate,), "\n".join([head, *lines, *pictures])
+        {**metrics, "decisions": decisions, **usage.metrics()}, (gate,), "\n".join([*said, head, *lines, *pictures])
     )
 
 

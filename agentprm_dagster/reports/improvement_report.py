@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from agentprm_dagster.episodes.stage import Gate, StageReport
 from agentprm_dagster.reports.overoptimization import Measurement
 
+PICTURE = "training.png"
+"""The file beside a policy that `reports.chart.training` draws."""
+
 _WINDOW = 10
 """Steps at each end of the update over which its numbers are averaged."""
 
@@ -76,7 +79,12 @@ def improvement_report(
             metrics["pairs"],
         ),
     )
-    return StageReport(metrics, gates, _preview(averages, metrics))
+    after = f"to **{last['value']:.3f}**" if led_here else "and back, as no step was kept"
+    words = (
+        f"- The PRM's value of the policy's answers went from {first['value']:.3f} {after}.\n"
+        f"- The policy is now **{kl:.3f} nats** an answer from its reference.\n\n"
+    )
+    return StageReport(metrics, gates, words + _preview(averages, metrics))
 
 
 def _preview(names: Sequence[str], metrics: Mapping[str, float]) -> str:
@@ -84,4 +92,7 @@ def _preview(names: Sequence[str], metrics: Mapping[str, float]) -> str:
         return f"{metrics[metric]:.4g}" if metric in metrics else ""
 
     rows = "\n".join(f"| {name} | {told(f'{name}_first')} | {told(f'{name}_last')} |" for name in names)
-    return f"| | first {_WINDOW} steps | last {_WINDOW} steps |\n|---|---|---|\n{rows}\n"
+    return (
+        f"| | first {_WINDOW} steps | last {_WINDOW} steps |\n|---|---|---|\n{rows}\n\n"
+        f"![numbers of every step]({PICTURE})\n"
+    )

@@ -57,5 +57,11 @@ def inverse_report(discrimination: Discrimination, scored: pd.DataFrame, *, max_
         "nothing: show more demonstrations, or train with a lower rate",
         loss,
     )
+    words = (
+        f"- Tells expert from learners in **{metrics['held_out_accuracy']:.1%}** of held-out transitions.\n"
+        f"- Held-out loss **{loss:.3f}**, against {math.log(2):.3f} of saying nothing.\n"
+        f"- Orders **{metrics['ordering_accuracy']:.1%}** of {metrics['ordered_pairs']:,.0f} pairs of actions as their "
+        "returns are.\n\n"
+    )
     rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
-    return StageReport(metrics, (gate,), f"| held out | |\n|---|---|\n{rows}\n")
+    return StageReport(metrics, (gate,), f"{words}| held out | |\n|---|---|\n{rows}\n")

@@ -4,6 +4,7 @@ Loss against the constant predictor says whether it knows anything; calibration 
 and the ordering of several actions tried in one state whether a policy can learn from it.
 """
 
+from collections.abc import Mapping
 from math import log, nan
 from typing import Literal
 
@@ -14,6 +15,12 @@ from agentprm_dagster.algorithm.calibration import calibration_error, calibratio
 from agentprm_dagster.algorithm.statistics import wilson_interval
 from agentprm_dagster.algorithm.targets import learnt_targets
 from agentprm_dagster.episodes.stage import Gate, StageReport
+
+PICTURE = "prm.png"
+"""The file beside a checkpoint that `reports.chart.prm` draws."""
+
+BINS = 10
+"""Of the prediction, in which calibration is told."""
 
 
 def prm_report(
@@ -38,7 +45,7 @@ def prm_report(
 
     def loss_of(judged: pd.DataFrame) -> float:
         if relative_margin is None:
-            return soft_bce(learnt, _probability(judged["logit"]))
+            return soft_bce(learnt, probability(judged["logit"]))
         return pair_loss(judged, learnt, relative_margin)
 
     loss, ordering = loss_of(scored), action_ordering(scored)
@@ -53,8 +60,8 @@ def prm_report(
         "held_out_decisions": len(scored),
         "held_out_states": scored["state"].nunique(),
         "held_out_states_with_pair": states_with_pair(scored, learnt, relative_margin or 0),
-        "correlation": correlation(_probability(scored["logit"]), learnt),
-        "calibration_error": calibration_error(_probability(scored["logit"]), learnt),
+        "correlation": correlation(probability(scored["logit"]), learnt),
+        "calibration_error": calibration_error(probability(scored["logit"]), learnt),
         **ordering,
     }
     if scored["reply_logit"].notna().all():
@@ -82,10 +89,12 @@ def prm_report(
             low,
         ),
     )
-    return StageReport(metrics, gates, _preview(_probability(scored["logit"]), learnt, metrics))
+    words = _in_words(metrics, knows_nothing)
+    return StageReport(metrics, gates, words + _preview(probability(scored["logit"]), learnt, metrics))
 
 
-def _probability(logit: pd.Series) -> pd.Series:
+def probability(logit: pd.Series) -> pd.Series:
+    """What a head's logits (D,) say, in [0, 1]."""
     return 1 / (1 + np.exp(-logit))
 
 
@@ -98,7 +107,7 @@ def action_ordering(scored: pd.DataFrame) -> dict[str, float]:
     independent, which those of one state are not quite: the true ones are somewhat wider. Without a pair they are
     [0, 1].
     """
-    gap, distance = _pairs(scored, scored["q"])
+    gap, distance = pairs_of(scored, scored["q"])
     right = np.where(np.isnan(gap), nan, (gap > 0) + 0.5 * (gap == 0))
     return {
         "ordered_pairs": float(len(gap)),
@@ -110,7 +119,7 @@ def action_ordering(scored: pd.DataFrame) -> dict[str, float]:
 
 def pair_loss(scored: pd.DataFrame, targets: pd.Series, margin: float) -> float:
     """Bradley-Terry loss, in nats, of the pairs whose targets (D,) differ, by at least `margin`; log 2 without any."""
-    gap, distance = _pairs(scored, targets)
+    gap, distance = pairs_of(scored, targets)
     far = distance >= margin
     return float(np.logaddexp(0, -gap[far]).mean()) if far.any() else log(2)
 
@@ -121,8 +130,10 @@ def states_with_pair(scored: pd.DataFrame, targets: pd.Series, margin: float) ->
     return int(((spread > 0) & (spread >= margin)).sum())
 
 
-def _pairs(scored: pd.DataFrame, targets: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Of actions tried in one state whose targets differ: logit and target of the better minus those of the worse."""
+def pairs_of(scored: pd.DataFrame, targets: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Of actions tried in one state whose targets (D,) differ: logit and target of the better minus those of the worse,
+    (P,) each.
+    """
     tried = scored.assign(target=targets).drop_duplicates(["state", "action"])
     gaps, distances = [np.zeros(0)], [np.zeros(0)]
     for _, group in tried.groupby("state"):
@@ -143,10 +154,37 @@ def _accuracy(name: str, right: np.ndarray, weight: np.ndarray) -> dict[str, flo
     return {f"{name}_accuracy": accuracy, f"{name}_ci_low": low, f"{name}_ci_high": high}
 
 
-def _preview(probability: pd.Series, target: pd.Series, metrics: dict[str, float]) -> str:
+def _in_words(metrics: Mapping[str, float], knows_nothing: str) -> str:
+    """The first thing to know: what it orders, and how its loss compares with knowing nothing."""
+    pairs = int(metrics["ordered_pairs"])
+    lines = [
+        f"Orders **{_share(metrics, 'ordering')}** of {pairs:,} held-out pairs as their returns are.",
+        f"Where pairs count by how far their returns are apart: {_share(metrics, 'weighted_ordering')}.",
+    ]
+    if "reply_ordering_accuracy" in metrics:
+        lines.append(f"Read after the reply: **{_share(metrics, 'reply_ordering')}**.")
+    if not pairs:
+        lines = ["No held-out state has two actions with different returns: nothing to order."]
+    lines.append(
+        f"Held-out loss **{metrics['held_out_loss']:.3f}**, against {metrics['held_out_constant_loss']:.3f} of "
+        f"{knows_nothing}."
+    )
+    return "\n".join(f"- {line}" for line in lines) + "\n\n"
+
+
+def _share(metrics: Mapping[str, float], name: str) -> str:
+    accuracy, low, high = (metrics[f"{name}_{what}"] for what in ("accuracy", "ci_low", "ci_high"))
+    return f"{accuracy:.1%} ({low:.1%} to {high:.1%})"
+
+
+def _preview(probability: pd.Series, target: pd.Series, metrics: Mapping[str, float]) -> str:
     numbers = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
     bins = "\n".join(
         f"| {row.predicted:.3f} | {row.observed:.3f} | {row.count:.0f} |"
-        for row in calibration_table(probability, target, 10).itertuples(index=False)
+        for row in calibration_table(probability, target, BINS).itertuples(index=False)
     )
-    return f"| held out | |\n|---|---|\n{numbers}\n\n| predicted | observed | decisions |\n|---|---|---|\n{bins}\n"
+    return (
+        f"![calibration, ordering, and values by turn]({PICTURE})\n\n"
+        f"| predicted | observed | decisions |\n|---|---|---|\n{bins}\n\n"
+        f"| held out | |\n|---|---|\n{numbers}\n"
+    )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from agentprm_dagster.episodes.stage import StageReport
-from agentprm_dagster.reports.evaluation import evaluation_name
+from agentprm_dagster.reports.evaluation import evaluation_name, in_words
 
 Row = Mapping[str, Any]
 """One evaluation, with the keys of `reports.evaluation.evaluation_row`."""
@@ -70,7 +70,7 @@ def results_report(
     """
     ours = in_markdown(columns(kinds), (cells(row, kinds) for row in in_order(rows)))
     figures = "".join(f"![{what}]({name})\n\n" for what, name in pictures.items())
-    page = f"{ours}\n\n{seeds}\n\n{figures}{published}"
+    page = f"{in_words(in_order(rows))}\n\n{ours}\n\n{seeds}\n\n{figures}{published}"
     return StageReport({evaluation_name(row): row["success_rate"] for row in in_order(rows)}, (), page)
 
 

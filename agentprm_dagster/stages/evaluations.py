@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -101,9 +102,13 @@ Outcomes = Mapping[tuple[str, ...], bool]
 def current_outcomes(store: ArtifactStore, experiment: str) -> Iterator[tuple[Row, Outcomes]]:
     """The rows of what iterations have made, in the order of the table, each with how its games ended."""
     reports = current_reports(store, experiment)
-    places = [(row, report.path / folder_name(row)) for report in reports for row in rows_of(report)]
-    folders = {id(row): folder for row, folder in places}
-    for row in in_order(row for row, _ in places):
-        heads = pq.read_table(folders[id(row)] / EPISODES, columns=["game", "first_observation", "reward"])
-        game, first, rewards = (column.to_pylist() for column in heads.columns)
-        yield row, dict(zip(zip(game, first, strict=True), (reward == 1 for reward in rewards), strict=True))
+    folders = {id(row): (row, report.path / folder_name(row)) for report in reports for row in rows_of(report)}
+    for row in in_order(row for row, _ in folders.values()):
+        yield row, outcomes_in(folders[id(row)][1])
+
+
+def outcomes_in(folder: Path) -> Outcomes:
+    """How the games of one evaluation ended, from its folder in its report."""
+    heads = pq.read_table(folder / EPISODES, columns=["game", "first_observation", "reward"])
+    game, first, rewards = (column.to_pylist() for column in heads.columns)
+    return dict(zip(zip(game, first, strict=True), (reward == 1 for reward in rewards), strict=True))

@@ -1,18 +1,17 @@
 """What MLflow is told of an attempt, whatever comes of it: a run with tags, parameters and curves."""
 
-import json
 import re
 from collections.abc import Mapping
 from functools import partial
-from getpass import getuser
 from hashlib import sha256
 from math import isfinite
 from posixpath import normpath
 from typing import TYPE_CHECKING
 
 from agentprm_dagster.home import home, presence_folder
+from agentprm_dagster.provenance.flat import flat
 from agentprm_dagster.provenance.manifest import Recipe
-from agentprm_dagster.provenance.owner import Owner
+from agentprm_dagster.provenance.owner import Owner, user_name
 from agentprm_dagster.tracking.client import Mlflow
 from agentprm_dagster.tracking.pages import NOTE, dagster_links
 from agentprm_dagster.tracking.parents import PARENT, experiment_id, new_run, parent_of
@@ -46,16 +45,9 @@ def run_tags(recipe: Recipe, dagster_run_id: str) -> dict[str, str]:
         "mlflow.source.git.commit": recipe.code.git_commit or "",
         "mlflow.source.name": f"agentprm_dagster.assets.{recipe.asset}",
         "mlflow.source.type": "JOB",
-        "mlflow.user": _user(),
+        "mlflow.user": user_name(),
         NOTE: dagster_links(recipe, dagster_run_id),
     }
-
-
-def _user() -> str:
-    try:
-        return getuser()
-    except (KeyError, OSError):  # in a container whose user has no name
-        return ""
 
 
 def create_run(client: "MlflowClient", recipe: Recipe, tags: dict[str, str], begun: int | None = None) -> "Run":
@@ -86,17 +78,6 @@ def run_metrics(values: Mapping[str, float | None], time: int, step: int) -> lis
 
     finite = {name: float(value) for name, value in values.items() if value is not None and isfinite(value)}
     return [Metric(fitting_name(name), value, time, step) for name, value in finite.items()]
-
-
-def flat(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """Nested settings as MLflow's flat parameters, `sft.epochs: 3`."""
-    params: dict[str, str] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            params.update(flat(value, f"{prefix}{name}."))
-        else:
-            params[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value)
-    return params
 
 
 def fitting_name(name: str) -> str:

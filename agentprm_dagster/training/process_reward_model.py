@@ -20,6 +20,8 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.launch.device import computing
 from agentprm_dagster.launch.job import Job
+from agentprm_dagster.launch.ranks import is_first
+from agentprm_dagster.reports.chart.prm import draw_prm
 from agentprm_dagster.reports.prm_report import prm_report
 from agentprm_dagster.training.pretrained import pretrained_prm
 from agentprm_dagster.training.prm_examples import loss_items, loss_terms, predict, prm_examples
@@ -76,6 +78,8 @@ def train_prm(
     rows = [row for example in test for row in example.rows]
     scored = targets.iloc[rows].assign(logit=answer, reply_logit=reply)
     constant = float(learnt_targets(targets)[~targets["held_out"]].mean())
+    if is_first():
+        draw_prm(scored, {each.episode_id: each.won for each in episodes if each.parent is None}, out)
     report = prm_report(
         scored,
         constant=constant,

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from plays import play_of
 
 from agentprm_dagster.agents.value_placer import ValuePlacer
 from agentprm_dagster.config import Rollouts
@@ -20,6 +19,7 @@ from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.launch.worker import _placer, play_games, ready
 from agentprm_dagster.rollouts.placement import SpreadPlacer
+from plays import play_of
 
 PLACED = Rollouts(per_game=1, max_steps=5, branch_states=1, branch_actions=2, slots=5, branch_placement="disagreement")
 

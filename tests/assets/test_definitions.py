@@ -10,18 +10,21 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
-from test_architecture import HEAVY
 
+from agentprm_dagster.assembly import build_definitions, resources
 from agentprm_dagster.commands.lineage import asset_names
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import ExperimentError, load_catalog
 from agentprm_dagster.config.compose import compose
-from agentprm_dagster.definitions import build_definitions, load, resources
+from agentprm_dagster.config.when import Origin
+from agentprm_dagster.definitions import load
 from agentprm_dagster.home import dagster_folder
-from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.iterations import iterations_of
 from agentprm_dagster.stages.chosen import chosen_experiments
 from bad_commands import committed
+from test_architecture import HEAVY
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +35,7 @@ ASSETS = {
     "improved_policy",
     "initial_policy",
     "mc_value_targets",
+    "promotion",
     "results",
     "rollouts",
 }
@@ -122,7 +126,48 @@ def test_stages_have_gates_that_block(graph: AssetGraph) -> None:
 
 
 def test_assets_say_what_they_are(graph: AssetGraph) -> None:
-    assert all(graph.get(key).description for key in graph.get_all_asset_keys())
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description
+        assert node.kinds
+        assert set(node.tags) >= {"environment", "model"}
+        assert node.code_version
+        assert ("dagster/code_references" in node.metadata) == (key.path[-1] != "behaviour_policy")
+
+
+def test_iterations_belong_to_their_experiment(graph: AssetGraph) -> None:
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        if node.partitions_def is not None:
+            assert node.partitions_def == iterations_of(key.path[0])
+
+
+def test_owners_are_the_experiments(experiments: dict[str, Experiment]) -> None:
+    owned = experiments["smoke"].model_copy(update={"owners": ("team:rewards", "ada@example.org")})
+    graph = build_definitions({"smoke": owned}).resolve_asset_graph()
+    assert graph.get(dg.AssetKey(["smoke", "prm"])).owners == ["team:rewards", "ada@example.org"]
+
+
+def test_code_that_was_chosen_is_in_the_version_of_the_code(experiments: dict[str, Experiment]) -> None:
+    def version(name: str, asset: str) -> str | None:
+        return (
+            build_definitions({name: experiments[name]})
+            .resolve_asset_graph()
+            .get(dg.AssetKey([name, asset]))
+            .code_version
+        )
+
+    assert version("quickstart", "prm") == version("quickstart__shaped", "prm")
+    assert version("quickstart", "mc_value_targets") != version("quickstart__shaped", "mc_value_targets")
+
+
+def test_a_branch_shows_where_it_comes_from(experiments: dict[str, Experiment]) -> None:
+    branch = experiments["smoke"].model_copy(
+        update={"name": "branch", "origin": Origin(experiment="smoke", iteration=1)}
+    )
+    graph = build_definitions({"smoke": experiments["smoke"], "branch": branch}).resolve_asset_graph()
+    parents = graph.get(dg.AssetKey(["branch", "initial_policy"])).parent_keys
+    assert parents == {dg.AssetKey(["smoke", "improved_policy"])}
 
 
 def test_one_job_schedule_and_sensor_for_each_experiment(
@@ -131,7 +176,7 @@ def test_one_job_schedule_and_sensor_for_each_experiment(
     names = set(experiments)
     repository = defs.get_repository_def()
     assert {name for name in repository.job_names if not name.startswith("__")} == names
-    assert {schedule.name for schedule in repository.schedule_defs} == {f"{name}_nightly" for name in names}
+    assert {schedule.name for schedule in repository.schedule_defs} == set()
     assert {sensor.name for sensor in repository.sensor_defs} == {f"{name}_automation" for name in names}
 
 

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from agentprm_dagster.commands.run import failures
-from agentprm_dagster.iterations import ITERATION, PartitionError, iteration_of
+from agentprm_dagster.iterations import PartitionError, iteration_of
 from bad_commands import BAD_INPUTS, PARTITIONS
 from bad_games import CODE_IN_A_GRAMMAR, game, with_code
 from bad_inputs import Answer, BadInput, answer, contents
@@ -53,7 +53,7 @@ def test_iterations_are_partitions() -> None:
 @pytest.mark.parametrize("name", ["01", "١", "abc", "-1", "1 "])
 def test_dagster_makes_no_iteration_under_another_name(toy: dg.Definitions, home: Path, name: str) -> None:
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(ITERATION, [name])
+    instance.add_dynamic_partitions("toy_iteration", [name])
     ran = toy.resolve_job_def("toy").execute_in_process(
         instance=instance,
         partition_key=name,

@@ -8,13 +8,13 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from agentprm_dagster.resources.tracker import MlflowTracker
 from typer.testing import CliRunner, Result
 
 from agentprm_dagster import cli
 from agentprm_dagster.algorithm.statistics import ComparisonError
 from agentprm_dagster.commands.doctor import _store
 from agentprm_dagster.launch.gpus import Gpu
-from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.stages.available import MissingError
 from shared_folder import LooksFirst, SharedFolder
 from toy import ToyInference, toy_definitions
@@ -84,6 +84,23 @@ def test_run_makes_resumes_and_reports(toy_cli: None, home: Path) -> None:
     assert up["direction"] == "upstream"
     assert up["root"]["asset"] == "prm"
     assert "eval_report[2]" in call("lineage", "toy", "prm", "-i", 2, "--down").output
+    unnamed = call("lineage", "toy", "prm")
+    assert unnamed.exit_code == 2
+    assert "prm of toy was made in iteration 1, 2: name one" in " ".join(unnamed.output.replace("│", " ").split())
+    files = ("--html", home.parent / "l.html", "--openlineage", home.parent / "l.jsonl")
+    assert "all by commit" in call("lineage", "toy", "prm", "-i", 2, *files).output
+    assert up["root"]["digest"] in (home.parent / "l.html").read_text(encoding="utf-8")
+    events = (home.parent / "l.jsonl").read_text(encoding="utf-8")
+    assert json.loads(events.splitlines()[-1])["outputs"][0]["name"] == "toy/prm/2"
+    assert call("lineage", "toy", "prm", "-i", 2, "--openlineage", "-").output == events
+    differences = json.loads(call("lineage", "toy", "prm", "--diff", 1, 2, "--json").output)
+    assert {(each["where"], each["name"]) for each in differences["found"] if each["kind"] == "data"} >= {
+        ("prm[1], prm[2]", "rollouts"),
+        ("rollouts[1], rollouts[2]", "behaviour_policy"),
+    }
+    text = call("lineage", "toy", "prm", "--diff", 1, 2).output
+    assert "no difference in: settings, code, versions, machine" in text
+    assert "made alike for both: initial_policy, demonstrations" in text
 
     verified = call("verify")
     assert verified.exit_code == 0
@@ -198,6 +215,9 @@ def test_wrong_usage_is_2(arguments: list[str], home: Path) -> None:
         (["lineage", "smoke", "prm", "--picture", "x.xyz"], "ends in .png, .svg, .pdf"),
         (["lineage", "smoke", "prm", "--picture", "nowhere/x.png"], "in a folder that is there; got nowhere/x.png"),
         (["lineage", "smoke", "prm", "--picture", "folder.png"], "'folder.png' is a directory"),
+        (["lineage", "smoke", "prm", "--html", "x.png"], "expected a file that ends in .html, .htm"),
+        (["lineage", "smoke", "prm", "--diff", "1", "-1"], "expected two iterations between 0 and 1000, got (1, -1)"),
+        (["lineage", "smoke", "prm", "--diff", "1"], "requires 2 arguments"),
         (["evaluate", "smoke", "-i", "1", "--split", "train_held_out"], "smoke has no games of train_held_out"),
         (["games", "generate", "--dir", "latin.txt"], "'latin.txt' is a file"),
         (["play", ".", "--commands", "latin.txt"], "expected commands in UTF-8, one a line"),
@@ -333,6 +353,18 @@ def test_doctor_tries_the_store(home: Path, tmp_path: Path, monkeypatch: pytest.
         assert finding.found.startswith(found)
         assert "pass-one" not in f"{finding}"
     assert not home.exists()
+
+
+def test_doctor_says_where_dagsters_records_are(home: Path) -> None:
+    topic = "Dagster's records"
+    assert findings_of(topic)[1][0]["found"] == "none yet, SQLite in the home folder then"
+    (home / "dagster").mkdir(parents=True)
+    assert findings_of(topic)[1][0]["found"] == f"sqlite:///{home}/dagster/history/runs.db"
+    elsewhere = "storage: {sqlite: {base_dir: {env: NOBODY_SET_THIS}}}"
+    (home / "dagster/dagster.yaml").write_text(elsewhere, encoding="utf-8")
+    code, (found,) = findings_of(topic)
+    assert (code, found["ok"]) == (1, False)
+    assert 'the environment variable "NOBODY_SET_THIS" which is not set' in found["remedy"]
 
 
 @pytest.mark.parametrize("as_json", [True, False])

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pretended import eventually
 
 from agentprm_dagster.cluster import files, parcels
 from agentprm_dagster.cluster.files import Mirror, Piece, receive, send_folder
 from agentprm_dagster.cluster.parcels import inside, pack, pack_folder, unpacked
+from pretended import eventually
 
 PARTS = st.text("abc.", min_size=1, max_size=3).filter(lambda name: set(name) != {"."})
 NAMES = st.lists(PARTS, min_size=1, max_size=3)

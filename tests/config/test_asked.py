@@ -9,15 +9,15 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.asked import AskedSettings, SettingError, picked
 from agentprm_dagster.episodes.stage import Gate, StageReport
-from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.provenance.code import asset_modules
 from agentprm_dagster.provenance.manifest import GAMES_DIGEST
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 from toy import TOY, toy_definitions
 
 EXPERIMENT = Experiment(name="tried")
@@ -111,7 +111,7 @@ def test_every_stage_records_what_it_reads_and_nothing_else(
     for seed, (name, settings) in enumerate(OTHERS.items()):  # with one seed they would adopt from one another
         (tmp_path / "experiments" / f"{name}.yaml").write_text(f"{TOY}seed: {seed}\n{settings}", encoding="utf-8")
         instance = dg.DagsterInstance.ephemeral()
-        instance.add_dynamic_partitions(ITERATION, ["1"])
+        add_iterations(instance, "toy", 1)
         read.clear()
         result = run_iteration(toy_definitions(name), instance, name, 1)
         assert result.success, list(failures(result))

@@ -6,13 +6,13 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 
 from agentprm_dagster.commands.compare import print_comparison
 from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.commands.run import failures, run_iteration
-from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.provenance import code
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.evaluations import current_rows, evaluated
 from toy import TOY
 
@@ -20,7 +20,7 @@ from toy import TOY
 @pytest.fixture
 def instance() -> dg.DagsterInstance:
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(ITERATION, ["1"])
+    add_iterations(instance, "toy", 1)
     return instance
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from installed import run
 
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.provenance.lineage import lineage
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
+from installed import run
 
 PATIENT = """
 extends: inverse

@@ -4,14 +4,14 @@ from math import nan
 
 import dagster as dg
 import pytest
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.episodes.stage import Gate, StageReport
-from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.provenance.costs import costs, current_artifacts
 from agentprm_dagster.provenance.lineage import lineage
 from agentprm_dagster.provenance.verify import verify
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.evaluations import current_rows
 
 STAGES = ["demonstrations", "initial_policy", "rollouts", "mc_value_targets", "prm", "improved_policy", "eval_report"]
@@ -21,7 +21,7 @@ STAGES = ["demonstrations", "initial_policy", "rollouts", "mc_value_targets", "p
 def instance() -> dg.DagsterInstance:
     """An instance where iteration 1 can be launched."""
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(ITERATION, ["1"])
+    add_iterations(instance, "toy", 1)
     return instance
 
 
@@ -65,9 +65,8 @@ def test_another_home_gives_the_same_digests(
     first = run_iteration(toy, instance, "toy", 1)
     monkeypatch.setenv("AGENTPRM_HOME", str(tmp_path_factory.mktemp("other")))
     other = dg.DagsterInstance.ephemeral()
-    other.add_dynamic_partitions(ITERATION, ["1"])
     again = run_iteration(toy, other, "toy", 1)
-    assert len(versions(first)) == 9
+    assert len(versions(first)) == 10
     assert versions(again) == versions(first)
 
 
@@ -110,7 +109,7 @@ def diverge(targets: object) -> StageReport:
 
 
 def test_an_iteration_needs_its_announcement(toy: dg.Definitions, instance: dg.DagsterInstance) -> None:
-    instance.add_dynamic_partitions(ITERATION, ["7"])
+    add_iterations(instance, "toy", 7)
     result = toy.resolve_job_def("toy").execute_in_process(
         instance=instance, partition_key="7", asset_selection=[dg.AssetKey(["toy", "rollouts"])], raise_on_error=False
     )

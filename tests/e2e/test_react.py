@@ -11,16 +11,16 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from agentprm_dagster.resources.llm import LLM_SETTINGS
 
 from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.episodes.tables import read_episodes
-from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.manifest import GAMES_DIGEST
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
-from agentprm_dagster.resources.llm import LLM_SETTINGS
 from chat_servers import KEY, LOOK, Proxy, Sent, completion
 from toy import TOY, toy_definitions
 
@@ -51,7 +51,7 @@ def make(asset: str) -> list[str]:
     """Materializes one asset; what went wrong."""
     job = toy_definitions().resolve_job_def("toy")
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(ITERATION, ["1"])
+    add_iterations(instance, "toy", 1)
     key = dg.AssetKey(["toy", asset])
     result = job.execute_in_process(instance=instance, partition_key="1", asset_selection=[key], raise_on_error=False)
     return list(failures(result))
@@ -70,7 +70,7 @@ def test_an_iteration_with_a_model_that_is_asked(
     asked: Proxy, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(ITERATION, ["1"])
+    add_iterations(instance, "toy", 1)
     asked.faults.extend([503, None, 429])
     result = run_iteration(toy_definitions(), instance, "toy", 1)
     assert result.success, list(failures(result))

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from agentprm_dagster.commands.run import run_iteration
-from agentprm_dagster.iterations import ITERATION, ITERATIONS
+from agentprm_dagster.iterations import ITERATIONS
 from agentprm_dagster.provenance.owner import Owner
 from agentprm_dagster.stages.reconcile import OWNER_TAG, UNFINISHED, OwnedExecutor, fail_dead_runs, owner_tag
 
@@ -27,7 +27,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterIns
     folder = tmp_path_factory.mktemp("dagster")
     with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.local_temp(str(folder)) as instance:
         patch.setenv("AGENTPRM_HOME", str(folder))
-        instance.add_dynamic_partitions(ITERATION, ["1"])
+        instance.add_dynamic_partitions("iteration", ["1"])
         yield instance
 
 

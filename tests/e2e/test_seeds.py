@@ -5,13 +5,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 
 from agentprm_dagster.commands.compare import print_comparison
 from agentprm_dagster.commands.report import print_report
 from agentprm_dagster.commands.run import failures, run_iteration
-from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.provenance.manifest import Manifest
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.evaluations import current_rows
 from toy import toy_definitions
 
@@ -21,7 +21,7 @@ LOWER = "targets: {gamma: 0.5}\n"
 @pytest.fixture
 def instance() -> dg.DagsterInstance:
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(ITERATION, ["1"])
+    add_iterations(instance, "toy", 1)
     return instance
 
 

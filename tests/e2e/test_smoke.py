@@ -9,10 +9,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from installed import call
 
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
+from installed import call
 from pages import ROOT, blocks, commands
 
 
@@ -75,6 +75,31 @@ def test_the_walkthrough_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert list(won.get_ydata()) == names["rows"]["Q(s, a)"]
     assert len(won.get_ydata()) == len(names["good"].turns)
     assert len(lost.get_ydata()) == len(names["bad"].turns)
+
+
+def test_a_stranger_checks_the_bundle_of_an_iteration(home: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    exported = call(home, "export", "smoke", str(bundle), "-i", "1")
+    assert exported.returncode == 0, exported.stderr
+    checked = call(tmp_path / "empty", "check", str(bundle), "--play", "--json")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    play = json.loads(checked.stdout)["checks"][-1]
+    assert play["name"] == "play"
+    assert play["counted"].startswith("must be the same; valid_seen n = 6")
+    (bundle / "policy" / "model.safetensors").write_bytes(b"")
+    changed = call(tmp_path / "empty", "check", str(bundle))
+    assert changed.returncode == 1
+    assert "policy/model.safetensors was changed" in changed.stdout
+
+
+def test_models_of_a_bundle_load_as_their_cards_say(home: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    assert call(home, "export", "smoke", str(bundle), "-i", "2", "--hub", "org").returncode == 0
+    for part in ("policy", "reward_model"):
+        (code,) = blocks(bundle / part / "README.md", "python")
+        names = {"conversation": "REASON: why\nACTION: look"}
+        exec(code.replace("THIS_FOLDER", str(bundle / part)), names)
+    assert names["value"].shape == (1, 1)
 
 
 def test_resuming_makes_nothing_new(home: Path) -> None:

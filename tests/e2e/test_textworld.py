@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-from installed import run
-
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
+from installed import call, run
 
 FEW = """
 extends: smoke
@@ -33,3 +32,6 @@ def test_the_loop_runs_on_textworlds_games(tmp_path: Path) -> None:
     assert any(not turn.admissible for episode in shown for turn in episode.turns), "no mistake was injected"
     played = read_episodes(store.current("few", "rollouts", 1).path)
     assert {episode.task_type for episode in played} == {"cooking", "coin_collector", "treasure_hunter"}
+    run(tmp_path, "export", "few", str(tmp_path / "bundle"), "-i", "1")
+    checked = call(tmp_path / "stranger", "check", str(tmp_path / "bundle"))
+    assert checked.returncode == 0, checked.stdout + checked.stderr

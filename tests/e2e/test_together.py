@@ -6,18 +6,18 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import torch
+from agentprm_dagster.resources import stages
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 from safetensors.torch import load_file
 
+from agentprm_dagster.assembly import build_definitions, resources
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.config.catalog import load_experiment
-from agentprm_dagster.definitions import build_definitions, resources
 from agentprm_dagster.episodes.stage import Monitor, SilentMonitor
-from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.launch.request import read_request
 from agentprm_dagster.launch.told import Trained
 from agentprm_dagster.launch.torchrun import train_together
-from agentprm_dagster.resources import stages
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.training.run import run
 
 TRAINED = ("initial_policy", "prm", "improved_policy")
@@ -42,7 +42,7 @@ def test_two_processes_make_what_one_does(home: Path, tmp_path: Path, monkeypatc
     bound = resources(str(tmp_path / "two.yaml"))
     definitions = build_definitions({"smoke": load_experiment("smoke")}, bound)
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(ITERATION, ["1"])
+    add_iterations(instance, "smoke", 1)
     result = run_iteration(definitions, instance, "smoke", 1)
     assert result.success, list(failures(result))
     made = {artifact.version.asset: artifact for artifact in ArtifactsResource().store().artifacts("smoke")}

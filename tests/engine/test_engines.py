@@ -10,7 +10,6 @@ from shutil import copytree
 
 import pytest
 import torch
-from plays import play_of
 from transformers import AutoModelForCausalLM, GenerationConfig, MambaConfig, MambaForCausalLM, PreTrainedModel
 
 import parrot
@@ -27,6 +26,7 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch.play import Choice
 from agentprm_dagster.launch.worker import play_games, ready
+from plays import play_of
 from vllm_stub import served_by, stub
 
 END = 5

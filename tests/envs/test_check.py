@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from steps_env import KIND, Counter, Settings, Steps, StepsKind, StepsTask, StepsTasks
 
 from agentprm_dagster.envs.alfworld.kind import KIND as ALFWORLD
 from agentprm_dagster.envs.alfworld.settings import Settings as AlfworldSettings
@@ -14,6 +13,7 @@ from agentprm_dagster.envs.base import SnapshotEnvironment, TaskRef
 from agentprm_dagster.envs.check import problems
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.episodes.records import Observation
+from steps_env import KIND, Counter, Settings, Steps, StepsKind, StepsTask, StepsTasks
 
 
 def found(kind: Any, tmp_path: Path, settings: Any = None) -> str:

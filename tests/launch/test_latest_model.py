@@ -10,8 +10,6 @@ from typing import Any
 from weakref import ref
 
 import pytest
-from plays import play_of
-from pretended import Pretended, eventually
 
 import parrot
 from agentprm_dagster.config import Rollouts
@@ -23,6 +21,8 @@ from agentprm_dagster.launch.latest_model import LatestModel
 from agentprm_dagster.launch.play import Choice
 from agentprm_dagster.launch.worker import Shard, ready, serve
 from agentprm_dagster.workers import Worker
+from plays import play_of
+from pretended import Pretended, eventually
 
 HOW = Rollouts(per_game=1, max_steps=2, branch_states=0, slots=3, max_new_tokens=4)
 

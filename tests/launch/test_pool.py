@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plays import play_of
 
 from agentprm_dagster.agents.best_of_n import BestOfN
 from agentprm_dagster.config import Rollouts
@@ -24,6 +23,7 @@ from agentprm_dagster.launch.processes import Processes
 from agentprm_dagster.launch.worker import Shard, ready
 from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.workers import WorkerError
+from plays import play_of
 from vllm_stub import served_by, stub
 
 ONCE = Rollouts(per_game=1, temperature=0, max_steps=5, branch_states=0, slots=3)

@@ -11,7 +11,6 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from pretended import eventually
 from safetensors.torch import load_file
 
 from agentprm_dagster.episodes.records import Episode
@@ -19,6 +18,7 @@ from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch.torchrun import TrainingProcessError, train_together, write_request
 from agentprm_dagster.training.run import run
 from asked_trainings import Heard, prm_request, write_inputs
+from pretended import eventually
 
 TWO: dict[str, Any] = {"device": "cpu", "launch": "torchrun", "processes": 2}
 

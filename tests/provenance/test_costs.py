@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentprm_dagster.provenance.artifact import Artifact
-from agentprm_dagster.provenance.costs import Cost, costs, current_artifacts, markdown, total
+from agentprm_dagster.provenance.costs import Cost, by_iteration, costs, current_artifacts, total
 from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.provenance.store import ArtifactStore
 from artifacts import make_recipe
@@ -38,9 +38,25 @@ def test_an_artifact_costs_what_it_was_made_from_as_well(store: ArtifactStore) -
 
 
 def test_the_sum_leaves_out_what_was_not_counted() -> None:
-    rows = [Cost("a", 1.0, 5.0, None, None), Cost("b", 2.5, None, None, 0.25), Cost("c", 0.5, 6.0, None, None)]
-    assert total(rows) == Cost("all", 4.0, 11.0, None, 0.25)
-    assert markdown(rows).splitlines()[-1] == "| all | 4.0 | 11 |  | 0 |"
+    rows = [Cost("a", 0, 1.0, 5.0, None, None), Cost("b", 0, 2.5, None, None, 0.25), Cost("c", 0, 0.5, 6.0, None, None)]
+    assert total(rows) == Cost("all", 0, 4.0, 11.0, None, 0.25)
+
+
+def test_seconds_stand_over_the_iterations() -> None:
+    rows = [
+        Cost("demonstrations", 0, 1.0, None, None, None),
+        Cost("rollouts", 1, 2.0, 10.0, 5.0, 0.5),
+        Cost("prm", 1, 3.0, 7.0, None, None),
+        Cost("rollouts", 2, 4.0, 20.0, 6.0, 1.5),
+    ]
+    head, lines = by_iteration(rows)
+    assert head == ("stage", "once", "iteration 1", "iteration 2", "seconds", "tokens", "decisions")
+    assert lines == [
+        ("demonstrations", "1.0", "", "", "1.0", "", ""),
+        ("rollouts", "", "2.0", "4.0", "6.0", "30", "11"),
+        ("prm", "", "3.0", "", "3.0", "7", ""),
+        ("all", "1.0", "5.0", "4.0", "10.0", "37", "11"),
+    ]
 
 
 def test_only_current_versions_count(store: ArtifactStore) -> None:

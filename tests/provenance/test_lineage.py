@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from agentprm_dagster.provenance.artifact import Artifact
-from agentprm_dagster.provenance.drawing import _layout, draw, text_tree
+from agentprm_dagster.provenance.drawing import draw, text_tree
 from agentprm_dagster.provenance.errors import ArtifactError
+from agentprm_dagster.provenance.layout import layout
 from agentprm_dagster.provenance.lineage import Lineage, lineage
 from agentprm_dagster.provenance.store import ArtifactStore
 from artifacts import commit, make_recipe
@@ -65,7 +66,7 @@ def test_a_deleted_input_is_shown_as_not_there(store: ArtifactStore, loop: dict[
     for path in loop["pi0"].path.iterdir():
         path.unlink()
     answer = lineage(store, "smoke", "rollouts", 2)
-    found = {node.version.asset: node.found for node in answer.root.walk()}
+    found = {node.version.asset: node.artifact is not None for node in answer.root.walk()}
     assert found == {"rollouts": True, "improved_policy": True, "initial_policy": False, "prm": True}
     assert any("initial_policy[0]" in line and "not in the store" in line for line in printed(answer))
 
@@ -83,14 +84,27 @@ def test_another_artifacts_damage_is_passed_over_and_told_where_it_may_matter(
     assert downstream.to_dict()["unread"] == [loop["rollouts2"].version.place]
 
 
-def test_the_code_is_told(store: ArtifactStore) -> None:
-    recipe = make_recipe("demonstrations", 1)
-    with store.draft(replace(recipe, code=replace(recipe.code, git_commit="abcdef0123456789", dirty=True))) as draft:
-        (draft.path / "data.json").write_bytes(b"{}")
-        draft.commit(metrics={})
-    answer = lineage(store, "smoke", "demonstrations", 1)
-    assert answer.to_dict()["root"]["code"]["git_commit"] == "abcdef0123456789"
-    assert printed(answer)[0].endswith("by abcdef01 with edits bitwise")
+def test_the_commit_is_told_once_where_all_agree_and_of_each_where_they_do_not(store: ArtifactStore) -> None:
+    demos = make_recipe("demonstrations", 0)
+    made = commit(store, replace(demos, code=replace(demos.code, git_commit="abcdef0123456789", dirty=True)))
+    alone = lineage(store, "smoke", "demonstrations", 0)
+    assert alone.to_dict()["root"]["code"]["git_commit"] == "abcdef0123456789"
+    assert alone.commit() == "abcdef01 with edits"
+    assert printed(alone)[0].endswith(f"{made.digest[:16]} bitwise")
+    policy = make_recipe("initial_policy", 0, (made.as_input("demonstrations"),))
+    commit(store, replace(policy, code=replace(policy.code, git_commit="1234567890", dirty=False)))
+    both = lineage(store, "smoke", "initial_policy", 0)
+    assert both.commit() is None
+    assert [line.partition(" by ")[2] for line in printed(both)] == ["12345678 bitwise", "abcdef01 with edits bitwise"]
+
+
+def test_json_tells_when_where_and_of_which_games(store: ArtifactStore) -> None:
+    made = commit(store, make_recipe("rollouts", 1, config={"games_digest": "0" * 64}))
+    root = lineage(store, "smoke", "rollouts", 1).to_dict()["root"]
+    told = made.manifest
+    assert (root["path"], root["started"], root["seconds"]) == (str(made.path), told.started, told.seconds)
+    assert (root["games_digest"], root["dagster_run_id"], root["mlflow_run_id"]) == ("0" * 64, None, None)
+    assert root["metrics"] == {"files": 1.0}
 
 
 def printed(answer: Lineage) -> list[str]:
@@ -126,7 +140,8 @@ def test_pictures_point_from_what_was_read_to_what_was_made(
     store: ArtifactStore, loop: dict[str, Artifact], tmp_path: Path, direction: Any
 ) -> None:
     answer = lineage(store, "smoke", "prm", 1, loop["prm1"].digest, direction)
-    columns = {version: column for version, (column, _) in _layout(answer).items()}
-    assert all(columns[read] < columns[made] for read, made in answer.edges())
+    places = {version: (row, column) for version, (column, row) in layout(answer).items()}
+    assert all(places[read] < places[made] for read, made in answer.edges())
+    assert len(set(places.values())) == len(places)
     draw(answer, tmp_path / "lineage.png")
     assert (tmp_path / "lineage.png").read_bytes().startswith(b"\x89PNG")

@@ -38,6 +38,16 @@ def test_what_only_pairs_tell_is_averaged_over_the_pairs() -> None:
     assert "| gap |  | 0.4 |" in report.preview
 
 
+def test_the_page_begins_with_what_came_of_it() -> None:
+    history = [{**STEP, "value": i / 100} for i in range(100)]
+    page = improvement_report(history, planned=100, max_kl=5).preview
+    assert page.startswith("- The PRM's value of the policy's answers went from 0.045 to **0.945**.\n")
+    assert "- The policy is now **1.000 nats** an answer" in page
+    back = improvement_report(history, planned=100, max_kl=5, kept=kept_at(0, kl=0.0)).preview
+    assert "went from 0.045 and back, as no step was kept.\n- The policy is now **0.000 nats**" in back
+    assert "](training.png)" in page
+
+
 def test_gates() -> None:
     assert passed([STEP] * 30) == []
     assert passed([STEP] * 30, planned=31) == ["policy_finite"]

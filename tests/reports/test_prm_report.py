@@ -157,6 +157,18 @@ def test_the_ordering_gate_judges_the_reading_that_ranks() -> None:
     assert not passed(right_behind_replies, rank_by="reply")["better_than_constant"], "the loss is Eq. 2's"
 
 
+def test_the_page_begins_with_what_was_found() -> None:
+    first, picture, *_ = report(SCORED.assign(reply_logit=(SCORED["q"] - 0.5) * 4)).preview.split("\n\n")
+    orders, weighted, reply, loss = first.splitlines()
+    assert orders == "- Orders **66.7% (20.8% to 93.9%)** of 3 held-out pairs as their returns are."
+    assert ("75.0% (" in weighted, "after the reply: **100.0% (" in reply) == (True, True)
+    assert loss.endswith("of always saying 0.643.")
+    assert max(map(len, first.splitlines())) <= 80, "as wide as Dagster's list"
+    assert "](prm.png)" in picture
+    nothing = report(SCORED[SCORED["state"] != "s"]).preview
+    assert nothing.startswith("- No held-out state has two actions with different returns")
+
+
 def test_both_readings_are_reported() -> None:
     metrics = report(SCORED.assign(reply_logit=(SCORED["q"] - 0.5) * 4)).metrics
     assert (metrics["ordering_accuracy"], metrics["ordering_gap"]) == pytest.approx((2 / 3, 2.0))

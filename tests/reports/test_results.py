@@ -8,10 +8,12 @@ import pytest
 from agentprm_dagster.envs.alfworld.published import PAPER, published
 from agentprm_dagster.envs.alfworld.tasks import SHORT_NAMES
 from agentprm_dagster.episodes.records import Episode
-from agentprm_dagster.reports import chart
-from agentprm_dagster.reports.chart import draw, draw_scaling
+from agentprm_dagster.reports.chart import success as chart
+from agentprm_dagster.reports.chart.small import SMALL
+from agentprm_dagster.reports.chart.success import draw, draw_curves, draw_scaling
 from agentprm_dagster.reports.evaluation import success
 from agentprm_dagster.reports.results import cells, columns, in_order, policy_name, results_report
+from agentprm_dagster.reports.seeds import over_seeds
 
 
 def row(iteration: int, best_of: int, won: int, split: str = "valid_seen", ranked_by: str = "prm") -> dict[str, Any]:
@@ -52,9 +54,9 @@ def test_what_no_iteration_made_stands_first_and_is_drawn_as_a_level(
     drawn: list[str] = []
     really = chart._draw_line
 
-    def note(axis: Any, over: str, line: list[dict[str, Any]], label: str) -> None:
+    def note(axis: Any, over: str, line: list[dict[str, Any]], label: str, **style: Any) -> None:
         drawn.extend(each["policy"] for each in line)
-        really(axis, over, line, label)
+        really(axis, over, line, label, **style)
 
     monkeypatch.setattr(chart, "_draw_line", note)
     draw(ROWS, tmp_path / "without.png")
@@ -81,6 +83,12 @@ def test_the_page_shows_both_tables_and_the_picture() -> None:
     assert "| valid_seen | Bo8(pi_1, prm[1]) | 10 | 70.0% |" in report.preview
     assert "| pi_3 | 88.1% | 12.7 |" in report.preview
     assert "](results.png)" in report.preview
+    first, table, *_ = report.preview.split("\n\n")
+    assert first == (
+        "- valid_seen: **pi_1 50.0% (23.7% to 76.3%)**, pi_0 20.0% (5.7% to 51.0%) of 10 games\n"
+        "- valid_unseen: **pi_0 10.0% (1.8% to 40.4%)** of 10 games"
+    )
+    assert table.startswith("| split |"), "the table is before any picture"
     assert report.metrics["valid_seen pi_1 best of 8 by prm"] == 0.7
 
 
@@ -112,6 +120,48 @@ def test_success_over_iterations_has_a_line_for_every_judge_with_its_largest_n(
 ) -> None:
     draw(SEVERAL, tmp_path / "results.png")
     assert drawn == {"greedy": [1], "best of 8 by prm": [1], "best of 8 by log_ratio": [1]}
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that are written."""
+    seen: list[Any] = []
+    really = chart.write
+
+    def note(figure: Any, path: Path) -> None:
+        seen.append(figure)
+        really(figure, path)
+
+    monkeypatch.setattr(chart, "write", note)
+    return seen
+
+
+def test_the_axis_is_fitted_to_what_is_drawn_and_says_where_it_begins(tmp_path: Path, figures: list[Any]) -> None:
+    high = [{**row(i, 1, 9), "ci_low": 0.8, "ci_high": 0.95} for i in (0, 1)]
+    draw(high, tmp_path / "results.png")
+    (axis,) = figures[0].axes
+    low, top = axis.get_ylim()
+    assert 0.75 < low < 0.8 and 0.95 < top < 1, "a margin around the intervals"
+    assert axis.get_ylabel() == f"success, 95% interval (axis begins at {low:.0%})"
+    assert int.from_bytes((tmp_path / "results.png").read_bytes()[16:20], "big") <= 1000
+    (legend,) = figures[0].legends
+    box, whole = legend.get_window_extent(), figures[0].bbox
+    assert whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0, "no part of the legend is cut off"
+
+
+def test_the_mean_over_seeds_stands_beside_one_seed(tmp_path: Path, figures: list[Any]) -> None:
+    seeds = over_seeds({0: [row(0, 1, 2), row(1, 1, 4)], 1: [row(0, 1, 4), row(1, 1, 8)]})
+    draw([row(0, 1, 2), row(1, 1, 4), row(1, 8, 9)], tmp_path / "results.png", seeds)
+    (axis,) = figures[0].axes
+    (mean,) = (line for line in axis.lines if "seeds" in str(line.get_label()))
+    assert mean.get_label() == "greedy, mean of 2 seeds, 95% over seeds"
+    assert (list(mean.get_xdata()), list(mean.get_ydata())) == ([0, 1], pytest.approx([0.3, 0.6]))
+
+
+def test_the_small_curves_are_greedy_over_iterations(tmp_path: Path) -> None:
+    draw_curves(ROWS, tmp_path)
+    svg = (tmp_path / SMALL).read_text()
+    assert "valid_seen 0.50" in svg and "valid_unseen 0.10" in svg and "success over iterations 0 to 1" in svg
 
 
 def test_the_picture_is_the_same_every_time(tmp_path: Path) -> None:

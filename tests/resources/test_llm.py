@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agentprm_dagster.resources.llm import LlmPlayer
 
 from agentprm_dagster.config import Llm
 from agentprm_dagster.engine.served.budget import BudgetExceeded
@@ -16,7 +17,6 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.episodes.usage import Asked
-from agentprm_dagster.resources.llm import LlmPlayer
 from agentprm_dagster.rollouts.collect import whole_episodes
 from chat_servers import KEY, LOOK, Fault, Proxy, Rule, Sent, completion, proxy_before
 

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.envs.alfworld.errors import GamesNotFoundError
 from agentprm_dagster.envs.alfworld.settings import Settings
-from agentprm_dagster.resources.tasks import TasksResource
 
 SMALL = Settings(train=24, valid_seen=12, valid_unseen=12)
 

@@ -9,7 +9,7 @@ from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.reports.chart import draw_coverage
+from agentprm_dagster.reports.chart.coverage import draw_coverage
 from agentprm_dagster.rollouts.coverage import coverage, distinct_over_decisions
 from agentprm_dagster.rollouts.rollout import Start, play
 from scripted import Scripted

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from steps_env import COMMANDS, KIND, Settings, StepsTask
 
 from agentprm_dagster.agents.oracle_world import OracleWorld, Transparent
 from agentprm_dagster.agents.worlds import Path as PredictedPath
@@ -23,6 +22,7 @@ from agentprm_dagster.rollouts.coverage import coverage
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
 from agentprm_dagster.rollouts.random_play import play_at_random
 from agentprm_dagster.rollouts.replay import Replay
+from steps_env import COMMANDS, KIND, Settings, StepsTask
 
 TASKS = [StepsTask(ref) for ref in KIND.task_set(Settings(), seed=0, folder=Path()).tasks("train")]
 

@@ -14,7 +14,7 @@ from agentprm_dagster.engine.base_model import BaseModelError
 from agentprm_dagster.engine.templates import ChatTemplateError
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import Format, Wording
-from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.stages.base_models import require_exact_base
 from agentprm_dagster.training import exactness
 from pretrained import CHATML, byte_tokenizer, checkpoint
@@ -115,7 +115,7 @@ def test_a_stage_that_was_started_by_itself_tries_it_too(
     for name, module in toy_trainers().items():
         monkeypatch.setitem(sys.modules, name, module)
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(ITERATION, ["1"])
+    add_iterations(instance, "toy", 1)
     result = run_iteration(toy_definitions(), instance, "toy", 1)
     (told,) = failures(result)
     assert told.startswith("initial_policy failed: ChatTemplateError")

@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.config import Compute
@@ -16,14 +17,13 @@ from agentprm_dagster.config.catalog import load_compute
 from agentprm_dagster.engine.kinds import KINDS
 from agentprm_dagster.episodes.engine_difference import EngineDifference
 from agentprm_dagster.episodes.stage import Monitor
-from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.launch.request import read_request
 from agentprm_dagster.launch.told import Trained
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.code import source_digest
 from agentprm_dagster.provenance.manifest import AssetPartition
 from agentprm_dagster.reports.targets_report import targets_report
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.compute import UsedCompute
 from toy import ToyInference, toy_definitions
 
@@ -103,7 +103,7 @@ def test_what_one_has_begun_no_other_goes_on_with() -> None:
 @pytest.fixture
 def instance(tmp_path: Path) -> dg.DagsterInstance:
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(ITERATION, ["1"])
+    add_iterations(instance, "toy", 1)
     return instance
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 import pytest
+from agentprm_dagster.resources.artifacts import ArtifactsResource
 
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.config.catalog import load_experiment
-from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.reports.targets_report import targets_report
-from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.pinned import EditedSettingsError, pin_compute, pin_settings
 from toy import TOY
 
@@ -21,7 +21,7 @@ from toy import TOY
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """An instance with its records on the disk, as other processes see them."""
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        instance.add_dynamic_partitions(ITERATION, ["1"])
+        add_iterations(instance, "toy", 1)
         yield instance
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.tracker import MlflowTracker
 from mlflow import MlflowClient
 
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.tracker import MlflowTracker
 
 
 @pytest.fixture(scope="session")

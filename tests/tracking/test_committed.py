@@ -7,6 +7,7 @@ from typing import Any
 
 import mlflow
 import pytest
+from agentprm_dagster.resources.tracker import MlflowTracker
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import LoggedModel, Run, Trace, ViewType
 from typer.testing import CliRunner, Result
@@ -17,7 +18,6 @@ from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.episodes.values import write_values
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.tracking import pages
 from agentprm_dagster.tracking.client import behind
 from agentprm_dagster.tracking.committed import begun

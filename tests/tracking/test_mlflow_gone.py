@@ -8,11 +8,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from agentprm_dagster.resources import tracker as tracking
+from agentprm_dagster.resources.tracker import MlflowTracker, TrackedRun
 from mlflow import MlflowClient
 
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources import tracker as tracking
-from agentprm_dagster.resources.tracker import MlflowTracker, TrackedRun
 from agentprm_dagster.tracking import client as mlflow_client
 from agentprm_dagster.tracking.client import Mlflow, TrackerError, behind, mlflow_at, within
 from agentprm_dagster.tracking.sync import sync

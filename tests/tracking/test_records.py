@@ -4,6 +4,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from agentprm_dagster.resources.tracker import MlflowTracker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
@@ -11,7 +12,6 @@ from mlflow.entities import Metric, Param
 from mlflow.utils.validation import _validate_batch_log_data
 
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.tracking.models import checkpoint_folder, own_place, register_checkpoint
 from agentprm_dagster.tracking.records import fitting_name, flat
 from agentprm_dagster.tracking.uri import tracking_uri

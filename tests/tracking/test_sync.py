@@ -10,11 +10,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from agentprm_dagster.resources.tracker import MlflowTracker, TrackedRun
 from mlflow import MlflowClient, MlflowException
 
 from agentprm_dagster.provenance.owner import Owner
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources.tracker import MlflowTracker, TrackedRun
 from agentprm_dagster.tracking import sync as mlflow_sync
 from agentprm_dagster.tracking.client import behind
 from agentprm_dagster.tracking.sync import sync

@@ -9,13 +9,13 @@ from typing import Any
 import dagster as dg
 import pytest
 import requests
+from agentprm_dagster.resources import tracker as tracking
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.tracker import MlflowTracker, TrackerResource
 from mlflow import MlflowClient, MlflowException
 from sqlalchemy.exc import OperationalError
 
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.resources import tracker as tracking
-from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.tracker import MlflowTracker, TrackerResource
 from agentprm_dagster.tracking.client import behind
 from toy import NullTracker
 from tracked import make, recipe_of, runs_of

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.resources.tracker import MlflowTracker
 from typer.testing import CliRunner
 
 from agentprm_dagster import cli
 from agentprm_dagster.commands import doctor, ui
-from agentprm_dagster.resources.artifacts import ArtifactsResource
-from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.tracking.client import mlflow_at
 from agentprm_dagster.tracking.uri import (
     credentials,

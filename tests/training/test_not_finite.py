@@ -13,10 +13,10 @@ from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.launch.job import Job
-from agentprm_dagster.provenance.costs import Cost
 from agentprm_dagster.provenance.manifest import Code, Manifest, Recipe
 from agentprm_dagster.provenance.store import ArtifactStore
-from agentprm_dagster.stages.materialization import PAGE, materialization
+from agentprm_dagster.stages.materialization import materialization
+from agentprm_dagster.stages.page import PAGE
 from agentprm_dagster.training.process_reward_model import train_prm
 from agentprm_dagster.training.sft import train_initial_policy
 
@@ -68,5 +68,5 @@ def test_a_training_that_diverges_says_so_and_can_be_committed(
     assert none == {name for name, value in report.metrics.items() if isnan(value)}
     (failed,) = (each for each in made.gates if each.name == gate)
     assert (failed.passed, failed.value, "nan" in failed.message) == (False, None, True)
-    shown = materialization(artifact, None, [Cost.of(made)])
+    shown = materialization(artifact, None, [artifact])
     assert {name for name, value in shown.metadata.items() if value == "not a finite number"} == none

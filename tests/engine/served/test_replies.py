@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from odd_servers import odd_answers
 
 from agentprm_dagster.engine.served.replies import (
     InvalidAnswer,
@@ -20,6 +19,7 @@ from agentprm_dagster.engine.served.replies import (
 )
 from agentprm_dagster.episodes.usage import Usage
 from chat_servers import LOOK, completion
+from odd_servers import odd_answers
 
 PARTS = [
     {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]},

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pretended import Pretended
 
 from agentprm_dagster.engine.vllm import client
+from pretended import Pretended
 
 
 @pytest.fixture

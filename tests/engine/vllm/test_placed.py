@@ -5,12 +5,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from pretended import Pretended, asked, eventually, expected
 
 from agentprm_dagster.cluster.connection import ClusterError
 from agentprm_dagster.engine.vllm import kind
 from agentprm_dagster.engine.vllm.server import VllmError
 from clusters import Cluster, cluster
+from pretended import Pretended, asked, eventually, expected
 
 pytestmark = pytest.mark.ray
 

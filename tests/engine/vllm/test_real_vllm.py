@@ -12,7 +12,6 @@ import httpx2
 import psutil
 import pytest
 import torch
-from plays import play_of
 from transformers import PreTrainedTokenizerFast
 
 from adapters_of import adapter_of
@@ -36,6 +35,7 @@ from agentprm_dagster.launch.latest_model import LatestModel
 from agentprm_dagster.launch.play import Choice, Play
 from agentprm_dagster.launch.worker import play_games, ready
 from agentprm_dagster.training.sft import fit, sft_rows
+from plays import play_of
 
 pytestmark = [
     pytest.mark.vllm,

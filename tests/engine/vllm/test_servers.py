@@ -5,13 +5,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from pretended import Pretended, asked, eventually, expected
 
 from adapters_of import adapter_of
 from agentprm_dagster.engine.base import Role
 from agentprm_dagster.engine.checkpoint_files import CheckpointError
 from agentprm_dagster.engine.vllm import kind
 from agentprm_dagster.engine.vllm.server import PYTHON, VllmError
+from pretended import Pretended, asked, eventually, expected
 
 
 def test_a_server_is_started_asked_and_ended(pretended: Pretended, policy_folder: Path) -> None:

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
+from agentprm_dagster.resources.tasks import TasksResource
 
 from agentprm_dagster.commands.games import print_games
 from agentprm_dagster.envs.alfworld.errors import GameFileError, OldWordingError, OtherGoalError
 from agentprm_dagster.envs.alfworld.games import find_games
 from agentprm_dagster.envs.alfworld.settings import Settings
 from agentprm_dagster.envs.alfworld.unplayable import refuse_unplayable, sort_out
-from agentprm_dagster.resources.tasks import TasksResource
 from bad_games import OLD, with_code
 from kitchen import kitchen, write
 

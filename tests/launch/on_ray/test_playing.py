@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from plays import play_of
 
 from agentprm_dagster.cluster.connection import ClusterError
 from agentprm_dagster.config import PlayingCompute, Rollouts
@@ -18,6 +17,7 @@ from agentprm_dagster.launch.pool import play_in_shards
 from agentprm_dagster.launch.processes import Processes
 from agentprm_dagster.workers import WorkerError
 from clusters import Cluster, cluster
+from plays import play_of
 
 pytestmark = pytest.mark.ray
 

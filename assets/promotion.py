@@ -1,0 +1,164 @@
+"""Whether the improved policy explores in the next iteration."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+from agentprm_dagster.resources.stages import Stage, StagesResource
+
+from agentprm_dagster.algorithm.statistics import paired_difference
+from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
+from agentprm_dagster.episodes.values import read_values
+from agentprm_dagster.iterations import FIRST, ITERATIONS
+from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.lineage import with_ancestors
+from agentprm_dagster.provenance.owner import user_name
+from agentprm_dagster.reports.evaluation import folder_name
+from agentprm_dagster.reports.promotion import (
+    DECISION,
+    Finding,
+    Overruled,
+    PromotionError,
+    best_of_n_loses,
+    decided,
+    gain,
+    overestimates,
+    promotion_report,
+    total_kl,
+    verdict_of,
+)
+from agentprm_dagster.reports.results import Row
+from agentprm_dagster.stages.decisions import ATTEMPT, PROMOTION, decision_of
+from agentprm_dagster.stages.evaluations import outcomes_in, rows_of
+from agentprm_dagster.stages.materialization import gates
+
+KL_GATE = "kl_budget"
+"""The gate of `improved_policy` whose value is how far its update went, in nats an answer."""
+
+
+class Overrule(dg.Config):
+    """A person's verdict in the place of the tests'; empty: the tests decide, or who overruled them before."""
+
+    verdict: str = ""
+    """promote, repeat or stop."""
+    why: str = ""
+    """The reason, which is recorded; a verdict needs one."""
+    who: str = ""
+    """Who says so; empty: the user that the run belongs to."""
+
+
+@dg.asset(
+    partitions_def=ITERATIONS,
+    deps=["eval_report", "improved_policy"],
+    check_specs=gates(PROMOTION, "promoted"),
+    kinds={"decision"},
+)
+def promotion(context: dg.AssetExecutionContext, config: Overrule, stages: StagesResource) -> dg.MaterializeResult:
+    """Promote, repeat with another seed, or stop: by a paired test on the same games, KL, hacking signals and hours.
+
+    A promoted policy is announced as the behaviour policy of iteration i + 1. Launched with a verdict and a reason in
+    its config, a person's verdict counts.
+    """
+    stage = stages.stage(context)
+    rule = stage.settings("promotion").promotion
+    split = rule.split or stage.settings("evaluation.splits").evaluation.splits[0]
+    report, policy = stage.read("eval_report"), stage.read("improved_policy")
+    before = report
+    if stage.iteration > FIRST:
+        before = stage.read("eval_report", stage.iteration - 1, role="previous_eval_report")
+    stage.attempt = report.manifest.seeds.get(ATTEMPT, 0)
+    overruled = _overruled(config) or _overruled_before(stage)
+    ancestors = with_ancestors(stage.store, report.version, policy.version)
+    hours = sum(made.manifest.seconds for made in ancestors) / 3600
+
+    def decide(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
+        kl = [_kl(made) for made in ancestors if made.manifest.asset == "improved_policy"]
+        tests = [
+            *_gain(report, before, stage.iteration, split, rule.min_gain),
+            total_kl(kl, at_most=rule.max_total_kl),
+            *_hacking(report, stage.iteration, split, rule.hacking),
+        ]
+        decision = decided(
+            tests,
+            attempt=stage.attempt,
+            attempts=rule.attempts,
+            hours=hours,
+            max_hours=rule.max_hours,
+            overruled=overruled,
+        )
+        (out / DECISION).write_text(decision.to_json(), encoding="utf-8")
+        return promotion_report(decision, iteration=stage.iteration, hours=hours, max_hours=rule.max_hours)
+
+    def conclude(made: Artifact) -> None:
+        decision = decision_of(made)
+        following = stage.iteration + 1
+        if decision.verdict != "promote":
+            return
+        if decision.goes_on and following <= stage.unrecorded("iterations").iterations:
+            by = decision.overruled.who if decision.overruled else PROMOTION
+            stage.announce(following, policy, by, decision.words)
+
+    identity = {} if overruled is None else {f"overruled_{key}": text for key, text in _texts(overruled).items()}
+    return stage.make(decide, identity=identity, then=conclude)
+
+
+def _overruled(config: Overrule) -> Overruled | None:
+    """What a person says; None where nobody does."""
+    if not config.verdict:
+        return None
+    verdict = verdict_of(config.verdict)
+    if not config.why.strip():
+        raise PromotionError(f"{verdict} needs a reason: say in `why` what the tests did not see; it is recorded")
+    return Overruled(verdict, config.who.strip() or user_name(), config.why.strip())
+
+
+def _overruled_before(stage: Stage) -> Overruled | None:
+    """What a person said of exactly these inputs before: it stands until they are others."""
+    if not stage.store.has(stage.experiment, PROMOTION, stage.iteration):
+        return None
+    last = stage.store.current(stage.experiment, PROMOTION, stage.iteration)
+    read = {role: artifact.as_input(role) for role, artifact in stage.inputs.items()}
+    same = {made.role: made for made in last.manifest.inputs} == read
+    return decision_of(last).overruled if same else None
+
+
+def _texts(overruled: Overruled) -> dict[str, str]:
+    return {"verdict": overruled.verdict, "by": overruled.who, "why": overruled.why}
+
+
+def _kl(made: Artifact) -> float:
+    return next((gate.value or 0.0 for gate in made.manifest.gates if gate.name == KL_GATE), 0.0)
+
+
+def _gain(report: Artifact, before: Artifact, i: int, split: str, at_least: float | None) -> Iterator[Finding]:
+    """The policy beside the one that the iteration began from, each answering greedily."""
+    (ours,), (theirs,) = _greedy(report, i, split), _greedy(before, i - 1, split)
+    found = paired_difference(
+        outcomes_in(report.path / folder_name(ours)), outcomes_in(before.path / folder_name(theirs))
+    )
+    yield gain(found, policy=f"pi_{i}", before=f"pi_{i - 1}", split=split, at_least=at_least)
+
+
+def _hacking(report: Artifact, i: int, split: str, deciding: tuple[str, ...]) -> Iterator[Finding]:
+    """Signs that the PRM is exploited, as far as the evaluation tells."""
+    (alone,) = _greedy(report, i, split)
+    folder = report.path / folder_name(alone)
+    ranked = [
+        row
+        for row in rows_of(report)
+        if (row["policy"], row["split"], row["world"]) == (f"pi_{i}", split, None)
+        and row["ranked_by"] not in (None, "log_ratio")
+    ]
+    if ranked:
+        most = max(ranked, key=lambda row: row["best_of"])
+        found = paired_difference(outcomes_in(report.path / folder_name(most)), outcomes_in(folder))
+        yield best_of_n_loses(found, n=most["best_of"], decides="best_of_n_loses" in deciding)
+    if values := [turns[0].q for turns in read_values(folder).values() if turns]:
+        yield overestimates(values, alone["successes"], decides="overestimates" in deciding)
+
+
+def _greedy(report: Artifact, i: int, split: str) -> list[Row]:
+    """The one row of a policy that answered alone."""
+    return [
+        row for row in rows_of(report) if (row["policy"], row["split"], row["ranked_by"]) == (f"pi_{i}", split, None)
+    ]
