@@ -83,7 +83,7 @@ def end_run(client: "MlflowClient", run_id: str, status: str, ended: int | None 
     """Ends a run, and has those that hold it last as long."""
     client.set_terminated(run_id, status, ended)
     run = client.get_run(run_id)
-    last = run.info.end_time
+    last = run.info.end_time or 0
     while parent := _parent(client, run):
         if (parent.info.end_time or 0) < last:
             client.set_terminated(parent.info.run_id, "FINISHED", last)

@@ -324,9 +324,8 @@ def test_the_command_writes_any_episode_and_says_what_is_missing(
     assert "has no episode 'nobody'" in str(asked("nobody").exception)
     before = len(traces_of(client, "smoke"))
     for _ in range(2):
-        lines = asked("game-0#0").stdout.split()
+        ids = re.findall("selectedEvaluationId=([^&]+)", asked("game-0#0").stdout)
         shown = {trace.info.trace_id: trace.info.tags["episode"] for trace in traces_of(client, "smoke")}
-        ids = [re.search("selectedEvaluationId=([^&]+)", line)[1] for line in lines]
         assert [shown[each] for each in ids] == ["game-0#0"] * 2, "greedy and Best-of-4"
     assert before < len(shown) <= before + 2
 
