@@ -10,7 +10,7 @@ import pytest
 from agentprm_dagster.bundles.export import export
 from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.config.catalog import load_experiment
-from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from toy import toy_definitions, toy_trainers, write_toy
 
@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, module in toy_trainers().items():
             patch.setitem(sys.modules, name, module)
         instance = dg.DagsterInstance.ephemeral()
-        instance.add_dynamic_partitions(ITERATION, ["1"])
+        add_iterations(instance, "toy", 1)
         result = run_iteration(toy_definitions(), instance, "toy", 1)
         assert result.success, list(failures(result))
         export(ArtifactsResource().store(), load_experiment("toy"), 1, None, folder / "bundle")

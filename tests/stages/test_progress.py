@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from agentprm_dagster.commands.run import run_iteration
-from agentprm_dagster.iterations import ITERATION
+from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.stages.progress import Progress, Stage, progress
 from agentprm_dagster.stages.reconcile import owner_tag
@@ -19,7 +19,7 @@ STAGES += [Stage(asset, i) for asset in ("rollouts", "prm") for i in (1, 2)]
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as instance:
-        instance.add_dynamic_partitions(ITERATION, ["1", "2"])
+        add_iterations(instance, "toy", 1, 2)
         yield instance
 
 
