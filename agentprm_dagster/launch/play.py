@@ -45,6 +45,8 @@ class Valued:
     prm: Path
     observations: bool
     """Whether it has learnt V(s'), and is read at the end of observations too."""
+    every: int = 1
+    """It reads the episodes of the first of so many games of a shard, of the next first, and so on."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from agentprm_dagster.episodes.tables import iter_episodes, write_episodes
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.episodes.values import Values, write_values
 from agentprm_dagster.launch.latest_model import LatestModel
-from agentprm_dagster.launch.play import Lookahead, Play
+from agentprm_dagster.launch.play import Lookahead, Play, Valued
 from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.rollouts.placement import Placer, SpreadPlacer, disagreement, uncertainty
 from agentprm_dagster.rollouts.rollout import Agent
@@ -246,26 +246,24 @@ def play_shard(shard: Shard, monitor: Monitor) -> None:
     agent = ready(shard.play)
     episodes = play_games(agent, shard.play, monitor)
     difference = _difference(shard.play, episodes) if shard.compared else None
-    shard.keep(episodes, values_of(shard.play, episodes), agent.usage, difference)
+    shard.keep(episodes, _values(shard.play, episodes), agent.usage, difference)
 
 
-def values_of(play: Play, episodes: Sequence[Episode]) -> Values:
-    """What `play.valued_by` says of episodes of such a play; nothing where it is nobody.
-
-    What it reads is no part of what playing took.
-    """
+def _values(play: Play, episodes: Sequence[Episode]) -> Values:
+    """What is said of those episodes that are read."""
     if play.valued_by is None:
         return {}
+    read = {game.id for game in play.games[:: play.valued_by.every]}
+    return values_of(play, play.valued_by, [episode for episode in episodes if episode.game in read])
+
+
+def values_of(play: Play, by: Valued, episodes: Sequence[Episode]) -> Values:
+    """What a PRM says of every turn of episodes of such a play; what it reads is no part of what playing took."""
     from agentprm_dagster.agents.turn_values import turn_values  # loads torch
 
-    prm = play.valued_by.prm
+    engine, chat = _judge(by.prm, "prm", play), _chat(by.prm, play.environment)
     return turn_values(
-        _judge(prm, "prm", play),
-        _chat(prm, play.environment),
-        episodes,
-        dialogue=play.dialogue,
-        slots=play.how.slots,
-        observations=play.valued_by.observations,
+        engine, chat, episodes, dialogue=play.dialogue, slots=play.how.slots, observations=by.observations
     )
 
 

@@ -1,6 +1,7 @@
 """The values of played turns are the standard head's on whole conversations, and those that chose in play."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,8 @@ def numbers(values: Sequence[TurnValue]) -> list[tuple[float, float | None]]:
     return [(each.q, each.after) for each in values]
 
 
-def play(policy: Path, prm: Path, dialogue: Format, games: Sequence[PlayableGame], **rest: Any) -> Play:
-    settings: dict[str, Any] = {"dialogue": dialogue, "valued_by": Valued(prm, observations=True), **rest}
-    return Play(**{**vars(play_of(policy, HOW, games)), **settings})
+def play(policy: Path, dialogue: Format, games: Sequence[PlayableGame], **rest: Any) -> Play:
+    return replace(play_of(policy, HOW, games), dialogue=dialogue, **rest)
 
 
 @pytest.fixture(params=["embedded", "transformers", "vllm"])
@@ -98,9 +98,9 @@ def test_they_are_the_standard_heads_and_those_that_chose_in_play(
     monkeypatch.setattr(PrmJudge, "scores", scoring)
     monkeypatch.setattr(PrmJudge, "keep", keeping)
     choice = Choice("prm", prm_folder, best_of=3)
-    playing = play(taught_folder, prm_folder, dialogue, household_games[:4], choice=choice, engine=engine)
+    playing = play(taught_folder, dialogue, household_games[:4], choice=choice, engine=engine)
     episodes = play_games(ready(playing), playing, SilentMonitor())
-    values = values_of(playing, episodes)
+    values = values_of(playing, Valued(prm_folder, observations=True), episodes)
     assert [*values] == [episode.episode_id for episode in episodes]
     for episode in episodes:
         assert numbers(values[episode.episode_id]) == close_to(plain(prm_folder, episode, dialogue))
@@ -136,8 +136,3 @@ def test_a_last_observation_without_room_has_no_value(prm_folder: Path, rollouts
     engine.cache.capacity = max(lengths) - 1
     with pytest.raises(ContextOverflow):
         turn_values(engine, chat, [longest], dialogue="append", slots=2, observations=True)
-
-
-def test_nothing_without_somebody_who_says_it(taught_folder: Path, household_games: list[PlayableGame]) -> None:
-    playing = play_of(taught_folder, HOW, household_games[:1])
-    assert values_of(playing, play_games(ready(playing), playing, SilentMonitor())) == {}

@@ -59,7 +59,7 @@ def plays(
     monkeypatch.setattr(pool, "SHARD_GAMES", 5)
     judged, choice = ONCE.model_copy(update={"temperature": 1.0}), Choice("prm", prm_folder, best_of=3)
     return {
-        "greedy": play_of(taught_folder, ONCE, household_games, valued_by=Valued(prm_folder, observations=True)),
+        "greedy": play_of(taught_folder, ONCE, household_games, valued_by=Valued(prm_folder, True, every=3)),
         "judged": play_of(taught_folder, judged, household_games, seed=1, choice=choice),
         "branched": play_of(taught_folder, BRANCHED, household_games, seed=2),
     }
@@ -84,7 +84,9 @@ def test_the_number_of_processes_does_not_change_what_is_played(plays: dict[str,
     alone = [one.episodes for one in by_one]
     assert alone == [one.episodes for one in by_two]
     assert [one.values for one in by_one] == [one.values for one in by_two]
-    turns = {episode.episode_id: len(episode.turns) for episode in alone[0]}
+    read = {game.id for shard in pool._shards(plays["greedy"], tmp_path) for game in shard.play.games[::3]}
+    turns = {episode.episode_id: len(episode.turns) for episode in alone[0] if episode.game in read}
+    assert len(turns) == 3 * 2, "of every shard the first and the fourth"
     assert {name: len(values) for name, values in by_one[0].values.items()} == turns
     assert [one.values for one in by_one[1:]] == [{}, {}]
     assert [len(episodes) for episodes in alone[:2]] == [12, 12]
