@@ -22,6 +22,7 @@ from agentprm_dagster.commands.arguments import (
     drawable,
     known_or_none,
 )
+from agentprm_dagster.commands.watch import watch
 from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, ExperimentError
 from agentprm_dagster.config.problems import shortened
 
@@ -183,6 +184,9 @@ def evaluate(
     from agentprm_dagster.commands.evaluate import evaluate_policy
 
     evaluate_policy(experiment, iteration, split, max_steps, best_of, seed, games, compute, as_json=as_json)
+
+
+app.command()(watch)
 
 
 @app.command()
