@@ -57,7 +57,7 @@ def show(
     console.print(Text(one_line(episode.episode_id)), style="dim")
     console.print(Text(", ".join(filter(None, facts))), style="dim")
     console.print(Text(f"\n{visible(episode.first_observation)}"))
-    values = watched.values or [None] * len(episode.turns)
+    values: Sequence[TurnValue | None] = watched.values or [None] * len(episode.turns)
     for i, (turn, value) in enumerate(zip(episode.turns, values, strict=True)):
         if not keys.go_on():
             return

@@ -145,8 +145,7 @@ def _chosen(wanted: Wanted, stored: Stored, play: Play) -> list[Watched]:
         found = [each for each in found if each.episode.won == wanted.won]
     if not found:
         raise typer.BadParameter(
-            f"of {len(stored.episodes):,} episodes none was {'won' if wanted.won else 'lost'}, or none that the other "
-            "options leave: leave one out"
+            f"none of {len(stored.episodes):,} episodes fits all of --game, --episode, --won, --lost: leave one out"
         )
     if wanted.surprising:
         read = [each for each in found if each.values] or _read(play, stored, found)
@@ -192,9 +191,9 @@ def _played(play: Play, experiment: Experiment, by: Valued, best_of: int) -> tup
         choice = Choice(experiment.improvement.reward, by.prm, best_of, experiment.evaluation.best_of_prior)
         play = replace(play, choice=choice, how=once(experiment, play.how.max_steps, choice))
     agent = ready(play)
-    noted = NotingJudge(agent.judge, agent.chat) if isinstance(agent, BestOfN) else None
-    if noted:
-        agent.judge = noted
+    noted = None
+    if isinstance(agent, BestOfN):
+        agent.judge = noted = NotingJudge(agent.judge, agent.chat)
     (episode,) = play_games(agent, play, SilentMonitor())
     who = f"pi_{play.iteration}" if best_of == 1 else f"best of {best_of} from pi_{play.iteration}"
     return Watched(episode, (), f"{who}, played now"), noted.turns if noted else []

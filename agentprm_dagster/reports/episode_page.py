@@ -80,7 +80,7 @@ def _add_episode(section: Element, watched: Watched, task: Callable[[str], str])
         details.append(value_curve(watched.values))
     _add(details, "div", episode.first_observation, "text first")
     turns = _add(details, "ol", name="turns")
-    values = watched.values or [None] * len(episode.turns)
+    values: Sequence[TurnValue | None] = watched.values or [None] * len(episode.turns)
     numbered = list(enumerate(zip(episode.turns, values, strict=True), 1))
     left_out = len(numbered) - MOST_TURNS
     for number, (turn, value) in numbered:

@@ -20,7 +20,7 @@ def transcript(watched: Watched) -> str:
     episode = watched.episode
     lines = [visible(episode.first_observation, 10 * MOST_LETTERS), ""]
     lines += ["turn     Q     V  action and what followed"] if watched.values else []
-    values = watched.values or [None] * len(episode.turns)
+    values: Sequence[TurnValue | None] = watched.values or [None] * len(episode.turns)
     for number, (turn, value) in enumerate(zip(episode.turns[:MOST_TURNS], values, strict=False), 1):
         action = one_line(turn.action if turn.parsed else turn.response, MOST_LETTERS)
         start = f"{number:4}{_numbers(value)}"
