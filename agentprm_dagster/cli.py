@@ -30,6 +30,7 @@ from agentprm_dagster.commands.arguments import (
 )
 from agentprm_dagster.commands.bundle_cli import bundle_app
 from agentprm_dagster.commands.groups import env_app, experiments_app, games_app, mlflow_app
+from agentprm_dagster.commands.watch import watch
 from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, ExperimentError
 from agentprm_dagster.config.problems import shortened
 
@@ -199,6 +200,9 @@ def evaluate(
     from agentprm_dagster.commands.evaluate import evaluate_policy
 
     evaluate_policy(experiment, iteration, split, max_steps, best_of, seed, games, compute, as_json=as_json)
+
+
+app.command()(watch)
 
 
 @app.command()

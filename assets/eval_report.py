@@ -1,6 +1,7 @@
 """How good a policy is, with and without its PRM choosing for it."""
 
 import json
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -10,16 +11,21 @@ from agentprm_dagster.episodes.engine_difference import GATE, with_engine_gate
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Usage
+from agentprm_dagster.episodes.values import write_values
 from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.launch.play import Choice, Lookahead, Play
+from agentprm_dagster.launch.pool import Played
 from agentprm_dagster.reports.chart.success import draw_scaling
+from agentprm_dagster.reports.episode_page import PAGE, episode_page
 from agentprm_dagster.reports.evaluation import EVALUATION, evaluation_report
+from agentprm_dagster.reports.transcript import with_transcripts
+from agentprm_dagster.reports.watched import groups
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
-from agentprm_dagster.stages.trials import name_of, once, row_of
+from agentprm_dagster.stages.trials import name_of, once, row_of, valued_by, watched_of
 
 SCALING = "scaling.png"
 """The picture of success over N, where there are several."""
@@ -45,6 +51,7 @@ def eval_report(
     if stage.iteration == FIRST or "log_ratio" in settings.ranked_by:
         policies[stage.iteration - 1] = _policy_before(stage)
     judged = sorted(policies) if stage.iteration == FIRST else [stage.iteration]
+    observations = ranked_by == "prm" and stage.unrecorded("prm.reply_weight").prm.reply_weight > 0
 
     ahead = [
         Choice(ranked_by, reward, settings.lookahead.best_of, settings.lookahead.prior, lookahead)
@@ -73,6 +80,7 @@ def eval_report(
             how=once(asked, settings.max_steps, choice),
             seed=stage.seed,
             choice=choice,
+            valued_by=None if choice else valued_by(reward, len(refs), observations=observations),
             engine=stage.compute.engine,
         )
         for split, refs in games.items()
@@ -88,6 +96,8 @@ def eval_report(
         for name, one in played.items():
             (out / name).mkdir()
             write_episodes(one.episodes, out / name)
+            if one.values:
+                write_values(one.values, out / name)
         rows = [row_of(play, one, stage.experiment) for play, one in zip(plays, played.values(), strict=True)]
         (out / EVALUATION).write_text(json.dumps(rows, indent=2), encoding="utf-8")
         usage = sum((one.usage for one in played.values()), Usage())
@@ -96,9 +106,24 @@ def eval_report(
             draw_scaling(rows, out / SCALING)
         counts: dict[str, int] = {split: len(refs) for split, refs in games.items()}
         report = evaluation_report(rows, counts, usage, SCALING if several else None)
+        report = _with_episodes(report, stage, ranked_by, list(zip(plays, played.values(), strict=True)), out)
         return with_engine_gate(report, [one.difference for one in played.values()])
 
     return stage.make(evaluate, games=[game for refs in games.values() for game in refs])
+
+
+def _with_episodes(
+    report: StageReport, stage: Stage, judge: str, played: Sequence[tuple[Play, Played]], out: Path
+) -> StageReport:
+    """The report and, in `out`, the page of what pi_i played alone: beside pi_(i-1) where that was judged as well."""
+    i = stage.iteration
+    greedy = [(play.iteration, watched_of(play, one), one) for play, one in played if play.choice is None]
+    now, before = ([each for k, watched, _ in greedy if k == who for each in watched] for who in (i, i - 1))
+    games = sum(len(one.episodes) for k, _, one in greedy if k == i)
+    about = f"pi_{i}, greedy: {len(now):,} of {games:,} episodes were read by {judge}[{i}]; some of them are shown."
+    page = episode_page(f"Episodes of {stage.name}", about, groups(now, before, f"pi_{i - 1}"), stage.kind.wording.task)
+    (out / PAGE).write_text(page, encoding="utf-8")
+    return with_transcripts(report, now, PAGE)
 
 
 def _lookaheads(stage: Stage) -> list[Lookahead]:

@@ -12,7 +12,10 @@ from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.launch.play import Play
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.reports.chart.coverage import draw_coverage
+from agentprm_dagster.reports.episode_page import PAGE, episode_page
 from agentprm_dagster.reports.rollouts_report import rollouts_report
+from agentprm_dagster.reports.transcript import with_transcripts
+from agentprm_dagster.reports.watched import Watched, groups
 from agentprm_dagster.resources.inference import InferenceResource
 from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
@@ -78,7 +81,11 @@ def rollouts(
             min_wins=limits.min_wins,
             min_losses=limits.min_losses,
         )
-        return with_engine_gate(report, [played.difference])
+        watched = [Watched(episode) for episode in played.episodes]
+        about = f"{len(watched):,} episodes and branches of pi_{stage.iteration - 1}; some of them are shown."
+        page = episode_page(f"Episodes of {stage.name}", about, groups(watched), stage.kind.wording.task)
+        (out / PAGE).write_text(page, encoding="utf-8")
+        return with_engine_gate(with_transcripts(report, watched, PAGE), [played.difference])
 
     return stage.make(collect, games=games)
 

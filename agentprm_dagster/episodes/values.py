@@ -24,7 +24,11 @@ class TurnValue:
     """V(s'), read at the end of the observation that followed; None where the model does not read there."""
 
 
-def write_values(values: Mapping[str, Sequence[TurnValue]], folder: Path) -> None:
+Values = Mapping[str, Sequence[TurnValue]]
+"""By an episode's id, the values of its turns in their order."""
+
+
+def write_values(values: Values, folder: Path) -> None:
     """Writes the table; the values of an episode stand in the order of its turns."""
     rows = [(name, i, each.q, each.after) for name, turns in values.items() for i, each in enumerate(turns)]
     columns = list(zip(*rows, strict=True)) or [()] * len(_SCHEMA)

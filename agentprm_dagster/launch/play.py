@@ -38,6 +38,17 @@ class Choice:
     """None: the judge reads the answers, and nothing is predicted."""
 
 
+@dataclass(frozen=True)
+class Valued:
+    """Who says what every turn was worth, once the games are played."""
+
+    prm: Path
+    observations: bool
+    """Whether it has learnt V(s'), and is read at the end of observations too."""
+    every: int = 1
+    """It reads the episodes of the first of so many games of a shard, of the next first, and so on."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Play:
     """A policy, its games, and how it plays them."""
@@ -60,5 +71,7 @@ class Play:
     """Tables of demonstrations, at whose states `how.expert_starts` of the episodes begin."""
     placed_by: Path | None = None
     """The PRM that says where branches are worth while; None: what the policy answers says it."""
+    valued_by: Valued | None = None
+    """None: nobody, and there are no values."""
     engine: AnyEngine = field(default_factory=engine_kind("embedded").Settings)
     """What computes the models."""

@@ -6,7 +6,7 @@ of it.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,7 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.episodes.usage import Usage
+from agentprm_dagster.episodes.values import Values, read_values
 from agentprm_dagster.launch.play import Play
 from agentprm_dagster.launch.worker import Progress, Shard, read_difference, read_usage
 
@@ -32,6 +33,8 @@ class Played:
     usage: Usage
     difference: EngineDifference | None = None
     """How far the engine is from transformers; None where it was not compared."""
+    values: Values = field(default_factory=dict)
+    """What `Play.valued_by` says of the episodes."""
 
 
 class Players(Protocol):
@@ -64,15 +67,22 @@ def play_in_shards(
 
 def _by_models(named: Sequence[tuple[str, Shard]]) -> list[tuple[str, Shard]]:
     """The shards whose plays need the same models one after the other, so that a process need not load them again."""
-    models = [(shard.play.policy, shard.play.choice and shard.play.choice.judge) for _, shard in named]
+    models = [(shard.play.policy, _judge(shard.play)) for _, shard in named]
     order = list(dict.fromkeys(models))
     return [each for _, each in sorted(zip(models, named, strict=True), key=lambda pair: order.index(pair[0]))]
+
+
+def _judge(play: Play) -> Path | None:
+    if play.choice:
+        return play.choice.judge
+    return play.valued_by.prm if play.valued_by else None
 
 
 def _together(shards: Sequence[Shard]) -> Played:
     episodes = [episode for shard in shards for episode in read_episodes(shard.out)]
     usage = sum((read_usage(shard.out) for shard in shards), Usage())
-    return Played(episodes, usage, next((read_difference(shard.out) for shard in shards), None))
+    values = {name: turns for shard in shards for name, turns in read_values(shard.out).items()}
+    return Played(episodes, usage, next((read_difference(shard.out) for shard in shards), None), values)
 
 
 def _shards(play: Play, folder: Path) -> list[Shard]:

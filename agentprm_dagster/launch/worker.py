@@ -26,8 +26,9 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.episodes.tables import iter_episodes, write_episodes
 from agentprm_dagster.episodes.usage import Usage
+from agentprm_dagster.episodes.values import Values, write_values
 from agentprm_dagster.launch.latest_model import LatestModel
-from agentprm_dagster.launch.play import Lookahead, Play
+from agentprm_dagster.launch.play import Lookahead, Play, Valued
 from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.rollouts.placement import Placer, SpreadPlacer, disagreement, uncertainty
 from agentprm_dagster.rollouts.rollout import Agent
@@ -46,10 +47,14 @@ class Shard:
     compared: bool = False
     """Whether the engine is held against transformers, on what it has played."""
 
-    def keep(self, episodes: Sequence[Episode], usage: Usage, difference: EngineDifference | None) -> None:
+    def keep(
+        self, episodes: Sequence[Episode], values: Values, usage: Usage, difference: EngineDifference | None
+    ) -> None:
         """Puts what was played into the shard's folder, in one step: it is there whole or not at all."""
         with self._unfinished() as folder:
             write_episodes(episodes, folder)
+            if values:
+                write_values(values, folder)
             (folder / USAGE).write_bytes(_USAGE.dump_json(usage))
             (folder / DIFFERENCE).write_bytes(_DIFFERENCE.dump_json(difference))
 
@@ -240,7 +245,26 @@ def play_shard(shard: Shard, monitor: Monitor) -> None:
     """
     agent = ready(shard.play)
     episodes = play_games(agent, shard.play, monitor)
-    shard.keep(episodes, agent.usage, _difference(shard.play, episodes) if shard.compared else None)
+    difference = _difference(shard.play, episodes) if shard.compared else None
+    shard.keep(episodes, _values(shard.play, episodes), agent.usage, difference)
+
+
+def _values(play: Play, episodes: Sequence[Episode]) -> Values:
+    """What is said of those episodes that are read."""
+    if play.valued_by is None:
+        return {}
+    read = {game.id for game in play.games[:: play.valued_by.every]}
+    return values_of(play, play.valued_by, [episode for episode in episodes if episode.game in read])
+
+
+def values_of(play: Play, by: Valued, episodes: Sequence[Episode]) -> Values:
+    """What a PRM says of every turn of episodes of such a play; what it reads is no part of what playing took."""
+    from agentprm_dagster.agents.turn_values import turn_values  # loads torch
+
+    engine, chat = _judge(by.prm, "prm", play), _chat(by.prm, play.environment)
+    return turn_values(
+        engine, chat, episodes, dialogue=play.dialogue, slots=play.how.slots, observations=by.observations
+    )
 
 
 def _difference(play: Play, episodes: Sequence[Episode]) -> EngineDifference:

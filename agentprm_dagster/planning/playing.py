@@ -35,8 +35,8 @@ def eval_report(setup: Setup) -> Stage:
     answers = 1 + sum(settings.best_of)  # greedy, then each N
     episodes = 2 * games  # of pi_0 and pi_1
     drawn = episodes * turns * talk.answer * answers
-    # The PRM reads what is ranked: prompts and answers.
-    read = episodes * ((1 + 2 * len(settings.best_of)) * talk.read(turns) + turns * talk.answer * sum(settings.best_of))
+    # The PRM reads what is ranked, prompts and answers, and the greedy episodes once they are played.
+    read = episodes * ((2 + 2 * len(settings.best_of)) * talk.read(turns) + turns * talk.answer * sum(settings.best_of))
     return _playing(
         "eval_report",
         setup,

@@ -35,6 +35,7 @@ PLUMBING = (
     f"{PACKAGE}.launch.request",
     f"{PACKAGE}.provenance",
     f"{PACKAGE}.reports.chart",
+    f"{PACKAGE}.reports.episode_page",
     f"{PACKAGE}.resources.artifacts",
     f"{PACKAGE}.resources.stages",
     f"{PACKAGE}.resources.tracker",

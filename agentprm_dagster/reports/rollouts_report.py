@@ -58,7 +58,7 @@ def rollouts_report(
         ),
     )
     # The page is part of the artifact, which is the same from the same seed: times are not.
-    return StageReport({**metrics, **usage.metrics()}, gates, _preview(episodes, metrics))
+    return StageReport({**metrics, **usage.metrics()}, gates, _preview(metrics))
 
 
 def _success(episodes: Sequence[Episode]) -> dict[str, float]:
@@ -71,12 +71,6 @@ def _success(episodes: Sequence[Episode]) -> dict[str, float]:
     }
 
 
-def _preview(episodes: Sequence[Episode], metrics: dict[str, float]) -> str:
+def _preview(metrics: dict[str, float]) -> str:
     rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
-    sample = episodes[0]
-    lines = "\n".join(f"{turn.response}\n> {turn.observation}\n" for turn in sample.turns)
-    return (
-        f"| | |\n|---|---|\n{rows}\n\n![distinct states over decisions]({PICTURE})\n\n"
-        f"**{sample.episode_id}** ({'won' if sample.won else 'lost'})\n\n"
-        f"```\n{sample.first_observation}\n\n{lines}```\n"
-    )
+    return f"| | |\n|---|---|\n{rows}\n\n![distinct states over decisions]({PICTURE})\n"

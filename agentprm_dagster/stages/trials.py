@@ -1,13 +1,18 @@
 """Plays in which a policy is judged: how its games are played, once each, and the row of the table that comes of it."""
 
+from pathlib import Path
 from typing import Any
 
 from agentprm_dagster.config import Rollouts
 from agentprm_dagster.envs.kinds import kind_of
-from agentprm_dagster.launch.play import Choice, Play
+from agentprm_dagster.launch.play import Choice, Play, Valued
 from agentprm_dagster.launch.pool import Played
 from agentprm_dagster.reports.evaluation import evaluation_row, folder_name
 from agentprm_dagster.reports.results import Row
+from agentprm_dagster.reports.watched import Watched
+
+FEW = 24
+"""Episodes of which all are worth reading."""
 
 
 def once(settings: Any, max_steps: int, choice: Choice | None) -> Rollouts:
@@ -24,6 +29,20 @@ def once(settings: Any, max_steps: int, choice: Choice | None) -> Rollouts:
         slots=rollouts.slots,
         max_new_tokens=rollouts.max_new_tokens,
     )
+
+
+def valued_by(prm: Path, games: int, *, observations: bool) -> Valued:
+    """A PRM that reads a part of so many games, as what it reads of all takes about a fifth of what playing them does,
+    Best-of-N included: every tenth, of few games more, of the fewest all.
+    """
+    return Valued(prm, observations, every=min(max(games // FEW, 1), 10))
+
+
+def watched_of(play: Play, played: Played) -> list[Watched]:
+    """What was played, to be looked at: the episodes that a PRM has read, or all where it has read none."""
+    read = [episode for episode in played.episodes if episode.episode_id in played.values] or played.episodes
+    by = f"pi_{play.iteration}, {play.split}"
+    return [Watched(episode, played.values.get(episode.episode_id, ()), by) for episode in read]
 
 
 def name_of(play: Play) -> str:

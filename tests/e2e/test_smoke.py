@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from agentprm_dagster.episodes.tables import read_episodes
+from agentprm_dagster.episodes.values import read_values
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
 from installed import call
@@ -53,6 +56,39 @@ def test_the_commands_of_getting_started_answer(home: Path) -> None:
         answered = call(home, *arguments)
         assert answered.returncode == 0, answered.stderr
         assert answered.stdout
+
+
+def test_episodes_can_be_watched(home: Path, tmp_path: Path) -> None:
+    replayed = call(home, "watch", "smoke", "-i", "1", "--surprising")
+    assert replayed.returncode == 0, replayed.stderr
+    assert re.search(r"^  1  Q 0\.\d\d \[[#.]{16}\]  V 0\.\d\d \[[#.]{16}\]$", replayed.stdout, re.MULTILINE)
+    assert "The first of 12 such episodes" in replayed.stdout
+    (game,) = re.findall(r"^(valid_\S+)#0$", replayed.stdout, re.MULTILINE)
+    played = call(home, "watch", "smoke", "-i", "1", "--game", game, "--live", "--best-of", "3")
+    assert played.returncode == 0, played.stderr
+    assert "best of 3 from pi_1, played now" in played.stdout
+    taken, turns = (re.findall(each, played.stdout, re.MULTILINE) for each in (r"\btaken *$", r"^ +[0-9]+  Q "))
+    assert len(taken) == len(turns) > 0
+    page = tmp_path / "page.html"
+    written = call(home, "watch", "smoke", "-i", "2", "--asset", "rollouts", "--won", "--html", str(page))
+    assert written.returncode == 0, written.stderr
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    unknown = call(home, "watch", "smoke", "-i", "1", "--game", game.replace("trial", "tril"))
+    assert unknown.returncode == 2
+    assert game[:20] in unknown.stderr.replace("\n", " ")
+
+
+def test_evaluations_hold_the_values_of_greedy_episodes(home: Path) -> None:
+    store = ArtifactStore(home / "artifacts")
+    for iteration in (1, 2):
+        report = store.current("smoke", "eval_report", iteration).path
+        assert "episodes.html" in (report / "page.md").read_text(encoding="utf-8")
+        assert (report / "episodes.html").stat().st_size < 1e6
+        for folder in report.glob("valid_*"):
+            turns = {episode.episode_id: len(episode.turns) for episode in read_episodes(folder)}
+            values = {name: len(each) for name, each in read_values(folder).items()}
+            assert values == (turns if folder.name.endswith("best_of_1") else {}), "all of so few"
+    assert (store.current("smoke", "rollouts", 1).path / "episodes.html").exists()
 
 
 def test_the_sample_that_reads_artifacts_runs(home: Path) -> None:

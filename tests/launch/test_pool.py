@@ -17,7 +17,7 @@ from agentprm_dagster.engine.vllm import kind as vllm
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch import pool
-from agentprm_dagster.launch.play import Choice, Play
+from agentprm_dagster.launch.play import Choice, Play, Valued
 from agentprm_dagster.launch.pool import Played, play_in_shards
 from agentprm_dagster.launch.processes import Processes
 from agentprm_dagster.launch.worker import Shard, ready
@@ -59,7 +59,7 @@ def plays(
     monkeypatch.setattr(pool, "SHARD_GAMES", 5)
     judged, choice = ONCE.model_copy(update={"temperature": 1.0}), Choice("prm", prm_folder, best_of=3)
     return {
-        "greedy": play_of(taught_folder, ONCE, household_games),
+        "greedy": play_of(taught_folder, ONCE, household_games, valued_by=Valued(prm_folder, True, every=3)),
         "judged": play_of(taught_folder, judged, household_games, seed=1, choice=choice),
         "branched": play_of(taught_folder, BRANCHED, household_games, seed=2),
     }
@@ -83,6 +83,12 @@ def test_the_number_of_processes_does_not_change_what_is_played(plays: dict[str,
     assert tokens(by_one) == tokens(by_two)
     alone = [one.episodes for one in by_one]
     assert alone == [one.episodes for one in by_two]
+    assert [one.values for one in by_one] == [one.values for one in by_two]
+    read = {game.id for shard in pool._shards(plays["greedy"], tmp_path) for game in shard.play.games[::3]}
+    turns = {episode.episode_id: len(episode.turns) for episode in alone[0] if episode.game in read}
+    assert len(turns) == 3 * 2, "of every shard the first and the fourth"
+    assert {name: len(values) for name, values in by_one[0].values.items()} == turns
+    assert [one.values for one in by_one[1:]] == [{}, {}]
     assert [len(episodes) for episodes in alone[:2]] == [12, 12]
     assert len(alone[2]) > 24
     assert {episode.start > 0 for episode in alone[2]} == {True, False}
@@ -163,6 +169,16 @@ def test_plays_of_the_same_models_follow_each_other(taught_folder: Path, prm_fol
     assert by_policy == [taught_folder] * 4 + [prm_folder] * 4
 
 
+def test_who_values_is_a_plays_model_as_who_chooses_is(taught_folder: Path, prm_folder: Path, tmp_path: Path) -> None:
+    plays = {
+        "valued": play_of(taught_folder, ONCE, valued_by=Valued(prm_folder, observations=True)),
+        "alone": play_of(taught_folder, ONCE),
+        "judged": play_of(taught_folder, ONCE, choice=Choice("prm", prm_folder, best_of=2)),
+    }
+    shards = [(name, Shard(play, tmp_path / name)) for name, play in plays.items()]
+    assert [name for name, _ in pool._by_models(shards)] == ["valued", "judged", "alone"]
+
+
 def test_only_the_first_shard_compares(plays: dict[str, Play], tmp_path: Path) -> None:
     played_by_vllm = replace(plays["greedy"], engine=vllm.Settings())
     assert [shard.compared for shard in pool._shards(played_by_vllm, tmp_path / "shards")] == [True, False, False]
@@ -191,7 +207,7 @@ def test_shards_that_were_played_are_not_played_again(plays: dict[str, Play], tm
     assert 2 <= len(kept) <= 3, "its worker ends a moment later"
     (tmp_path / "scratch" / "play1" / "0002.part").mkdir(exist_ok=True)
     again = play_in_shards(plays, Processes(1, threads=1), scratch=tmp_path / "scratch", monitor=Listening())
-    assert [one.episodes for one in again.values()] == [one.episodes for one in calm]
+    assert [(one.episodes, one.values) for one in again.values()] == [(one.episodes, one.values) for one in calm]
     assert tokens([*again.values()]) == tokens(calm)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 

@@ -91,7 +91,7 @@ class EmbeddedEngine:
     def score(self, conversations: Sequence[int], continuations: Sequence[Sequence[Sequence[int]]]) -> torch.Tensor:
         """See `engine.base.Engine`."""
         self._require(prm=True)
-        self._read_pending(conversations)
+        self.prefill(conversations)
         hidden, _, counts = self._read_behind(conversations, continuations)
         b, n = counts.shape
         last = hidden[torch.arange(b)[:, None], torch.arange(n), counts - 1]

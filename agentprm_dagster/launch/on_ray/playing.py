@@ -75,7 +75,8 @@ def _played(ray: Any, shards: Sequence[Shard], compute: PlayingCompute) -> Itera
 def _folders(play: Play) -> Iterator[Path]:
     """What a play reads besides its games."""
     judge, ahead = play.choice and play.choice.judge, play.choice and play.choice.lookahead
-    yield from (each for each in (play.policy, play.demonstrations, play.placed_by, judge) if each)
+    prm = play.valued_by and play.valued_by.prm
+    yield from (each for each in (play.policy, play.demonstrations, play.placed_by, judge, prm) if each)
     if ahead and ahead.world:
         yield ahead.world
 
@@ -98,6 +99,7 @@ def _moved(play: Play, places: Mapping[Path, Path], games: Path) -> Play:
         demonstrations=play.demonstrations and places[play.demonstrations],
         placed_by=play.placed_by and places[play.placed_by],
         choice=choice,
+        valued_by=play.valued_by and replace(play.valued_by, prm=places[play.valued_by.prm]),
         games=tuple(replace(game, path=games / str(i) / game.path.name) for i, game in enumerate(play.games)),
     )
 

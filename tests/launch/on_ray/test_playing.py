@@ -12,7 +12,7 @@ from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.launch import pool
 from agentprm_dagster.launch.on_ray.playing import RayPlayers
-from agentprm_dagster.launch.play import Choice, Play
+from agentprm_dagster.launch.play import Choice, Play, Valued
 from agentprm_dagster.launch.pool import play_in_shards
 from agentprm_dagster.launch.processes import Processes
 from agentprm_dagster.workers import WorkerError
@@ -42,7 +42,14 @@ def plays(
     judged = BRANCHED.model_copy(update={"per_game": 1, "branch_states": 0})
     return {
         "branched": play_of(taught_folder, BRANCHED, household_games, seed=2),
-        "judged": play_of(taught_folder, judged, household_games, seed=1, choice=Choice("prm", prm, best_of=2)),
+        "judged": play_of(
+            taught_folder,
+            judged,
+            household_games,
+            seed=1,
+            choice=Choice("prm", prm, best_of=2),
+            valued_by=Valued(prm, observations=True),
+        ),
     }
 
 
@@ -54,7 +61,7 @@ def test_a_cluster_plays_what_one_machine_does(two_nodes: Cluster, plays: dict[s
     here = play_in_shards(plays, Processes(1, threads=1), scratch=tmp_path / "here", monitor=SilentMonitor())
     there = play_in_shards(plays, ON_RAY, scratch=tmp_path / "there", monitor=SilentMonitor())
     assert files(tmp_path / "there") == files(tmp_path / "here")
-    assert len(files(tmp_path / "here")) == 2 * 12
+    assert len(files(tmp_path / "here")) == 2 * 12 + 6
     assert {name: one.usage.tokens for name, one in there.items()} == {n: one.usage.tokens for n, one in here.items()}
 
 
@@ -107,7 +114,7 @@ def test_a_head_that_is_killed_loses_nothing_that_was_played(plays: dict[str, Pl
     assert 2 <= len(kept) < 12
     play_in_shards(plays, Processes(1, threads=1), scratch=scratch, monitor=SilentMonitor())
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert len(files(scratch)) == 2 * 12
+    assert len(files(scratch)) == 2 * 12 + 6
 
 
 def test_no_cluster_is_an_error_in_words(
