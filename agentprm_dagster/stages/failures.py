@@ -26,6 +26,6 @@ def in_own_words(asset: Callable[Arguments, Answer]) -> Callable[Arguments, Answ
         except Exception as error:  # raised again
             if not type(error).__module__.startswith(PACKAGE):
                 raise
-            raise dg.Failure(description=f"{type(error).__name__}: {error}") from error
+            raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
 
     return told
