@@ -45,5 +45,6 @@ def _texts(installed: Distribution) -> Iterator[tuple[str, str]]:
     """The files of terms that a package was installed with."""
     for file in installed.files or ():
         name = PurePosixPath(file).name
-        if name.upper().startswith(_FILES) and ".dist-info/" in str(file):
+        of_package = ".dist-info/" in str(file) or str(file) == name  # the latter from a checkout's own records
+        if name.upper().startswith(_FILES) and of_package:
             yield name, file.read_text(encoding="utf-8")

@@ -74,7 +74,8 @@ def _alternatives(place: tuple[int | str, ...], root: type[BaseModel]) -> str:
     for name in sections:
         section = section.model_fields[str(name)].annotation  # type: ignore[assignment]  # sections hold sections
     close = get_close_matches(str(place[-1]), section.model_fields, 1)
-    meant = f"did you mean {close[0]}?" if close else f"there are: {', '.join(section.model_fields)}"
+    names = [field.alias or name for name, field in section.model_fields.items()]
+    meant = f"did you mean {close[0]}?" if close else f"there are: {', '.join(names)}"
     return f"no such setting; {meant}"
 
 

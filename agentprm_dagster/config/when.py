@@ -42,7 +42,7 @@ class Promotion(Section):
 
     split: Split | None = None
     """The games that policies are compared on; null: the first of `evaluation.splits`."""
-    min_gain: Annotated[float, Field(ge=-1, le=1)] | None = None
+    min_gain: Annotated[float, Field(gt=-1, lt=1)] | None = None
     """What the lower end of the 95% interval of pi_i's gain over pi_(i-1), game by game, must reach: 0 asks for a
     better policy, -0.05 for one that is not worse by more than 5 points. Null, the paper's way, takes every policy."""
     max_total_kl: PositiveFloat | None = None

@@ -79,12 +79,17 @@ def improvement_report(
             metrics["pairs"],
         ),
     )
-    after = f"to **{last['value']:.3f}**" if led_here else "and back, as no step was kept"
-    words = (
-        f"- The PRM's value of the policy's answers went from {first['value']:.3f} {after}.\n"
-        f"- The policy is now **{kl:.3f} nats** an answer from its reference.\n\n"
-    )
+    valued = _valued(first, last if led_here else {})
+    words = valued + f"- The policy is now **{kl:.3f} nats** an answer from its reference.\n\n"
     return StageReport(metrics, gates, words + _preview(averages, metrics))
+
+
+def _valued(first: Mapping[str, float], last: Mapping[str, float]) -> str:
+    """How the PRM's value rose; nothing of a kind of improvement that asks no PRM."""
+    if "value" not in first:
+        return ""
+    after = f"to **{last['value']:.3f}**" if "value" in last else "and back, as no step was kept"
+    return f"- The PRM's value of the policy's answers went from {first['value']:.3f} {after}.\n"
 
 
 def _preview(names: Sequence[str], metrics: Mapping[str, float]) -> str:

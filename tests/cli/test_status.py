@@ -24,7 +24,7 @@ def row(told: str, name: str) -> list[str]:
 
 
 def test_nothing_is_there(home: Path) -> None:
-    assert row(call().stdout, "smoke") == ["", "", "", "", "13"]
+    assert row(call().stdout, "smoke") == ["", "", "", "", "15"]
     assert not home.exists()
 
 
@@ -45,7 +45,7 @@ def test_what_is_made_and_what_has_failed(toy: dg.Definitions, home: Path, monke
     assert row(told, "mc_value_targets") == ["1", "", "", "2", "3"]
     assert row(told, "prm") == ["1", "", "", "", "2 to 3"]
     assert "mc_value_targets[2] failed: RuntimeError: the disk is full (run " in told
-    assert row(call().stdout, "toy") == ["9", "", "", "1", "8"]
+    assert row(call().stdout, "toy") == ["10", "", "", "1", "10"]
     stages = json.loads(call("toy", "--json").stdout)["toy"]
     assert {"asset", "iteration", "state", "run", "words"} == stages[0].keys()
     assert {name: each for name, each in contents(home) if name.startswith("artifacts")} == before

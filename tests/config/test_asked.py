@@ -30,7 +30,10 @@ OTHERS = {
 }
 """The toy with settings that between them use every asset but the one that asks a server (`test_react`)."""
 
-UNRECORDED = {"model.name", "iterations", "improvement.reward", "demonstrations.episodes", "rollouts.games"}
+UNRECORDED = {
+    "origin", "prm.reply_weight", "model.name", "iterations", "improvement.reward", "demonstrations.episodes",
+    "rollouts.games",
+}  # fmt: skip
 """Read and not recorded: the number of processes, what is announced, and what is recorded as an input or as games."""
 
 

@@ -19,7 +19,6 @@ from urllib.request import Request, urlopen
 import dagster as dg
 import psutil
 import pytest
-from s3fs import S3FileSystem
 
 from agentprm_dagster.provenance.errors import LockedError
 from agentprm_dagster.provenance.store import ArtifactStore
@@ -149,6 +148,8 @@ def test_two_users_share_what_is_made(deployment: Deployment, as_bob: dict[str, 
     made = [{tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in found]
     assert len(made) == 16
     assert all(tags["mlflow.user"] == getuser() and tags["digest"] for tags in made)
+
+    from s3fs import S3FileSystem
 
     S3FileSystem().get("agentprm/artifacts", str(deployment.folder / "restored"), recursive=True)
     for store in (as_bob["AGENTPRM_STORE"], str(deployment.folder / "restored")):

@@ -111,7 +111,7 @@ def test_a_run_that_failed_waits_for_a_person(
 def test_an_iteration_that_is_repeated_is_launched_again_and_then_stops(
     toy: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    strict = write(tmp_path, "promotion: {min_gain: 1, attempts: 2}\n")
+    strict = write(tmp_path, "promotion: {min_gain: 0.99, attempts: 2}\n")
     keys = []
     while isinstance(request := ticked(strict, instance), dg.RunRequest):
         keys.append((request.partition_key, request.run_key))

@@ -14,7 +14,7 @@ from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.stages.decisions import current_decision
 from toy import TOY, toy_definitions
 
-STRICT = "promotion: {min_gain: 1, attempts: 2}\n"
+STRICT = "promotion: {min_gain: 0.99, attempts: 2}\n"
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_person_overrules_once_and_for_all(strict: ArtifactStore) -> None:
 
 
 def test_a_promoted_policy_is_announced_with_its_reasons(strict: ArtifactStore, tmp_path: Path) -> None:
-    write(tmp_path, "toy", "promotion: {min_gain: -1}\n")
+    write(tmp_path, "toy", "promotion: {min_gain: -0.99}\n")
     run_experiment("toy", 2)
     (announced,) = strict.announcements("toy", 2)
     assert announced.by == "promotion"

@@ -17,6 +17,7 @@ from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.manifest import GAMES_DIGEST
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
@@ -179,7 +180,8 @@ def test_answers_that_cannot_be_read_are_no_success_rate(
     report = made(home, "react_report")
     page = (report.path / "page.md").read_text(encoding="utf-8")
     assert page.startswith("**What stands below says nothing about the model.** 100.0% of 16 answers")
-    print_report("toy")
+    with pytest.raises(ArtifactError, match="toy has evaluated nothing yet"):
+        print_report("toy")
     printed = capsys.readouterr()
     assert "ReAct(" not in printed.out
     assert "toy: left out: react_report, which did not pass its gates: 100.0% of 16 answers" in printed.err

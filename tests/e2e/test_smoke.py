@@ -165,9 +165,9 @@ def test_dagster_shows_what_the_command_line_made(home: Path) -> None:
             assert event
             assert event.asset_materialization
             assert (event.asset_materialization.tags or {})["dagster/data_version"] == heads[f"smoke/{asset}[2]"]
-            ledger = str(event.asset_materialization.metadata["cost"].value)
-            assert "| initial_policy |" in ledger
-            assert "| rollouts[1] |" in ledger
+            ledger = event.asset_materialization.metadata["cost"]
+            assert isinstance(ledger, dg.TableMetadataValue)
+            assert {"initial_policy", "rollouts", "all"} <= {record.data["stage"] for record in ledger.records}
 
 
 def test_the_ledger_counts_every_stage(home: Path) -> None:
@@ -192,7 +192,9 @@ def test_mlflow_has_one_finished_run_an_artifact_and_the_checkpoints(home: Path)
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     assert {run.info.status for run in runs} == {"FINISHED"}
     made = {artifact.manifest.mlflow_run_id for artifact in ArtifactStore(home / "artifacts").artifacts()}
-    assert {run.info.run_id for run in runs} == made
+    others = {run.info.run_name for run in runs if run.info.run_id not in made}
+    assert others == {"smoke", "iteration 1", "iteration 2"}
+    assert made <= {run.info.run_id for run in runs}
     aliases = {model.name: set(model.aliases) for model in client.search_registered_models()}
     assert aliases["smoke-policy"] >= {"iteration-1", "iteration-2"}
     assert aliases["smoke-prm"] == {"iteration-1", "iteration-2"}

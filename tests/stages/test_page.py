@@ -106,7 +106,7 @@ def test_a_commit_that_made_all_is_said_once(store: ArtifactStore) -> None:
 
 
 def test_what_is_read_first_stands_first(store: ArtifactStore, prm: Artifact) -> None:
-    shown = materialization(prm, "http://127.0.0.1:1/#/x", with_ancestors(store, prm.version))
+    shown = materialization(prm, "http://127.0.0.1:1/#/x", with_ancestors(store, prm.version), made_before=False)
     metadata = dict(shown.metadata or {})
     assert list(metadata)[:6] == ["summary", "page", "lineage", "made_from", "cost", "path"]
     seconds = {row["stage"]: row["seconds"] for row in records(metadata["cost"])}

@@ -16,6 +16,8 @@ from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.tracking.client import mlflow_at
 from agentprm_dagster.tracking.uri import (
+    DAGSTER_URL,
+    MLFLOW_URL,
     credentials,
     hidden,
     is_server,
@@ -109,7 +111,7 @@ def test_programs_are_given_no_password_among_their_arguments(home: Path, monkey
         yield
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", SECRET)
-    for name in ("MLFLOW_BACKEND_STORE_URI", *ui._known_to_both(1, 2)):
+    for name in ("MLFLOW_BACKEND_STORE_URI", DAGSTER_URL, MLFLOW_URL):
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(MlflowTracker, "reconcile", lambda self, store: [])
     monkeypatch.setattr(ui, "running", running)

@@ -68,5 +68,5 @@ def test_a_training_that_diverges_says_so_and_can_be_committed(
     assert none == {name for name, value in report.metrics.items() if isnan(value)}
     (failed,) = (each for each in made.gates if each.name == gate)
     assert (failed.passed, failed.value, "nan" in failed.message) == (False, None, True)
-    shown = materialization(artifact, None, [artifact])
+    shown = materialization(artifact, None, [artifact], made_before=False)
     assert {name for name, value in shown.metadata.items() if value == "not a finite number"} == none
