@@ -78,7 +78,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, set[str]]]:
 
 
 def report(*gates: str) -> StageReport:
-    return StageReport({"tokens": 0.0}, tuple(Gate(name, True, "as expected") for name in gates), "Done.")
+    return StageReport(
+        {"tokens": 0.0, "held_out_loss": 0.5}, tuple(Gate(name, True, "as expected") for name in gates), "Done."
+    )
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import typer
 import yaml
 from dagster._cli import create_dagster_cli
-from dagster._core.instance.config import dagster_instance_config
+from dagster._core.instance.config import PoolGranularity, dagster_instance_config
 from dagster._daemon.cli import cli as dagster_daemon
 from dagster_webserver.cli import dagster_webserver
 from mlflow import cli as mlflow
@@ -113,7 +113,8 @@ def test_dagsters_settings_are_the_usual_ones_with_a_database_and_who_launches(h
 
 def test_the_queue_that_names_users_keeps_to_the_settings(instance: dg.DagsterInstance) -> None:
     assert isinstance(instance.run_coordinator, NamingRunCoordinator)
-    assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 2  # type: ignore[union-attr]
+    pools = instance.get_concurrency_config().pool_config
+    assert (pools.default_pool_limit, pools.pool_granularity) == (1, PoolGranularity.RUN)
 
 
 def test_what_is_launched_on_the_page_bears_the_users_name() -> None:

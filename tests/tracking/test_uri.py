@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from agentprm_dagster import cli
 from agentprm_dagster.commands import doctor, ui
+from agentprm_dagster.commands.ports import UiError
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.tracking.client import mlflow_at
@@ -107,7 +108,7 @@ def test_programs_are_given_no_password_among_their_arguments(home: Path, monkey
     def running(commands: dict[str, list[str]], *_: object, **__: object) -> Iterator[None]:
         started.update(commands)
         started["environment"] = [os.environ["MLFLOW_BACKEND_STORE_URI"]]
-        raise ui.UiError("enough")
+        raise UiError("enough")
         yield
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", SECRET)
@@ -115,7 +116,7 @@ def test_programs_are_given_no_password_among_their_arguments(home: Path, monkey
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(MlflowTracker, "reconcile", lambda self, store: [])
     monkeypatch.setattr(ui, "running", running)
-    with pytest.raises(ui.UiError, match="enough"):
+    with pytest.raises(UiError, match="enough"):
         ui.serve(1, 2)
     assert started.pop("environment") == [SECRET]
     assert "mlflow" in started
