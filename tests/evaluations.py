@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.tables import write_episodes
@@ -68,13 +69,20 @@ def evaluation(
     with TemporaryDirectory() as folder:
         rows = []
         for known, i, won in plays:
-            how = {**known, "world": None, "horizon": 0}
+            how: dict[str, Any] = {**known, "world": None, "horizon": 0}
             episodes = played(won + (how["best_of"] > 1))
             place = Path(folder) / folder_name(how)
             place.mkdir()
             write_episodes(episodes, place)
             write_values(values_of(episodes), place)
-            rest = {"experiment": "any", "iteration": i, "max_steps": 9, "seed": 0, "tokens": 1, "kinds": ("go",)}
+            rest: dict[str, Any] = {
+                "experiment": "any",
+                "iteration": i,
+                "max_steps": 9,
+                "seed": 0,
+                "tokens": 1,
+                "kinds": ("go",),
+            }
             rows.append(evaluation_row(episodes, **how, **rest))
         (Path(folder) / EVALUATION).write_text(json.dumps(rows), encoding="utf-8")
         (Path(folder) / "page.md").write_text("| split |\n|---|\n\n![success](success.png)\n", encoding="utf-8")

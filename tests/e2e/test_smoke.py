@@ -133,7 +133,7 @@ def test_models_of_a_bundle_load_as_their_cards_say(home: Path, tmp_path: Path) 
     assert call(home, "export", "smoke", str(bundle), "-i", "2", "--hub", "org").returncode == 0
     for part in ("policy", "reward_model"):
         (code,) = blocks(bundle / part / "README.md", "python")
-        names = {"conversation": "REASON: why\nACTION: look"}
+        names: dict[str, Any] = {"conversation": "REASON: why\nACTION: look"}
         exec(code.replace("THIS_FOLDER", str(bundle / part)), names)
     assert names["value"].shape == (1, 1)
 

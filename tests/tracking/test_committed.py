@@ -384,7 +384,7 @@ def account(client: MlflowClient, experiment: str) -> object:
     def without_name(text: object) -> str:
         return str(text).replace(experiment, "it")
 
-    def metrics(found: Any) -> list[object]:
+    def metrics(found: Any) -> list[Any]:
         return sorted(
             (each.key, each.value, each.step, without_name(each.dataset_name), str(each.dataset_digest))
             for each in found

@@ -10,10 +10,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.utils.validation import _validate_batch_log_data
 
+from agentprm_dagster.provenance.flat import flat
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.tracking.models import checkpoint_folder, own_place, register_checkpoint
-from agentprm_dagster.tracking.records import fitting_name, flat
+from agentprm_dagster.tracking.records import fitting_name
 from agentprm_dagster.tracking.uri import tracking_uri
 from toy import NullTracker
 from tracked import CHECKPOINT, make, recipe_of
