@@ -11,7 +11,7 @@ from agentprm_dagster.bundles.record import EVALUATION, Part
 from agentprm_dagster.engine.settings import Model
 from agentprm_dagster.provenance.manifest import NOT_FINITE, Manifest
 from agentprm_dagster.reports.evaluation import GAMES_ALONE
-from agentprm_dagster.reports.results import in_markdown, in_order, policy_name
+from agentprm_dagster.reports.results import cells, columns, in_markdown, in_order
 
 PAPER = "[Process Reward Models for LLM Agents](https://arxiv.org/abs/2502.10325)"
 
@@ -97,19 +97,7 @@ def licence_in_words(model: Model) -> str:
 def numbers(opened: Opened, rows: Iterable[Mapping[str, Any]]) -> str:
     """Rows with n and intervals, and everything that such a number needs."""
     made = opened.manifest(EVALUATION)
-    lines = [
-        (
-            row["split"],
-            policy_name(row),
-            str(row["n"]),
-            f"{row['success_rate']:.1%}",
-            f"{row['ci_low']:.1%} to {row['ci_high']:.1%}",
-            f"{row['mean_reward']:.3f}",
-            f"{row['mean_actions']:.1f}",
-        )
-        for row in in_order(rows)
-    ]
-    table = in_markdown(("split", "policy", "n", "success", "95% interval", "mean reward", "actions"), lines)
+    table = in_markdown(columns({}), (cells(row, {}) for row in in_order(rows)))
     processor, products = (made.environment.get(name, "not recorded") for name in ("processor", "products"))
     return (
         f"## Numbers\n\n{table}\n\nSuccess is the share of games whose reward is 1, each game played once, with at "
