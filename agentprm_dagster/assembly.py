@@ -1,5 +1,6 @@
 """Where everything meets: assets x experiments, resources, jobs, schedules, sensors."""
 
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from inspect import getsourcefile, getsourcelines, unwrap
@@ -92,8 +93,10 @@ def _linked(made_here: dg.AssetsDefinition) -> dg.AssetsDefinition:
     compute = made_here.op.compute_fn
     function = unwrap(compute.decorated_fn if isinstance(compute, DecoratedOpFunction) else compute)
     file, (_, line) = getsourcefile(function), getsourcelines(function)
-    place = dg.LocalFileCodeReference(file_path=str(file), line_number=line)
-    references = {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[place])}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # once an asset and an experiment
+        place = dg.LocalFileCodeReference(file_path=str(file), line_number=line)
+        references = {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[place])}
     return made_here.map_asset_specs(lambda spec: spec.merge_attributes(metadata=references))
 
 
