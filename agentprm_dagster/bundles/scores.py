@@ -12,7 +12,7 @@ from agentprm_dagster.bundles.record import EVALUATION, read_text
 from agentprm_dagster.episodes.tables import EPISODES
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.reports.evaluation import evaluation_name, evaluation_report, evaluation_row, folder_name
-from agentprm_dagster.stages.materialization import PAGE
+from agentprm_dagster.stages.page import PAGE
 
 _WHO = ("ranked_by", "policy", "iteration", "split", "best_of", "world", "horizon")
 """What tells a row from others."""
