@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
 from inspect import getsourcefile, getsourcelines, unwrap
 from re import sub
@@ -108,6 +109,9 @@ def _as_its_own(experiment: Experiment, spec: dg.AssetSpec) -> dg.AssetSpec:
     )
     if spec.partitions_def is not None:
         own = own.replace_attributes(partitions_def=iterations_of(experiment.name))
+    hours = experiment.schedule and experiment.schedule.fresh_hours
+    if hours and spec.key.path[-1] == "results":
+        own = own.replace_attributes(freshness_policy=dg.FreshnessPolicy.time_window(timedelta(hours=hours)))
     if origin and spec.key.path[-1] == "initial_policy":
         begins_from = dg.AssetDep(
             dg.AssetKey([origin.experiment, "improved_policy"]),

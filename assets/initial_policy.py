@@ -16,7 +16,6 @@ from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
-from agentprm_dagster.stages.page import PAGE
 
 BRANCHED_FROM = "branched_from"
 """The role of the policy that an experiment begins from where it begins from another's."""
@@ -58,9 +57,8 @@ def _taken_over(stage: Stage, policy: Artifact) -> dg.MaterializeResult:
 
     def copy(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         for entry in policy.manifest.files:
-            if entry.path != PAGE:
-                (out / entry.path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(policy.path / entry.path, out / entry.path)
+            (out / entry.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(policy.path / entry.path, out / entry.path)
         gate = Gate("finite_loss", True, f"it is {policy.version}, which passed its gates")
         return StageReport({}, (gate,), f"pi_0 is {policy.version}, as it is there.\n")
 

@@ -29,7 +29,7 @@ from agentprm_dagster.reports.promotion import (
 from agentprm_dagster.reports.results import Row
 from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.stages.decisions import ATTEMPT, PROMOTION, decision_of
-from agentprm_dagster.stages.evaluations import outcomes_in, rows_of
+from agentprm_dagster.stages.evaluations import outcomes_in, rows_of, won_by_episode
 from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
@@ -155,8 +155,11 @@ def _hacking(report: Artifact, i: int, split: str, deciding: tuple[str, ...]) ->
         most = max(ranked, key=lambda row: row["best_of"])
         found = paired_difference(outcomes_in(report.path / folder_name(most)), outcomes_in(folder))
         yield best_of_n_loses(found, n=most["best_of"], decides="best_of_n_loses" in deciding)
-    if values := [turns[0].q for turns in read_values(folder).values() if turns]:
-        yield overestimates(values, alone["successes"], decides="overestimates" in deciding)
+    first = {name: turns[0].q for name, turns in read_values(folder).items() if turns}
+    if first:  # of a part of the games
+        ended = won_by_episode(folder)
+        won = sum(ended[name] for name in first)
+        yield overestimates(list(first.values()), won, decides="overestimates" in deciding)
 
 
 def _greedy(report: Artifact, i: int, split: str) -> list[Row]:

@@ -158,10 +158,12 @@ class _MlflowRun:
     def _tell_rest(self, artifact: Artifact) -> None:
         """Up to the first step that fails, which with all that follow is left to `sync`."""
         for step in rest(self._run_id, artifact):
+            told = False
             with self._mlflow.tolerated(step.what):
                 self._mlflow.ask(step.work, more=step.more)
-                continue
-            return
+                told = True
+            if not told:
+                return
 
     def _flush(self) -> None:
         began = monotonic()

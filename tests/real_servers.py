@@ -32,11 +32,11 @@ def postgres_server() -> Iterator[dict[str, str]]:
             os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
         (folder / "password").write_text(PASSWORD)
         (folder / "password").chmod(0o644)
-        initdb = [postgres_program("initdb"), "--pgdata", folder / "data", "--username", "agentprm", "--no-sync"]
-        login = ["--auth", "scram-sha-256", "--pwfile", folder / "password"]
+        initdb = [postgres_program("initdb"), "--pgdata", f"{folder}/data", "--username", "agentprm", "--no-sync"]
+        login = ["--auth", "scram-sha-256", "--pwfile", f"{folder}/password"]
         subprocess.run([*initdb, *login], check=True, stdout=subprocess.DEVNULL, user=user, cwd=folder)
         here = ["-c", f"listen_addresses={HOST}", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
-        command = [postgres_program("postgres"), "-D", folder / "data", "-p", port, *here]
+        command = [postgres_program("postgres"), "-D", f"{folder}/data", "-p", port, *here]
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(command, stdout=log, stderr=log, user=user, cwd=folder)
         try:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel
 
 from agentprm_dagster.cli import app
+from agentprm_dagster.component import ExperimentComponent
 from agentprm_dagster.config import Compute, Experiment
 from agentprm_dagster.config.catalog import load_compute, read_experiment, study_files
 from agentprm_dagster.config.compose import compose
@@ -106,8 +107,13 @@ def test_experiments_and_computes_are_valid(page: Path, home: Path, tmp_path: Pa
     for i, block in enumerate(blocks(page, "yaml")):
         path = tmp_path / f"sample_{i}.yaml"
         path.write_text(block, encoding="utf-8")
-        is_compute = yaml.safe_load(block).keys() <= Compute.model_fields.keys()
-        load_compute(str(path)) if is_compute else read_experiment(path)
+        given = yaml.safe_load(block)
+        if given.get("type") == f"{ExperimentComponent.__module__}.ExperimentComponent":
+            ExperimentComponent(**given["attributes"])
+        elif given.keys() <= Compute.model_fields.keys():
+            load_compute(str(path))
+        else:
+            read_experiment(path)
 
 
 @ON_EVERY_PAGE

@@ -84,6 +84,13 @@ class DryStore(ArtifactStore):
         return self._announced.get((experiment, iteration)) or super().announced(experiment, iteration)
 
 
+class DryTracker(MlflowTracker):
+    """Tells MLflow nothing: no run begins, as nothing is made, and no policy becomes the champion."""
+
+    def champion(self, artifact: Artifact) -> None:
+        """See `MlflowTracker`."""
+
+
 @dataclass(frozen=True)
 class Outlook:
     """What a run would do with a stage."""
@@ -128,7 +135,7 @@ def outlook(name: str, iterations: int | None, compute: str = "") -> list[Outloo
     """
     experiment, store = load_experiment(name), DryStore()
     bound = resources(compute)
-    bound["stages"] = StagesResource(artifacts=_artifacts(store), tracker=MlflowTracker(), compute=compute)
+    bound["stages"] = StagesResource(artifacts=_artifacts(store), tracker=DryTracker(), compute=compute)
     job = build_definitions({name: experiment}, bound).resolve_job_def(name)
     places: list[AssetPartition] = []
     with dg.DagsterInstance.ephemeral() as instance:

@@ -30,6 +30,8 @@ class Schedule(Section):
     timezone: Annotated[str, Field(max_length=100), AfterValidator(_timezone)] = "UTC"
     switched_on: bool = False
     """Whether it is on as soon as Dagster loads it; else a person switches it on in the UI."""
+    fresh_hours: PositiveFloat | None = None
+    """After so many hours without a new version Dagster says that `results` is overdue; null: never."""
 
 
 class Promotion(Section):

@@ -107,6 +107,13 @@ def current_outcomes(store: ArtifactStore, experiment: str) -> Iterator[tuple[Ro
         yield row, outcomes_in(folders[id(row)][1])
 
 
+def won_by_episode(folder: Path) -> dict[str, bool]:
+    """Whether each episode of one evaluation was won, by its id."""
+    heads = pq.read_table(folder / EPISODES, columns=["episode_id", "reward"])
+    names, rewards = (column.to_pylist() for column in heads.columns)
+    return dict(zip(names, (reward == 1 for reward in rewards), strict=True))
+
+
 def outcomes_in(folder: Path) -> Outcomes:
     """How the games of one evaluation ended, from its folder in its report."""
     heads = pq.read_table(folder / EPISODES, columns=["game", "first_observation", "reward"])

@@ -107,7 +107,7 @@ def _tell_model(client: "MlflowClient", run_id: str, artifact: Artifact, *, curr
 
     made, run = artifact.manifest, client.get_run(run_id)
     model_id = logged_model(client, run.info.experiment_id, artifact, run_id)
-    if model_id not in {output.model_id for output in run.outputs.model_outputs}:
+    if model_id not in {output.model_id for output in (run.outputs.model_outputs if run.outputs else ())}:
         client.log_outputs(run_id, [LoggedModelOutput(model_id, made.iteration)])
     targets = next((read for read in made.inputs if read.asset.endswith("_targets")), None)
     data = (str(targets.version.partition), targets.digest[:DIGITS]) if targets else (None, None)

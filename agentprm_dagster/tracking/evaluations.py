@@ -78,7 +78,7 @@ def tell_evaluation(client: "MlflowClient", run_id: str, artifact: Artifact, end
     run = client.get_run(run_id)
     played = {row["split"]: games_of(artifact, row) for row in found}
     models = policy_models(client, run.info.experiment_id, artifact)
-    known = {each.model_id for each in run.inputs.model_inputs}
+    known = {each.model_id for each in (run.inputs.model_inputs if run.inputs else ())}
     read = [LoggedModelInput(model_id) for model_id in models.values() if model_id not in known]
     client.log_inputs(run_id, [_as_input(games) for games in played.values()], read or None)
     metrics = list(_metrics(found, played, models, ended))

@@ -185,10 +185,10 @@ class _Trace:
     def _of(self, i: int) -> dict[str, object]:
         """What is known of a turn besides its words."""
         episode, turn, gamma = self.episode, self.episode.turns[i], self.artifact.manifest.config.get("targets.gamma")
-        outcome = (
-            discounted_outcome(episode.reward, i, len(episode.turns) - 1, float(gamma)) if gamma else episode.reward
-        )
-        known = {"turn": i, "admissible": turn.admissible, "parsed": turn.parsed, "return": outcome}
+        known: dict[str, object] = {"turn": i, "admissible": turn.admissible, "parsed": turn.parsed}
+        known["return"] = episode.reward
+        if isinstance(gamma, float | int):
+            known["return"] = discounted_outcome(episode.reward, i, len(episode.turns) - 1, gamma)
         if i < len(self.values):
             known |= {"q": self.values[i].q, "value_after": self.values[i].after}
         return {**known, "inherited": True} if i < episode.start else known

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from agentprm_dagster.commands.lineage import asset_names
 from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import ExperimentError, load_catalog
 from agentprm_dagster.config.compose import compose
-from agentprm_dagster.config.when import Origin
+from agentprm_dagster.config.when import Origin, Schedule
 from agentprm_dagster.definitions import load
 from agentprm_dagster.home import dagster_folder
 from agentprm_dagster.iterations import iterations_of
@@ -145,6 +146,14 @@ def test_iterations_belong_to_their_experiment(graph: AssetGraph) -> None:
         node = graph.get(key)
         if node.partitions_def is not None:
             assert node.partitions_def == iterations_of(key.path[0])
+
+
+def test_results_are_overdue_where_the_schedule_says_so(experiments: dict[str, Experiment]) -> None:
+    daily = experiments["smoke"].model_copy(update={"schedule": Schedule(fresh_hours=26)})
+    graph = build_definitions({"smoke": daily}).resolve_asset_graph()
+    policies = {key.path[-1]: graph.get(key).freshness_policy for key in graph.get_all_asset_keys()}
+    assert [name for name, policy in policies.items() if policy] == ["results"]
+    assert policies["results"] == dg.FreshnessPolicy.time_window(timedelta(hours=26))
 
 
 def test_owners_are_the_experiments(experiments: dict[str, Experiment]) -> None:
