@@ -75,7 +75,7 @@ servers: $(READY)
 
 test-ui: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[browser]"
-	$(BIN)/python -m pytest -m browser tests/browser
+	$(BIN)/python -m pytest -m browser tests/e2e/test_browser.py
 
 vllm: $(READY)
 	$(BIN)/python -m pytest -m vllm tests/engine/vllm

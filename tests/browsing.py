@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE = 60_000
+PATIENCE = 300_000
 """Milliseconds for a page to show what it should. A busy machine has a stage or a page wait for minutes."""
 
 INTERRUPTIBLE = """

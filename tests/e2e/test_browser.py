@@ -5,6 +5,7 @@ The fixtures are the steps of one walk through one home, in which a stage is mad
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -73,8 +74,16 @@ def see(page: "Page", *texts: str) -> None:
 
 
 def await_iteration(ui: Ui, page: "Page", asset: str, iteration: int) -> None:
-    page.goto(of_asset(ui, asset, iteration))
-    page.get_by_text("Materialized", exact=True).first.wait_for()
+    """Loads the page of an iteration until it is made: Dagster draws it once."""
+    from playwright.sync_api import TimeoutError as NotYet
+
+    made = page.get_by_text("Materialized", exact=True).first
+    for _ in range(60):
+        page.goto(of_asset(ui, asset, iteration))
+        with suppress(NotYet):
+            made.wait_for(timeout=5_000)
+            return
+    made.wait_for(timeout=5_000)
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +104,13 @@ def automated(ui: Ui, page: "Page", demonstrated: None) -> None:
     see(page, "While it is on, launches one iteration of smoke after the other")
     page.locator("label").filter(has=page.get_by_role("checkbox")).click()
     see(page, "1 run requested")
-    shoot(page, "sensor")
+    shoot(page, "sensor", {"x": 0, "y": 0, "width": 1400, "height": 680})
 
 
 @pytest.fixture(scope="module")
 def killed(ui: Ui, page: "Page", automated: None) -> str:
     """The daemon, killed in the middle of iteration 2; what `agentprm ui` has printed."""
+    await_iteration(ui, page, "promotion", 1)  # until then there is no iteration 2 to look at
     await_iteration(ui, page, "rollouts", 2)
     page.goto("about:blank")
     return ui.kill_daemon()
@@ -161,7 +171,7 @@ def test_the_run_that_was_cut_off_was_launched_again_by_itself(ui: Ui, page: "Pa
     see(page, "Re-execution")
     assert page.get_by_text("Failure", exact=True).count() == 1
     assert page.get_by_text("Re-execution", exact=True).count() == 1
-    shoot(page, "runs")
+    shoot(page, "runs", {"x": 0, "y": 0, "width": 1400, "height": 680})
 
 
 @pytest.mark.usefixtures("looped")
@@ -176,10 +186,10 @@ def test_the_graph_is_green(ui: Ui, page: "Page") -> None:
     page.set_viewport_size({"width": 1400, "height": 1500})  # the buttons below would hide a stage
     page.goto(f"{ui.dagster}/locations/agentprm/asset-groups/smoke/lineage")
     boxes = [page.locator("foreignObject").filter(has_text=name).bounding_box() for name in ASSETS]
-    left, top = min(box["x"] for box in boxes), min(box["y"] for box in boxes)
-    right = max(box["x"] + box["width"] for box in boxes)
-    bottom = max(box["y"] + box["height"] for box in boxes)
-    page.get_by_text("Materializing").wait_for(state="detached")
+    page.wait_for_load_state("networkidle")  # colours come after the boxes
+    left, top = min(box["x"] for box in boxes) - 8, min(box["y"] for box in boxes) - 8
+    right = max(box["x"] + box["width"] for box in boxes) + 8
+    bottom = max(box["y"] + box["height"] for box in boxes) + 8
     shoot(page, "asset_graph", {"x": left, "y": top, "width": right - left, "height": bottom - top})
     page.set_viewport_size({"width": 1400, "height": 1000})
 
@@ -187,7 +197,7 @@ def test_the_graph_is_green(ui: Ui, page: "Page") -> None:
 @pytest.mark.usefixtures("looped")
 def test_results_have_a_picture_and_a_table(ui: Ui, page: "Page") -> None:
     page.goto(of_asset(ui, "results"))
-    picture = page.get_by_role("row").filter(has_text="picture").get_by_role("img")
+    picture = page.get_by_role("img", name="curves")
     picture.wait_for()
     assert picture.evaluate("image => image.naturalWidth") > 100
     see(page, "Bo2(pi_2, prm[2])", "ReAct gpt-4o")
@@ -219,10 +229,11 @@ def test_mlflow_is_a_click_away_and_leads_back(ui: Ui, page: "Page") -> None:
     run = opened.value
     see(run, "prm[2]", "held_out_loss", "iteration 2")
     assert run.get_by_role("link", name="asset smoke/prm").get_attribute("href") == of_asset(ui, "prm", 2)
-    run.get_by_role("link", name="Dagster run").click()
-    run.wait_for_url(f"{ui.dagster}/runs/*")
-    see(run, "Success")
-    run.close()
+    with run.expect_popup() as opened:
+        run.get_by_role("link", name="Dagster run").click()
+    opened.value.get_by_text("Success", exact=True).first.wait_for()
+    for tab in (opened.value, run):
+        tab.close()
 
 
 @pytest.mark.usefixtures("looped")
