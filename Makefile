@@ -24,7 +24,7 @@ MYPY := $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml
 TESTED := --explicit-package-bases --no-strict-optional --no-warn-unreachable --no-warn-unused-ignores
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart ui test slow coverage vllm ray servers torture lint types bench memory docs lock clean
+.PHONY: help quickstart ui test slow coverage vllm ray servers test-ui torture lint types bench memory docs lock clean
 
 help:
 	@echo "make quickstart   two iterations of AgentPRM on generated games, then the table (CPU)"
@@ -35,6 +35,7 @@ help:
 	@echo "make vllm         the tests that start the real vLLM, which AGENTPRM_VLLM names"
 	@echo "make ray          the tests that start a Ray cluster of two nodes"
 	@echo "make servers      the tests that start PostgreSQL, an object store, MLflow and Dagster's services"
+	@echo "make test-ui      the tests in a browser, with Chromium; screenshots in build/screenshots"
 	@echo "make torture      kills, odd servers and disks, random histories, bad inputs: MINUTES=20, or a night"
 	@echo "make lint types   ruff; mypy over the built wheel and the tests"
 	@echo "make bench        every stage against its baseline; the tables of docs/performance.md"
@@ -71,6 +72,10 @@ ray: $(READY)
 servers: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[postgres,s3,login,servers]"
 	$(BIN)/python -m pytest -m servers tests/deploy
+
+test-ui: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[browser]"
+	$(BIN)/python -m pytest -m browser tests/e2e/test_browser.py
 
 vllm: $(READY)
 	$(BIN)/python -m pytest -m vllm tests/engine/vllm

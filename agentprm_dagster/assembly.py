@@ -1,12 +1,14 @@
 """Where everything meets: assets x experiments, resources, jobs, schedules, sensors."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
+from inspect import getsourcefile, getsourcelines, unwrap
 from re import sub
 
 import dagster as dg
+from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 
 from agentprm_dagster import assets
 from agentprm_dagster.automation import schedule, sensor
@@ -79,19 +81,24 @@ def assets_of(experiment: Experiment) -> list[dg.AssetsDefinition]:
     loaded = dg.load_assets_from_package_module(assets, key_prefix=prefix, group_name=prefix)
     own = partial(_as_its_own, experiment)
     used = [asset for asset in loaded if isinstance(asset, dg.AssetsDefinition) and asset.key not in unused]
-    every = [*_linked([asset for asset in used if asset.is_executable]), *(a for a in used if not a.is_executable)]
     return [
-        asset.with_attributes(asset_key_replacements=unused).map_asset_specs(own)
-        for asset in every
-        if isinstance(asset, dg.AssetsDefinition)
+        (_linked(asset) if asset.is_executable else asset)
+        .with_attributes(asset_key_replacements=unused)
+        .map_asset_specs(own)
+        for asset in used
     ]
 
 
-def _linked(made_here: Sequence[dg.AssetsDefinition]) -> Sequence[object]:
-    """The same assets, with the place of their source for whoever looks at them."""
+def _linked(made_here: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    """The same asset, with the place of its own source, which decorators do not hide."""
+    compute = made_here.op.compute_fn
+    function = unwrap(compute.decorated_fn if isinstance(compute, DecoratedOpFunction) else compute)
+    file, (_, line) = getsourcefile(function), getsourcelines(function)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # once an asset and an experiment
-        return dg.with_source_code_references(made_here)
+        place = dg.LocalFileCodeReference(file_path=str(file), line_number=line)
+        references = {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[place])}
+    return made_here.map_asset_specs(lambda spec: spec.merge_attributes(metadata=references))
 
 
 def _as_its_own(experiment: Experiment, spec: dg.AssetSpec) -> dg.AssetSpec:

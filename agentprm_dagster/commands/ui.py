@@ -56,13 +56,13 @@ def serve(dagster_port: int, mlflow_port: int, *, in_browser: bool = False) -> N
         code = Path(folder) / "code"
         try:
             with running({"code-server": _code_server(code), **servers}) as parts:
-                try:
-                    _await({"definitions": code}, parts)
-                    with running(_dagster(code, dagster_port)) as users:
-                        _show(ports, {**parts, **users}, in_browser=in_browser)
-                finally:
-                    for run in cancel_runs(instance, code, CANCEL_SECONDS):
-                        print(f"Run {run} was cancelled; launched again, it goes on where it stopped.", flush=True)
+                _await({"definitions": code}, parts)
+                with running(_dagster(code, dagster_port)) as users:
+                    _show(ports, {**parts, **users}, in_browser=in_browser)
+                # Interrupted by a person. Where a part ends by itself, its runs fail with the server of code instead,
+                # and the daemon launches them again at the next start.
+                for run in cancel_runs(instance, code, CANCEL_SECONDS):
+                    print(f"Run {run} was cancelled; launched again, it goes on where it stopped.", flush=True)
         finally:
             fail_dead_runs(instance)
 

@@ -10,13 +10,14 @@ The compute, which decides nothing in a recipe, is written into the tags whole, 
 import json
 
 import dagster as dg
+from dagster._core.storage.tags import HIDDEN_TAG_PREFIX
 
 from agentprm_dagster.config import Compute, Experiment
 from agentprm_dagster.config.catalog import load_compute, require_experiment
 from agentprm_dagster.provenance.canonical import digest_of
 
-TAG = "agentprm/settings_of_"
-COMPUTE_TAG = "agentprm/compute"
+TAG = f"{HIDDEN_TAG_PREFIX}agentprm/settings_of_"
+COMPUTE_TAG = f"{HIDDEN_TAG_PREFIX}agentprm/compute"
 
 
 class EditedSettingsError(RuntimeError):

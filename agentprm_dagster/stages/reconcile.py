@@ -14,7 +14,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.storage.tags import GRPC_INFO_TAG, HIDDEN_TAG_PREFIX
 
 from agentprm_dagster.home import presence_folder
 from agentprm_dagster.provenance.owner import Owner, is_running
@@ -25,7 +25,8 @@ if TYPE_CHECKING:  # what `dg.Executor` names and Dagster does not export
     from dagster._core.execution.retries import RetryMode
     from dagster._core.execution.step_dependency_config import StepDependencyConfig
 
-OWNER_TAG = "agentprm/owner"
+OWNER_TAG = f"{HIDDEN_TAG_PREFIX}agentprm/owner"
+"""Not for people: Dagster's UI shows no tag with this prefix."""
 
 UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 

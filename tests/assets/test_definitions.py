@@ -133,7 +133,12 @@ def test_assets_say_what_they_are(graph: AssetGraph) -> None:
         assert node.kinds
         assert set(node.tags) >= {"environment", "model"}
         assert node.code_version
-        assert ("dagster/code_references" in node.metadata) == (key.path[-1] != "behaviour_policy")
+
+
+def test_the_link_to_the_source_leads_to_the_assets_file(graph: AssetGraph) -> None:
+    for key in graph.executable_asset_keys:
+        (place,) = graph.get(key).metadata["dagster/code_references"].code_references
+        assert Path(place.file_path).name == f"{key.path[-1]}.py"
 
 
 def test_iterations_belong_to_their_experiment(graph: AssetGraph) -> None:
