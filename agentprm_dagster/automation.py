@@ -33,7 +33,7 @@ def sensor(experiment: Experiment) -> dg.SensorDefinition:
         job_name=experiment.name,
         minimum_interval_seconds=SENSOR_SECONDS,
         description=f"While it is on, launches one iteration of {experiment.name} after the other, each as one run, "
-        "until all that are planned are made or promotion stops it. A run that failed waits for a person.",
+        "until all that are planned are made or promotion stops it. A run whose stage failed waits for a person.",
     )
     def automation(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         return next_run(context.instance, experiment, context.repository_def)

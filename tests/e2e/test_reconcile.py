@@ -15,6 +15,7 @@ import dagster as dg
 import psutil
 import pytest
 
+import agentprm_dagster.definitions  # noqa: F401  # as every process does that Dagster starts
 from agentprm_dagster.commands.run import run_iteration
 from agentprm_dagster.iterations import ITERATIONS
 from agentprm_dagster.provenance.owner import Owner
