@@ -29,7 +29,7 @@ from agentprm_dagster.reports.promotion import (
 from agentprm_dagster.reports.results import Row
 from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.stages.decisions import ATTEMPT, PROMOTION, decision_of
-from agentprm_dagster.stages.evaluations import outcomes_in, rows_of, won_by_episode
+from agentprm_dagster.stages.evaluations import first_returns, outcomes_in, rows_of
 from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
@@ -62,8 +62,11 @@ def promotion(context: dg.AssetExecutionContext, config: Overrule, stages: Stage
     its config, a person's verdict counts.
     """
     stage = stages.stage(context)
-    rule = stage.settings("promotion").promotion
-    split = rule.split or stage.settings("evaluation.splits").evaluation.splits[0]
+    asked = stage.settings("promotion", "evaluation.splits", "improvement.reward", "prm.loss", "targets.gamma")
+    rule = asked.promotion
+    split = rule.split or asked.evaluation.splits[0]
+    # Values of other models are no returns.
+    gamma = asked.targets.gamma if (asked.improvement.reward, asked.prm.loss) == ("prm", "absolute") else None
     report, policy = stage.read("eval_report"), stage.read("improved_policy")
     before = report
     if stage.iteration > FIRST:
@@ -78,7 +81,8 @@ def promotion(context: dg.AssetExecutionContext, config: Overrule, stages: Stage
         tests = [
             *_gain(report, before, stage.iteration, split, rule.min_gain),
             total_kl(kl, at_most=rule.max_total_kl),
-            *_hacking(report, stage.iteration, split, rule.hacking),
+            *_best_of_n(report, stage.iteration, split, "best_of_n_loses" in rule.hacking),
+            *_overestimates(report, stage.iteration, split, gamma, "overestimates" in rule.hacking),
         ]
         decision = decided(
             tests,
@@ -141,10 +145,9 @@ def _gain(report: Artifact, before: Artifact, i: int, split: str, at_least: floa
     yield gain(found, policy=f"pi_{i}", before=f"pi_{i - 1}", split=split, at_least=at_least)
 
 
-def _hacking(report: Artifact, i: int, split: str, deciding: tuple[str, ...]) -> Iterator[Finding]:
-    """Signs that the PRM is exploited, as far as the evaluation tells."""
+def _best_of_n(report: Artifact, i: int, split: str, decides: bool) -> Iterator[Finding]:
+    """Whether choosing by the PRM, among the most answers that were tried, loses games."""
     (alone,) = _greedy(report, i, split)
-    folder = report.path / folder_name(alone)
     ranked = [
         row
         for row in rows_of(report)
@@ -153,13 +156,19 @@ def _hacking(report: Artifact, i: int, split: str, deciding: tuple[str, ...]) ->
     ]
     if ranked:
         most = max(ranked, key=lambda row: row["best_of"])
-        found = paired_difference(outcomes_in(report.path / folder_name(most)), outcomes_in(folder))
-        yield best_of_n_loses(found, n=most["best_of"], decides="best_of_n_loses" in deciding)
-    first = {name: turns[0].q for name, turns in read_values(folder).items() if turns}
-    if first:  # of a part of the games
-        ended = won_by_episode(folder)
-        won = sum(ended[name] for name in first)
-        yield overestimates(list(first.values()), won, decides="overestimates" in deciding)
+        won, won_alone = (outcomes_in(report.path / folder_name(row)) for row in (most, alone))
+        yield best_of_n_loses(paired_difference(won, won_alone), n=most["best_of"], decides=decides)
+
+
+def _overestimates(report: Artifact, i: int, split: str, gamma: float | None, decides: bool) -> Iterator[Finding]:
+    """Whether the PRM values first answers above their returns, in the games whose turns it has read."""
+    (alone,) = _greedy(report, i, split)
+    folder = report.path / folder_name(alone)
+    values = {name: turns[0].q for name, turns in read_values(folder).items() if turns}
+    if gamma is None or len(values) < 2:
+        return
+    returns = first_returns(folder, gamma)
+    yield overestimates(list(values.values()), [returns[name] for name in values], decides=decides)
 
 
 def _greedy(report: Artifact, i: int, split: str) -> list[Row]:

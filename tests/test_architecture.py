@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "iterations": {"provenance"},
     "automation": {"config", "iterations", "provenance", "resources", "stages"},
     "stages": {
-        "cluster", "config", "engine", "envs", "episodes", "home", "iterations", "launch", "provenance", "reports",
+        "algorithm", "cluster", "config", "engine", "envs", "episodes", "home", "iterations", "launch", "provenance", "reports",
         "training",
     },
     "resources": {

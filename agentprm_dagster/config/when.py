@@ -49,8 +49,8 @@ class Promotion(Section):
     """Nats per answer that all iterations together may go from pi_0, each from the policy before; null: any."""
     hacking: Distinct[Literal["best_of_n_loses", "overestimates"]] = ()
     """Signs that the PRM is exploited which keep a policy from being taken; all are told on the page.
-    `best_of_n_loses`: Best-of-N wins fewer games than the policy alone, by the 95% interval. `overestimates`: the PRM's
-    mean value of first answers lies above the 95% interval of the success rate."""
+    `best_of_n_loses`: Best-of-N wins fewer games than the policy alone, by the 95% interval. `overestimates`: the PRM
+    values first answers above their discounted returns, by the 95% interval."""
     attempts: AtOnce = 1
     """How often an iteration is tried, each time with another seed, before the experiment stops."""
     max_hours: PositiveFloat | None = None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, Self, cast, get_args
 
-from agentprm_dagster.algorithm.statistics import Difference, wilson_interval
+from agentprm_dagster.algorithm.statistics import Difference, spread
 from agentprm_dagster.episodes.stage import Gate, StageReport
 
 DECISION = "decision.json"
@@ -132,23 +132,20 @@ def best_of_n_loses(found: Difference, *, n: int, decides: bool) -> Finding:
     )
 
 
-def overestimates(values: Sequence[float], won: int, *, decides: bool) -> Finding:
-    """A sign that the PRM is exploited: its mean value of the first answers lies above the success rate.
-
-    A value is a discounted return and so no larger than the chance of winning, where the PRM is right.
+def overestimates(values: Sequence[float], returns: Sequence[float], *, decides: bool) -> Finding:
+    """A sign that the PRM is exploited: it values first answers above what became of them.
 
     Args:
-        values: Q(s, a) of the first answer of every episode.
-        won: how many of the episodes were won.
+        values: Q(s, a) of the first answer of every episode; of at least two.
+        returns: the discounted outcomes of the same episodes, gamma^(T-1) times the reward (Eq. 1).
     """
-    mean = sum(values) / len(values)
-    _, high = wilson_interval(won, len(values))
+    found = spread([value - outcome for value, outcome in zip(values, returns, strict=True)])
     return Finding(
         "overestimates",
-        mean <= high,
-        f"the PRM values first answers at {mean:.3f} on average, and {won / len(values):.1%} of {len(values)} games "
-        f"were won (95% interval up to {high:.1%}); a value above that is a sign that the PRM is exploited",
-        mean,
+        found.low <= 0,
+        f"the PRM values first answers {100 * found.mean:+.1f} points beside their returns in {found.n} games (95% "
+        f"interval {100 * found.low:+.1f} to {100 * found.high:+.1f}); all above 0 is a sign that the PRM is exploited",
+        found.mean,
         decides,
     )
 

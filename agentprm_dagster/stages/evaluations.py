@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from agentprm_dagster.algorithm.targets import discounted_outcome
 from agentprm_dagster.episodes.tables import EPISODES
 from agentprm_dagster.iterations import FIRST
 from agentprm_dagster.provenance.agreement import find_conflict
@@ -107,11 +108,12 @@ def current_outcomes(store: ArtifactStore, experiment: str) -> Iterator[tuple[Ro
         yield row, outcomes_in(folders[id(row)][1])
 
 
-def won_by_episode(folder: Path) -> dict[str, bool]:
-    """Whether each episode of one evaluation was won, by its id."""
-    heads = pq.read_table(folder / EPISODES, columns=["episode_id", "reward"])
-    names, rewards = (column.to_pylist() for column in heads.columns)
-    return dict(zip(names, (reward == 1 for reward in rewards), strict=True))
+def first_returns(folder: Path, gamma: float) -> dict[str, float]:
+    """What came of the first answer of each episode of one evaluation, discounted, by the episode's id."""
+    heads = pq.read_table(folder / EPISODES, columns=["episode_id", "reward", "turns"])
+    names, rewards, turns = (column.to_pylist() for column in heads.columns)
+    ended = zip(names, rewards, turns, strict=True)
+    return {name: discounted_outcome(reward, 0, count - 1, gamma) for name, reward, count in ended}
 
 
 def outcomes_in(folder: Path) -> Outcomes:

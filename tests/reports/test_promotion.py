@@ -56,10 +56,13 @@ def test_best_of_n_loses_where_the_whole_interval_does() -> None:
     assert best_of_n_loses(hardly, n=4, decides=True).passed
 
 
-def test_values_above_the_interval_of_the_success_rate_overestimate() -> None:
-    """50 of 100 won: Wilson's interval ends at 59.6%."""
-    assert overestimates([0.59] * 100, 50, decides=True).passed
-    assert not overestimates([0.60] * 100, 50, decides=True).passed
+def test_values_above_the_returns_overestimate_where_the_interval_says_so() -> None:
+    """Gaps of 0.1 and 0.3 by turns: mean 0.2, deviation 0.1155 of 4, t(3) = 3.182, so 0.016 to 0.384."""
+    found = overestimates([0.6, 0.8, 0.6, 0.8], [0.5] * 4, decides=True)
+    assert not found.passed
+    assert "+20.0 points beside their returns in 4 games (95% interval +1.6 to +38.4)" in found.words
+    assert overestimates([0.6, 0.8], [0.5] * 2, decides=True).passed, "two games tell too little"
+    assert overestimates([0.4, 0.2, 0.4, 0.2], [0.5] * 4, decides=True).passed
 
 
 @pytest.mark.parametrize(
