@@ -62,11 +62,11 @@ def promotion(context: dg.AssetExecutionContext, config: Overrule, stages: Stage
     its config, a person's verdict counts.
     """
     stage = stages.stage(context)
-    asked = stage.settings("promotion", "evaluation.splits", "improvement.reward", "prm.loss", "targets.gamma")
+    asked = stage.settings("promotion", "evaluation.splits", "improvement.reward", "prm.loss")
     rule = asked.promotion
     split = rule.split or asked.evaluation.splits[0]
-    # Values of other models are no returns.
-    gamma = asked.targets.gamma if (asked.improvement.reward, asked.prm.loss) == ("prm", "absolute") else None
+    returns = (asked.improvement.reward, asked.prm.loss) == ("prm", "absolute")  # values of other models are none
+    gamma = stage.settings("targets.gamma").targets.gamma if returns else None
     report, policy = stage.read("eval_report"), stage.read("improved_policy")
     before = report
     if stage.iteration > FIRST:

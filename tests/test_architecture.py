@@ -53,8 +53,8 @@ MAY_IMPORT = {
     "iterations": {"provenance"},
     "automation": {"config", "iterations", "provenance", "resources", "stages"},
     "stages": {
-        "algorithm", "cluster", "config", "engine", "envs", "episodes", "home", "iterations", "launch", "provenance", "reports",
-        "training",
+        "algorithm", "cluster", "config", "engine", "envs", "episodes", "home", "iterations", "launch", "provenance",
+        "reports", "training",
     },
     "resources": {
         "agents", "config", "engine", "envs", "episodes", "home", "iterations", "launch", "provenance", "rollouts",
