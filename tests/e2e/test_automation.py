@@ -25,8 +25,9 @@ def write(tmp_path: Path, settings: str, toy: str = TOY) -> dg.Definitions:
 def ticked(definitions: dg.Definitions, instance: dg.DagsterInstance) -> dg.RunRequest | str:
     """What the sensor of the toy asks for, or says in its place."""
     sensor = definitions.resolve_sensor_def("toy_automation")
-    context = dg.build_sensor_context(repository_def=definitions.get_repository_def(), instance_ref=instance.get_ref())
-    return answer(sensor.evaluate_tick(context))
+    repository, place = definitions.get_repository_def(), instance.get_ref()
+    with dg.build_sensor_context(repository_def=repository, instance_ref=place) as context:
+        return answer(sensor.evaluate_tick(context))
 
 
 def answer(tick: object) -> dg.RunRequest | str:
@@ -135,8 +136,8 @@ def test_a_schedule_takes_the_place_of_the_sensor(
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
     asked = []
     for _ in range(PLANNED + 1):
-        context = dg.build_schedule_context(instance, repository_def=daily.get_repository_def())
-        request = answer(schedule.evaluate_tick(context))
+        with dg.build_schedule_context(instance, repository_def=daily.get_repository_def()) as context:
+            request = answer(schedule.evaluate_tick(context))
         asked.append(request if isinstance(request, str) else request.partition_key)
         assert isinstance(request, str) or launched(daily, instance, request)
     assert asked == ["1", "2", "3", "all 3 iterations of toy are made"]
