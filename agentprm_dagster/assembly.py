@@ -162,7 +162,7 @@ def build_definitions(
                 name,
                 dg.AssetSelection.groups(name),
                 description=f"One iteration of: {experiment.description}",
-                executor_def=EXECUTOR,
+                executor_def=EXECUTOR,  # another project, which takes it as a component, has its own
             )
             for name, experiment in experiments.items()
         ],

@@ -36,7 +36,7 @@ def sensor(experiment: Experiment) -> dg.SensorDefinition:
         "until all that are planned are made or promotion stops it. A run whose stage failed waits for a person.",
     )
     def automation(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        return next_run(context.instance, experiment, context.repository_def)
+        return next_run(context, experiment)
 
     return automation
 
@@ -56,19 +56,19 @@ def schedule(experiment: Experiment) -> dg.ScheduleDefinition:
         "until all that are planned are made or promotion stops it.",
     )
     def at_its_time(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        return next_run(context.instance, experiment, context.repository_def)
+        return next_run(context, experiment)
 
     return at_its_time
 
 
 def next_run(
-    instance: dg.DagsterInstance, experiment: Experiment, repository: dg.RepositoryDefinition | None
+    context: dg.SensorEvaluationContext | dg.ScheduleEvaluationContext, experiment: Experiment
 ) -> dg.RunRequest | dg.SkipReason:
     """The run that makes the next iteration, or why there is none to launch.
 
     Its key names the policy that the iteration begins from: neither the sensor nor the schedule launches one twice.
     """
-    name, store = experiment.name, ArtifactsResource().store()
+    instance, name, store = context.instance, experiment.name, ArtifactsResource().store()
     for run in under_way(instance, name):
         return dg.SkipReason(f"run {run.run_id} of {name} is under way")
     next_one = wanted(store, name, experiment.iterations)
@@ -83,11 +83,10 @@ def next_run(
             f"iteration {next_one.iteration} of {name} was launched, and its run {run.run_id} ended as "
             f"{run.status.value}: see why, and launch it again from there"
         )
+    assert context.repository_def is not None, "Dagster hands it to every sensor and schedule"
+    assets = iteration_assets(context.repository_def.get_job(name), next_one.iteration)
     return dg.RunRequest(
-        run_key=key,
-        partition_key=str(next_one.iteration),
-        tags={ITERATION_TAG: key},
-        asset_selection=selection(repository, name, next_one.iteration) if repository else None,
+        run_key=key, partition_key=str(next_one.iteration), tags={ITERATION_TAG: key}, asset_selection=assets
     )
 
 
@@ -97,11 +96,6 @@ def under_way(instance: dg.DagsterInstance, experiment: str) -> Iterator[dg.Dags
         made = {key.path[0] for key in run.asset_selection or ()}
         if run.job_name == experiment or experiment in made:
             yield run
-
-
-def selection(repository: dg.RepositoryDefinition, experiment: str, iteration: int) -> list[dg.AssetKey]:
-    """What a run of one iteration makes."""
-    return iteration_assets(repository.get_job(experiment), iteration)
 
 
 def iteration_assets(job: dg.JobDefinition, iteration: int) -> list[dg.AssetKey]:

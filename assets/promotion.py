@@ -1,6 +1,6 @@
 """Whether the improved policy explores in the next iteration."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -45,7 +45,7 @@ class Overrule(dg.Config):
     why: str = ""
     """The reason, which is recorded; a verdict needs one."""
     who: str = ""
-    """Who says so; empty: the user that the run belongs to."""
+    """Who says so; empty: the user whose process makes it."""
 
 
 @dg.asset(
@@ -77,10 +77,9 @@ def promotion(context: dg.AssetExecutionContext, config: Overrule, stages: Stage
     hours = sum(made.manifest.seconds for made in ancestors) / 3600
 
     def decide(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
-        kl = [_kl(made) for made in ancestors if made.manifest.asset == "improved_policy"]
         tests = [
             *_gain(report, before, stage.iteration, split, rule.min_gain),
-            total_kl(kl, at_most=rule.max_total_kl),
+            *_total_kl(ancestors, rule.max_total_kl),
             *_best_of_n(report, stage.iteration, split, "best_of_n_loses" in rule.hacking),
             *_overestimates(report, stage.iteration, split, gamma, "overestimates" in rule.hacking),
         ]
@@ -132,8 +131,19 @@ def _texts(overruled: Overruled) -> dict[str, str]:
     return {"verdict": overruled.verdict, "by": overruled.who, "why": overruled.why}
 
 
-def _kl(made: Artifact) -> float:
-    return next((gate.value or 0.0 for gate in made.manifest.gates if gate.name == KL_GATE), 0.0)
+def _total_kl(ancestors: Sequence[Artifact], at_most: float | None) -> Iterator[Finding]:
+    """What all updates went, where each has measured it."""
+    updates = [made.manifest for made in ancestors if made.manifest.asset == "improved_policy"]
+    measured = [
+        gate.value for made in updates for gate in made.gates if gate.name == KL_GATE and gate.value is not None
+    ]
+    if len(measured) == len(updates):
+        yield total_kl(measured, at_most=at_most)
+    elif at_most is not None:
+        raise PromotionError(
+            f"promotion.max_total_kl: {at_most:g} needs how far each of {len(updates)} updates went, and {KL_GATE} "
+            f"says it of {len(measured)}: leave it out, or improve the policy by a kind that measures it"
+        )
 
 
 def _gain(report: Artifact, before: Artifact, i: int, split: str, at_least: float | None) -> Iterator[Finding]:

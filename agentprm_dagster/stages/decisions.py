@@ -43,7 +43,10 @@ def current_decision(store: ArtifactStore, experiment: str, iteration: int) -> D
 
 def attempt(store: ArtifactStore, experiment: str, iteration: int) -> int:
     """How often an iteration was tried before: once more than the last decision says if that asks for another seed."""
-    decision = current_decision(store, experiment, iteration)
+    return _attempt_after(current_decision(store, experiment, iteration))
+
+
+def _attempt_after(decision: Decision | None) -> int:
     return 0 if decision is None else decision.attempt + (decision.verdict == "repeat")
 
 
@@ -52,7 +55,7 @@ def wanted(store: ArtifactStore, experiment: str, iterations: int) -> Wanted | s
     for i in range(FIRST, iterations + 1):
         decision = current_decision(store, experiment, i)
         if decision is None or decision.verdict == "repeat":
-            return Wanted(i, attempt(store, experiment, i))
+            return Wanted(i, _attempt_after(decision))
         if decision.verdict == "stop":
             return f"{experiment} stopped at iteration {i}: {decision.words}"
         if not decision.goes_on:

@@ -61,26 +61,26 @@ def logged_model(client: "MlflowClient", experiment_id: str, artifact: Artifact,
         "artifact": artifact.uri,
         "key": made.key,
     }
-    name, kind = f"{made.asset}-{made.iteration}", "policy" if is_policy(made) else "reward_model"
+    name, kind = f"{made.asset}-{made.iteration}", "policy" if is_policy(made.asset) else "reward_model"
     model = client.create_logged_model(experiment_id, name, run_id, tags, model_type=kind)
     return client.finalize_logged_model(model.model_id, "READY").model_id
 
 
 def policy_models(client: "MlflowClient", experiment_id: str, artifact: Artifact) -> dict[int, str]:
     """The LoggedModels of the policies that an artifact was made from, by iteration, pi_0 under 0."""
-    read = [beside(artifact, made) for made in artifact.manifest.inputs if made.asset.endswith("_policy")]
+    read = [beside(artifact, made) for made in artifact.manifest.inputs if is_policy(made.asset)]
     with_weights = [policy for policy in read if checkpoint_folder(policy.manifest)]
     return {policy.manifest.iteration: logged_model(client, experiment_id, policy) for policy in with_weights}
 
 
-def is_policy(manifest: Manifest) -> bool:
-    """Whether an artifact is a policy of the loop."""
-    return manifest.asset.endswith("_policy")
+def is_policy(asset: str) -> bool:
+    """Whether what an asset makes is a policy of the loop."""
+    return asset.endswith("_policy")
 
 
 def registered_name(manifest: Manifest) -> str:
     """`smoke-policy`, of which pi_0 and all that were improved are versions; `smoke-prm`."""
-    return f"{manifest.experiment}-{'policy' if is_policy(manifest) else manifest.asset}"
+    return f"{manifest.experiment}-{'policy' if is_policy(manifest.asset) else manifest.asset}"
 
 
 def register_checkpoint(
