@@ -9,11 +9,11 @@ import pytest
 
 from agentprm_dagster.algorithm.statistics import Z, wilson_interval
 from agentprm_dagster.reports.chart import prm as chart
-from agentprm_dagster.reports.chart.figure import write
 from agentprm_dagster.reports.chart.prm import draw_prm
 from agentprm_dagster.reports.chart.small import SMALL
 from agentprm_dagster.reports.prm_curves import ordering_by_distance, value_by_turn
 from agentprm_dagster.reports.prm_report import PICTURE
+from figures import noted
 
 
 def logit(value: float) -> float:
@@ -65,14 +65,7 @@ def test_ordering_by_distance() -> None:
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that are written."""
-    seen: list[Any] = []
-
-    def note(figure: Any, path: Path) -> None:
-        seen.append(figure)
-        write(figure, path)
-
-    monkeypatch.setattr(chart, "write", note)
-    return seen
+    return noted(chart, monkeypatch)
 
 
 def test_the_picture_shows_these_numbers(tmp_path: Path, figures: list[Any]) -> None:

@@ -9,12 +9,12 @@ from agentprm_dagster.envs.alfworld.published import PAPER, published
 from agentprm_dagster.envs.alfworld.tasks import SHORT_NAMES
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.reports.chart import success as chart
-from agentprm_dagster.reports.chart.figure import write
 from agentprm_dagster.reports.chart.small import SMALL
 from agentprm_dagster.reports.chart.success import draw, draw_curves, draw_scaling
 from agentprm_dagster.reports.evaluation import success
 from agentprm_dagster.reports.results import cells, columns, in_order, policy_name, results_report
 from agentprm_dagster.reports.seeds import over_seeds
+from figures import noted
 
 
 def row(iteration: int, best_of: int, won: int, split: str = "valid_seen", ranked_by: str = "prm") -> dict[str, Any]:
@@ -126,14 +126,7 @@ def test_success_over_iterations_has_a_line_for_every_judge_with_its_largest_n(
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that are written."""
-    seen: list[Any] = []
-
-    def note(figure: Any, path: Path) -> None:
-        seen.append(figure)
-        write(figure, path)
-
-    monkeypatch.setattr(chart, "write", note)
-    return seen
+    return noted(chart, monkeypatch)
 
 
 def test_the_axis_is_fitted_to_what_is_drawn_and_says_where_it_begins(tmp_path: Path, figures: list[Any]) -> None:
