@@ -1,6 +1,6 @@
-"""ReAct (Yao et al. 2023) with the paper's prompt: the model reasons, then acts, from the history written anew.
+"""ReAct (Yao et al. 2023): the model reasons, then acts, from a prompt that is written anew each turn.
 
-Whatever `dialogue.format` says for the models that are trained, a model that is only asked needs the commands listed.
+It is the paper's unless another is named. Whatever `dialogue.format` says for the models that are trained, a model that is only asked needs the commands listed.
 
 What a reasoning model thinks before its answer, where its server leaves it in the text, is no part of the answer. Only
 here: a policy that is trained learns from the very text that it wrote, and has never been shown such a block.
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from agentprm_dagster.engine.served.replies import Refused, Reply
-from agentprm_dagster.episodes.dialogue import Message, Wording
+from agentprm_dagster.episodes.dialogue import Message, Prompt
 from agentprm_dagster.episodes.records import Observation, Response, State, Turn
 from agentprm_dagster.episodes.usage import Asked
 
@@ -29,9 +29,10 @@ class ReAct:
 
     slots = 1
 
-    def __init__(self, ask: Ask, wording: Wording, temperature: float | None) -> None:
+    def __init__(self, ask: Ask, prompt: Prompt, temperature: float | None) -> None:
+        """`prompt`: `Wording.prompt` is the paper's."""
         self.usage = Asked()
-        self._ask, self._wording, self._temperature = ask, wording, temperature
+        self._ask, self._prompt, self._temperature = ask, prompt, temperature
 
     def begin(self, slot: int, state: State) -> None:
         """Opens a conversation."""
@@ -55,7 +56,7 @@ class ReAct:
 
     def _answer(self, temperature: float | None) -> Response:
         here = self._state
-        prompt = self._wording.prompt(here.first_observation, here.turns, here.observation.commands)
+        prompt = self._prompt(here.first_observation, here.turns, here.observation.commands)
         reply = self._ask(prompt, temperature)
         answer = without_thinking(reply.text)
         self.usage.tokens_read += reply.tokens_read
