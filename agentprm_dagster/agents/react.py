@@ -1,6 +1,7 @@
 """ReAct (Yao et al. 2023): the model reasons, then acts, from a prompt that is written anew each turn.
 
-It is the paper's unless another is named. Whatever `dialogue.format` says for the models that are trained, a model that is only asked needs the commands listed.
+It is the paper's unless another is named. Whatever `dialogue.format` says for the models that are trained, a model that
+is only asked needs the commands listed.
 
 What a reasoning model thinks before its answer, where its server leaves it in the text, is no part of the answer. Only
 here: a policy that is trained learns from the very text that it wrote, and has never been shown such a block.

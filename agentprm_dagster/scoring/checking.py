@@ -61,9 +61,9 @@ def _records(card: Card) -> Iterator[str]:
         for split in run.games.keys() & card.panel.splits.keys():
             played = Counter(game.id for game in run.games[split])
             listed = Counter(game.id for game in card.panel.splits[split])
-            for id in sorted(played.keys() | listed.keys()):
-                if (played[id], listed[id]) != (1, 1):
-                    yield f"run {number}, {split}: {id} was played {played[id]} times, and is listed {listed[id]} times"
+            for name in sorted(played.keys() | listed.keys()):
+                if (times := (played[name], listed[name])) != (1, 1):
+                    yield f"run {number}, {split}: {name} was played {times[0]} times, and is listed {times[1]} times"
         for game in (game for games in run.games.values() for game in games):
             if len(game.commands) > card.panel.cap:
                 yield f"run {number}: {game.id} took {len(game.commands)} actions of at most {card.panel.cap}"
@@ -121,7 +121,7 @@ def _odd_games(split: str, named: Mapping[str, PanelGame], found: Mapping[str, P
         "on this machine, and left out of the panel": sorted(found.keys() - named.keys()),
         "in the panel, and not on this machine": sorted(named.keys() - found.keys()),
         "of another kind or with other files here": sorted(
-            id for id in named.keys() & found.keys() if named[id] != found[id]
+            each for each in named.keys() & found.keys() if named[each] != found[each]
         ),
     }
     for what, ids in groups.items():
@@ -137,14 +137,14 @@ def _replays(card: Card, here: Games) -> Check:
         for number, run in enumerate(card.runs):
             for game in run.games.get(split, ()):
                 played.setdefault(game.id, []).append((number, game))
-        for id, games in played.items():
-            if (ref := here.get(split, {}).get(id)) is None:
+        for name, games in played.items():
+            if (ref := here.get(split, {}).get(name)) is None:
                 missing += len(games)
                 continue
             task = card.panel.kind.open(ref)
             for number, game in games:
                 found = next(replay_differences(task, game, card.panel.cap), None)
-                differences += [f"run {number}, {id}: {found}"] if found else []
+                differences += [f"run {number}, {name}: {found}"] if found else []
                 replayed += 1
     not_done = (f"{missing} plays of games that are not on this machine",) if missing else ()
     return Check("replay", f"{replayed} plays", tuple(differences), not_done)
