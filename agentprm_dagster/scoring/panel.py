@@ -146,7 +146,7 @@ def _split_differences(split: str, ours: Mapping[str, PanelGame], theirs: Mappin
         odd = min(ours.keys() ^ theirs.keys())
         both = len(ours.keys() & theirs.keys())
         yield f"{split}: {len(ours)} and {len(theirs)} games, {both} of them the same; {odd} is in one alone"
-    if other := sorted(id for id in ours.keys() & theirs.keys() if ours[id] != theirs[id]):
+    if other := sorted(each for each in ours.keys() & theirs.keys() if ours[each] != theirs[each]):
         yield f"{split}: {len(other)} games of the same id have other files, {other[0]} among them"
 
 

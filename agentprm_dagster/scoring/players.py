@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from pydantic import Field
+
 from agentprm_dagster.engine.base import answer_seed
 from agentprm_dagster.envs.base import Task
 from agentprm_dagster.envs.kinds import kind_of
@@ -25,11 +27,11 @@ class AgentRecord(Section):
 
     name: str
     kind: AgentKind
-    digests: dict[str, Sha256] = {}
+    digests: dict[str, Sha256] = Field(default_factory=dict)
     """sha256 of what decides what it does: weights, a source file, a policy's artifact and its PRM's."""
     parameters: NotNegative | None = None
     """How many numbers were trained; None where it has none or they are not known."""
-    details: dict[str, str] = {}
+    details: dict[str, str] = Field(default_factory=dict)
     """What else is known: experiment, iteration, server."""
 
 

@@ -33,7 +33,7 @@ class Wanted:
     caps: tuple[int, ...] = (20, 30, 50)
     seeds: int = 1
     first: int | None = None
-    wishes: Wishes = Wishes()
+    wishes: Wishes = field(default_factory=Wishes)
     model: str | None = None
     engine: EngineName = "household"
     computed_by: AnyEngine = field(default_factory=engine_kind("embedded").Settings)
