@@ -47,7 +47,7 @@ def score(
     split: Annotated[str, typer.Option(help="Which games: one split, or several, with commas.")] = "valid_seen",
     caps: Annotated[str, typer.Option(help="Actions within which a game is to be won, with commas.")] = "20,30,50",
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Sampling seeds.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="So many games of each split, the first by id.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many games of each split, evenly spread by id.")] = None,
     prompt: Annotated[Literal["ours", "paper", "verl-agent"] | None, typer.Option(help="How it is asked.")] = None,
     temperature: Annotated[float | None, typer.Option(min=0, max=2, help="Of sampling; 0 is greedy.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, max=2**20, help="Tokens of an answer.")] = None,

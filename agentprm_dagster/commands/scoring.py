@@ -59,7 +59,7 @@ def _scored(agents: Sequence[str], asked: Asked, name: str | None, out: Path | N
         splits=asked.splits,
         caps=asked.caps,
         seeds=asked.seeds,
-        first=asked.limit,
+        limit=asked.limit,
         wishes=Wishes(
             prompt=asked.prompt,
             temperature=asked.temperature,

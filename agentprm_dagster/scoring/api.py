@@ -17,7 +17,7 @@ def score(
     split: str | Sequence[str] = "valid_seen",
     caps: Sequence[int] = (20, 30, 50),
     seeds: int = 1,
-    first: int | None = None,
+    limit: int | None = None,
     processes: int = 0,
     name: str | None = None,
     out: Path | None = None,
@@ -31,7 +31,7 @@ def score(
         split: of its splits, one or several.
         caps: actions within which a game is to be won; each is played once, to the largest.
         seeds: how many sampling seeds.
-        first: so many games of each split, the first by id; None: all.
+        limit: so many games of each split, evenly spread over those sorted by id; None: all.
         processes: 0: as many as there are cores. A class is always played in this process.
         out: the file for the card, if it is to be written; a .md and a .html lie beside it.
 
@@ -42,5 +42,5 @@ def score(
 
     named = (agent,) if isinstance(agent, str | type) else tuple(agent)
     splits = (split,) if isinstance(split, str) else tuple(split)
-    wanted = Wanted(panel=panel, splits=splits, caps=tuple(caps), seeds=seeds, first=first, processes=processes)
+    wanted = Wanted(panel=panel, splits=splits, caps=tuple(caps), seeds=seeds, limit=limit, processes=processes)
     return scored(named, wanted, monitor or SilentMonitor(), name=name, out=out)

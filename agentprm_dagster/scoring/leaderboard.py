@@ -64,6 +64,6 @@ def _times(cards: Sequence[Card]) -> Table:
 
 
 def _reaches(card: Card) -> bool:
-    real = card.panel.source.settings.get("source") == "alfworld" and card.panel.source.first is None
+    real = card.panel.source.settings.get("source") == "alfworld" and card.panel.source.limit is None
     rows = (row for row in card.results if (row.split, row.cap) == (GOAL_SPLIT, GOAL_CAP))
     return real and any(row.micro.rate >= GOAL for row in rows)

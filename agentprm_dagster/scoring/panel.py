@@ -42,8 +42,9 @@ class Source(Section):
     """The experiment's `environment`."""
     seed: NotNegative
     """The experiment's, which decides what is generated and which rooms are held out."""
-    first: Positive | None = None
-    """So many games of each split, the first by id; None: all."""
+    limit: Positive | None = None
+    """So many games of each split, evenly spread over those sorted by id, so that no kind of task is left out; None:
+    all."""
 
 
 class Panel(Section):
@@ -77,7 +78,7 @@ class Panel(Section):
         return kind_of(self.environment)
 
 
-def make_panel(experiment: str, splits: Sequence[str], caps: Sequence[int], first: int | None = None) -> Panel:
+def make_panel(experiment: str, splits: Sequence[str], caps: Sequence[int], limit: int | None = None) -> Panel:
     """The panel of an experiment's own games; those that are generated are made where they are not there.
 
     Raises:
@@ -91,7 +92,7 @@ def make_panel(experiment: str, splits: Sequence[str], caps: Sequence[int], firs
         there = ", ".join(name for name, count in counts.items() if name != "train" and count != 0)
         raise ScoreError(f"{experiment} has no {', '.join(missing)} to score on: choose --split of {there}")
     settings = found.environment.model_dump(mode="json")
-    source = Source(experiment=experiment, settings=settings, seed=found.seed, first=first)
+    source = Source(experiment=experiment, settings=settings, seed=found.seed, limit=limit)
     kind = kind_of(found.environment.kind)
     games = {split: games_of(kind, find_games(source, split)) for split in sorted(set(splits))}
     return Panel(
@@ -111,7 +112,9 @@ def find_games(source: Source, split: str) -> tuple[TaskRef, ...]:
         canonical(source.settings)
     )
     refs = TasksResource().split(settings, source.seed, split, None)
-    return tuple(sorted(refs, key=lambda ref: ref.id))[: source.first]
+    ordered = tuple(sorted(refs, key=lambda ref: ref.id))
+    count = min(source.limit or len(ordered), len(ordered))
+    return tuple(ordered[i * len(ordered) // count] for i in range(count))
 
 
 def rules_of(kind: EnvironmentKind) -> str:

@@ -2,8 +2,8 @@
 
 `ours` is the growing conversation that policies here are trained on, `paper` the paper's prompt, which restates the
 history each turn. `verl-agent` has the form of verl-agent's prompt for ALFWorld (Feng et al. 2025, GiGPO), in other
-words: one user message with the task, the last two observations and actions, the step and the admissible list; the answer
-thinks in <think> and acts in <action>. Its own parser takes the end of an answer without tags for a command, and
+words: one user message with the task, the last two observations and actions, the step and the admissible list; the
+answer thinks in <think> and acts in <action>. Its own parser takes the end of an answer without tags for a command, and
 lowers its case; here such an answer is counted as unparsed.
 """
 

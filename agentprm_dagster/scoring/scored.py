@@ -32,7 +32,7 @@ class Wanted:
     splits: tuple[str, ...] = ("valid_seen",)
     caps: tuple[int, ...] = (20, 30, 50)
     seeds: int = 1
-    first: int | None = None
+    limit: int | None = None
     wishes: Wishes = field(default_factory=Wishes)
     model: str | None = None
     engine: EngineName = "household"
@@ -49,7 +49,7 @@ def scored(
     Raises:
         ScoreError: says what was expected of agents, panel or their answers.
     """
-    panel = make_panel(wanted.panel, wanted.splits, wanted.caps, wanted.first)
+    panel = make_panel(wanted.panel, wanted.splits, wanted.caps, wanted.limit)
     agents = _agents(named, panel, wanted)
     protocol = _with_seeds(agents, wanted.seeds)
     runs = play_panel(panel, agents.players, protocol, _workforce(agents, named, wanted), monitor, wanted.engine)

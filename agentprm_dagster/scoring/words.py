@@ -86,7 +86,7 @@ def _about(card: Card) -> Iterator[tuple[str, str]]:
     panel = card.panel
     games = ", ".join(f"{split} {len(games)} games" for split, games in panel.splits.items())
     yield "panel", f"{card.panel_digest[:16]}: {panel.environment}, rules {panel.rules}, {games}"
-    yield "games as in", f"experiment {panel.source.experiment}, seed {panel.source.seed}{_first(panel.source.first)}"
+    yield "games as in", f"experiment {panel.source.experiment}, seed {panel.source.seed}{_limited(panel.source.limit)}"
     yield "asked", _asked(card)
     read, drawn = (sum(getattr(run, name) for run in card.runs) for name in ("tokens_read", "tokens_drawn"))
     yield "took", f"{sum(run.seconds for run in card.runs):,.1f} s, {read:,} tokens read, {drawn:,} drawn"
@@ -97,8 +97,8 @@ def _about(card: Card) -> Iterator[tuple[str, str]]:
         yield "training", f"{card.training.hours:g} hours on {card.training.processor} ({by})"
 
 
-def _first(count: int | None) -> str:
-    return f", the first {count} of each split by id" if count else ""
+def _limited(count: int | None) -> str:
+    return f", {count} of each split, evenly spread by id" if count else ""
 
 
 def _asked(card: Card) -> str:
