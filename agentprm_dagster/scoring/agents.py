@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentprm_dagster.config.kinds import AnyEngine
-from agentprm_dagster.scoring.card import Protocol, Training
+from agentprm_dagster.scoring.card import EvaluationProtocol, Training
 from agentprm_dagster.scoring.errors import ScoreError
 from agentprm_dagster.scoring.own import own_player
 from agentprm_dagster.scoring.panel import Panel
@@ -30,7 +30,7 @@ class Agents:
     """One agent, or the same one trained under several seeds."""
 
     players: tuple[Player, ...]
-    protocol: Protocol
+    protocol: EvaluationProtocol
     """Without its seeds."""
     training: Training | None = None
 
@@ -73,7 +73,9 @@ def find_agents(named: Sequence[str], panel: Panel, wishes: Wishes, engine: AnyE
     return Agents(tuple(player for player, _ in found), found[0][1], training)
 
 
-def _find(agent: str, panel: Panel, wishes: Wishes, engine: AnyEngine, model: str | None) -> tuple[Player, Protocol]:
+def _find(
+    agent: str, panel: Panel, wishes: Wishes, engine: AnyEngine, model: str | None
+) -> tuple[Player, EvaluationProtocol]:
     if found := POLICY.fullmatch(agent):
         player, protocol = policy_player(found["experiment"], int(found["iteration"]), wishes, engine, panel.cap)
         if player.how.environment != panel.environment:
@@ -86,8 +88,8 @@ def _find(agent: str, panel: Panel, wishes: Wishes, engine: AnyEngine, model: st
     if wishes != Wishes():
         raise ScoreError(f"{agent} reads no prompt and samples nothing here: leave --prompt, --temperature, ... out")
     if agent.startswith("expert:"):
-        return expert_player(agent.removeprefix("expert:"), panel), Protocol()
+        return expert_player(agent.removeprefix("expert:"), panel), EvaluationProtocol()
     file, colon, name = agent.rpartition(":")
     if colon and file.endswith(".py"):
-        return own_player(Path(file), name), Protocol()
+        return own_player(Path(file), name), EvaluationProtocol()
     raise ScoreError(f"{agent!r} is no agent: expected {FORMS}")

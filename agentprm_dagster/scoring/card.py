@@ -22,7 +22,7 @@ _GAME = "id"
 """What a game has, listed or played: it stands in one line of the file."""
 
 
-class Protocol(Section):
+class EvaluationProtocol(Section):
     """How the agent was asked. Cards of one panel may be compared, whatever they say here."""
 
     prompt: str | None = None
@@ -71,7 +71,7 @@ class Card(Section):
     """Several are one agent that was trained under several seeds."""
     panel: Panel
     panel_digest: Sha256
-    protocol: Protocol
+    protocol: EvaluationProtocol
     protocol_digest: Sha256
     runs: Annotated[tuple[Run, ...], Field(min_length=1)]
     results: tuple[Result, ...]

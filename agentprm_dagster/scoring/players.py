@@ -38,7 +38,9 @@ class AgentRecord(Section):
 class Player(Protocol):
     """An agent that plays games. It can be sent to another process."""
 
-    record: AgentRecord
+    @property
+    def record(self) -> AgentRecord:
+        """Who it is."""
 
     @property
     def draws(self) -> bool:

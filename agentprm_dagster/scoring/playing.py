@@ -15,11 +15,11 @@ from agentprm_dagster.episodes.stage import Monitor, SilentMonitor
 from agentprm_dagster.home import journals_folder
 from agentprm_dagster.provenance.canonical import canonical, digest_of
 from agentprm_dagster.provenance.journal import Record, open_journal
-from agentprm_dagster.scoring.card import Protocol
+from agentprm_dagster.scoring.card import EvaluationProtocol
 from agentprm_dagster.scoring.errors import ScoreError
 from agentprm_dagster.scoring.panel import EngineName, Panel, find_games, games_of
 from agentprm_dagster.scoring.players import Player
-from agentprm_dagster.scoring.records import Run
+from agentprm_dagster.scoring.records import PlayedGame, Run
 from agentprm_dagster.scoring.worker import Chunk, Failure, PlayedChunk, play_chunk
 from agentprm_dagster.workers import Worker, wait_for_any
 
@@ -79,7 +79,7 @@ def _here(chunks: Sequence[Chunk]) -> Iterator[PlayedChunk | int]:
 def play_panel(
     panel: Panel,
     players: Sequence[Player],
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     workforce: Workforce,
     monitor: Monitor,
     engine: EngineName = "household",
@@ -106,7 +106,7 @@ def play_panel(
     )
 
 
-def journal_of(panel: Panel, players: Iterable[Player], protocol: Protocol, engine: EngineName) -> Path:
+def journal_of(panel: Panel, players: Iterable[Player], protocol: EvaluationProtocol, engine: EngineName) -> Path:
     """Where what is played is kept until all is."""
     who = [player.record.model_dump(mode="json") for player in players]
     key = digest_of([panel.digest, who, protocol.digest, engine])
@@ -160,7 +160,7 @@ def _read_chunk(record: Record) -> PlayedChunk:
 
 
 def _run(panel: Panel, played: Sequence[PlayedChunk], agent: int, seed: int) -> Run:
-    games = defaultdict(list)
+    games: dict[str, list[PlayedGame]] = defaultdict(list)
     for chunk in played:
         games[chunk.split] += chunk.games
     return Run(

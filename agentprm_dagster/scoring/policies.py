@@ -19,7 +19,7 @@ from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.rollouts.collect import whole_episodes
 from agentprm_dagster.rollouts.rollout import play
-from agentprm_dagster.scoring.card import Protocol, Training
+from agentprm_dagster.scoring.card import EvaluationProtocol, Training
 from agentprm_dagster.scoring.errors import ScoreError
 from agentprm_dagster.scoring.players import AgentRecord, Played
 from agentprm_dagster.scoring.prompts import FORMATS, PromptName, WrittenAnew, asking
@@ -84,7 +84,7 @@ class PolicyPlayer:
 
 def policy_player(
     experiment: str, iteration: int, wishes: Wishes, engine: AnyEngine, max_steps: int
-) -> tuple[PolicyPlayer, Protocol]:
+) -> tuple[PolicyPlayer, EvaluationProtocol]:
     """pi_i of an experiment, or with `best_of` its PRM choosing; and how it is asked.
 
     Raises:
@@ -123,7 +123,7 @@ def policy_player(
 
 def checkpoint_player(
     folder: Path, environment: str, wishes: Wishes, engine: AnyEngine, max_steps: int
-) -> tuple[PolicyPlayer, Protocol]:
+) -> tuple[PolicyPlayer, EvaluationProtocol]:
     """The model in a checkpoint's folder, and how it is asked.
 
     Raises:
@@ -176,9 +176,9 @@ def _play(
     )
 
 
-def _protocol(player: PolicyPlayer, best_of: int) -> Protocol:
+def _protocol(player: PolicyPlayer, best_of: int) -> EvaluationProtocol:
     how = player.how
-    return Protocol(
+    return EvaluationProtocol(
         prompt=player.prompt,
         text=asking(player.prompt, kind_of(how.environment).wording).text,
         temperature=how.how.temperature,

@@ -12,7 +12,7 @@ from agentprm_dagster.launch.cores import cores
 from agentprm_dagster.provenance.code import checkout
 from agentprm_dagster.provenance.environment import environment
 from agentprm_dagster.scoring.agents import Agents, find_agents
-from agentprm_dagster.scoring.card import Card, Made, Protocol, Training
+from agentprm_dagster.scoring.card import Card, Made, EvaluationProtocol, Training
 from agentprm_dagster.scoring.errors import ScoreError
 from agentprm_dagster.scoring.files import write_card
 from agentprm_dagster.scoring.own import class_player
@@ -75,12 +75,12 @@ def _agents(named: Sequence[str | type], panel: Panel, wanted: Wanted) -> Agents
     if classes := [each for each in named if isinstance(each, type)]:
         if len(named) > 1:
             raise ScoreError("expected one class, or agents by their names")
-        return Agents((class_player(classes[0]),), Protocol())
+        return Agents((class_player(classes[0]),), EvaluationProtocol())
     names = [str(each) for each in named]
     return find_agents(names, panel, wanted.wishes, wanted.computed_by, wanted.model)
 
 
-def _with_seeds(agents: Agents, seeds: int) -> Protocol:
+def _with_seeds(agents: Agents, seeds: int) -> EvaluationProtocol:
     """How it is asked, with its seeds; ScoreError where several would all lead to the same games."""
     if seeds > 1 and not all(player.draws for player in agents.players):
         raise ScoreError(

@@ -14,7 +14,7 @@ from agentprm_dagster.home import journals_folder
 from agentprm_dagster.provenance.canonical import digest_of
 from agentprm_dagster.resources.served_play import play_served
 from agentprm_dagster.rollouts.collect import whole_episodes
-from agentprm_dagster.scoring.card import Protocol
+from agentprm_dagster.scoring.card import EvaluationProtocol
 from agentprm_dagster.scoring.errors import ScoreError
 from agentprm_dagster.scoring.players import AgentRecord, Played
 from agentprm_dagster.scoring.policies import LONG_ANSWER, Wishes
@@ -68,7 +68,9 @@ class ServedPlayer:
         return journals_folder() / f"score-llm-{digest_of(key)[:16]}.jsonl"
 
 
-def served_player(url: str, model: str | None, environment: str, wishes: Wishes) -> tuple[ServedPlayer, Protocol]:
+def served_player(
+    url: str, model: str | None, environment: str, wishes: Wishes
+) -> tuple[ServedPlayer, EvaluationProtocol]:
     """The model of this name at a server, and how it is asked; the key is the environment's.
 
     Raises:
@@ -91,7 +93,7 @@ def served_player(url: str, model: str | None, environment: str, wishes: Wishes)
     )
     record = AgentRecord(name=name, kind="served", details={"server": served.host, "environment": environment})
     player = ServedPlayer(record, served, settings, environment, prompt)
-    protocol = Protocol(
+    protocol = EvaluationProtocol(
         prompt=prompt,
         text=asking(prompt, kind_of(environment).wording).text,
         temperature=settings.temperature,
