@@ -12,7 +12,7 @@ from agentprm_dagster.launch.cores import cores
 from agentprm_dagster.provenance.code import checkout
 from agentprm_dagster.provenance.environment import environment
 from agentprm_dagster.scoring.agents import Agents, find_agents
-from agentprm_dagster.scoring.card import Card, Made, EvaluationProtocol, Training
+from agentprm_dagster.scoring.card import Card, EvaluationProtocol, Made, Training
 from agentprm_dagster.scoring.errors import ScoreError
 from agentprm_dagster.scoring.files import write_card
 from agentprm_dagster.scoring.own import class_player
