@@ -102,8 +102,10 @@ def policy_player(
         prior = settings.evaluation.best_of_prior
         choice = Choice(settings.improvement.reward, judge.path, wishes.best_of, prior)
         digests["prm"] = judge.digest
-    how = _asked(once(settings, max_steps, choice), wishes)
     prompt = wishes.prompt or own
+    how = _asked(once(settings, max_steps, choice), wishes)
+    if prompt != own and wishes.max_new_tokens is None:
+        how = how.model_copy(update={"max_new_tokens": _usual_tokens(prompt)})
     kind = settings.environment.kind
     record = AgentRecord(
         name=f"{experiment}:pi_{iteration}",
@@ -133,9 +135,13 @@ def checkpoint_player(
     if wishes.best_of > 1:
         raise ScoreError("--best-of needs the PRM of an experiment: name the agent as EXPERIMENT:pi_1")
     prompt = wishes.prompt or "ours"
-    usual = LONG_ANSWER if prompt == "verl-agent" else ANSWER
     rollouts = Rollouts(
-        per_game=1, branch_states=0, max_steps=max_steps, temperature=0.0, slots=32, max_new_tokens=usual
+        per_game=1,
+        branch_states=0,
+        max_steps=max_steps,
+        temperature=0.0,
+        slots=32,
+        max_new_tokens=_usual_tokens(prompt),
     )
     record = AgentRecord(
         name=folder.resolve().name,
@@ -146,6 +152,10 @@ def checkpoint_player(
     how = _asked(rollouts, wishes)
     player = PolicyPlayer(record, _play(folder.resolve(), environment, prompt, how, engine), prompt)
     return player, _protocol(player, 1)
+
+
+def _usual_tokens(prompt: PromptName) -> int:
+    return LONG_ANSWER if prompt == "verl-agent" else ANSWER
 
 
 def _asked(how: Rollouts, wishes: Wishes) -> Rollouts:

@@ -51,7 +51,9 @@ def test_a_rate_that_the_records_do_not_give(handcoded: Card) -> None:
     row = handcoded.results[0]
     better = row.model_copy(update={"micro": row.micro.model_copy(update={"rate": 0.99})})
     forged = handcoded.model_copy(update={"results": (better, *handcoded.results[1:])})
-    assert "valid_seen, 6 actions: micro: rate is written down as 0.99, and the records give" in found(forged)["results"]
+    assert (
+        "valid_seen, 6 actions: micro: rate is written down as 0.99, and the records give" in found(forged)["results"]
+    )
 
 
 def test_a_row_left_out_or_twice(handcoded: Card) -> None:
