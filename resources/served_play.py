@@ -1,12 +1,12 @@
 """A served model plays games: every question asked once, within a budget, and its answer kept in a journal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
-from agentprm_dagster.agents.react import Ask, ReAct
+from agentprm_dagster.agents.react import Ask, ReAct, without_thinking
 from agentprm_dagster.agents.side_by_side import play_side_by_side
 from agentprm_dagster.engine.served.budget import Budget
 from agentprm_dagster.engine.served.chat_server import ChatServer
@@ -33,8 +33,11 @@ def play_served(
     max_steps: int,
     monitor: Monitor,
     parse: Parse = parse_answer,
+    without: Callable[[str], str] = without_thinking,
 ) -> tuple[list[Episode], Asked]:
     """Plays every start, several at a time, and goes on from what the journal holds.
+
+    `prompt` writes the questions; `without` takes off an answer what is no part of it, and `parse` reads the rest.
 
     An episode whose prompt the server refuses for good ends there, and the refusal is kept as answers are. Where
     most episodes are refused their first prompt it is not for what the prompts say: that is an error, and those
@@ -52,7 +55,7 @@ def play_served(
         desk = _Desk(journal, budget, server)
         try:
             played = play_side_by_side(
-                lambda start: ReAct(desk.asked_by(start.episode_id), prompt, settings.temperature),
+                lambda start: ReAct(desk.asked_by(start.episode_id), prompt, settings.temperature, without=without),
                 starts,
                 at_once=settings.concurrency,
                 max_steps=max_steps,

@@ -25,15 +25,32 @@ _THOUGHT = re.compile(
 """From the start to where the last thinking ends. Its opening is often part of the prompt, and not of the text."""
 
 
+def without_thinking(text: str) -> str:
+    """An answer without the thinking before it; all of it where the thinking has no end."""
+    thought = _THOUGHT.match(text)
+    return text[thought.end() :] if thought else text
+
+
 class ReAct:
     """Asks a language model what to do (`rollouts.rollout.Agent`); one conversation at a time."""
 
     slots = 1
 
-    def __init__(self, ask: Ask, prompt: Prompt, temperature: float | None) -> None:
-        """`prompt`: `Wording.prompt` is the paper's."""
+    def __init__(
+        self,
+        ask: Ask,
+        prompt: Prompt,
+        temperature: float | None,
+        *,
+        without: Callable[[str], str] = without_thinking,
+    ) -> None:
+        """
+        Args:
+            prompt: `Wording.prompt` is the paper's.
+            without: takes off an answer what is no part of it.
+        """
         self.usage = Asked()
-        self._ask, self._prompt, self._temperature = ask, prompt, temperature
+        self._ask, self._prompt, self._temperature, self._without = ask, prompt, temperature, without
 
     def begin(self, slot: int, state: State) -> None:
         """Opens a conversation."""
@@ -59,16 +76,10 @@ class ReAct:
         here = self._state
         prompt = self._prompt(here.first_observation, here.turns, here.observation.commands)
         reply = self._ask(prompt, temperature)
-        answer = without_thinking(reply.text)
+        answer = self._without(reply.text)
         self.usage.tokens_read += reply.tokens_read
         self.usage.tokens_drawn += reply.tokens_drawn
         self.usage.cut_answers += reply.cut
         self.usage.filtered_answers += reply.filtered
         self.usage.empty_answers += not answer.strip()
         return Response(answer, cut=reply.cut)
-
-
-def without_thinking(text: str) -> str:
-    """An answer without the thinking before it; all of it where the thinking has no end."""
-    thought = _THOUGHT.match(text)
-    return text[thought.end() :] if thought else text

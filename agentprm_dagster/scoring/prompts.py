@@ -8,11 +8,12 @@ lowers its case; here such an answer is counted as unparsed.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
 
+from agentprm_dagster.agents.react import without_thinking
 from agentprm_dagster.engine.base import Engine
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.episodes.dialogue import Format, Message, Prompt, Wording
@@ -56,6 +57,8 @@ class Asking:
     """Its words, with what is filled in: part of what a score was made with."""
     prompt: Prompt
     parse: Parse
+    without: Callable[[str], str]
+    """Takes off an answer what is no part of it: thinking that a server leaves in the text, unless it was asked for."""
     dialogue: Format | None
     """The dialogue format that it is; None where it is none, and is written anew each turn."""
 
@@ -63,10 +66,10 @@ class Asking:
 def asking(name: PromptName, wording: Wording) -> Asking:
     """A way to ask in an environment's words."""
     if name == "verl-agent":
-        return Asking(BEGINNING + LATER + FORM, partial(_verl_agent, wording), parse_tags, None)
+        return Asking(BEGINNING + LATER + FORM, partial(_verl_agent, wording), parse_tags, str, None)
     if name == "paper":
-        return Asking(wording.restated, wording.prompt, parse_answer, "restated")
-    return Asking(wording.rules, partial(_growing, wording), parse_answer, "append")
+        return Asking(wording.restated, wording.prompt, parse_answer, without_thinking, "restated")
+    return Asking(wording.rules, partial(_growing, wording), parse_answer, without_thinking, "append")
 
 
 def _growing(wording: Wording, first: str, turns: Sequence[Turn], commands: Sequence[str]) -> list[Message]:

@@ -58,6 +58,7 @@ class ServedPlayer:
                 max_steps=max_steps,
                 monitor=monitor,
                 parse=asked.parse,
+                without=asked.without,
             )
         except LlmError as error:
             raise ScoreError(f"{error}") from None
