@@ -28,7 +28,8 @@ class Asked:
     model: str | None
     engine: Literal["household", "stock"]
     processes: int
-    training_hours: float | None
+    training: tuple[float, str] | None
+    """Hours, and on what."""
     compute: str
 
 
@@ -65,8 +66,9 @@ def score(
     check: Annotated[bool, typer.Option("--check", help="Check cards: recompute all, replay every game.")] = False,
     table: Annotated[bool, typer.Option("--table", help="Print a table of cards, in Markdown.")] = False,
     training_hours: Annotated[
-        float | None, typer.Option(min=0, help="Hours that training took, on this machine's processor.")
+        float | None, typer.Option(min=0, help="Hours that training took, where no manifests tell.")
     ] = None,
+    trained_on: Annotated[str | None, typer.Option(help="The hardware of --training-hours.")] = None,
     compute: ComputeName = DEFAULT_COMPUTE,
     as_json: AsJson = False,
 ) -> None:
@@ -93,7 +95,7 @@ def score(
         model=model,
         engine=engine,
         processes=processes,
-        training_hours=training_hours,
+        training=_training(training_hours, trained_on),
         compute=compute,
     )
     score_agents(agents, asked, name, _json_file(out), against, as_json=as_json)
@@ -111,6 +113,12 @@ def _caps(text: str) -> tuple[int, ...]:
     if not all(fullmatch("[0-9]{1,5}", part) and 0 < int(part) <= 10_000 for part in parts):
         raise typer.BadParameter(f"--caps: expected numbers of actions, as in 20,30,50; got {shortened(text)!r}")
     return tuple(map(int, parts))
+
+
+def _training(hours: float | None, hardware: str | None) -> tuple[float, str] | None:
+    if (hours is None) != (not hardware):
+        raise typer.BadParameter("--training-hours and --trained-on are told together")
+    return None if hours is None or not hardware else (hours, hardware)
 
 
 def _json_file(path: Path | None) -> Path | None:

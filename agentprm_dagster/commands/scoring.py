@@ -70,7 +70,7 @@ def _scored(agents: Sequence[str], asked: Asked, name: str | None, out: Path | N
         engine=asked.engine,
         computed_by=computed_by.engine,
         processes=asked.processes,
-        training_hours=asked.training_hours,
+        training=asked.training,
     )
     with progress_bars():
         return scored(agents, wanted, StageMonitor("score", _log.debug, SilentMonitor()), name=name, out=out)

@@ -19,6 +19,9 @@ from agentprm_dagster.scoring.results import results
 Games = Mapping[str, Mapping[str, TaskRef]]
 """By split and id, those of a panel that are here, in the same files."""
 
+_MOST_GENERATED = 20_000
+"""Games that are made to check a card."""
+
 _SHOWN = 5
 """Of differences that many games may share."""
 
@@ -100,6 +103,9 @@ def _games(panel: Panel) -> tuple[Check, Games]:
     if panel.source.settings.get("kind") != panel.environment:
         differences.append(f"the source's games are not those of {panel.environment}")
         return Check("games", counted, tuple(differences)), {}
+    if (made := _generated(panel)) > _MOST_GENERATED:
+        not_done.append(f"its settings ask for {made} games to be generated, more than {_MOST_GENERATED}")
+        return Check("games", counted, tuple(differences), tuple(not_done)), {}
     for split, listed in panel.splits.items():
         try:
             refs = find_games(panel.source, split)
@@ -114,6 +120,12 @@ def _games(panel: Panel) -> tuple[Check, Games]:
         differences += _odd_games(split, named, found)
         here[split] = {ref.id: ref for ref in refs if named.get(ref.id) == found[ref.id]}
     return Check("games", counted, tuple(differences), tuple(not_done)), here
+
+
+def _generated(panel: Panel) -> int:
+    """How many games would be made, as far as the settings say: a card from elsewhere may ask for any number."""
+    counts = (panel.source.settings.get(split) for split in ("train", *panel.kind.splits))
+    return sum(count for count in counts if isinstance(count, int))
 
 
 def _odd_games(split: str, named: Mapping[str, PanelGame], found: Mapping[str, PanelGame]) -> Iterator[str]:

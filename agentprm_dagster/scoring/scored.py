@@ -1,7 +1,7 @@
 """The whole of a score: a panel, who plays it, the games, the card and its files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,7 +38,8 @@ class Wanted:
     engine: EngineName = "household"
     computed_by: AnyEngine = field(default_factory=engine_kind("embedded").Settings)
     processes: int = 0
-    training_hours: float | None = None
+    training: tuple[float, str] | None = None
+    """Hours that training took and on what, as the user says."""
 
 
 def scored(
@@ -63,7 +64,7 @@ def scored(
         runs=runs,
         results=results(panel, runs),
         made=Made(engine=wanted.engine, environment=environment(), package=version(PACKAGE), commit=checkout()),
-        training=_training(agents, wanted.training_hours),
+        training=_training(agents, wanted.training),
     )
     if out:
         write_card(card, out)
@@ -98,12 +99,5 @@ def _workforce(agents: Agents, named: Sequence[str | type], wanted: Wanted) -> W
     return Workforce(processes, threads=1 if agents.small else max(available // processes, 1))
 
 
-def _training(agents: Agents, hours: float | None) -> Training | None:
-    if hours is None:
-        return agents.training
-    return Training(hours=hours, processor=environment()["processor"], stated=True)
-
-
-def with_panel(wanted: Wanted, panel: str | None, of_agent: str | None) -> Wanted:
-    """The panel that is asked for, else the agent's own experiment's, else ALFWorld's games."""
-    return replace(wanted, panel=panel or of_agent or "alfworld")
+def _training(agents: Agents, stated: tuple[float, str] | None) -> Training | None:
+    return Training(hours=stated[0], processor=stated[1], stated=True) if stated else agents.training

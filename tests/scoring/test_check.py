@@ -185,3 +185,11 @@ def test_whatever_is_played_replays_as_it_was_kept(household_games: list[Playabl
     kept = played_game(episode, 12)
     assert list(replay_differences(game, kept, 12)) == []
     assert PlayedGame.model_validate_json(kept.model_dump_json()) == kept
+
+
+def test_a_card_has_no_disk_filled(walkthrough: Card) -> None:
+    source = walkthrough.panel.source
+    many = source.model_copy(update={"settings": {**source.settings, "train": 90_000}})
+    card = walkthrough.model_copy(update={"panel": walkthrough.panel.model_copy(update={"source": many})})
+    (undone,) = [each.not_done for each in check(card) if each.name == "games"]
+    assert "ask for 90012 games to be generated, more than 20000" in undone[0]

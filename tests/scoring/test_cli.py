@@ -29,12 +29,17 @@ def written(walkthrough: Card, tmp_path: Path) -> Path:
 def test_a_score_is_written_in_three_forms(tmp_path: Path) -> None:
     out = tmp_path / "card.json"
     asked = ("expert:walkthrough", "--panel", "smoke", "--caps", "6,20", "--processes", 1)
-    done = call(*asked, "--limit", 2, "--name", "mine", "--out", out)
+    trained = ("--training-hours", 3, "--trained-on", "an abacus")
+    done = call(*asked, "--limit", 2, "--name", "mine", "--out", out, *trained)
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("mine\n")
     card = read_card(out)
     assert (card.name, len(card.panel.splits["valid_seen"])) == ("mine", 2)
-    assert (tmp_path / "card.md").read_text().startswith("# mine\n")
+    assert card.training is not None
+    assert (card.training.hours, card.training.processor, card.training.stated) == (3, "an abacus", True)
+    text = (tmp_path / "card.md").read_text()
+    assert text.startswith("# mine\n")
+    assert "3 hours on an abacus (stated by the user)" in text
     assert (tmp_path / "card.html").read_text().startswith("<!doctype html>")
     assert out.read_text().count("\n") < 250
     assert json.loads(call(out, "--json").stdout) == json.loads(out.read_text())
@@ -74,7 +79,14 @@ def test_cards_are_compared_and_tabled(written: Path, handcoded: Card, tmp_path:
 
 @pytest.mark.parametrize(
     "wrong",
-    [("--caps", "0"), ("--caps", "a"), ("--split", "valid_seen,"), ("--out", "card.txt"), ("--panel", "nothing")],
+    [
+        ("--caps", "0"),
+        ("--caps", "a"),
+        ("--split", "valid_seen,"),
+        ("--out", "card.txt"),
+        ("--panel", "nothing"),
+        ("--training-hours", "3"),
+    ],
 )
 def test_what_cannot_be_meant_is_refused(wrong: tuple[str, str]) -> None:
     assert call("expert:walkthrough", *wrong).exit_code == 2
