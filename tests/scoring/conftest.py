@@ -1,6 +1,5 @@
 """A home with the games of `smoke`, and cards of demonstrators on them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,10 @@ def games_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def own_home(games_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_home(games_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All tests here share it."""
     monkeypatch.setenv("AGENTPRM_HOME", str(games_home))
     monkeypatch.delenv("AGENTPRM_STORE", raising=False)
-    return
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ def panel_of(*caps: int) -> Panel:
     return Panel(environment="alfworld", rules="r", caps=caps, splits={"s": games}, source=source)
 
 
-def game(name: str, length: int, won: bool, **rest: tuple[int, ...]) -> PlayedGame:
-    return PlayedGame(id=name, won=won, commands=("look",) * length, **rest)
+def game(name: str, length: int, won: bool, invalid: tuple[int, ...] = (), known: tuple[int, ...] = ()) -> PlayedGame:
+    return PlayedGame(id=name, won=won, commands=("look",) * length, invalid=invalid, known=known)
 
 
 def run(*games: PlayedGame, seed: int = 0) -> Run:
