@@ -60,9 +60,7 @@ def score(
     out: Annotated[
         Path | None, typer.Option(dir_okay=False, help="CARD.json to write; a .md and a .html lie beside it.")
     ] = None,
-    against: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Compare with this card, game by game.")
-    ] = None,
+    against: Annotated[Path | None, typer.Option(dir_okay=False, help="Compare with this card, game by game.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Check cards: recompute all, replay every game.")] = False,
     table: Annotated[bool, typer.Option("--table", help="Print a table of cards, in Markdown.")] = False,
     training_hours: Annotated[

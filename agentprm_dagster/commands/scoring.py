@@ -18,6 +18,7 @@ from agentprm_dagster.scoring.against import against as compared
 from agentprm_dagster.scoring.agents import experiment_of
 from agentprm_dagster.scoring.card import Card, read_card
 from agentprm_dagster.scoring.checking import check
+from agentprm_dagster.scoring.files import write_card
 from agentprm_dagster.scoring.leaderboard import leaderboard
 from agentprm_dagster.scoring.policies import Wishes
 from agentprm_dagster.scoring.scored import Wanted, scored
@@ -38,6 +39,9 @@ def score_agents(
     """
     if len(agents) == 1 and agents[0].endswith(".json"):
         card = read_card(Path(agents[0]))
+        card = card.model_copy(update={"name": name or card.name})
+        if out:
+            write_card(card, out)
     else:
         card = _scored(agents, asked, name, out)
     if other:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from agentprm_dagster.episodes.stage import Monitor, SilentMonitor
 
@@ -18,6 +18,10 @@ def score(
     caps: Sequence[int] = (20, 30, 50),
     seeds: int = 1,
     limit: int | None = None,
+    prompt: Literal["ours", "paper", "verl-agent"] | None = None,
+    temperature: float | None = None,
+    best_of: int = 1,
+    model: str | None = None,
     processes: int = 0,
     name: str | None = None,
     out: Path | None = None,
@@ -32,15 +36,29 @@ def score(
         caps: actions within which a game is to be won; each is played once, to the largest.
         seeds: how many sampling seeds.
         limit: so many games of each split, evenly spread over those sorted by id; None: all.
+        prompt: how it is asked; None: in its own way.
+        temperature: of sampling; None: its own.
+        best_of: N of Best-of-N by the PRM of the policy's iteration.
+        model: its name at a server.
         processes: 0: as many as there are cores. A class is always played in this process.
         out: the file for the card, if it is to be written; a .md and a .html lie beside it.
 
     Raises:
         ScoreError: says what was expected.
     """
+    from agentprm_dagster.scoring.policies import Wishes
     from agentprm_dagster.scoring.scored import Wanted, scored
 
     named = (agent,) if isinstance(agent, str | type) else tuple(agent)
     splits = (split,) if isinstance(split, str) else tuple(split)
-    wanted = Wanted(panel=panel, splits=splits, caps=tuple(caps), seeds=seeds, limit=limit, processes=processes)
+    wanted = Wanted(
+        panel=panel,
+        splits=splits,
+        caps=tuple(caps),
+        seeds=seeds,
+        limit=limit,
+        wishes=Wishes(prompt=prompt, temperature=temperature, best_of=best_of),
+        model=model,
+        processes=processes,
+    )
     return scored(named, wanted, monitor or SilentMonitor(), name=name, out=out)

@@ -5,13 +5,13 @@ when the card is there. Chunks do not depend on the number of processes, and nei
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentprm_dagster.envs.base import TaskRef
-from agentprm_dagster.episodes.stage import Monitor, SilentMonitor
+from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.home import journals_folder
 from agentprm_dagster.provenance.canonical import canonical, digest_of
 from agentprm_dagster.provenance.journal import Record, open_journal
@@ -33,14 +33,16 @@ class Workforce:
     threads: int = 1
     """Of each process."""
 
-    def play(self, chunks: Sequence[Chunk]) -> Iterator[PlayedChunk | int]:
+    def play(self, chunks: Sequence[Chunk], within: Monitor) -> Iterator[PlayedChunk | int]:
         """What came of every chunk, as it comes; in between, by how many games it is further.
+
+        `within` is told how far this process is in a chunk that it plays itself.
 
         Raises:
             ScoreError: a game could not be played; says why.
             WorkerError: a process ended.
         """
-        return self._spread(chunks) if self.processes else _here(chunks)
+        return self._spread(chunks) if self.processes else _here(chunks, within)
 
     def _spread(self, chunks: Sequence[Chunk]) -> Iterator[PlayedChunk | int]:
         waiting, done = iter(chunks), dict[Worker, int]()
@@ -69,9 +71,9 @@ class Workforce:
                         yield answer
 
 
-def _here(chunks: Sequence[Chunk]) -> Iterator[PlayedChunk | int]:
+def _here(chunks: Sequence[Chunk], within: Monitor) -> Iterator[PlayedChunk | int]:
     for chunk in chunks:
-        played = play_chunk(chunk, SilentMonitor())
+        played = play_chunk(chunk, within)
         yield len(played.games)
         yield played
 
@@ -99,7 +101,7 @@ def play_panel(
         for chunk in _chunks(refs[split], Chunk(run, split, 0, (), player, seed, panel.cap, engine))
     ]
     path = journal_of(panel, players, protocol, engine)
-    played = _through_journal(path, chunks, workforce.play, monitor)
+    played = _through_journal(path, chunks, workforce, monitor)
     return tuple(
         _run(panel, [each for each in played if each.run == run], run // len(protocol.seeds), seed)
         for run, (_, seed) in enumerate(pairs)
@@ -130,7 +132,7 @@ def _chunks(refs: Sequence[TaskRef], like: Chunk) -> Iterator[Chunk]:
 def _through_journal(
     path: Path,
     chunks: Sequence[Chunk],
-    play: Callable[[Sequence[Chunk]], Iterator[PlayedChunk | int]],
+    workforce: Workforce,
     monitor: Monitor,
 ) -> list[PlayedChunk]:
     """What came of all chunks, of those in the journal without playing them."""
@@ -138,16 +140,34 @@ def _through_journal(
     with open_journal(path, path.stem, _read_chunk) as journal:
         known = {(each.run, each.split, each.first): each for each in journal.records}
         left = [chunk for chunk in chunks if not _is_kept(chunk, known)]
-        done = total - sum(len(chunk.games) for chunk in left)
-        monitor.progress(done, total, "games")
-        for came in play(left):
+        so_far = _SoFar(monitor, total - sum(len(chunk.games) for chunk in left), total)
+        for came in workforce.play(left, so_far):
             if isinstance(came, int):
-                done += came
-                monitor.progress(done, total, "games")
+                so_far.add(came)
             else:
                 journal.append(came.model_dump(mode="json"))
                 known[came.run, came.split, came.first] = came
     return [known[chunk.run, chunk.split, chunk.first] for chunk in chunks]
+
+
+class _SoFar:
+    """How many games are done; as a monitor it is told of a chunk under way."""
+
+    def __init__(self, monitor: Monitor, done: int, total: int) -> None:
+        self._monitor, self._done, self._total = monitor, done, total
+        self.add(0)
+
+    def add(self, games: int) -> None:
+        """So many more are done."""
+        self._done += games
+        self._monitor.progress(self._done, self._total, "games")
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """So many of a chunk that is not done."""
+        self._monitor.progress(self._done + done, self._total, "games")
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Playing has none."""
 
 
 def _is_kept(chunk: Chunk, known: Mapping[tuple[int, str, int], PlayedChunk]) -> bool:

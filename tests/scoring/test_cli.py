@@ -43,6 +43,9 @@ def test_a_score_is_written_in_three_forms(tmp_path: Path) -> None:
     assert (tmp_path / "card.html").read_text().startswith("<!doctype html>")
     assert out.read_text().count("\n") < 250
     assert json.loads(call(out, "--json").stdout) == json.loads(out.read_text())
+    assert call(out, "--out", tmp_path / "again.json").exit_code == 0
+    for ending in ("json", "md", "html"):
+        assert (tmp_path / f"again.{ending}").read_bytes() == (tmp_path / f"card.{ending}").read_bytes()
 
 
 def test_a_check_says_what_differs_by_its_exit_code(written: Path, tmp_path: Path) -> None:

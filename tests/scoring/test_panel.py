@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.scoring import score
+from agentprm_dagster.scoring.checking import check
 from agentprm_dagster.scoring.errors import ScoreError
 from agentprm_dagster.scoring.panel import Panel, differences, make_panel
+from agentprm_dagster.scoring.scored import Wanted, scored
 
 
 def moved(home: Path, to: Path) -> Path:
@@ -67,3 +71,16 @@ def test_a_limit_spreads_over_all_kinds_of_tasks() -> None:
 def test_what_is_no_split_to_score_on_is_refused(split: str) -> None:
     with pytest.raises(ScoreError, match=r"smoke has no .*: choose --split of valid_seen, valid_unseen"):
         make_panel("smoke", [split], [5])
+
+
+def test_another_kind_of_environment_is_scored_and_checked(
+    games_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = "description: few\nenvironment: {kind: textworld, train: 3, valid_seen: 3, valid_unseen: 3}\n"
+    (tmp_path / "few.yaml").write_text(settings)
+    monkeypatch.setenv("AGENTPRM_EXPERIMENTS", str(tmp_path))
+    card = score("expert:search", panel="few", caps=(30,), processes=1)
+    assert (card.panel.environment, card.panel.rules, card.results[0].successes) == ("textworld", "textworld 1.7", (3,))
+    assert [(each.differences, each.not_done) for each in check(card)] == [((), ())] * 5
+    with pytest.raises(ScoreError, match="textworld is played by one engine alone"):
+        scored(["expert:search"], Wanted(panel="few", caps=(30,), engine="stock", processes=1), SilentMonitor())
