@@ -73,6 +73,7 @@ def test_what_is_no_split_to_score_on_is_refused(split: str) -> None:
         make_panel("smoke", [split], [5])
 
 
+@pytest.mark.slow
 def test_another_kind_of_environment_is_scored_and_checked(
     games_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,12 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from agentprm_dagster.engine.kinds import engine_kind
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
-from agentprm_dagster.scoring.policies import Wishes
+from agentprm_dagster.scoring.errors import ScoreError
+from agentprm_dagster.scoring.panel import make_panel
+from agentprm_dagster.scoring.playing import Workforce, play_panel
+from agentprm_dagster.scoring.policies import Wishes, checkpoint_player
 from agentprm_dagster.scoring.prompts import PROMPTS, asking, parse_tags
-from agentprm_dagster.scoring.scored import Wanted, scored
+from agentprm_dagster.scoring.results import results
 
 FIRST = "-= Welcome to TextWorld, ALFRED! =-\n\nYou see a desk 1.\n\nYour task is to: put a mug in desk."
 TURNS = [
@@ -75,17 +79,20 @@ def test_ours_and_the_papers_are_the_two_dialogue_formats() -> None:
 
 def test_a_checkpoint_is_asked_in_every_way(model_server: tuple[str, Path]) -> None:
     _, checkpoint = model_server
-    cards = {}
+    panel = make_panel("smoke", ["valid_seen"], [2], limit=2)
+    engine = engine_kind("embedded").Settings()
+    found = {}
     for name in PROMPTS:
         wishes = Wishes(prompt=name, max_new_tokens=12)
-        wanted = Wanted(panel="smoke", caps=(2,), limit=2, wishes=wishes, processes=1)
-        cards[name] = scored([str(checkpoint)], wanted, SilentMonitor())
-    assert len({card.protocol_digest for card in cards.values()}) == len(PROMPTS)
-    assert len({card.panel_digest for card in cards.values()}) == 1
-    for name, card in cards.items():
-        (run,) = card.runs
+        player, protocol = checkpoint_player(checkpoint, "alfworld", wishes, engine, 2)
+        (run,) = play_panel(panel, [player], protocol, Workforce(0), SilentMonitor())
         assert 0 < run.tokens_drawn <= 2 * 2 * 13
-        assert card.protocol.prompt == name
-        assert (card.agents[0].kind, card.protocol.temperature) == ("checkpoint", 0)
-        assert (card.agents[0].parameters or 0) > 1000
-    assert cards["verl-agent"].results[0].unparsed == 1, "it has learnt another form"
+        assert (protocol.prompt, protocol.temperature, player.draws) == (name, 0, False)
+        assert player.record.kind == "checkpoint"
+        assert (player.record.parameters or 0) > 1000
+        found[name] = protocol.digest, run
+    assert len({digest for digest, _ in found.values()}) == len(PROMPTS)
+    (row,) = results(panel, [found["verl-agent"][1]])
+    assert row.unparsed == 1, "it has learnt another form"
+    with pytest.raises(ScoreError, match="--best-of needs the PRM of an experiment"):
+        checkpoint_player(checkpoint, "alfworld", Wishes(best_of=4), engine, 2)
