@@ -2,11 +2,12 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import typer
+from rich.markup import escape
 
 from agentprm_dagster.bundles.findings import exit_code
 from agentprm_dagster.commands.score import Asked
@@ -83,9 +84,18 @@ def _scored(agents: Sequence[str], asked: Asked, name: str | None, out: Path | N
 def _print_card(card: Card) -> None:
     success, kinds, _ = tables(card)
     print(one_line(card.name))
-    print_table(success.columns, success.rows, 5)
-    print_table(kinds.columns, kinds.rows, 2)
+    _print_table(success.columns, success.rows, 5)
+    _print_table(kinds.columns, kinds.rows, 2)
     print(f"panel {card.panel_digest[:16]}, asked {card.protocol_digest[:16]}")
+
+
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], least: int) -> None:
+    """Prints what cards say, which may be foreign, so that nothing of it acts on the terminal."""
+
+    def plain(cells: Sequence[str]) -> list[str]:
+        return [escape(one_line(cell, 200)) for cell in cells]
+
+    print_table(plain(columns), map(plain, rows), least)
 
 
 def _print_against(card: Card, other: Card, *, as_json: bool) -> None:
@@ -107,7 +117,7 @@ def _print_against(card: Card, other: Card, *, as_json: bool) -> None:
     ]
     columns = ("split", "actions", "difference %", "95%", "games", "won alone", "lost alone")
     print(f"{one_line(card.name)} beside {one_line(other.name)}")
-    print_table(columns, rows, 5)
+    _print_table(columns, rows, 5)
     for line in found:
         for what, games in (("won", line.won_alone), ("lost", line.lost_alone)):
             if games:

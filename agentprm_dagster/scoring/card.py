@@ -54,7 +54,7 @@ class Made(Section):
 
 
 class Training(Section):
-    """What training the agent took."""
+    """What training the agent took; of several, the first of them."""
 
     hours: Annotated[float, Field(ge=0)]
     processor: str

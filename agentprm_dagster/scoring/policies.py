@@ -223,7 +223,7 @@ def training_of(experiment: str, iteration: int) -> Training:
     store = ArtifactsResource().store()
     version = store.head(experiment, "improved_policy" if iteration else "initial_policy", iteration)
     made = {each.digest: each.manifest for each in with_ancestors(store, version)}.values()
-    processors = sorted({each.environment.get("processor", "unknown") for each in made})
+    processors = sorted({each.environment.get("gpu") or each.environment.get("processor", "unknown") for each in made})
     return Training(
         hours=round(sum(each.seconds for each in made) / 3600, 4), processor="; ".join(processors), stated=False
     )

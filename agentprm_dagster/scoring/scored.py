@@ -53,6 +53,9 @@ def scored(
     panel = make_panel(wanted.panel, wanted.splits, wanted.caps, wanted.limit)
     agents = _agents(named, panel, wanted)
     protocol = _with_seeds(agents, wanted.seeds)
+    journal = journal_of(panel, agents.players, protocol, wanted.engine)
+    if any(player.record.kind == "python" and not player.record.digests for player in agents.players):
+        journal.unlink(missing_ok=True)  # a class whose source nobody knows may be another than the one that played
     runs = play_panel(panel, agents.players, protocol, _workforce(agents, named, wanted), monitor, wanted.engine)
     card = Card(
         name=name or agents.players[0].record.name,
@@ -68,7 +71,7 @@ def scored(
     )
     if out:
         write_card(card, out)
-    journal_of(panel, agents.players, protocol, wanted.engine).unlink(missing_ok=True)
+    journal.unlink(missing_ok=True)
     return card
 
 

@@ -126,3 +126,14 @@ def test_nothing_that_a_card_says_acts_on_a_page(walkthrough: Card, tmp_path: Pa
     assert "<script" not in text
     assert "](java" not in text.replace("\\]", "")
     assert not {"\x1b", "\u202e"} & set(page + text)
+
+
+def test_nothing_that_a_card_says_acts_on_a_terminal(walkthrough: Card, tmp_path: Path) -> None:
+    row = walkthrough.results[0]
+    odd = row.model_copy(update={"by_kind": {HOSTILE + "[red]": row.micro}, "split": "[bold]x\x1b[2J"})
+    card = walkthrough.model_copy(update={"name": HOSTILE, "results": (odd,), "panel_digest": "0" * 64})
+    (tmp_path / "card.json").write_text(card.to_json())
+    for asked in ((), ("--check",), ("--table",)):
+        printed = call(tmp_path / "card.json", *asked).output
+        assert not {"\x1b", "\u202e"} & set(printed), asked
+    assert "[bold]x" in call(tmp_path / "card.json").output

@@ -109,3 +109,22 @@ def test_the_searcher_wins(tmp_path: Path) -> None:
     last = [row for row in card.results if row.cap == 50]
     assert [row.micro.rate for row in last] == [1, 1]
     assert [row.invalid for row in last] == [0, 0], "it gives admissible commands alone"
+
+
+def test_a_class_without_a_source_never_goes_on_from_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = """
+class Mine:
+    def reset(self, observation, commands): pass
+    def act(self, observation, commands):
+        if {fails} and "cool" in observation: raise KeyError("not yet")
+        return "{command}"
+"""
+    monkeypatch.setattr("agentprm_dagster.scoring.own.OwnPlayer.__init__.__defaults__", (1,))
+    first: dict[str, type] = {}
+    exec(source.format(fails=True, command="look"), first)
+    with pytest.raises(ScoreError, match="not yet"):
+        score(first["Mine"], panel="smoke", split="valid_seen", caps=(3,))
+    second: dict[str, type] = {}
+    exec(source.format(fails=False, command="inventory"), second)
+    card = score(second["Mine"], panel="smoke", split="valid_seen", caps=(3,))
+    assert {game.commands for game in card.runs[0].games["valid_seen"]} == {("inventory",) * 3}
