@@ -30,6 +30,7 @@ from agentprm_dagster.commands.arguments import (
 )
 from agentprm_dagster.commands.bundle_cli import bundle_app
 from agentprm_dagster.commands.groups import env_app, experiments_app, games_app, mlflow_app
+from agentprm_dagster.commands.score import score
 from agentprm_dagster.commands.watch import watch
 from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, ExperimentError
 from agentprm_dagster.config.problems import shortened
@@ -203,6 +204,7 @@ def evaluate(
 
 
 app.command()(watch)
+app.command()(score)
 
 
 @app.command()

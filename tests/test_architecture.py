@@ -52,6 +52,10 @@ MAY_IMPORT = {
     "tracking": {"algorithm", "episodes", "home", "provenance", "reports"},
     "iterations": {"provenance"},
     "automation": {"config", "iterations", "provenance", "resources", "stages"},
+    "scoring": {
+        "agents", "algorithm", "bundles", "config", "engine", "envs", "episodes", "home", "iterations", "launch",
+        "provenance", "resources", "rollouts", "stages",
+    },
     "stages": {
         "algorithm", "cluster", "config", "engine", "envs", "episodes", "home", "iterations", "launch", "provenance",
         "reports", "training",
@@ -184,7 +188,7 @@ def test_every_asset_has_its_reach() -> None:
 
 KNOW_EXPERIMENTS = {
     "assembly", "automation", "bundles", "commands", "component", "config", "launch.request", "planning",
-    "resources.stages", "stages.pinned",
+    "resources.stages", "scoring.panel", "scoring.policies", "stages.pinned",
 }  # fmt: skip
 """What may see an experiment as a whole: none of them does a stage's work."""
 

@@ -183,6 +183,22 @@ class Published(Protocol):
         """Their results, in Markdown."""
 
 
+@runtime_checkable
+class PlaysByReference(Protocol):
+    """An environment whose tasks the engine that others use plays as well, slower and alike."""
+
+    def reference(self, ref: TaskRef) -> Task:
+        """A task on that engine. One at a time: the next one's reset ends the play of the one before."""
+
+
+@runtime_checkable
+class NamesRules(Protocol):
+    """An environment that says whose rules its tasks are played by."""
+
+    rules: str
+    """Name and version, whatever engine computes them."""
+
+
 Explain = Callable[[str, Sequence[Turn], str], str]
 """`Explains.explain`."""
 
