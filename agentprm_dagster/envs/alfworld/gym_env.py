@@ -142,7 +142,8 @@ class AlfworldEnv:
     def _place(self, game: object) -> int:
         if game not in self._refs:
             raise UnknownGameError(
-                f"expected the id of one of {len(self.games)} games such as {self.games[0]!r} (see .games), got {game!r}"
+                f"expected one of {len(self.games)} games, by its id such as {self.games[0]!r} (see .games), "
+                f"got {game!r}"
             )
         return self.games.index(str(game))
 
