@@ -9,7 +9,7 @@ from agentprm_dagster.config.catalog import ExperimentError, load_experiment
 from agentprm_dagster.envs.check import problems
 from agentprm_dagster.envs.kinds import KINDS, kind_of, settings_class
 from agentprm_dagster.envs.settings import EnvironmentSettings
-from agentprm_dagster.home import scratch_folder
+from agentprm_dagster.home import make_private, scratch_folder
 
 FEW = 12
 """Tasks of each split that are made for a check."""
@@ -36,7 +36,7 @@ def check_named(name: str, tasks: int, seed: int) -> bool:
     """
     settings = _few(_settings(name))
     kind = kind_of(settings.kind)
-    with TemporaryDirectory(dir=_made(scratch_folder())) as folder:
+    with TemporaryDirectory(dir=make_private(scratch_folder())) as folder:
         found = list(problems(kind, settings, seed=seed, folder=Path(folder), tasks=tasks))
     for problem in found:
         typer.secho(problem, fg="red")
@@ -58,8 +58,3 @@ def _few(settings: EnvironmentSettings) -> EnvironmentSettings:
     """With few tasks of every split."""
     few = {split: min(FEW, count) for split, count in settings.counts.items() if count}
     return type(settings).model_validate({**settings.model_dump(), **few})
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

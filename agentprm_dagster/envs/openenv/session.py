@@ -5,7 +5,7 @@ Only JSON is read from it; nothing that a server sends is run, and nothing is in
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -37,7 +37,8 @@ class Session:
             ServerGoneError: nothing answers there, or not as a WebSocket.
         """
         self.url, self._seconds = url, seconds
-        self._socket = _connect(url, seconds)
+        self._open = ExitStack()
+        self._socket = _connect(self._open, url, seconds)
 
     def reset(self, told: Mapping[str, Any]) -> Told:
         """Begins an episode; what is `told` chooses the task. Raises as `step` does."""
@@ -58,15 +59,16 @@ class Session:
         with suppress(Exception):  # it may be gone already
             self._socket.send(json.dumps({"type": "close"}))
         with suppress(Exception):
-            self._socket.close()
+            self._open.close()
 
     def _ask(self, kind: str, data: Mapping[str, Any]) -> Told:
-        from websockets.exceptions import WebSocketException
+        from websockets.exceptions import ConnectionClosed, WebSocketException
 
         question = json.dumps({"type": kind, "data": data})
         asked = f"{question[:MOST_SHOWN]} at {self.url}"
         try:
-            self._socket.send(question)
+            with suppress(ConnectionClosed):  # then `recv` tells what the server said before it ended
+                self._socket.send(question)
             reply = self._socket.recv(timeout=self._seconds)
         except TimeoutError as error:
             raise ServerGoneError(
@@ -80,18 +82,17 @@ class Session:
             raise _advised(error) from error
 
 
-def _connect(url: str, seconds: float) -> "ClientConnection":
+def _connect(stack: ExitStack, url: str, seconds: float) -> "ClientConnection":
     from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect
 
     parts = urlsplit(url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     address = f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/ws"
-    here = {"proxy": None} if _is_here(url) else {}
+    limits: dict[str, Any] = {"open_timeout": seconds, "close_timeout": _LEAVE_SECONDS, "max_size": MOST_BYTES}
     try:
-        return connect(
-            address, open_timeout=seconds, close_timeout=_LEAVE_SECONDS, max_size=MOST_BYTES, compression=None, **here
-        )
+        socket = connect(address, compression=None, proxy=None if _is_here(url) else True, **limits)
+        return stack.enter_context(socket)
     except (WebSocketException, OSError) as error:
         raise ServerGoneError(
             f"expected an OpenEnv server at {url} (environment.url), which {address} did not answer as: "
