@@ -78,6 +78,7 @@ HEAVY = {
     "matplotlib",
     "mlflow",
     "openai",
+    "openenv",
     "pandas",
     "scipy",
     "textworld",
@@ -188,7 +189,7 @@ KNOW_EXPERIMENTS = {
 }  # fmt: skip
 """What may see an experiment as a whole: none of them does a stage's work."""
 
-KNOW_ALFWORLD = {"commands.doctor", "commands.evaluate", "commands.games", "commands.play"}
+KNOW_ALFWORLD = {"commands.doctor", "commands.evaluate", "commands.games", "commands.play", "commands.serve"}
 """What is for ALFWorld's games alone."""
 
 
