@@ -61,12 +61,19 @@ class Stub:
     most: int = 64
     """How many may be open."""
     open: int = 0
+    connections: set[ServerConnection] = field(default_factory=set)
     ended: Event = field(default_factory=Event)
     """What waits for it goes on when the server ends."""
+
+    def restarted(self) -> None:
+        """Ends all connections, and waits until the clients have heard of it."""
+        for connection in [*self.connections]:
+            connection.close()
 
     def handle(self, connection: ServerConnection) -> None:
         self.sessions += 1
         self.open += 1
+        self.connections.add(connection)
         session = self.new()
         try:
             if self.open > self.most:
@@ -81,6 +88,7 @@ class Stub:
                 connection.send(reply if isinstance(reply, str) else json.dumps(reply))
         finally:
             self.open -= 1
+            self.connections.discard(connection)
 
 
 @contextmanager

@@ -54,6 +54,13 @@ class Session:
         """
         return self._ask("step", action)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection stands, as far as is known here."""
+        from websockets.protocol import State
+
+        return self._socket.protocol.state is State.OPEN
+
     def close(self) -> None:
         """Leaves the server."""
         with suppress(Exception):  # it may be gone already

@@ -24,8 +24,8 @@ class Sessions:
         """By borrower, the one that asked last at the end."""
 
     def held(self, borrower: object) -> Session | None:
-        """The session that a borrower still has."""
-        if (lent := self._lent.get(id(borrower))) is None or lent[0]() is not borrower:
+        """The session that a borrower still has; none where its connection was lost."""
+        if (lent := self._lent.get(id(borrower))) is None or lent[0]() is not borrower or not lent[1].is_open:
             return None
         self._lent.move_to_end(id(borrower))
         return lent[1]
@@ -38,12 +38,13 @@ class Sessions:
 
     def give_back(self, borrower: object, *, broken: bool = False) -> None:
         """Ends a loan; a broken session is closed and no other gets it."""
-        if (session := self.held(borrower)) is not None:
+        lent = self._lent.get(id(borrower))
+        if lent is not None and lent[0]() is borrower:
             del self._lent[id(borrower)]
             if broken:
-                session.close()
+                lent[1].close()
             else:
-                self._free.append(session)
+                self._free.append(lent[1])
 
     def close(self) -> None:
         """Leaves the server; what is borrowed later connects again."""
@@ -53,11 +54,13 @@ class Sessions:
         self._lent.clear()
 
     def _available(self) -> Session:
-        for key, (borrower, _) in list(self._lent.items()):
-            if borrower() is None:
+        for key, (borrower, session) in list(self._lent.items()):
+            if borrower() is None or not session.is_open:
                 self._free.append(self._lent.pop(key)[1])
-        if self._free:
-            return self._free.pop()
+        while self._free:
+            if (session := self._free.pop()).is_open:
+                return session
+            session.close()
         if len(self._lent) < self._most:
             return Session(self._url, self._seconds)
         return self._lent.popitem(last=False)[1][1]

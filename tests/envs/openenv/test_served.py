@@ -1,7 +1,6 @@
 """OpenEnv's own package on both sides of the wire: what we serve is played by its client, what it serves by us."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
 from chat_servers import free_port
-from installed import run
+from installed import call, run
 from pages import ROOT
 from real_servers import HOST, started
 
@@ -225,6 +224,9 @@ def test_the_loop_runs_on_what_somebody_serves(folder: Path, tmp_path: Path) -> 
         (tmp_path / "experiments/guess.yaml").write_text(experiment, encoding="utf-8")
         assert "nothing wrong was found" in run(tmp_path, "env", "check", "guess")
         run(tmp_path, "run", "guess")
+        run(tmp_path, "export", "guess", str(tmp_path / "bundle"), "-i", "1")
+        checked = call(tmp_path / "stranger", "check", str(tmp_path / "bundle"))
+        assert checked.returncode == 0, checked.stdout + checked.stderr
     store = ArtifactStore(tmp_path / "home/artifacts")
     assert verify(store).sound
     shown = read_episodes(store.current("guess", "demonstrations", 0).path)
@@ -232,11 +234,3 @@ def test_the_loop_runs_on_what_somebody_serves(folder: Path, tmp_path: Path) -> 
     rows = json.loads(run(tmp_path, "report", "guess", "--json"))
     assert {row["policy"] for row in rows} >= {"pi_0", "pi_1"}
     assert {row["n"] for row in rows} == {4}
-
-
-def test_serving_says_what_it_needs(tmp_path: Path) -> None:
-    bare = {**os.environ, "AGENTPRM_HOME": str(tmp_path)}
-    program = str(Path(sys.executable).with_name("agentprm"))
-    done = subprocess.run([program, "serve"], capture_output=True, text=True, env=bare)
-    assert done.returncode == 2
-    assert "expected --openenv" in " ".join(done.stderr.split())
