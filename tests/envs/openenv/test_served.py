@@ -142,13 +142,14 @@ def test_resets_choose_the_game(served: str, root: Path) -> None:
             seen[1],
             seen[2],
         ]
-        for wrong, words in [
+        mistakes: list[tuple[dict[str, Any], str]] = [
             ({"game": "nosuch"}, "expected one of 18 games"),
             ({"split": "valid_seen"}, "expected both split and index"),
             ({"split": "valid_seen", "index": 6}, "expected an index from 0 to 5"),
             ({"split": "test", "index": 0}, "expected a split, one of train, valid_seen, valid_unseen"),
             ({"level": 1}, "expected a reset with seed, game, or split and index, got level"),
-        ]:
+        ]
+        for wrong, words in mistakes:
             with pytest.raises(RuntimeError, match=words):
                 played.reset(**wrong)
 
