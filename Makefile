@@ -34,7 +34,7 @@ help:
 	@echo "make coverage     the tests once more, and the lines that none of them reaches: build/coverage"
 	@echo "make vllm         the tests that start the real vLLM, which AGENTPRM_VLLM names"
 	@echo "make ray          the tests that start a Ray cluster of two nodes"
-	@echo "make servers      the tests that start PostgreSQL, an object store, MLflow and Dagster's services"
+	@echo "make servers      the tests that start PostgreSQL, an object store, MLflow, Dagster's services, OpenEnv"
 	@echo "make test-ui      the tests in a browser, with Chromium; screenshots in build/screenshots"
 	@echo "make torture      kills, odd servers and disks, random histories, bad inputs: MINUTES=20, or a night"
 	@echo "make lint types   ruff; mypy over the built wheel and the tests"
@@ -70,8 +70,8 @@ ray: $(READY)
 	$(BIN)/python -m pytest -m ray tests/launch/on_ray tests/engine/vllm
 
 servers: $(READY)
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[postgres,s3,login,servers]"
-	$(BIN)/python -m pytest -m servers tests/deploy
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[openenv,postgres,s3,login,servers]"
+	$(BIN)/python -m pytest -m servers tests/deploy tests/envs/openenv
 
 test-ui: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[browser]"

@@ -279,6 +279,32 @@ def play(
 
 
 @app.command()
+def serve(
+    by_openenv: Annotated[
+        bool, typer.Option("--openenv", help="By the OpenEnv protocol (needs the extra openenv); there is no other.")
+    ] = False,
+    games: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Data folder; by default ALFWORLD_DATA.")
+    ] = None,
+    split: Annotated[
+        Literal["train", "valid_seen", "valid_unseen"] | None, typer.Option(help="Which games; without it all.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine's loopback.")] = 8000,
+    engine: Annotated[Literal["household", "stock"], typer.Option(help="Fast engine or stock engine.")] = "household",
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Commands of an episode; without it there is no limit.")
+    ] = None,
+    sessions: Annotated[int, typer.Option(min=1, max=4096, help="Clients at once, each with a game of its own.")] = 64,
+) -> None:
+    """Serve ALFWorld's games, real or generated ones, to agents and trainers of others, on this machine only."""
+    if not by_openenv:
+        raise typer.BadParameter("expected --openenv: OpenEnv is the one protocol that games are served by")
+    from agentprm_dagster.commands.serve import serve_openenv
+
+    serve_openenv(games, split, port, engine, max_steps, sessions)
+
+
+@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Check versions, games, devices and ports, and say how to get what is missing."""
     from agentprm_dagster.commands.doctor import examine

@@ -16,8 +16,8 @@ from benchmarks.measure import report
 NAMES = ("environment", "rollouts", "sft", "prm", "improvement", "shards", "targets", "startup")
 TRAINING = {"sft", "prm", "improvement", "shards", "prm_loss"}
 """Those whose speed depends on the type of products."""
-LONG = ("prm_loss", "engines")
-"""Those that take too long to be run with the others."""
+LONG = ("prm_loss", "engines", "served")
+"""Those that take too long to be run with the others, or need an extra."""
 
 
 def main() -> None:

@@ -82,6 +82,7 @@ HEAVY = {
     "matplotlib",
     "mlflow",
     "openai",
+    "openenv",
     "pandas",
     "scipy",
     "textworld",
@@ -192,7 +193,7 @@ KNOW_EXPERIMENTS = {
 }  # fmt: skip
 """What may see an experiment as a whole: none of them does a stage's work."""
 
-KNOW_ALFWORLD = {"commands.doctor", "commands.evaluate", "commands.games", "commands.play"}
+KNOW_ALFWORLD = {"commands.doctor", "commands.evaluate", "commands.games", "commands.play", "commands.serve"}
 """What is for ALFWorld's games alone."""
 
 

@@ -5,9 +5,11 @@ from tempfile import TemporaryDirectory
 
 import typer
 
+from agentprm_dagster.config.catalog import ExperimentError, load_experiment
 from agentprm_dagster.envs.check import problems
 from agentprm_dagster.envs.kinds import KINDS, kind_of, settings_class
-from agentprm_dagster.home import scratch_folder
+from agentprm_dagster.envs.settings import EnvironmentSettings
+from agentprm_dagster.home import make_private, scratch_folder
 
 FEW = 12
 """Tasks of each split that are made for a check."""
@@ -21,23 +23,38 @@ def print_kinds() -> None:
         print(f"  splits: train, {', '.join(kind.splits)}; experts: {', '.join(kind.experts)}")
 
 
-def check_kind(name: str, tasks: int, seed: int) -> bool:
+def check_named(name: str, tasks: int, seed: int) -> bool:
     """Plays a few tasks of every split and prints what is wrong; whether nothing is.
 
+    Args:
+        name: a kind, with its usual settings, or an experiment, with its own.
+        tasks: how many of each split are played.
+        seed: see `envs.check.problems`.
+
     Raises:
-        typer.BadParameter: there is no such kind.
+        typer.BadParameter: there is neither.
     """
-    if name not in KINDS:
-        raise typer.BadParameter(f"no environment {name!r}; there are: {', '.join(KINDS)}")
-    few = {split: FEW for split, count in settings_class(name)().counts.items() if count}
-    with TemporaryDirectory(dir=_made(scratch_folder())) as folder:
-        found = list(problems(kind_of(name), settings_class(name)(**few), seed=seed, folder=Path(folder), tasks=tasks))
+    settings = _few(_settings(name))
+    kind = kind_of(settings.kind)
+    with TemporaryDirectory(dir=make_private(scratch_folder())) as folder:
+        found = list(problems(kind, settings, seed=seed, folder=Path(folder), tasks=tasks))
     for problem in found:
         typer.secho(problem, fg="red")
     print(f"{name}: {len(found)} problems" if found else f"{name}: nothing wrong was found")
     return not found
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _settings(name: str) -> EnvironmentSettings:
+    if name in KINDS:
+        settings: EnvironmentSettings = settings_class(name)()
+        return settings
+    try:
+        return load_experiment(name).environment
+    except ExperimentError as error:
+        raise typer.BadParameter(f"no kind of environment {name!r}; there are: {', '.join(KINDS)}; {error}") from error
+
+
+def _few(settings: EnvironmentSettings) -> EnvironmentSettings:
+    """With few tasks of every split."""
+    few = {split: min(FEW, count) for split, count in settings.counts.items() if count}
+    return type(settings).model_validate({**settings.model_dump(), **few})

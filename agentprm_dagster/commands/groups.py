@@ -85,14 +85,14 @@ def list_environments() -> None:
 
 @env_app.command("check")
 def check_environment(
-    name: Annotated[str, typer.Argument(help="A kind of environment, such as alfworld.")],
+    name: Annotated[str, typer.Argument(help="A kind of environment, such as alfworld, or an experiment.")],
     tasks: Annotated[int, typer.Option(min=1, max=1000, help="Tasks of every split to play.")] = 3,
     seed: Seed = 0,
 ) -> None:
     """Play an environment and name every way in which it is wrong; exit code 1 if there is one."""
-    from agentprm_dagster.commands.env import check_kind
+    from agentprm_dagster.commands.env import check_named
 
-    raise typer.Exit(0 if check_kind(name, tasks, seed) else 1)
+    raise typer.Exit(0 if check_named(name, tasks, seed) else 1)
 
 
 @mlflow_app.command("sync")

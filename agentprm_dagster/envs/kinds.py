@@ -8,6 +8,7 @@ from agentprm_dagster.envs.base import EnvironmentKind
 
 KINDS = {
     "alfworld": "agentprm_dagster.envs.alfworld",
+    "openenv": "agentprm_dagster.envs.openenv",
     "textworld": "agentprm_dagster.envs.textworld",
 }
 """The package of each kind, which holds `settings.py`, `language.py` and `kind.py`."""
