@@ -17,9 +17,7 @@ BRANCHES = [
 def test_of_steps_by_hand() -> None:
     advantages = answer_advantages([WON, *BRANCHES], gamma=GAMMA, omega=1.0, normalise="none")
     # In the state behind l: t is worth 0.5, q 0.25, z 0; one episode has no other to be compared with.
-    assert advantages == pytest.approx(
-        {("w", 0): 0.0, ("w", 1): 0.25, ("w", 2): 0.0, ("b0", 1): 0.0, ("b1", 1): -0.25}
-    )
+    assert advantages == pytest.approx({("w", 0): 0.0, ("w", 1): 0.25, ("w", 2): 0.0, ("b0", 1): 0.0, ("b1", 1): -0.25})
 
 
 def test_of_episodes_by_hand() -> None:

@@ -40,6 +40,8 @@ def run(folder: Path, processes: int, **asked: Any) -> subprocess.CompletedProce
         "prm",
         pytest.param("sft", marks=pytest.mark.slow),
         pytest.param("policy improvement", marks=pytest.mark.slow),
+        pytest.param("outcome_dpo", marks=pytest.mark.slow),
+        pytest.param("grpo", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
