@@ -87,7 +87,7 @@ def train(what: str, policy: Path, rollouts: Path, out: Path, job: Job, optimize
     elif what in COMPARED:
         start = begin(Inputs(policy, rollouts, {}, {}, KIND), job)
         model, read = start.model, COMPARED[what](start, episodes, job.compute.micro_batch_tokens)
-        plan_of_all = Grpo(learning_rate=1e-3, optimizer=optimizer)
+        plan_of_all = Grpo(learning_rate=2e-4, optimizer=optimizer)
         numbers = train_on_examples(start, read.examples, plan_of_all, 4, job, *read.work).history[-1]
         numbers["measured"] = measured_kl(start, policy_prefixes(chat, episodes, "append"), new=8, seed=0)
     else:
