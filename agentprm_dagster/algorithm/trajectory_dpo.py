@@ -1,4 +1,4 @@
-"""DPO on whole episodes: the trajectory-level form (ETO, Song et al. 2024, arXiv 2403.02502, Eq. 6).
+"""DPO on whole episodes: the trajectory-level form (ETO, Song et al. 2024, arXiv 2403.02502).
 
     loss = - log sigma( beta * sum_t log pi/ref(a_t | s_t) of the won - beta * sum_t log pi/ref(a_t | s_t) of the lost )
 

@@ -3,8 +3,8 @@
 GiGPO (arXiv 2505.10978) in the words of this project: A = A^E + omega * A^S.
 
 - A^S, of steps: all answers that were given in one state, each with the discounted return behind it. A state is that of
-  Eq. 1: the game, the observations and the actions so far (GiGPO's is the last observation alone; with the history it
-  is that of HGPO). Branches are what makes such groups here: several actions were tried in a state.
+  Eq. 1: the game, the observations and the actions so far (GiGPO's is what the environment shows last). Branches are
+  what makes such groups here: several actions were tried in a state.
 - A^E, of episodes: whole episodes that begin in one state, each with its reward. All its turns have the same. Of a
   branch it is 0: it is no episode from the start.
 

@@ -27,6 +27,11 @@ class Settings(FromRollouts):
     weight_decay: Weight = 0.01
 
     @property
+    def compares(self) -> bool:
+        """See the base."""
+        return False
+
+    @property
     def conversations_per_game(self) -> int:
         """See the base."""
         return self.per_game

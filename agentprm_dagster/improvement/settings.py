@@ -101,6 +101,11 @@ class FromRollouts(ImprovementSettings):
         return (*super().sections, "rollouts.max_new_tokens")
 
     @property
+    def compares(self) -> bool:
+        """Whether pi_(i-1) reads what is learnt from, too."""
+        return True
+
+    @property
     def conversations_per_game(self) -> int | None:
         """Most episodes of a game that are read from their start; None: all, each with its branches as one tree."""
         return None

@@ -78,17 +78,18 @@ def improved_policy(setup: Setup) -> Stage:
 
 
 def _on_rollouts(setup: Setup, settings: FromRollouts) -> Stage:
-    """All games have as many episodes to learn from as may be; the reference reads them once."""
+    """All games have as many episodes to learn from as may be; pi_(i-1) reads them once where it compares."""
     rollouts, most = setup.experiment.rollouts, settings.conversations_per_game
     talk = setup.talk(rollouts.max_new_tokens)
     longest = _padded(talk.longest(rollouts.max_steps))
     rows = ceil(settings.conversations_per_step * (talk.rows(setup.turns) if most else 1))
     step = _step(setup, "policy", longest, rows, settings.optimizer)
     answers = 1 if talk.dialogue == "restated" else rollouts.max_steps
-    step = replace(step, learnt=ceil(step.rows * answers * talk.answer), masked=most is None)
+    frozen = setup.shape.policy if setup.lora_rank is None else 0
+    step = replace(step, learnt=ceil(step.rows * answers * talk.answer), masked=most is None, frozen=frozen)
     once = _learnt(setup) if most is None else setup.explored * most * talk.episode(setup.turns)
-    found = _training("improved_policy", setup, step, settings.epochs * once)
-    return replace(found, read=once, seconds=found.seconds + setup.reading(once))
+    found, read = _training("improved_policy", setup, step, settings.epochs * once), settings.compares * once
+    return replace(found, read=read, seconds=found.seconds + setup.reading(read))
 
 
 def _against_reward(setup: Setup, settings: Any) -> Stage:
