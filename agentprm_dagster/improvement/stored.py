@@ -4,6 +4,7 @@ No PRM tells what became better, so that the report says how far the policy has 
 KL(pi || pi_(i-1)) per answer, on answers that the new policy draws in states of the rollouts.
 """
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from agentprm_dagster.engine.adapters import frozen_copy, has_adapter
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
 from agentprm_dagster.engine.embedded.lean_layers import use_lean_layers
+from agentprm_dagster.engine.heads import language_head
 from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.branched_states import policy_prefixes, some_states
@@ -99,12 +101,17 @@ def finish(
 
 @torch.no_grad()
 def measured_kl(start: Start, prefixes: Sequence[EpisodeTokens], *, new: int, seed: int) -> float:
-    """KL(model || reference) per answer, in nats, on answers of up to `new` tokens that the model draws."""
+    """KL(model || reference) per answer, in nats, on answers of up to `new` tokens that the model draws.
+
+    NaN where training has left no numbers to draw by.
+    """
     some = some_states(prefixes, STATES, random.Random(seed))
     banned = start.chat.never_drawn(start.model.config.vocab_size)
     start.model.eval()
     went = drawn = 0.0
     with training_threads(start.model), computing(start.model, start.dtype):
+        if not _answers(start.model, some[0]):
+            return math.nan
         sampler = CandidateSampler.of_any(some, start.model, start.chat, n=DRAWS, new=new)
         for first in range(0, len(some), READ_TOGETHER):
             read = some[first : first + READ_TOGETHER]
@@ -114,3 +121,10 @@ def measured_kl(start: Start, prefixes: Sequence[EpisodeTokens], *, new: int, se
             went += float((trees.answers.draws.to(kl.device) * kl).sum())
             drawn += float(trees.answers.draws.sum())
     return went / drawn
+
+
+def _answers(model: PreTrainedModel, prefix: EpisodeTokens) -> bool:
+    """Whether all logits behind a state are numbers."""
+    ids = torch.tensor([prefix.prompt]).to(model.device)
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, -1]
+    return bool(language_head(model)(hidden).isfinite().all())

@@ -1,5 +1,6 @@
 """The kinds of improvement that read no PRM: what each learns from the rollouts as they are."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,11 +21,12 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Resume, SilentMonitor, StageReport
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.improvement import grpo, kinds, outcome_dpo, policy_gradient, rft, trajectory_dpo
+from agentprm_dagster.improvement.branched_states import policy_prefixes
 from agentprm_dagster.improvement.episode_pairs import EpisodePair
 from agentprm_dagster.improvement.grouped_answers import answer_advantages, answers_by_state
 from agentprm_dagster.improvement.inputs import Inputs
 from agentprm_dagster.improvement.settings import FromRollouts
-from agentprm_dagster.improvement.stored import Start, begin
+from agentprm_dagster.improvement.stored import Start, begin, measured_kl
 from agentprm_dagster.improvement.stored_training import pieces, train_on_examples
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.targets import mc
@@ -125,6 +127,13 @@ def test_what_was_broken_off_goes_on(inputs: Inputs, tmp_path: Path, kind: str) 
     assert same(tmp_path / "calm", tmp_path / "again")
 
 
+@pytest.mark.parametrize("kind", ["outcome_dpo", "grpo"])
+def test_what_diverges_does_not_pass(inputs: Inputs, tmp_path: Path, kind: str) -> None:
+    report = improved(kind, inputs, given(kind, learning_rate=1e30), tmp_path / "out")
+    assert not report.gates[0].passed
+    assert math.isnan(report.metrics["kl"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_an_adapter_is_trained_alone(taught_folder: Path, rollouts: list[Episode], tmp_path: Path, kind: str) -> None:
@@ -210,6 +219,17 @@ def test_what_was_won_becomes_likelier_than_what_was_lost(start: Start, inputs: 
     assert done.history[0]["loss"] == pytest.approx(0.6931, abs=1e-3)
     assert after[0] - after[1] > before[0] - before[1] + 1
     assert done.history[-1]["margin"] > 1
+
+
+def test_how_far_it_went_is_measured_on_its_own_answers(start: Start, inputs: Inputs) -> None:
+    prefixes = policy_prefixes(start.chat, inputs.episodes, "append")
+    assert measured_kl(start, prefixes, new=8, seed=0) == pytest.approx(0, abs=1e-5)
+    with torch.no_grad():
+        for parameter in start.model.parameters():
+            parameter.mul_(1.1)
+    assert measured_kl(start, prefixes, new=8, seed=0) > 0.01
+    start.model.get_input_embeddings().weight.data.fill_(torch.nan)
+    assert math.isnan(measured_kl(start, prefixes, new=8, seed=0)), "which the gate refuses"
 
 
 def answers_of(start: Start, episodes: list[Episode], omega: float = 1.0) -> list[policy_gradient.Example]:
