@@ -68,6 +68,12 @@ TOGETHER = {
     "rollouts.max_new_tokens: no less than model.context: 256": "rollouts: {max_new_tokens: 256}\n"
     "model: {context: 256}",
     "improvement.max_new_tokens": "improvement: {max_new_tokens: 2048}",
+    "improvement.reward: Input should be None": "improvement: {kind: rft, reward: prm}",
+    "improvement.steps: no such setting": "improvement: {kind: grpo, steps: 3}",
+    "promotion.hacking: improvement.kind: rft trains no PRM": (
+        "improvement: {kind: rft}\npromotion: {hacking: overestimates}"
+    ),
+    "lookahead compares different states": ("improvement: {kind: grpo}\nevaluation: {lookahead: {worlds: oracle}}"),
     "world_model.max_reply_tokens": "world_model: {max_reply_tokens: 2048}",
     "revision 'main' is a hub model's": "model: {revision: main}",
     "and name is smollm2": "model: {name: smollm2, revision: main}",

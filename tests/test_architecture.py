@@ -47,7 +47,7 @@ MAY_IMPORT = {
         "algorithm", "envs", "episodes", "improvement", "launch", "reports", "rollouts", "stages", "training",
     },
     "targets": {"algorithm", "episodes", "training"},
-    "planning": {"config", "engine", "episodes"},
+    "planning": {"config", "engine", "episodes", "improvement"},
     "provenance": {"episodes"},
     "tracking": {"algorithm", "episodes", "home", "provenance", "reports"},
     "iterations": {"provenance"},

@@ -134,8 +134,8 @@ class Evaluation(Section):
     best_of: OneOrSeveral[Drawn] = (8,)
     """N of Best-of-N, reported beside the greedy policy; one or several."""
     ranked_by: OneOrSeveral[Literal["reward", "log_ratio"]] = ("reward",)
-    """Who chooses among N answers: the reward model (`improvement.reward`), or log pi_i - log pi_(i-1), which needs
-    none and which pi_0 has not; one or both."""
+    """Who chooses among N answers: the reward model (`improvement.reward`; where there is none nobody chooses), or
+    log pi_i - log pi_(i-1), which needs none and which pi_0 has not; one or both."""
     best_of_temperature: PositiveTemperature = 1.0
     best_of_prior: Weight = 0.0
     """Weight of log pi beside the PRM's logit where Best-of-N chooses; 0, the paper's, chooses by the PRM alone.
