@@ -43,6 +43,9 @@ MAY_IMPORT = {
     "bundles": {
         "algorithm", "config", "engine", "envs", "episodes", "launch", "provenance", "reports", "resources", "stages",
     },
+    "oracle": {
+        "algorithm", "config", "engine", "envs", "episodes", "launch", "provenance", "reports", "resources", "rollouts",
+    },
     "programs": {
         "algorithm", "envs", "episodes", "improvement", "launch", "reports", "rollouts", "stages", "training",
     },
