@@ -24,6 +24,8 @@ PRAISE = (
     "The task is complete: everything was done as it was asked for.",
 )
 """Reasons that only praise."""
+REPEATED = (2, 4, 8, 16, 32, 64, 128)
+"""How often a reason may be said again."""
 TRIES = 20
 """Answers of other games that are looked at for one that fits."""
 
@@ -89,10 +91,13 @@ class Perturber:
                 return
 
     def _longer(self, turn: Turn) -> Iterator[str]:
-        """The reason as often as fits, by doubling."""
-        longest, times = "", 2
-        while turn.reason and self._knows(text := write_answer(" ".join([turn.reason] * times), turn.action)):
-            longest, times = text, 2 * times
+        """The reason as often as fits, of REPEATED."""
+        longest = ""
+        for times in REPEATED if turn.reason else ():
+            text = write_answer(" ".join([turn.reason] * times), turn.action)
+            if not self._knows(text):
+                break
+            longest = text
         if longest:
             yield longest
 
