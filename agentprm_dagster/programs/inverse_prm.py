@@ -61,6 +61,6 @@ def train(request: Request, job: Job) -> StageReport:
             relative=True,
         ),
         budget=how.batch_tokens,
-        trained_tokens=discrimination.tokens,
+        trained_tokens=report.metrics["tokens"],
         seed=request.seed,
     )

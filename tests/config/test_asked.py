@@ -27,6 +27,8 @@ OTHERS = {
     "shaped": "targets: {kind: shaped}\nevaluation: {lookahead: {worlds: learned}}\n",
     "watched": "improvement: {panel: {every: 1, committee: 2}}\n",
     "inverse": "improvement: {reward: inverse_prm}\n",
+    "milestones": "targets: {kind: milestones}\n",
+    "td_lambda": "targets: {kind: td_lambda}\n",
 }
 """The toy with settings that between them use every asset but the one that asks a server (`test_react`)."""
 
