@@ -93,6 +93,9 @@ TOGETHER = {
     "pretraining is for model.name: embedded": "model: {name: smollm2}\npretraining: {episodes: 5}",
     "improvement.rank_by: reply needs values": "improvement: {rank_by: reply}\nprm: {reply_weight: 0}",
     "compares answers that are read together": "prm: {loss: relative}\ndialogue: {format: restated}",
+    "textworld tells no milestones": (
+        "targets: {kind: milestones}\nenvironment: {kind: textworld}\nevaluation: {splits: valid_unseen}"
+    ),
     "targets.kind: shaped reads values": "targets: {kind: shaped}\ndialogue: {format: restated}",
     "improvement.reward: prm has them": "improvement: {reward: inverse_prm, rank_by: reply}",
     "rollouts.expert_starts begins": "rollouts: {expert_starts: 0.5}\nenvironment: {demonstrated: 0.5}",
@@ -177,7 +180,10 @@ ODD_YAML: dict[str, tuple[str | bytes, str]] = {
         "environment: {trian: 5}",
         "environment.trian: no such setting; did you mean train?",
     ),
-    "an unknown kind": ("targets: {kind: td}", "targets.kind: expected one of mc, shaped, got 'td'"),
+    "an unknown kind": (
+        "targets: {kind: td}",
+        "targets.kind: expected one of mc, shaped, td_lambda, milestones, got 'td'",
+    ),
     "an unknown setting within a kind": (
         "targets: {kind: shaped, value: {epoch: 2}}",
         "targets.value.epoch: no such setting; did you mean epochs?",

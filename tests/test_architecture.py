@@ -43,10 +43,13 @@ MAY_IMPORT = {
     "bundles": {
         "algorithm", "config", "engine", "envs", "episodes", "launch", "provenance", "reports", "resources", "stages",
     },
+    "oracle": {
+        "algorithm", "config", "engine", "envs", "episodes", "launch", "provenance", "reports", "resources", "rollouts",
+    },
     "programs": {
         "algorithm", "envs", "episodes", "improvement", "launch", "reports", "rollouts", "stages", "training",
     },
-    "targets": {"algorithm", "episodes", "training"},
+    "targets": {"algorithm", "envs", "episodes", "training"},
     "planning": {"config", "engine", "episodes", "improvement"},
     "provenance": {"episodes"},
     "tracking": {"algorithm", "episodes", "home", "provenance", "reports"},
@@ -148,7 +151,7 @@ REACH = {
     "improved_policy": {"envs", "episodes", "improvement", "launch.job", "resources"},
     "initial_policy": (TRAINS - {"reports"}) | {"envs", "resources", "rollouts"},
     "inverse_prm": TRAINS,
-    "mc_value_targets": {"episodes", "reports", "algorithm", "targets"},
+    "mc_value_targets": {"episodes", "reports", "algorithm", "targets", "envs", "resources"},
     "prm": TRAINS,
     "prm_committee": TRAINS,
     "promotion": {"algorithm", "episodes", "reports", "stages"},

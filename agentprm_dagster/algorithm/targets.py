@@ -55,12 +55,18 @@ def mc_value_targets(episodes: Iterable[Episode], *, gamma: float, held_out_game
 
 def decisions(episode: Episode, gamma: float) -> Iterator[Decision]:
     """The episode's own decisions, in their order."""
-    state = hashlib.blake2b(f"{episode.game}\0{episode.first_observation}".encode(), digest_size=8)
     last = len(episode.turns) - 1
-    for t, turn in enumerate(episode.turns):
+    for t, (state, turn) in enumerate(zip(states_of(episode), episode.turns, strict=True)):
         if t >= episode.start:
             outcome = discounted_outcome(episode.reward, t, last, gamma)
-            yield Decision(episode.episode_id, t, episode.game, state.hexdigest(), turn.action, outcome)
+            yield Decision(episode.episode_id, t, episode.game, state, turn.action, outcome)
+
+
+def states_of(episode: Episode) -> Iterator[str]:
+    """The state before every turn of an episode, inherited ones included: 16 hex digits."""
+    state = hashlib.blake2b(f"{episode.game}\0{episode.first_observation}".encode(), digest_size=8)
+    for turn in episode.turns:
+        yield state.hexdigest()
         state.update(f"\0{turn.action}\0{turn.observation}".encode())
 
 

@@ -176,6 +176,19 @@ class DrawsRandomEpisodes(Protocol):
 
 
 @runtime_checkable
+class KnowsMilestones(Protocol):
+    """An environment whose state tells how much of a task's goal is brought about (`targets.milestones`).
+
+    Agents do not see it.
+    """
+
+    def progress(self, environment: Any) -> float:
+        """The share of the goal's conditions that hold in an environment of a task of this kind, in [0, 1]; 1 where the
+        task is fulfilled, and only there.
+        """
+
+
+@runtime_checkable
 class Published(Protocol):
     """An environment on which others have reported results."""
 

@@ -221,3 +221,25 @@ def test_mlflow_has_one_finished_run_an_artifact_and_the_checkpoints(home: Path)
     aliases = {model.name: set(model.aliases) for model in client.search_registered_models()}
     assert aliases["smoke-policy"] >= {"iteration-1", "iteration-2"}
     assert aliases["smoke-prm"] == {"iteration-1", "iteration-2"}
+
+
+def test_a_prm_is_scored_by_near_exact_values(home: Path, tmp_path: Path) -> None:
+    asked = ("--states", "6", "--actions", "3", "--continuations", "4")
+    played = call(home, "oracle", "play", "smoke", "-i", "0", *asked)
+    assert played.returncode == 0, played.stderr
+    store = ArtifactStore(home / "artifacts")
+    made = store.current("smoke", "oracle", 0)
+    assert (made.manifest.metrics["states"], made.manifest.metrics["continuations"]) == (6, 72)
+    assert call(home, "oracle", "play", "smoke", "-i", "0", *asked).returncode == 0
+    assert len(list(store.versions(made.version.partition))) == 1, "what was asked for again is found"
+    scored = call(home, "oracle", "score", "smoke:1", "--out", str(tmp_path / "scores.md"), "--json")
+    assert scored.returncode == 0, scored.stderr
+    names = [each["name"] for each in json.loads(scored.stdout)["scores"]]
+    assert names == ["constant", "log pi of the policy", "oracle, half by half", "smoke/prm[1]"]
+    assert "| phase early | smoke/prm[1] | 2 |" in (tmp_path / "scores.md").read_text(encoding="utf-8")
+    lineage = call(home, "lineage", "smoke", "oracle", "-i", "0")
+    assert "smoke/initial_policy[0]" in lineage.stdout
+    unmade = call(home, "oracle", "score", "smoke:2", "--oracle", "smoke:2")
+    assert unmade.returncode == 1
+    assert "agentprm oracle play smoke -i 2" in unmade.stderr.replace("\n", " ")
+    assert verify(store).sound
