@@ -30,7 +30,7 @@ help:
 	@echo "make quickstart   two iterations of AgentPRM on generated games, then the table (CPU)"
 	@echo "make ui           Dagster and MLflow in the browser"
 	@echo "make test         the tests"
-	@echo "make slow         further variants of the loop and of training in several processes"
+	@echo "make slow         long tests: variants of the loop, random histories, training in several processes"
 	@echo "make coverage     the tests once more, and the lines that none of them reaches: build/coverage"
 	@echo "make vllm         the tests that start the real vLLM, which AGENTPRM_VLLM names"
 	@echo "make ray          the tests that start a Ray cluster of two nodes"

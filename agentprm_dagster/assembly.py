@@ -138,17 +138,19 @@ def _tag(name: str) -> str:
 
 def disabled_assets(experiment: Experiment) -> dict[str, str]:
     """The assets that an experiment has no use for, each with one that its readers have in its place."""
-    reward = experiment.improvement.reward
+    reward, read = experiment.improvement.reward, experiment.improvement.reads
+    targets = reward is not None or "mc_value_targets" in read
     used = {
+        "mc_value_targets": targets,
         "prm": reward == "prm",
         "inverse_prm": reward == "inverse_prm",
-        "prm_committee": "prm_committee" in experiment.improvement.reads,
-        "reference_value": "reference_value" in target_kind(experiment.targets.kind).READS,
+        "prm_committee": "prm_committee" in read,
+        "reference_value": targets and "reference_value" in target_kind(experiment.targets.kind).READS,
         "world_model": "learned" in experiment.evaluation.lookahead.worlds,
         "react_report": experiment.llm.evaluate,
     }
-    instead = {"reference_value": "rollouts", "react_report": "eval_report"}
-    return {asset: instead.get(asset, reward) for asset, is_used in used.items() if not is_used}
+    instead = {"mc_value_targets": "rollouts", "reference_value": "rollouts", "react_report": "eval_report"}
+    return {asset: instead.get(asset, reward or "behaviour_policy") for asset, is_used in used.items() if not is_used}
 
 
 def build_definitions(

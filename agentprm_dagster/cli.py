@@ -30,6 +30,8 @@ from agentprm_dagster.commands.arguments import (
 )
 from agentprm_dagster.commands.bundle_cli import bundle_app
 from agentprm_dagster.commands.groups import env_app, experiments_app, games_app, mlflow_app
+from agentprm_dagster.commands.oracle_cli import oracle_app
+from agentprm_dagster.commands.score import score
 from agentprm_dagster.commands.watch import watch
 from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, ExperimentError
 from agentprm_dagster.config.problems import shortened
@@ -39,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for group in (bundle_app, experiments_app, games_app, env_app, mlflow_app):
+for group in (bundle_app, experiments_app, games_app, env_app, mlflow_app, oracle_app):
     app.add_typer(group)
 
 ByType = Annotated[bool, typer.Option("--by-type", help="Success by kind of task.")]
@@ -203,6 +205,7 @@ def evaluate(
 
 
 app.command()(watch)
+app.command()(score)
 
 
 @app.command()

@@ -42,24 +42,28 @@ SCALING = "scaling.png"
 def eval_report(
     context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource, inference: InferenceResource
 ) -> dg.MaterializeResult:
-    """pi_i and BoN(pi_i, prm[i]) on games that nothing was learnt from; in iteration 1 also pi_0."""
+    """pi_i and BoN(pi_i, prm[i]) on games that nothing was learnt from; in iteration 1 also pi_0.
+
+    Best-of-N needs a judge: where no PRM is trained it is left out, but for `log_ratio`.
+    """
     stage = stages.stage(context)
     asked = stage.settings("dialogue", "evaluation", "improvement.reward", "rollouts.slots", "rollouts.max_new_tokens")
     settings, ranked_by = asked.evaluation, asked.improvement.reward
-    reward = stage.read(ranked_by).path
+    reward = stage.read(ranked_by).path if ranked_by else None
     policies = {stage.iteration: stage.read("improved_policy").path}
     if stage.iteration == FIRST or "log_ratio" in settings.ranked_by:
         policies[stage.iteration - 1] = _policy_before(stage)
     judged = sorted(policies) if stage.iteration == FIRST else [stage.iteration]
     observations = ranked_by == "prm" and stage.unrecorded("prm.reply_weight").prm.reply_weight > 0
 
+    by_reward = {"reward": (ranked_by, reward)} if reward else {}
     ahead = [
-        Choice(ranked_by, reward, settings.lookahead.best_of, settings.lookahead.prior, lookahead)
+        Choice(*by_reward["reward"], settings.lookahead.best_of, settings.lookahead.prior, lookahead)
         for lookahead in _lookaheads(stage)
     ]
 
     def choices(i: int) -> list[Choice | None]:
-        judges: dict[str, tuple[str, Path]] = {"reward": (ranked_by, reward)}
+        judges: dict[str, tuple[str, Path]] = dict(by_reward)
         if i and i - 1 in policies:
             judges["log_ratio"] = "log_ratio", policies[i - 1]
         known = [judges[kind] for kind in settings.ranked_by if kind in judges]
@@ -80,7 +84,7 @@ def eval_report(
             how=once(asked, settings.max_steps, choice),
             seed=stage.seed,
             choice=choice,
-            valued_by=None if choice else valued_by(reward, len(refs), observations=observations),
+            valued_by=valued_by(reward, len(refs), observations=observations) if reward and not choice else None,
             engine=stage.compute.engine,
         )
         for split, refs in games.items()
@@ -113,14 +117,15 @@ def eval_report(
 
 
 def _with_episodes(
-    report: StageReport, stage: Stage, judge: str, played: Sequence[tuple[Play, Played]], out: Path
+    report: StageReport, stage: Stage, judge: str | None, played: Sequence[tuple[Play, Played]], out: Path
 ) -> StageReport:
     """The report and, in `out`, the page of what pi_i played alone: beside pi_(i-1) where that was judged as well."""
     i = stage.iteration
     greedy = [(play.iteration, watched_of(play, one), one) for play, one in played if play.choice is None]
     now, before = ([each for k, watched, _ in greedy if k == who for each in watched] for who in (i, i - 1))
     games = sum(len(one.episodes) for k, _, one in greedy if k == i)
-    about = f"pi_{i}, greedy: {len(now):,} of {games:,} episodes were read by {judge}[{i}]; some of them are shown."
+    read = f"{len(now):,} of {games:,} episodes were read by {judge}[{i}]" if judge else f"{games:,} episodes"
+    about = f"pi_{i}, greedy: {read}; some of them are shown."
     page = episode_page(f"Episodes of {stage.name}", about, groups(now, before, f"pi_{i - 1}"), stage.kind.wording.task)
     (out / PAGE).write_text(page, encoding="utf-8")
     return with_transcripts(report, now, PAGE)

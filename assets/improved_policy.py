@@ -22,7 +22,7 @@ from agentprm_dagster.stages.materialization import gates
 def improved_policy(
     context: dg.AssetExecutionContext, stages: StagesResource, tasks: TasksResource
 ) -> dg.MaterializeResult:
-    """pi_i: pi_(i-1) improved against the PRM, by Online DPO unless `improvement.kind` says otherwise.
+    """pi_i: pi_(i-1) improved against the PRM by Online DPO, or as `improvement.kind` says, which may read no PRM.
 
     Whether it explores in the next iteration is for `promotion` to say.
     """
@@ -32,7 +32,7 @@ def improved_policy(
     around = stage.unrecorded("rollouts.games")
     stage.behaviour_policy()
     rollouts = stage.read("rollouts")
-    for asset in (how.reward, *how.reads):
+    for asset in how.reads:
         stage.read(asset)
     order = rollouts.manifest.seeds["stage"]
     games = tasks.explored(stage.environment, stage.experiment_seed, around.rollouts.games, order)

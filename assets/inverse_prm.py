@@ -12,7 +12,7 @@ from agentprm_dagster.stages.materialization import gates
 @dg.asset(
     partitions_def=ITERATIONS,
     deps=["behaviour_policy", "demonstrations", "rollouts", "mc_value_targets"],
-    check_specs=gates("inverse_prm", "tells_expert_from_learners"),
+    check_specs=gates("inverse_prm", "tells_expert_from_learners", "not_hackable"),
     pool=MACHINE,
     kinds={"reward_model", "huggingface"},
 )
@@ -32,5 +32,8 @@ def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
         "rollouts.max_new_tokens",
         "targets.held_out_games",
         "gates.max_prm_loss",
+        "gates.hackable",
+        "gates.max_hackable",
+        "gates.hack_margin",
     )
     return stage.train(train)

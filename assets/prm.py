@@ -13,7 +13,7 @@ from agentprm_dagster.stages.materialization import gates
 @dg.asset(
     partitions_def=ITERATIONS,
     deps=["behaviour_policy", "rollouts", "mc_value_targets"],
-    check_specs=gates("prm", "better_than_constant", "orders_actions"),
+    check_specs=gates("prm", "better_than_constant", "orders_actions", "not_hackable"),
     pool=MACHINE,
     kinds={"reward_model", "huggingface"},
 )
@@ -25,7 +25,15 @@ def prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Materia
     stage.read("rollouts")
     stage.read("mc_value_targets")
     settings = stage.settings(
-        "dialogue", "prm", "improvement.rank_by", "gates.max_prm_loss", "gates.min_ordering_accuracy"
+        "dialogue",
+        "prm",
+        "improvement.rank_by",
+        "rollouts.max_new_tokens",
+        "gates.max_prm_loss",
+        "gates.min_ordering_accuracy",
+        "gates.hackable",
+        "gates.max_hackable",
+        "gates.hack_margin",
     )
     base = stage.settings("model").model if settings.prm.init == "base" else None
     if settings.prm.init == "previous" and stage.iteration > FIRST:

@@ -68,6 +68,12 @@ TOGETHER = {
     "rollouts.max_new_tokens: no less than model.context: 256": "rollouts: {max_new_tokens: 256}\n"
     "model: {context: 256}",
     "improvement.max_new_tokens": "improvement: {max_new_tokens: 2048}",
+    "improvement.reward: Input should be None": "improvement: {kind: rft, reward: prm}",
+    "improvement.steps: no such setting": "improvement: {kind: grpo, steps: 3}",
+    "promotion.hacking: improvement.kind: rft trains no PRM": (
+        "improvement: {kind: rft}\npromotion: {hacking: overestimates}"
+    ),
+    "lookahead compares different states": ("improvement: {kind: grpo}\nevaluation: {lookahead: {worlds: oracle}}"),
     "world_model.max_reply_tokens": "world_model: {max_reply_tokens: 2048}",
     "revision 'main' is a hub model's": "model: {revision: main}",
     "and name is smollm2": "model: {name: smollm2, revision: main}",
@@ -87,6 +93,9 @@ TOGETHER = {
     "pretraining is for model.name: embedded": "model: {name: smollm2}\npretraining: {episodes: 5}",
     "improvement.rank_by: reply needs values": "improvement: {rank_by: reply}\nprm: {reply_weight: 0}",
     "compares answers that are read together": "prm: {loss: relative}\ndialogue: {format: restated}",
+    "textworld tells no milestones": (
+        "targets: {kind: milestones}\nenvironment: {kind: textworld}\nevaluation: {splits: valid_unseen}"
+    ),
     "targets.kind: shaped reads values": "targets: {kind: shaped}\ndialogue: {format: restated}",
     "improvement.reward: prm has them": "improvement: {reward: inverse_prm, rank_by: reply}",
     "rollouts.expert_starts begins": "rollouts: {expert_starts: 0.5}\nenvironment: {demonstrated: 0.5}",
@@ -171,7 +180,10 @@ ODD_YAML: dict[str, tuple[str | bytes, str]] = {
         "environment: {trian: 5}",
         "environment.trian: no such setting; did you mean train?",
     ),
-    "an unknown kind": ("targets: {kind: td}", "targets.kind: expected one of mc, shaped, got 'td'"),
+    "an unknown kind": (
+        "targets: {kind: td}",
+        "targets.kind: expected one of mc, shaped, td_lambda, milestones, got 'td'",
+    ),
     "an unknown setting within a kind": (
         "targets: {kind: shaped, value: {epoch: 2}}",
         "targets.value.epoch: no such setting; did you mean epochs?",

@@ -43,15 +43,22 @@ MAY_IMPORT = {
     "bundles": {
         "algorithm", "config", "engine", "envs", "episodes", "launch", "provenance", "reports", "resources", "stages",
     },
+    "oracle": {
+        "algorithm", "config", "engine", "envs", "episodes", "launch", "provenance", "reports", "resources", "rollouts",
+    },
     "programs": {
         "algorithm", "envs", "episodes", "improvement", "launch", "reports", "rollouts", "stages", "training",
     },
-    "targets": {"algorithm", "episodes", "training"},
-    "planning": {"config", "engine", "episodes"},
+    "targets": {"algorithm", "envs", "episodes", "training"},
+    "planning": {"config", "engine", "episodes", "improvement"},
     "provenance": {"episodes"},
     "tracking": {"algorithm", "episodes", "home", "provenance", "reports"},
     "iterations": {"provenance"},
     "automation": {"config", "iterations", "provenance", "resources", "stages"},
+    "scoring": {
+        "agents", "algorithm", "bundles", "config", "engine", "envs", "episodes", "home", "iterations", "launch",
+        "provenance", "resources", "rollouts", "stages",
+    },
     "stages": {
         "algorithm", "cluster", "config", "engine", "envs", "episodes", "home", "iterations", "launch", "provenance",
         "reports", "training",
@@ -144,7 +151,7 @@ REACH = {
     "improved_policy": {"envs", "episodes", "improvement", "launch.job", "resources"},
     "initial_policy": (TRAINS - {"reports"}) | {"envs", "resources", "rollouts"},
     "inverse_prm": TRAINS,
-    "mc_value_targets": {"episodes", "reports", "algorithm", "targets"},
+    "mc_value_targets": {"episodes", "reports", "algorithm", "targets", "envs", "resources"},
     "prm": TRAINS,
     "prm_committee": TRAINS,
     "promotion": {"algorithm", "episodes", "reports", "stages"},
@@ -185,7 +192,7 @@ def test_every_asset_has_its_reach() -> None:
 
 KNOW_EXPERIMENTS = {
     "assembly", "automation", "bundles", "commands", "component", "config", "launch.request", "planning",
-    "resources.stages", "stages.pinned",
+    "resources.stages", "scoring.panel", "scoring.policies", "stages.pinned",
 }  # fmt: skip
 """What may see an experiment as a whole: none of them does a stage's work."""
 

@@ -20,7 +20,8 @@ from agentprm_dagster.config.catalog import load_compute, read_experiment, study
 from agentprm_dagster.config.compose import compose
 from pages import PAGES, ROOT, SITE, blocks, commands, prose
 
-FILES = [path for name in ("agentprm_dagster", "assets", "resources", "deploy", "tests", "benchmarks", "docs")
+FOLDERS = ("agentprm_dagster", "assets", "resources", "deploy", "tests", "benchmarks", "docs", "examples")
+FILES = [path for name in FOLDERS
          for path in (ROOT / name).rglob("*.*")] + [*ROOT.glob("*.*")]  # fmt: skip
 ON_EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 

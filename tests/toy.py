@@ -175,7 +175,7 @@ def _initial_policy(
 def _prm(
     policy: Path, episodes: object, targets: object, settings: object, wording: object, out: Path, **rest: object
 ) -> StageReport:
-    return _write(out, _skill(policy), "better_than_constant", "orders_actions")
+    return _write(out, _skill(policy), "better_than_constant", "orders_actions", "not_hackable")
 
 
 def _improve(

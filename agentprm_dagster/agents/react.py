@@ -1,6 +1,7 @@
-"""ReAct (Yao et al. 2023) with the paper's prompt: the model reasons, then acts, from the history written anew.
+"""ReAct (Yao et al. 2023): the model reasons, then acts, from a prompt that is written anew each turn.
 
-Whatever `dialogue.format` says for the models that are trained, a model that is only asked needs the commands listed.
+It is the paper's unless another is named. Whatever `dialogue.format` says for the models that are trained, a model that
+is only asked needs the commands listed.
 
 What a reasoning model thinks before its answer, where its server leaves it in the text, is no part of the answer. Only
 here: a policy that is trained learns from the very text that it wrote, and has never been shown such a block.
@@ -10,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from agentprm_dagster.engine.served.replies import Refused, Reply
-from agentprm_dagster.episodes.dialogue import Message, Wording
+from agentprm_dagster.episodes.dialogue import Message, Prompt
 from agentprm_dagster.episodes.records import Observation, Response, State, Turn
 from agentprm_dagster.episodes.usage import Asked
 
@@ -24,14 +25,32 @@ _THOUGHT = re.compile(
 """From the start to where the last thinking ends. Its opening is often part of the prompt, and not of the text."""
 
 
+def without_thinking(text: str) -> str:
+    """An answer without the thinking before it; all of it where the thinking has no end."""
+    thought = _THOUGHT.match(text)
+    return text[thought.end() :] if thought else text
+
+
 class ReAct:
     """Asks a language model what to do (`rollouts.rollout.Agent`); one conversation at a time."""
 
     slots = 1
 
-    def __init__(self, ask: Ask, wording: Wording, temperature: float | None) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        prompt: Prompt,
+        temperature: float | None,
+        *,
+        without: Callable[[str], str] = without_thinking,
+    ) -> None:
+        """
+        Args:
+            prompt: `Wording.prompt` is the paper's.
+            without: takes off an answer what is no part of it.
+        """
         self.usage = Asked()
-        self._ask, self._wording, self._temperature = ask, wording, temperature
+        self._ask, self._prompt, self._temperature, self._without = ask, prompt, temperature, without
 
     def begin(self, slot: int, state: State) -> None:
         """Opens a conversation."""
@@ -55,18 +74,12 @@ class ReAct:
 
     def _answer(self, temperature: float | None) -> Response:
         here = self._state
-        prompt = self._wording.prompt(here.first_observation, here.turns, here.observation.commands)
+        prompt = self._prompt(here.first_observation, here.turns, here.observation.commands)
         reply = self._ask(prompt, temperature)
-        answer = without_thinking(reply.text)
+        answer = self._without(reply.text)
         self.usage.tokens_read += reply.tokens_read
         self.usage.tokens_drawn += reply.tokens_drawn
         self.usage.cut_answers += reply.cut
         self.usage.filtered_answers += reply.filtered
         self.usage.empty_answers += not answer.strip()
         return Response(answer, cut=reply.cut)
-
-
-def without_thinking(text: str) -> str:
-    """An answer without the thinking before it; all of it where the thinking has no end."""
-    thought = _THOUGHT.match(text)
-    return text[thought.end() :] if thought else text

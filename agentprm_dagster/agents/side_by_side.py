@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from agentprm_dagster.agents.react import ReAct
+from agentprm_dagster.episodes.parsing import parse_answer
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import Monitor, SilentMonitor
 from agentprm_dagster.episodes.usage import Asked
-from agentprm_dagster.rollouts.rollout import Start, play
+from agentprm_dagster.rollouts.rollout import Parse, Start, play
 
 
 def play_side_by_side(
@@ -18,6 +19,7 @@ def play_side_by_side(
     max_steps: int,
     stop: Callable[[], None],
     monitor: Monitor,
+    parse: Parse = parse_answer,
 ) -> tuple[list[Episode], Asked]:
     """Plays every start to its end with an agent of its own; the episodes by id, and what all of them took.
 
@@ -28,7 +30,15 @@ def play_side_by_side(
 
     def one(start: Start) -> tuple[Episode, Asked]:
         player = agent(start)
-        (episode,) = play(player, [start], max_steps=max_steps, total=1, monitor=SilentMonitor(), keep_candidates=True)
+        (episode,) = play(
+            player,
+            [start],
+            max_steps=max_steps,
+            total=1,
+            monitor=SilentMonitor(),
+            keep_candidates=True,
+            parse=parse,
+        )
         return episode, player.usage
 
     with ThreadPoolExecutor(at_once) as pool:

@@ -1,14 +1,17 @@
-"""How sure a number is: 95% intervals over games and over seeds.
+"""How sure a number is: 95% intervals over games, over seeds, and over whatever else was drawn.
 
 Much of what a success rate is uncertain by is which games there are. Where two policies play the same ones it falls
 out, and a smaller difference can be told from noise than the intervals of the two rates suggest.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import nan, sqrt
 from statistics import mean, stdev
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Z = 1.959964
 """The normal quantile of a two-sided 95% interval."""
@@ -100,3 +103,25 @@ def spread(values: Sequence[float]) -> Spread:
     centre = mean(values)
     half = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / sqrt(len(values))
     return Spread(len(values), centre, centre - half, centre + half, min(values), max(values))
+
+
+def bootstrap_interval(
+    statistic: Callable[["np.ndarray"], float], n: int, seed: int, resampled: int = 1000
+) -> tuple[float, float]:
+    """The 95% interval of a statistic over n things drawn independently: percentiles of a bootstrap (Efron 1979).
+
+    Args:
+        statistic: from the indices of things drawn with replacement (n,) to a number; nan where it has no meaning for
+            them, which is left out.
+
+    Both ends are nan where it has none for any draw.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    found = np.array([statistic(rng.integers(n, size=n)) for _ in range(resampled)])
+    found = found[~np.isnan(found)]
+    if not len(found):
+        return nan, nan
+    low, high = np.quantile(found, (0.025, 0.975))
+    return float(low), float(high)

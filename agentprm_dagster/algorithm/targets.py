@@ -9,13 +9,26 @@ set; a branch counts from its first own turn on, because only there was its acti
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentprm_dagster.algorithm.held_out import hold_out
 from agentprm_dagster.episodes.records import Episode
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class Decision(NamedTuple):
+    """A turn that an episode took itself."""
+
+    episode_id: str
+    turn: int
+    game: str
+    state: str
+    """The game, the observations and the actions so far, as 16 hex digits."""
+    action: str
+    outcome: float
+    """This rollout's own return, in [0, 1]."""
 
 
 def mc_value_targets(episodes: Iterable[Episode], *, gamma: float, held_out_games: float, seed: int) -> "pd.DataFrame":
@@ -26,10 +39,10 @@ def mc_value_targets(episodes: Iterable[Episode], *, gamma: float, held_out_game
     """
     import pandas as pd  # not where a model is trained on targets that are there
 
-    columns = ("episode_id", "turn", "game", "state", "action", "outcome")
+    columns = Decision._fields
     cells: tuple[list[Any], ...] = tuple([] for _ in columns)
     for episode in episodes:  # read once and let go: only what the table needs is kept
-        for decision in _decisions(episode, gamma):
+        for decision in decisions(episode, gamma):
             for column, value in zip(cells, decision, strict=True):
                 column.append(value)
     rows = pd.DataFrame(dict(zip(columns, cells, strict=True)))
@@ -40,14 +53,20 @@ def mc_value_targets(episodes: Iterable[Episode], *, gamma: float, held_out_game
     return rows
 
 
-def _decisions(episode: Episode, gamma: float) -> Iterator[tuple[object, ...]]:
-    """The episode's own decisions with the return of each."""
-    state = hashlib.blake2b(f"{episode.game}\0{episode.first_observation}".encode(), digest_size=8)
+def decisions(episode: Episode, gamma: float) -> Iterator[Decision]:
+    """The episode's own decisions, in their order."""
     last = len(episode.turns) - 1
-    for t, turn in enumerate(episode.turns):
+    for t, (state, turn) in enumerate(zip(states_of(episode), episode.turns, strict=True)):
         if t >= episode.start:
             outcome = discounted_outcome(episode.reward, t, last, gamma)
-            yield episode.episode_id, t, episode.game, state.hexdigest(), turn.action, outcome
+            yield Decision(episode.episode_id, t, episode.game, state, turn.action, outcome)
+
+
+def states_of(episode: Episode) -> Iterator[str]:
+    """The state before every turn of an episode, inherited ones included: 16 hex digits."""
+    state = hashlib.blake2b(f"{episode.game}\0{episode.first_observation}".encode(), digest_size=8)
+    for turn in episode.turns:
+        yield state.hexdigest()
         state.update(f"\0{turn.action}\0{turn.observation}".encode())
 
 

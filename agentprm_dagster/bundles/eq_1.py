@@ -37,7 +37,7 @@ def check_targets(opened: Opened) -> Check:
         episodes, gamma=settings.gamma, held_out_games=settings.held_out_games, seed=opened.experiment.seed
     )
     others = sorted(set(written.columns) - set(computed.columns))
-    left = [f"{', '.join(others)} of targets.kind {settings.kind}: needs models that are not in the bundle"]
+    left = [f"{', '.join(others)} of targets.kind {settings.kind}: follows from more than Eq. 1 and is not checked"]
     found = tuple(_differences(written, computed))
     return Check("targets", f"{len(computed)} decisions by Eq. 1", found, tuple(left if others else ()))
 

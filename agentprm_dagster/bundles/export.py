@@ -57,6 +57,11 @@ def export(store: ArtifactStore, experiment: Experiment, iteration: int, hub: st
     """
     _refuse_odd_name(hub)
     _refuse_existing(out)
+    if (kind := experiment.improvement).reward is None:
+        raise BundleError(
+            f"{experiment.name} trains no PRM (improvement.kind: {kind.kind}), and a bundle holds one with its policy: "
+            "export an experiment that trains one"
+        )
     parts = _parts(store, experiment.name, iteration)
     lineage = _lineage(store, parts.values())
     games = _games(experiment, parts)

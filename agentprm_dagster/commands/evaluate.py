@@ -54,6 +54,8 @@ def evaluate_policy(
     policy = store.current(name, "improved_policy" if iteration else "initial_policy", iteration)
     choice, reward = None, experiment.improvement.reward
     if best_of > 1:
+        if reward is None:
+            raise typer.BadParameter(f"{name} trains no PRM that could choose: leave --best-of at 1")
         judge = store.current(name, reward, max(iteration, FIRST)).path
         choice = Choice(reward, judge, best_of, experiment.evaluation.best_of_prior)
     if root and experiment.environment.kind != "alfworld":

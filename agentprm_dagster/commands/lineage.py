@@ -88,9 +88,13 @@ def print_differences(experiment: str, asset: str, iterations: tuple[int, int], 
     print(f"no difference in: {', '.join(agree) or 'nothing'}")
 
 
+ORACLE = "oracle"
+"""What `agentprm oracle play` keeps beside the assets."""
+
+
 def asset_names() -> list[str]:
     """The assets that artifacts are kept under."""
-    return [name for name in asset_modules() if name != ROLE]
+    return [*(name for name in asset_modules() if name != ROLE), ORACLE]
 
 
 def print_verification(*, as_json: bool) -> bool:

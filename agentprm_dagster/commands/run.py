@@ -101,7 +101,11 @@ def was_decided(result: dg.ExecuteInProcessResult) -> bool:
 
 def failures(result: dg.ExecuteInProcessResult) -> Iterator[str]:
     """What went wrong, in the words of the gates that stopped it or of the errors."""
-    gates = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    gates = [
+        check
+        for check in result.get_asset_check_evaluations()
+        if not check.passed and check.severity == dg.AssetCheckSeverity.ERROR
+    ]
     for check in gates:
         yield f"{check.asset_key.path[-1]} did not pass its gate {check.check_name}: {check.description}"
     stopped = {check.asset_key.path[-1] for check in gates}

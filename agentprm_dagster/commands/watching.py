@@ -46,8 +46,10 @@ class Stored:
 
     episodes: list[Watched]
     """With their values, as far as these are there."""
+    reward: str
+    """Which kind of reward model their iteration has."""
     valued_by: Valued
-    """The reward model of their iteration."""
+    """Its checkpoint."""
 
 
 def watch_episodes(wanted: Wanted, live: int | None, html: Path | None, compute: str) -> None:
@@ -70,7 +72,7 @@ def watch_episodes(wanted: Wanted, live: int | None, html: Path | None, compute:
         game = _game(experiment, wanted, found[0].episode.game)
         asset = "improved_policy" if wanted.iteration else "initial_policy"
         policy = store.current(experiment.name, asset, wanted.iteration).path
-        played, candidates = _played(replace(play, policy=policy, games=(game,)), experiment, stored.valued_by, live)
+        played, candidates = _played(replace(play, policy=policy, games=(game,)), experiment, stored, live)
         found = [played]
     shown = _read(play, stored, found[:ON_A_PAGE] if html else found[:1])
     task = kind_of(play.environment).wording.task
@@ -89,12 +91,18 @@ def watch_episodes(wanted: Wanted, live: int | None, html: Path | None, compute:
 def _stored(store: ArtifactStore, experiment: Experiment, wanted: Wanted) -> Stored:
     """What the asset has kept of the policy's episodes."""
     reward = experiment.improvement.reward
+    if reward is None:
+        raise typer.BadParameter(
+            f"{experiment.name} trains no PRM (improvement.kind: {experiment.improvement.kind}) that could say what "
+            "its turns are worth; the page of eval_report shows its episodes without"
+        )
     observations = reward == "prm" and experiment.prm.reply_weight > 0
     iteration = max(wanted.iteration, FIRST) if wanted.asset == "eval_report" else wanted.iteration
     made = store.current(experiment.name, wanted.asset, iteration)
     if wanted.asset == "rollouts":
         prm = store.current(experiment.name, reward, iteration)
-        return Stored(_with_values(made.path, f"pi_{iteration - 1}, train"), Valued(prm.path, observations))
+        episodes = _with_values(made.path, f"pi_{iteration - 1}, train")
+        return Stored(episodes, reward, Valued(prm.path, observations))
     prm = store.resolve(next(read for read in made.manifest.inputs if read.role == reward))
     rows = [row for row in rows_of(made) if row["policy"] == f"pi_{wanted.iteration}" and not row["world"]]
     known = sorted({row["best_of"] for row in rows})
@@ -109,7 +117,7 @@ def _stored(store: ArtifactStore, experiment: Experiment, wanted: Wanted) -> Sto
         for row in rows
         for each in _with_values(made.path / folder_name(row), f"pi_{wanted.iteration}, {row['split']}")
     ]
-    return Stored(episodes, Valued(prm.path, observations))
+    return Stored(episodes, reward, Valued(prm.path, observations))
 
 
 def _with_values(folder: Path, played: str) -> list[Watched]:
@@ -185,10 +193,10 @@ def _game(experiment: Experiment, wanted: Wanted, name: str) -> TaskRef:
     return next(each for each in games if each.id == name)
 
 
-def _played(play: Play, experiment: Experiment, by: Valued, best_of: int) -> tuple[Watched, list[list[Candidate]]]:
+def _played(play: Play, experiment: Experiment, stored: Stored, best_of: int) -> tuple[Watched, list[list[Candidate]]]:
     """The play's game, played now, and the candidates of each turn; none where the policy plays alone."""
     if best_of > 1:
-        choice = Choice(experiment.improvement.reward, by.prm, best_of, experiment.evaluation.best_of_prior)
+        choice = Choice(stored.reward, stored.valued_by.prm, best_of, experiment.evaluation.best_of_prior)
         play = replace(play, choice=choice, how=once(experiment, play.how.max_steps, choice))
     agent = ready(play)
     noted = None

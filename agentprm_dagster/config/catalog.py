@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from agentprm_dagster.config import Compute, Experiment
 from agentprm_dagster.config.experiment import MOST_LETTERS, RESERVED
+from agentprm_dagster.config.kinds import known_to_kinds
 from agentprm_dagster.config.problems import Places, in_lines, shortened
 from agentprm_dagster.config.strict_yaml import Place, read_yaml
 from agentprm_dagster.home import experiments_folder
@@ -44,8 +45,12 @@ class Settings(NamedTuple):
     places: Places
 
     def over(self, below: "Settings") -> "Settings":
-        """These settings over others, section by section; a section of another kind takes the place of theirs."""
-        return Settings(_over(self.values, below.values), {**below.places, **self.places})
+        """These settings over others, section by section; a section of another kind takes the place of theirs.
+
+        Of a section that names no kind, and so means the usual one, another kind keeps what it knows too.
+        """
+        left = known_to_kinds(self.values, below.values)
+        return Settings(_over(self.values, left), {**below.places, **self.places})
 
 
 def experiment_folders() -> list[Path]:

@@ -134,8 +134,8 @@ class Evaluation(Section):
     best_of: OneOrSeveral[Drawn] = (8,)
     """N of Best-of-N, reported beside the greedy policy; one or several."""
     ranked_by: OneOrSeveral[Literal["reward", "log_ratio"]] = ("reward",)
-    """Who chooses among N answers: the reward model (`improvement.reward`), or log pi_i - log pi_(i-1), which needs
-    none and which pi_0 has not; one or both."""
+    """Who chooses among N answers: the reward model (`improvement.reward`; where there is none nobody chooses), or
+    log pi_i - log pi_(i-1), which needs none and which pi_0 has not; one or both."""
     best_of_temperature: PositiveTemperature = 1.0
     best_of_prior: Weight = 0.0
     """Weight of log pi beside the PRM's logit where Best-of-N chooses; 0, the paper's, chooses by the PRM alone.
@@ -144,7 +144,7 @@ class Evaluation(Section):
 
 
 class Gates(Section):
-    """What blocks an iteration from going on."""
+    """What blocks an iteration from going on, or warns."""
 
     min_demonstration_success: Probability = 0.5
     max_parse_failures: Probability = 0.05
@@ -156,6 +156,13 @@ class Gates(Section):
     min_ordering_accuracy: Probability = 0.5
     """Share of held-out pairs of tried actions, weighted by the distance of their returns, that the PRM orders as these
     do: what the lower end of its 95% interval must reach. Chance is 0.5; 0 switches the gate off."""
+    hackable: Literal["warn", "block"] = "warn"
+    """What becomes of a reward model that answers made to please are valued by: told, or not gone on with."""
+    max_hackable: Probability = 0.2
+    """Share of held-out decisions in which answers made to please may be valued above every real one; 1 switches the
+    gate off."""
+    hack_margin: Weight = 0.1
+    """By how much: in chances of winning; of InversePRM in standard deviations of what it says of real answers."""
     min_world_exact: Weight = 1.0
     """Share of held-out replies that the world model foresees exactly, as a multiple of what the better of two constant
     guesses gets right; must stay above."""

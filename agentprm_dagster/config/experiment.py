@@ -171,6 +171,11 @@ class Experiment(Section):
             raise ValueError(f"promotion.split: {split} is not played; evaluation.splits: {', '.join(splits)}")
         if "best_of_n_loses" in self.promotion.hacking and "reward" not in self.evaluation.ranked_by:
             raise ValueError("promotion.hacking: best_of_n_loses needs evaluation.ranked_by: reward")
+        if self.promotion.hacking and self.improvement.reward is None:
+            raise ValueError(
+                f"promotion.hacking: improvement.kind: {self.improvement.kind} trains no PRM to be exploited: leave it "
+                "out"
+            )
         return self
 
     @model_validator(mode="after")
@@ -265,7 +270,6 @@ class Experiment(Section):
     def answers_fit(self) -> Self:
         sizes = {
             "rollouts.max_new_tokens": self.rollouts.max_new_tokens,
-            "improvement.max_new_tokens": self.improvement.max_new_tokens,
             "world_model.max_reply_tokens": self.world_model.max_reply_tokens,
         }
         if self.model.name == "embedded" and (long := [n for n, size in sizes.items() if size >= self.model.context]):

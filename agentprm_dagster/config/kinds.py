@@ -1,5 +1,6 @@
 """The sections of settings that are of several kinds, and which kind is meant where none is named."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Field
@@ -50,3 +51,18 @@ def with_usual_kinds(values: Any) -> Any:
         return values
     usual = {name: kind for name, kind in USUAL.items() if isinstance(values.get(name), dict)}
     return {**values, **{name: {"kind": kind, **values[name]} for name, kind in usual.items()}}
+
+
+def known_to_kinds(values: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings `below` others, as read: of a section that names no kind what the kind knows that `values` name."""
+    return {name: _known_to(name, values.get(name), section) for name, section in below.items()}
+
+
+def _known_to(name: str, above: Any, section: Any) -> Any:
+    if not (name in USUAL and isinstance(above, dict) and isinstance(section, dict)):
+        return section
+    kind = above.get("kind")
+    kinds = settings_of(name) if isinstance(kind, str) and kind != USUAL[name] and "kind" not in section else {}
+    if kind not in kinds:
+        return section
+    return {key: value for key, value in section.items() if key in kinds[kind].model_fields}

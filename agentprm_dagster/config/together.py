@@ -32,13 +32,13 @@ def _trained_by_muon(experiment: Experiment) -> list[str]:
     reward = experiment.improvement.reward
     sections: dict[str, Any] = {
         "sft": experiment.sft,
-        reward: getattr(experiment, reward),
         "improvement": experiment.improvement,
+        **({reward: getattr(experiment, reward)} if reward else {}),
     }
     if "learned" in experiment.evaluation.lookahead.worlds:
         sections["world_model"] = experiment.world_model
     targets: Any = experiment.targets
-    if targets.kind == "shaped":
+    if reward and targets.kind == "shaped":
         sections["targets.value"] = targets.value
     return [name for name, section in sections.items() if section.optimizer == "muon"]
 

@@ -176,11 +176,40 @@ class DrawsRandomEpisodes(Protocol):
 
 
 @runtime_checkable
+class KnowsMilestones(Protocol):
+    """An environment whose state tells how much of a task's goal is brought about (`targets.milestones`).
+
+    Agents do not see it.
+    """
+
+    def progress(self, environment: Any) -> float:
+        """The share of the goal's conditions that hold in an environment of a task of this kind, in [0, 1]; 1 where the
+        task is fulfilled, and only there.
+        """
+
+
+@runtime_checkable
 class Published(Protocol):
     """An environment on which others have reported results."""
 
     def published(self) -> str:
         """Their results, in Markdown."""
+
+
+@runtime_checkable
+class PlaysByReference(Protocol):
+    """An environment whose tasks the engine that others use plays as well, slower and alike."""
+
+    def reference(self, ref: TaskRef) -> Task:
+        """A task on that engine. One at a time: the next one's reset ends the play of the one before."""
+
+
+@runtime_checkable
+class NamesRules(Protocol):
+    """An environment that says whose rules its tasks are played by."""
+
+    rules: str
+    """Name and version, whatever engine computes them."""
 
 
 Explain = Callable[[str, Sequence[Turn], str], str]

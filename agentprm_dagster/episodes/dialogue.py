@@ -18,6 +18,9 @@ Message = dict[str, str]
 
 Format = Literal["append", "restated"]
 
+Prompt = Callable[[str, Sequence[Turn], Sequence[str]], list[Message]]
+"""From first observation, turns and admissible commands to what is asked (`Wording.prompt`)."""
+
 ANSWER_FORM = """\
 Each turn, give your reason and then one command, as
 REASON: why

@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A condition without which nothing downstream may run."""
+    """A condition without which nothing downstream may run, or which warns."""
 
     name: str
     """Short snake_case name, unique within the stage."""
@@ -17,6 +17,8 @@ class Gate:
     """What was expected, what came, and what to do if it did not pass."""
     value: float | None = None
     """The number that was judged."""
+    warns: bool = False
+    """Whether it only warns: what does not pass is told, and what is downstream runs."""
 
 
 @dataclass(frozen=True, slots=True)

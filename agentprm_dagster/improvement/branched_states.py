@@ -3,6 +3,7 @@
 Of the states that were tried these are the ones where the policy gave different answers.
 """
 
+import random
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -28,3 +29,13 @@ def branched_states(episodes: Sequence[Episode]) -> list[tuple[Episode, list[int
     if not starts:
         return [(episode, list(range(episode.start, len(episode.turns)))) for episode in whole]
     return [(episode, sorted(starts[episode.episode_id])) for episode in whole if starts[episode.episode_id]]
+
+
+def some_states(prefixes: Sequence[EpisodeTokens], count: int, rng: random.Random) -> list[EpisodeTokens]:
+    """Prefixes drawn at random, until they have so many states or there are no more."""
+    some, states = [], 0
+    for prefix in rng.sample(prefixes, len(prefixes)):
+        if states < count:
+            some.append(prefix)
+            states += len(prefix.states)
+    return some

@@ -26,7 +26,7 @@ def improve(inputs: Inputs, settings: Any, out: Path, job: "Job") -> StageReport
         rationalised = rationalise(inputs.episodes, inputs.targets, explain_in(inputs.environment))
     return improve_policy(
         inputs.policy,
-        inputs.reward,
+        inputs.read[how.reward],
         # No step may train on what the panel measures on.
         inputs.of_games(held_out=False) if how.panel.every else inputs.episodes,
         inputs.games,

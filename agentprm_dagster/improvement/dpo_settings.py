@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from agentprm_dagster.envs.base import DrawsHypotheses
 from agentprm_dagster.envs.kinds import kind_of
-from agentprm_dagster.improvement.settings import ImprovementSettings
+from agentprm_dagster.improvement.settings import AgainstReward
 from agentprm_dagster.section import Drawn, NotNegative, Positive, PositiveFloat, Probability, Section, Weight
 
 
@@ -41,7 +41,7 @@ class Panel(Section):
         return self
 
 
-class Settings(ImprovementSettings):
+class Settings(AgainstReward):
     """Online DPO, which reads an episode once for all its states and answers."""
 
     kind: Literal["dpo"] = "dpo"
@@ -75,7 +75,8 @@ class Settings(ImprovementSettings):
     def reads(self) -> tuple[str, ...]:
         """See the base."""
         targets = self.panel.every or self.rationalised_weight
-        return (*(["mc_value_targets"] if targets else []), *(["prm_committee"] if self.panel.committee else []))
+        committee = ["prm_committee"] if self.panel.committee else []
+        return (*super().reads, *(["mc_value_targets"] if targets else []), *committee)
 
     @property
     def sections(self) -> tuple[str, ...]:

@@ -19,12 +19,10 @@ class Inputs:
 
     policy: Path
     """Checkpoint of the behaviour policy, pi_(i-1)."""
-    reward: Path
-    """Checkpoint of the reward model."""
     rollouts: Path
     """Tables of the policy's episodes."""
     read: Mapping[str, Path]
-    """Where the assets lie that the settings' `reads` name."""
+    """Where the assets lie that the settings' `reads` name, a reward model's checkpoint among them."""
     games: Mapping[str, Task]
     """The tasks of the rollouts, by id."""
     environment: EnvironmentKind

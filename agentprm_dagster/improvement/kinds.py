@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 KINDS = {
     "dpo": "agentprm_dagster.improvement.dpo",
     "trl": "agentprm_dagster.improvement.trl",
+    "rft": "agentprm_dagster.improvement.rft",
+    "outcome_dpo": "agentprm_dagster.improvement.outcome_dpo",
+    "grpo": "agentprm_dagster.improvement.grpo",
 }
 """The module of each kind."""
 

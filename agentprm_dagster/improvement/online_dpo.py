@@ -29,6 +29,7 @@ from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.branched_states import policy_prefixes
 from agentprm_dagster.improvement.consequences import Consequences
 from agentprm_dagster.improvement.dpo_settings import Settings
+from agentprm_dagster.improvement.history import History
 from agentprm_dagster.improvement.judging import Judge
 from agentprm_dagster.improvement.panel import Panel, Watched, build_panel
 from agentprm_dagster.improvement.rationalisation import Rationalised
@@ -128,7 +129,7 @@ def improve(
     A `panel` watches, and may stop it.
     """
     model.eval()  # no dropout: the log-probabilities compared are those of the policy that acts
-    history = _History()
+    history = History()
     plan = Plan(settings.steps, settings.optimizer, settings.learning_rate, warmup_ratio=WARMUP)
     states: dict[str, Stateful] = {"history": history, **({"panel": panel} if panel else {})}
     training = Training(model, plan, job, states=states)
@@ -158,16 +159,6 @@ def improve(
                 if stopped:
                     break
     return history
-
-
-class _History(list[dict[str, float]]):
-    """The numbers of every step."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"steps": list(self)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self[:] = state_dict["steps"]
 
 
 def improvement_work(
@@ -275,7 +266,8 @@ def improvement_piece(
         model.train(model.is_activation_checkpointing)
         terms, numbers = terms_of(model, reference, trees, values, settings, banned=banned)
         # Policy and reference read the trees, the PRM what it judges by.
-        return terms, {**numbers, "tokens": float(sampled + 2 * trees.tokens_read + tokens)}
+        read = float(sampled + 2 * trees.tokens_read + tokens)
+        return terms, {**numbers, "tokens": read, "trained_tokens": float(trees.tokens_read)}
 
     how = settings.model_dump(include={"labels", "min_gap"})
     return Piece(read, improvement_items(trees.answers, values, **how))

@@ -23,7 +23,7 @@ from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor, StageReport
 from agentprm_dagster.episodes.tokens import EpisodeTokens
-from agentprm_dagster.improvement.branched_states import policy_prefixes
+from agentprm_dagster.improvement.branched_states import policy_prefixes, some_states
 from agentprm_dagster.improvement.dpo_settings import Settings
 from agentprm_dagster.improvement.judging import Judge, advantages
 from agentprm_dagster.launch.job import Job
@@ -224,12 +224,7 @@ def build_panel(
         each.to(model.device)
     known = sorted({episode.game for episode in watched.episodes})
     played = [games[game] for game in rng.sample(known, min(panel.games, len(known)))]
-    prefixes, states = [], 0
-    prefixes_of_all = policy_prefixes(judge.chat, watched.episodes, dialogue)
-    for prefix in rng.sample(prefixes_of_all, len(prefixes_of_all)):
-        if states < STATES:
-            prefixes.append(prefix)
-            states += len(prefix.states)
+    prefixes = some_states(policy_prefixes(judge.chat, watched.episodes, dialogue), STATES, rng)
     return Panel(
         *(model, reference, judge, committee, played, prefixes, watched, settings),
         dialogue=dialogue,

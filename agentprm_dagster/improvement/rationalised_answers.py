@@ -31,8 +31,8 @@ class RationalisedAnswers:
                 return terms, {**numbers, "rationalised": 0.0}
             trees = CandidateTrees(prefixes, known)
             missing = Term(-self.weight * trees.log_probabilities(model).sum(), len(known))
-            tokens = numbers["tokens"] + trees.tokens_read
-            return {**terms, "rationalised": missing}, {**numbers, "rationalised": len(known), "tokens": tokens}
+            read = {name: numbers[name] + trees.tokens_read for name in ("tokens", "trained_tokens")}
+            return {**terms, "rationalised": missing}, {**numbers, "rationalised": len(known), **read}
 
         items = {"rationalised": float(len(known))} if known else {}
         return Piece(read, None if piece.items is None else {**piece.items, **items})

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from agentprm_dagster.section import (
+    Epochs,
     LearningRate,
     Positive,
     PositiveFloat,
@@ -14,13 +15,38 @@ from agentprm_dagster.section import (
 WARMUP = 0.1
 """Share of the steps in which the learning rate rises, of all kinds."""
 
+Reward = Literal["prm", "inverse_prm"]
+"""The reward models: the PRM of outcomes (AgentPRM), or the one of demonstrations (InversePRM)."""
+
 
 class ImprovementSettings(Section):
-    """Policy improvement against a reward model (Eq. 3); each kind adds its own, among them `kind: Literal[...]`."""
+    """How a policy is improved; each kind adds its own settings, among them `kind: Literal[...]`."""
 
     kind: str
-    reward: Literal["prm", "inverse_prm"] = "prm"
-    """What answers are ranked by: the PRM of outcomes (AgentPRM), or the one of demonstrations (InversePRM)."""
+    reward: Reward | None = None
+    """The reward model that answers are ranked by, also where policies are evaluated; null where none is trained."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    learning_rate: LearningRate = 3e-4
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The assets of the same iteration that are read besides the policy and the rollouts."""
+        return ()
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The settings of an experiment that are read besides these: sections, or single values by dotted names."""
+        return ("dialogue", "gates.max_kl")
+
+    def check(self, experiment: Any) -> None:
+        """ValueError where they do not go together with an experiment's other settings."""
+
+
+class AgainstReward(ImprovementSettings):
+    """Policy improvement against a reward model (Eq. 3), on answers that the policy draws meanwhile."""
+
+    reward: Reward = "prm"
+    """What answers are ranked by."""
     rank_by: Literal["answer", "reply"] = "answer"
     """Candidates are ranked by Q(s, a), or by what the PRM says behind the environment's reply to each, played from a
     snapshot of the state: beyond the paper, and only where the environment has snapshots. The PRM's gate judges it as
@@ -36,8 +62,6 @@ class ImprovementSettings(Section):
     max_new_tokens: Tokens = 16
     beta: PositiveFloat = 1.0
     """Weight of the KL to pi_(i-1) in Eq. 3."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    learning_rate: LearningRate = 3e-4
 
     @property
     def most_states_per_step(self) -> int:
@@ -46,16 +70,11 @@ class ImprovementSettings(Section):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The assets of the same iteration that are read besides the policy, the rollouts and the reward model."""
-        return ()
-
-    @property
-    def sections(self) -> tuple[str, ...]:
-        """The settings of an experiment that are read besides these: sections, or single values by dotted names."""
-        return ("dialogue", "gates.max_kl")
+        """See the base."""
+        return (self.reward,)
 
     def check(self, experiment: Any) -> None:
-        """ValueError where they do not go together with an experiment's other settings."""
+        """See the base."""
         if self.rank_by == "reply" and (experiment.dialogue.format != "append" or not experiment.prm.reply_weight):
             raise ValueError(
                 "improvement.rank_by: reply needs values behind replies: dialogue.format: append and prm.reply_weight "
@@ -63,3 +82,35 @@ class ImprovementSettings(Section):
             )
         if self.rank_by == "reply" and self.reward == "inverse_prm":
             raise ValueError("improvement.rank_by: reply needs values behind replies; improvement.reward: prm has them")
+        if experiment.model.name == "embedded" and self.max_new_tokens >= experiment.model.context:
+            raise ValueError(
+                f"improvement.max_new_tokens: no less than model.context: {experiment.model.context}; lower the former"
+            )
+
+
+class FromRollouts(ImprovementSettings):
+    """Policy improvement on the rollouts as they are: no PRM is read, and no answer is drawn to learn from."""
+
+    reward: None = None
+    epochs: Epochs = 1
+    """How often what is learnt from is read."""
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """See the base; answers are drawn to measure the KL, as long as those of rollouts."""
+        return (*super().sections, "rollouts.max_new_tokens")
+
+    @property
+    def compares(self) -> bool:
+        """Whether pi_(i-1) reads what is learnt from, too."""
+        return True
+
+    @property
+    def conversations_per_game(self) -> int | None:
+        """Most episodes of a game that are read from their start; None: all, each with its branches as one tree."""
+        return None
+
+    @property
+    def conversations_per_step(self) -> int:
+        """Most of them in a step."""
+        raise NotImplementedError

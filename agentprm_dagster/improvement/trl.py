@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.improvement.inputs import Inputs
-from agentprm_dagster.improvement.settings import ImprovementSettings
+from agentprm_dagster.improvement.settings import AgainstReward
 
 if TYPE_CHECKING:
     from agentprm_dagster.launch.job import Job
 
 
-class Settings(ImprovementSettings):
+class Settings(AgainstReward):
     """TRL's trainer: two answers a state, of which the better wins, ties included; the KL is only watched."""
 
     kind: Literal["trl"] = "trl"
@@ -25,7 +25,7 @@ def improve(inputs: Inputs, settings: Any, out: Path, job: "Job") -> StageReport
     how: Settings = settings.improvement
     return improve_with_trl(
         inputs.policy,
-        inputs.reward,
+        inputs.read[how.reward],
         inputs.episodes,
         inputs.environment.wording,
         how,

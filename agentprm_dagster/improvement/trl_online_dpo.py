@@ -27,7 +27,7 @@ from agentprm_dagster.episodes.stage import Monitor, StageReport
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.branched_states import policy_prefixes
 from agentprm_dagster.improvement.monitoring import watch
-from agentprm_dagster.improvement.settings import WARMUP, ImprovementSettings
+from agentprm_dagster.improvement.settings import WARMUP, AgainstReward
 from agentprm_dagster.launch.device import training_threads
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.reports.chart.training import draw_training
@@ -42,7 +42,7 @@ def improve_with_trl(
     prm: Path,
     episodes: Sequence[Episode],
     wording: Wording,
-    settings: ImprovementSettings,
+    settings: AgainstReward,
     out: Path,
     *,
     dialogue: Format,
@@ -70,7 +70,7 @@ def train_with_trl(
     chat: Chat,
     prefixes: Sequence[EpisodeTokens],
     dialogue: Format,
-    settings: ImprovementSettings,
+    settings: AgainstReward,
     *,
     seed: int,
     monitor: Monitor,
@@ -89,7 +89,7 @@ def build_trainer(
     prm: PreTrainedModel,
     chat: Chat,
     states: Sequence[str],
-    settings: ImprovementSettings,
+    settings: AgainstReward,
     *,
     seed: int,
     folder: str,
@@ -172,7 +172,7 @@ def _until_end(ids: Sequence[int], chat: Chat) -> list[int]:
 class _History:
     """A monitor that keeps what TRL logs of every step, in our names, and passes all on to another."""
 
-    def __init__(self, settings: ImprovementSettings, monitor: Monitor) -> None:
+    def __init__(self, settings: AgainstReward, monitor: Monitor) -> None:
         self._settings, self._monitor = settings, monitor
         self.steps: list[dict[str, float]] = []
 

@@ -1,5 +1,6 @@
 """Who plays which games, and how: one record, built by a stage and read as it is by the process that plays."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +50,16 @@ class Valued:
     """It reads the episodes of the first of so many games of a shard, of the next first, and so on."""
 
 
+@dataclass(frozen=True)
+class Points:
+    """States along episodes, from which alone is played."""
+
+    episodes: Path
+    """Tables of episodes."""
+    turns: Mapping[str, tuple[int, ...]]
+    """By an episode's id, the turns before which its states are."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Play:
     """A policy, its games, and how it plays them."""
@@ -73,5 +84,8 @@ class Play:
     """The PRM that says where branches are worth while; None: what the policy answers says it."""
     valued_by: Valued | None = None
     """None: nobody, and there are no values."""
+    points: Points | None = None
+    """Where `how.branch_actions` answers are tried, `how.branch_continuations` times each, and nothing else is played
+    (`rollouts.tried_out`); None: games are played from their starts."""
     engine: AnyEngine = field(default_factory=engine_kind("embedded").Settings)
     """What computes the models."""

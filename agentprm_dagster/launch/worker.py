@@ -19,7 +19,7 @@ from agentprm_dagster.agents.oracle_world import OracleWorld, Transparent
 from agentprm_dagster.config.kinds import AnyEngine
 from agentprm_dagster.engine.base import Engine, Role
 from agentprm_dagster.engine.kinds import engine_kind
-from agentprm_dagster.envs.base import Task
+from agentprm_dagster.envs.base import Task, explain_in
 from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.engine_difference import EngineDifference
 from agentprm_dagster.episodes.records import Episode
@@ -28,10 +28,11 @@ from agentprm_dagster.episodes.tables import iter_episodes, write_episodes
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.episodes.values import Values, write_values
 from agentprm_dagster.launch.latest_model import LatestModel
-from agentprm_dagster.launch.play import Lookahead, Play, Valued
+from agentprm_dagster.launch.play import Lookahead, Play, Points, Valued
 from agentprm_dagster.rollouts.collect import collect_rollouts
 from agentprm_dagster.rollouts.placement import Placer, SpreadPlacer, disagreement, uncertainty
 from agentprm_dagster.rollouts.rollout import Agent
+from agentprm_dagster.rollouts.tried_out import try_out
 
 if TYPE_CHECKING:
     from agentprm_dagster.agents.worlds import World
@@ -100,6 +101,8 @@ class Progress(NamedTuple):
 def play_games(agent: Agent, play: Play, monitor: Monitor) -> list[Episode]:
     """The episodes of a play; `agent` is who plays, ready to answer."""
     how = play.how
+    if play.points is not None:
+        return _from_points(agent, play, play.points, monitor)
     return collect_rollouts(
         agent,
         _games(play),
@@ -116,6 +119,26 @@ def play_games(agent: Agent, play: Play, monitor: Monitor) -> list[Episode]:
         expert_starts=how.expert_starts,
         demonstrations=_won_by_game(play.demonstrations) if play.demonstrations else {},
         placer=_placer(play, agent.usage),
+    )
+
+
+def _from_points(agent: Agent, play: Play, points: Points, monitor: Monitor) -> list[Episode]:
+    """What comes of several answers in the states that lie in the play's games."""
+    how, games = play.how, {game.id: game for game in _games(play)}
+    there = [each for each in iter_episodes(points.episodes) if each.game in games]
+    return try_out(
+        agent,
+        [(episode, turn) for episode in there for turn in points.turns.get(episode.episode_id, ())],
+        games,
+        explain_in(kind_of(play.environment)),
+        actions=how.branch_actions,
+        continuations=how.branch_continuations,
+        temperature=how.branch_temperature,
+        max_steps=how.max_steps,
+        patience=how.patience,
+        keep_candidates=play.dialogue == "restated",
+        seed=play.seed,
+        monitor=monitor,
     )
 
 

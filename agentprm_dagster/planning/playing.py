@@ -27,23 +27,25 @@ def rollouts(setup: Setup) -> Stage:
 
 
 def eval_report(setup: Setup) -> Stage:
-    """pi_0 and pi_1, greedy and each Best-of-N, on all games of the splits."""
+    """pi_0 and pi_1, greedy and each Best-of-N by a reward model if there is one, on all games of the splits."""
     settings, counts = setup.experiment.evaluation, setup.experiment.environment.counts
     talk = setup.talk(setup.experiment.rollouts.max_new_tokens)
     turns = setup.turns
     games = sum(settings.games or counts[split] or setup.assumed.valid_games for split in settings.splits)
-    answers = 1 + sum(settings.best_of)  # greedy, then each N
+    judged = setup.experiment.improvement.reward is not None
+    best_of = settings.best_of if judged else ()
+    answers = 1 + sum(best_of)  # greedy, then each N
     episodes = 2 * games  # of pi_0 and pi_1
     drawn = episodes * turns * talk.answer * answers
     # The PRM reads what is ranked, prompts and answers, and the greedy episodes once they are played.
-    read = episodes * ((2 + 2 * len(settings.best_of)) * talk.read(turns) + turns * talk.answer * sum(settings.best_of))
+    read = episodes * ((1 + judged + 2 * len(best_of)) * talk.read(turns) + turns * talk.answer * sum(best_of))
     return _playing(
         "eval_report",
         setup,
         read,
         drawn,
-        talk.longest(settings.max_steps) + talk.answer * max(settings.best_of),
-        models=2,
+        talk.longest(settings.max_steps) + talk.answer * max(best_of, default=1),
+        models=1 + judged,
     )
 
 

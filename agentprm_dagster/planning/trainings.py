@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
+from agentprm_dagster.improvement.settings import FromRollouts
 from agentprm_dagster.planning.memory import OptimizerName, Step, peak
 from agentprm_dagster.planning.setup import Setup, Stage
 from agentprm_dagster.planning.tokens import Dialogues
@@ -71,8 +72,29 @@ def _head_step(setup: Setup, talk: Dialogues, batch_tokens: int, optimizer: Opti
 
 
 def improved_policy(setup: Setup) -> Stage:
+    """Policy improvement, against a PRM or on the rollouts as they are."""
+    settings: Any = setup.experiment.improvement
+    return _on_rollouts(setup, settings) if isinstance(settings, FromRollouts) else _against_reward(setup, settings)
+
+
+def _on_rollouts(setup: Setup, settings: FromRollouts) -> Stage:
+    """All games have as many episodes to learn from as may be; pi_(i-1) reads them once where it compares."""
+    rollouts, most = setup.experiment.rollouts, settings.conversations_per_game
+    talk = setup.talk(rollouts.max_new_tokens)
+    longest = _padded(talk.longest(rollouts.max_steps))
+    rows = ceil(settings.conversations_per_step * (talk.rows(setup.turns) if most else 1))
+    step = _step(setup, "policy", longest, rows, settings.optimizer)
+    answers = 1 if talk.dialogue == "restated" else rollouts.max_steps
+    frozen = setup.shape.policy if setup.lora_rank is None else 0
+    step = replace(step, learnt=ceil(step.rows * answers * talk.answer), masked=most is None, frozen=frozen)
+    once = _learnt(setup) if most is None else setup.explored * most * talk.episode(setup.turns)
+    found, read = _training("improved_policy", setup, step, settings.epochs * once), settings.compares * once
+    return replace(found, read=read, seconds=found.seconds + setup.reading(read))
+
+
+def _against_reward(setup: Setup, settings: Any) -> Stage:
     """Sampling, PRM and reference, and the policy's own step."""
-    settings, rollouts = setup.experiment.improvement, setup.experiment.rollouts
+    rollouts = setup.experiment.rollouts
     talk = setup.talk(settings.max_new_tokens)
     restated = talk.dialogue == "restated"
     prefixes = settings.most_states_per_step if restated else settings.episodes_per_step

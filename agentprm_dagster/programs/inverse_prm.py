@@ -1,5 +1,6 @@
 """Trains the process reward model learnt from demonstrations: the paper's Eqs. 6 to 10."""
 
+from agentprm_dagster.algorithm.hackability import Hacking
 from agentprm_dagster.algorithm.held_out import hold_out
 from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.episodes.tables import read_episodes
@@ -16,6 +17,7 @@ def train(request: Request, job: Job) -> StageReport:
     import pandas as pd
 
     from agentprm_dagster.reports.inverse_report import inverse_report
+    from agentprm_dagster.training.hackable import with_hackability_of_saved
     from agentprm_dagster.training.inverse_prm import score_decisions, train_inverse_prm  # loads torch
 
     settings, inputs, dialogue = request.settings, request.inputs, request.settings.dialogue.format
@@ -43,4 +45,22 @@ def train(request: Request, job: Job) -> StageReport:
     unknown = [episode for episode in current if episode.game in held_out]
     table = pd.read_parquet(inputs["mc_value_targets"] / "targets.parquet")
     scored = score_decisions(request.out, unknown, table, request.wording, dialogue=dialogue, budget=how.batch_tokens)
-    return inverse_report(discrimination, scored, max_loss=settings.gates.max_prm_loss)
+    report = inverse_report(discrimination, scored, max_loss=settings.gates.max_prm_loss)
+    return with_hackability_of_saved(
+        report,
+        request.out,
+        request.wording,
+        unknown,
+        read_episodes(inputs["demonstrations"]),
+        dialogue,
+        Hacking(
+            margin=settings.gates.hack_margin,
+            most=settings.gates.max_hackable,
+            severity=settings.gates.hackable,
+            max_new_tokens=settings.rollouts.max_new_tokens,
+            relative=True,
+        ),
+        budget=how.batch_tokens,
+        trained_tokens=report.metrics["tokens"],
+        seed=request.seed,
+    )

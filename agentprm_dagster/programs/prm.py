@@ -1,5 +1,6 @@
 """Trains the process reward model: the paper's Eq. 2."""
 
+from agentprm_dagster.algorithm.hackability import Hacking
 from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.launch.job import Job
@@ -12,7 +13,7 @@ def train(request: Request, job: Job) -> StageReport:
 
     from agentprm_dagster.training.process_reward_model import train_prm  # loads torch
 
-    settings, inputs = request.settings, request.inputs
+    settings, inputs, gates = request.settings, request.inputs, request.settings.gates
     return train_prm(
         inputs["behaviour_policy"],
         read_episodes(inputs["rollouts"]),
@@ -21,10 +22,17 @@ def train(request: Request, job: Job) -> StageReport:
         request.wording,
         request.out,
         dialogue=settings.dialogue.format,
-        max_loss=settings.gates.max_prm_loss,
-        min_ordering=settings.gates.min_ordering_accuracy,
+        max_loss=gates.max_prm_loss,
+        min_ordering=gates.min_ordering_accuracy,
         rank_by=settings.improvement.rank_by,
         base=settings.model if settings.prm.init == "base" else None,
         previous=inputs.get("previous_prm"),
+        hacking=Hacking(
+            margin=gates.hack_margin,
+            most=gates.max_hackable,
+            severity=gates.hackable,
+            max_new_tokens=settings.rollouts.max_new_tokens,
+            relative=settings.prm.loss == "relative",
+        ),
         job=job,
     )

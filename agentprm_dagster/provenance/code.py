@@ -177,6 +177,12 @@ def changed_files(one: str, other: str, module: str) -> list[str]:
     return [path for path in changed.splitlines() if (Path(top) / path).resolve() in reached]
 
 
+def checkout() -> str | None:
+    """The commit that this code is checked out at, in words; None outside a checkout."""
+    commit, dirty = _checkout()
+    return f"{commit[:8]}{' with edits' if dirty else ''}" if commit else None
+
+
 def _checkout() -> tuple[str | None, bool | None]:
     """The commit and whether the checkout has changes; None, None where this file is not under git's care."""
     if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:

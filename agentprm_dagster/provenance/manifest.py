@@ -233,8 +233,8 @@ class Manifest:
 
     @property
     def failed(self) -> str:
-        """What the gates that did not pass say; empty if all did."""
-        return "; ".join(gate.message for gate in self.gates if not gate.passed)
+        """What the gates that did not pass say; empty if all did, but for those that only warn."""
+        return "; ".join(gate.message for gate in self.gates if not (gate.passed or gate.warns))
 
     def faults(self) -> list[str]:
         """The digests in the manifest that do not follow from the rest of it."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from agentprm_dagster.episodes.stage import Gate, StageReport
 from agentprm_dagster.reports.overoptimization import Measurement
@@ -12,7 +13,7 @@ PICTURE = "training.png"
 _WINDOW = 10
 """Steps at each end of the update over which its numbers are averaged."""
 
-_COUNTS = ("draws", "pairs", "states", "rationalised", "tokens")
+_COUNTS = ("draws", "pairs", "states", "rationalised", "tokens", "trained_tokens")
 """What is added up over shards and steps."""
 
 _MEAN_OVER = {
@@ -23,8 +24,20 @@ _MEAN_OVER = {
     "loss": "pairs",
     "pair_accuracy": "pairs",
     "gap": "pairs",
+    "margin": "pairs",
+    "clipped": "draws",
 }
 """What each average is a mean of: a shard or step weighs as many as it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What a policy was improved on, in the gate's words."""
+
+    count: float
+    what: str
+    else_what: str
+    """What it means where there is none."""
 
 
 def together(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -41,17 +54,27 @@ def _together(name: str, parts: Sequence[Mapping[str, float]]) -> float:
 
 
 def improvement_report(
-    history: Sequence[Mapping[str, float]], *, planned: int, max_kl: float, kept: Measurement | None = None
+    history: Sequence[Mapping[str, float]],
+    *,
+    planned: int,
+    max_kl: float,
+    kept: Measurement | None = None,
+    kl: float | None = None,
+    learnt: Learnt | None = None,
 ) -> StageReport:
     """Judges the numbers of every step; KL is in nats per answer, estimated from the policy's own draws.
 
-    `kept` is what a panel measured of the policy that a tripwire went back to. That policy is then judged, its KL by
-    the panel's: the last numbers are those of the steps that led to it, and there are none where no step did.
+    Args:
+        kept: what a panel measured of the policy that a tripwire went back to. That policy is then judged, its KL by
+            the panel's: the last numbers are those of the steps that led to it, and there are none where no step did.
+        kl: the KL as it was measured when all steps were done; None: the last steps' own.
+        learnt: what was learnt from, where it is no pairs of answers.
     """
     led_here = history if kept is None else history[: kept.step]
     first, last = together(history[:_WINDOW]), together(led_here[-_WINDOW:])
-    kl = last["kl"] if kept is None else kept.kl
-    finite = all(math.isfinite(value) for step in led_here for value in step.values())
+    if kl is None:
+        kl = last["kl"] if kept is None else kept.kl
+    finite = math.isfinite(kl) and all(math.isfinite(value) for step in led_here for value in step.values())
     whole, ends = together(history), (("first", first), ("last", last))
     averages = [name for name in whole if name not in _COUNTS]
     metrics = {
@@ -59,6 +82,7 @@ def improvement_report(
         **{name: whole[name] for name in _COUNTS if name in whole},
         **{f"{name}_{when}": numbers[name] for name in averages for when, numbers in ends if name in numbers},
     }
+    learnt = learnt or Learnt(metrics["pairs"], "pairs of answers", "the PRM tells no answers apart")
     gates = (
         Gate(
             "policy_finite",
@@ -68,15 +92,15 @@ def improvement_report(
         Gate(
             "kl_budget",
             kl <= max_kl,
-            f"the policy went {kl:.3f} nats an answer from its reference; at most {max_kl} are allowed: raise "
-            "improvement.beta or take fewer steps",
+            f"the policy went {kl:.3f} nats an answer from its reference; at most {max_kl} are allowed: take fewer or "
+            "smaller steps, or weigh the KL more (improvement.beta, improvement.kl_weight)",
             kl,
         ),
         Gate(
             "pairs_to_learn_from",
-            metrics["pairs"] > 0,
-            f"{metrics['pairs']:.0f} pairs of answers; expected at least one: the PRM tells no answers apart",
-            metrics["pairs"],
+            learnt.count > 0,
+            f"{learnt.count:.0f} {learnt.what}; expected at least one: {learnt.else_what}",
+            learnt.count,
         ),
     )
     valued = _valued(first, last if led_here else {})

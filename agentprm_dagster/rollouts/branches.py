@@ -55,7 +55,7 @@ def branches(
             for reader in (agent, placer) if placer else (agent,):
                 reader.begin(slot, state)
         answers = agent.propose(range(len(group)), max(DRAWN, actions), temperature)
-        tried += [_different_actions(each, actions) for each in answers]
+        tried += [different_actions(each, actions) for each in answers]
         if placer:
             scores += placer.scores(answers, tried[first:])
         monitor.progress(len(tried), len(points), "branch states")
@@ -82,7 +82,7 @@ def _states(episode: Episode, count: int, rng: np.random.Generator) -> list[int]
     return sorted(episode.start + turn for turn in rng.choice(own, size=min(count, own), replace=False).tolist())
 
 
-def _different_actions(answers: Sequence[Response], count: int) -> list[Response]:
+def different_actions(answers: Sequence[Response], count: int) -> list[Response]:
     """The first answers that give different commands, of those that may be chosen."""
     by_action: dict[str, Response] = {}
     for answer in filter(may_be_chosen, answers):

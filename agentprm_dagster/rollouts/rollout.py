@@ -1,15 +1,18 @@
 """Playing games with an agent, many at once: a slot takes the next episode the moment its own ends."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from agentprm_dagster.envs.base import Environment, Task
-from agentprm_dagster.episodes.parsing import parse_answer
+from agentprm_dagster.episodes.parsing import Answer, parse_answer
 from agentprm_dagster.episodes.records import Episode, Observation, Response, State, Turn
 from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.episodes.usage import Usage
 from agentprm_dagster.rollouts.replay import Replay
+
+Parse = Callable[[str], Answer]
+"""From an answer's text to its command."""
 
 
 class Agent(Protocol):
@@ -60,10 +63,11 @@ class _Play:
     turns: list[Turn] = field(default_factory=list)
     keep_candidates: bool = False
     """Whether turns record what the agent could choose from."""
+    parse: Parse = parse_answer
 
     def answer(self, answer: Response) -> Turn:
         """Sends an answer's command to the environment and records the turn."""
-        parsed = parse_answer(answer.text)
+        parsed = self.parse(answer.text)
         before = self.observation
         self.observation = self.environment.step(parsed.action)
         turn = Turn(
@@ -103,11 +107,12 @@ class _Play:
         )
 
 
-def _open(start: Start, *, keep_candidates: bool = False) -> _Play:
+def _open(start: Start, *, keep_candidates: bool = False, parse: Parse = parse_answer) -> _Play:
     """Brings a fresh environment to the start's state."""
     replay = start.replay or Replay(start.game, start.turns)
     environment, observation = replay.open(len(start.turns))
-    play = _Play(start, environment, replay.first_observation, observation, list(start.turns), keep_candidates)
+    turns = list(start.turns)
+    play = _Play(start, environment, replay.first_observation, observation, turns, keep_candidates, parse)
     if start.response is not None:
         play.answer(start.response)
     return play
@@ -122,14 +127,16 @@ def play(
     monitor: Monitor,
     patience: int | None = None,
     keep_candidates: bool = False,
+    parse: Parse = parse_answer,
 ) -> list[Episode]:
     """Plays every start to its end; a slot takes the next start the moment its episode ends.
 
     An episode that does the same thing with the same reply for the `patience`-th time is over, and lost. So is one
     whose agent has no answer to give.
-    `keep_candidates` records the admissible commands of every state, for dialogues that list them.
+    `keep_candidates` records the admissible commands of every state, for dialogues that list them; `parse` reads
+    answers that have another form than the dialogue formats ask for.
     """
-    waiting = _opened(starts, agent.usage, keep_candidates)
+    waiting = _opened(starts, agent.usage, keep_candidates, parse)
     active: dict[int, _Play] = {}
     finished: list[Episode] = []
     limits = (max_steps, patience)
@@ -151,10 +158,10 @@ def play(
     return sorted(finished, key=lambda episode: episode.episode_id)
 
 
-def _opened(starts: Iterable[Start], usage: Usage, keep_candidates: bool) -> Iterator[_Play]:
+def _opened(starts: Iterable[Start], usage: Usage, keep_candidates: bool, parse: Parse) -> Iterator[_Play]:
     for start in starts:
         with usage.environment():
-            opened = _open(start, keep_candidates=keep_candidates)
+            opened = _open(start, keep_candidates=keep_candidates, parse=parse)
         yield opened
 
 

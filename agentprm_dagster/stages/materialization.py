@@ -15,7 +15,7 @@ from agentprm_dagster.stages.page import on_sight, tables, whole_page
 
 
 def gates(asset: str, *names: str) -> list[dg.AssetCheckSpec]:
-    """The gates of an asset as checks that stop what is downstream."""
+    """The gates of an asset as checks that stop what is downstream, unless they only warn."""
     return [dg.AssetCheckSpec(name, asset=asset, blocking=True) for name in names]
 
 
@@ -75,4 +75,10 @@ def in_words(value: float | None) -> str:
 def _verdicts(artifact: Artifact) -> Iterable[dg.AssetCheckResult]:
     for gate in artifact.manifest.gates:
         metadata = {} if gate.value is None else {"value": gate.value}
-        yield dg.AssetCheckResult(check_name=gate.name, passed=gate.passed, description=gate.message, metadata=metadata)
+        yield dg.AssetCheckResult(
+            check_name=gate.name,
+            passed=gate.passed,
+            severity=dg.AssetCheckSeverity.WARN if gate.warns else dg.AssetCheckSeverity.ERROR,
+            description=gate.message,
+            metadata=metadata,
+        )

@@ -1,10 +1,11 @@
 """Which kinds of target there are. A kind is a file here, and a line in KINDS."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.dialogue import Wording
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 KINDS = {
     "mc": "agentprm_dagster.targets.mc",
     "shaped": "agentprm_dagster.targets.shaped",
+    "td_lambda": "agentprm_dagster.targets.td_lambda",
+    "milestones": "agentprm_dagster.targets.milestones",
 }
 """The module of each kind."""
 
@@ -22,11 +25,19 @@ class TargetKind(Protocol):
 
     READS: tuple[str, ...]
     """The assets that it reads besides the rollouts; they are made once, for all iterations."""
+    REPLAYS: bool
+    """Whether it plays the rollouts again, to read what the games' states tell."""
     Settings: Any
     """The class of its settings (`targets.settings.TargetSettings`), with `kind: Literal[name]` as tag."""
 
     def compute(
-        self, rollouts: Path, settings: Any, read: Mapping[str, Path], wording: Wording, seed: int
+        self,
+        rollouts: Path,
+        settings: Any,
+        read: Mapping[str, Path],
+        wording: Wording,
+        seed: int,
+        games: Sequence[TaskRef] = (),
     ) -> "pd.DataFrame":
         """One row for every decision, with the columns of `algorithm.targets.mc_value_targets`.
 
@@ -37,6 +48,7 @@ class TargetKind(Protocol):
             read: where the assets lie that it READS.
             wording: how the environment is told to a language model.
             seed: decides which games are held out.
+            games: all that the rollouts were played in, where it REPLAYS.
         """
 
 

@@ -1,9 +1,10 @@
 """Monte-Carlo targets: the paper's Eq. 1 as it stands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.targets.settings import TargetSettings
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 READS: tuple[str, ...] = ()
 """The assets that are read besides the rollouts."""
+REPLAYS = False
+"""Whether the games are played again."""
 
 
 class Settings(TargetSettings):
@@ -21,7 +24,12 @@ class Settings(TargetSettings):
 
 
 def compute(
-    rollouts: Path, settings: TargetSettings, read: Mapping[str, Path], wording: Wording, seed: int
+    rollouts: Path,
+    settings: TargetSettings,
+    read: Mapping[str, Path],
+    wording: Wording,
+    seed: int,
+    games: Sequence[TaskRef] = (),
 ) -> "pd.DataFrame":
     """The table of `algorithm.targets.mc_value_targets`; `seed` decides which games are held out."""
     from agentprm_dagster.algorithm.targets import mc_value_targets  # loads pandas

@@ -1,11 +1,12 @@
 """Process reward shaping (section 4 of the paper): Monte-Carlo targets blended with the demonstrator's advantage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.section import HeadTraining
 from agentprm_dagster.targets.mc import compute as monte_carlo
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 READS = ("reference_value",)
 """The assets that are read besides the rollouts: V_mu, what states are worth to the demonstrator."""
+REPLAYS = False
+"""Whether the games are played again."""
 
 
 class Settings(TargetSettings):
@@ -39,7 +42,12 @@ class Settings(TargetSettings):
 
 
 def compute(
-    rollouts: Path, settings: Settings, read: Mapping[str, Path], wording: Wording, seed: int
+    rollouts: Path,
+    settings: Settings,
+    read: Mapping[str, Path],
+    wording: Wording,
+    seed: int,
+    games: Sequence[TaskRef] = (),
 ) -> "pd.DataFrame":
     """The Monte-Carlo table with `advantage` in [-1, 1], and as `target` the blend in [0, 1]."""
     from agentprm_dagster.algorithm.shaping import shaped_targets

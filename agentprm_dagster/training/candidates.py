@@ -163,7 +163,11 @@ class CandidateTrees:
 
     def log_probabilities(self, model: PreTrainedModel) -> torch.Tensor:
         """log pi(answer | state) of every candidate (C,), in nats."""
-        return self.answers.sums(chosen_log_probabilities(model, self._hidden(model), self.answers.tokens))
+        return self.answers.sums(self.token_log_probabilities(model))
+
+    def token_log_probabilities(self, model: PreTrainedModel) -> torch.Tensor:
+        """The same of every token of theirs (N,)."""
+        return chosen_log_probabilities(model, self._hidden(model), self.answers.tokens)
 
     def _hidden(self, model: PreTrainedModel) -> torch.Tensor:
         """Hidden states (N, H) behind which every candidate's tokens are predicted."""

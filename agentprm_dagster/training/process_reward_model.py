@@ -11,6 +11,7 @@ from typing import Literal
 
 import pandas as pd
 
+from agentprm_dagster.algorithm.hackability import Hacking
 from agentprm_dagster.algorithm.targets import learnt_targets
 from agentprm_dagster.config import Model, Prm
 from agentprm_dagster.engine import checkpoints
@@ -23,6 +24,7 @@ from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.ranks import is_first
 from agentprm_dagster.reports.chart.prm import draw_prm
 from agentprm_dagster.reports.prm_report import prm_report
+from agentprm_dagster.training.hackable import with_hackability_of
 from agentprm_dagster.training.pretrained import pretrained_prm
 from agentprm_dagster.training.prm_examples import loss_items, loss_terms, predict, prm_examples
 from agentprm_dagster.training.saving import save_trained
@@ -43,12 +45,14 @@ def train_prm(
     rank_by: Literal["answer", "reply"] = "answer",
     base: Model | None = None,
     previous: Path | None = None,
+    hacking: Hacking | None = None,
     job: Job,
 ) -> StageReport:
     """Trains a PRM on the games that are not held out, writes it to `out`, and reports on those that are.
 
     It begins at the backbone of `policy`, or of the untuned model `base` where one is given, or is the PRM `previous`
-    trained on. `max_loss`, `min_ordering` and `rank_by` are for the gates (`reports.prm_report`).
+    trained on. `max_loss`, `min_ordering` and `rank_by` are for the gates (`reports.prm_report`),
+    and so is `hacking`: without it nobody asks what answers made to please it are worth.
     """
     tokenizer, dtype = checkpoints.load_tokenizer(policy), checkpoints.stored_dtype(policy)
     if previous:
@@ -57,8 +61,9 @@ def train_prm(
         model = pretrained_prm(base, seed=job.seed)
     else:
         model = checkpoints.prm_from_policy(policy, seed=job.seed)
+    chat = Chat(tokenizer, wording)
     examples = prm_examples(
-        Chat(tokenizer, wording),
+        chat,
         episodes,
         targets,
         dialogue,
@@ -89,5 +94,22 @@ def train_prm(
         rank_by=rank_by,
         relative_margin=settings.margin if settings.loss == "relative" else None,
     )
-    tokens = settings.epochs * tokens_in(train) + tokens_in(test)
+    trained = settings.epochs * tokens_in(train)
+    if hacking:
+        games = set(targets.loc[held_out, "game"])
+        unknown = [each for each in episodes if each.game in games]
+        with computing(model, dtype):
+            report = with_hackability_of(
+                report,
+                model,
+                chat,
+                unknown,
+                episodes,
+                dialogue,
+                hacking,
+                budget=settings.batch_tokens,
+                trained_tokens=trained,
+                seed=job.seed,
+            )
+    tokens = trained + tokens_in(test)
     return replace(report, metrics={**report.metrics, "tokens": tokens})

@@ -5,7 +5,7 @@ Loss and gradients are those of TRL's SFTTrainer on the same batch.
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -60,12 +60,12 @@ def train_initial_policy(
     chat = Chat(tokenizer, wording)
     rows, dtype = sft_rows(episodes, chat, dialogue), getattr(torch, base.dtype)
     use_lean_layers(model)
-    tokens = settings.epochs * _tokens(rows)
+    tokens = settings.epochs * tokens_in(rows)
     if random_play:
         reading = settings.model_copy(update={"epochs": reading_epochs})
         read = reading_rows(random_play, chat)
         fit(model, read, reading, job.part("pretraining"), dtype)
-        tokens += reading.epochs * _tokens(read)
+        tokens += reading.epochs * tokens_in(read)
     result = fit(model, rows, settings, job.part("sft"), dtype)
     save_trained(model, tokenizer, out, dtype)
     metrics = {
@@ -123,17 +123,23 @@ def sft_rows(episodes: Sequence[Episode], chat: Chat, dialogue: Format = "append
     """What of won episodes is learnt: the agent's own tokens, end tokens included.
 
     One row an episode; one a turn where every turn restates the history. An answer that could not be done is a mistake
-    that stands there to be recovered from: it is read, but not learnt.
+    that stands there to be recovered from: it is read, but not learnt. So is what an episode has inherited.
     """
     rows = []
-    for read in (each for episode in episodes for each in chat.conversations(episode, dialogue)):
-        labels = [-100] * len(read.ids)
-        learnt = [span for t, span in zip(read.turns, read.answers, strict=True) if read.episode.turns[t].admissible]
-        for start, end in learnt:
-            labels[start:end] = read.ids[start:end]
-        if learnt:
-            rows.append(Row(read.ids, labels))
+    for episode in episodes:
+        for read in chat.conversations(episode, dialogue, range(episode.start, len(episode.turns))):
+            asked = zip(read.turns, read.answers, strict=True)
+            if learnt := [span for t, span in asked if episode.turns[t].admissible]:
+                rows.append(row_of(read.ids, learnt))
     return rows
+
+
+def row_of(ids: list[int], learnt: Iterable[tuple[int, int]]) -> Row:
+    """A row whose tokens from start to end, of each of these spans, are learnt."""
+    labels = [-100] * len(ids)
+    for start, end in learnt:
+        labels[start:end] = ids[start:end]
+    return Row(ids, labels)
 
 
 def reading_rows(episodes: Sequence[Episode], chat: Chat) -> list[Row]:
@@ -146,7 +152,8 @@ def reading_rows(episodes: Sequence[Episode], chat: Chat) -> list[Row]:
     return rows
 
 
-def _tokens(rows: Sequence[Row]) -> int:
+def tokens_in(rows: Sequence[Row]) -> int:
+    """Tokens read in one pass, padding left out."""
     return sum(len(row.ids) for row in rows)
 
 
@@ -157,21 +164,26 @@ def answers_work(model: PreTrainedModel, shard: int = 0, most: int | None = None
     """
 
     def read(rows: Sequence[Row]) -> tuple[Terms, Numbers]:
-        ids, labels = _padded(rows)
-        require_length(model.config, ids.shape[1])
-        row, before = (labels[:, 1:] != -100).nonzero(as_tuple=True)
-        # All is sent before the model is run: a GPU that is sent something later is waited for.
-        sent = (each.to(model.device) for each in (ids, row, before, labels[row, before + 1]))
-        ids, row, before, learnt = sent
-        # Rows are padded at their ends, where no real token looks.
-        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        log_p = chosen_log_probabilities(model, hidden[row, before], learnt)
+        log_p, _ = row_log_probabilities(model, rows)
         return {"tokens": Term(-log_p.sum(), len(log_p))}, {}
 
     def work(rows: Sequence[Row]) -> list[Piece]:
         return [Piece(partial(read, some), _items(some)) for some in (_pieces(rows, most) if most else [rows])]
 
     return work
+
+
+def row_log_probabilities(model: PreTrainedModel, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+    """log p (N,), in nats, of the learnt tokens of some rows, one row after the other, and each one's row (N,)."""
+    ids, labels = _padded(rows)
+    require_length(model.config, ids.shape[1])
+    row, before = (labels[:, 1:] != -100).nonzero(as_tuple=True)
+    # All is sent before the model is run: a GPU that is sent something later is waited for.
+    sent = (each.to(model.device) for each in (ids, row, before, labels[row, before + 1]))
+    ids, row, before, learnt = sent
+    # Rows are padded at their ends, where no real token looks.
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    return chosen_log_probabilities(model, hidden[row, before], learnt), row
 
 
 def _items(rows: Sequence[Row]) -> Items:
@@ -210,6 +222,14 @@ def fit(
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, float]:
     """Trains in place, products in `dtype`; `train_loss`, the mean over the steps, and how many `steps` it took."""
+    training = train_on(model, rows, settings, job, dtype)
+    return {"train_loss": training.losses.mean, "steps": training.done}
+
+
+def train_on(
+    model: PreTrainedModel, rows: Sequence[Row], settings: Sft, job: Job, dtype: torch.dtype = torch.float32
+) -> Training:
+    """The same; the training once it is done, which has the loss of every step."""
     epochs = Epochs(lambda rng: _batches(rows, settings.batch_episodes, rng), job.seed)
     plan = Plan(
         epochs.steps(settings.epochs), settings.optimizer, settings.learning_rate, weight_decay=settings.weight_decay
@@ -222,12 +242,12 @@ def fit(
         batch, count = epochs.batch(step), shards.count
         return [part for shard in range(count) if (part := batch[shard::count])]
 
-    tokens = settings.epochs * _tokens(rows)
+    tokens = settings.epochs * tokens_in(rows)
     most = job.compute.micro_batch_tokens
     with training_threads(model), gradients(model, answers_work, most, tokens=tokens, dtype=dtype) as shards:
         for _ in training.steps(shards, parts, "training steps"):
             pass
-    return {"train_loss": training.losses.mean, "steps": training.done}
+    return training
 
 
 def _batches(rows: Sequence[Row], size: int, rng: random.Random) -> list[list[Row]]:

@@ -134,7 +134,7 @@ def test_it_takes_the_answer_of_the_best_end(
     for slot in (0, 1):
         player.begin(slot, State("e", firsts[slot], histories[slot], NOWHERE))
     ranked_otherwise = 0
-    for _ in range(3):
+    for _ in range(8):
         answers = player.act([0, 1])
         sampled = draws[-1]
         for slot in (0, 1):

@@ -35,7 +35,7 @@ def server(proxy: Proxy) -> Iterator[ChatServer]:
 def test_it_plays_as_react(server: ChatServer, proxy: Proxy, tmp_path: Path) -> None:
     generate_games(tmp_path, seed=4, counts={"train": 6}, size="small")
     games = [PlayableGame(ref) for ref in find_games(tmp_path, "train")]
-    agent = ReAct(server.ask, WORDING, 0.0)
+    agent = ReAct(server.ask, WORDING.prompt, 0.0)
     episodes = play(agent, whole_episodes(games[:2], 1), max_steps=4, total=2, monitor=SilentMonitor())
     turns = [turn for episode in episodes for turn in episode.turns]
     assert len(turns) == len(proxy.questions) == proxy.answered
@@ -47,7 +47,7 @@ def test_it_plays_as_react(server: ChatServer, proxy: Proxy, tmp_path: Path) -> 
 
 
 def test_answers_are_proposed_one_by_one(server: ChatServer, proxy: Proxy) -> None:
-    agent = ReAct(server.ask, WORDING, 0.0)
+    agent = ReAct(server.ask, WORDING.prompt, 0.0)
     seen = Observation("Look.", ("look",), reward=0.0, done=False)
     agent.begin(0, State("e", "Look.\nYour task is to: look", (), seen))
     before = Usage(agent.usage.tokens_read, agent.usage.tokens_drawn)
@@ -97,7 +97,7 @@ def test_answers_of_little_use_are_counted_and_a_refused_prompt_ends_the_episode
             raise Refused("too long")
         return replies.pop(0)
 
-    agent = ReAct(ask, WORDING, None)
+    agent = ReAct(ask, WORDING.prompt, None)
     starts = whole_episodes(household_games[:1], 1)
     (episode,) = play(agent, starts, max_steps=9, total=1, monitor=SilentMonitor())
     assert ([turn.parsed for turn in episode.turns], episode.won) == ([True, False, False], False)

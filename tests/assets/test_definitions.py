@@ -35,15 +35,15 @@ ASSETS = {
     "eval_report",
     "improved_policy",
     "initial_policy",
-    "mc_value_targets",
     "promotion",
     "results",
     "rollouts",
 }
 WHERE_USED: dict[str, Callable[[Any], bool]] = {
+    "mc_value_targets": lambda experiment: experiment.improvement.reward is not None,
     "prm": lambda experiment: experiment.improvement.reward == "prm",
     "inverse_prm": lambda experiment: experiment.improvement.reward == "inverse_prm",
-    "prm_committee": lambda experiment: experiment.improvement.panel.committee > 0,
+    "prm_committee": lambda experiment: "prm_committee" in experiment.improvement.reads,
     "reference_value": lambda experiment: experiment.targets.kind == "shaped",
     "world_model": lambda experiment: "learned" in experiment.evaluation.lookahead.worlds,
     "react_report": lambda experiment: experiment.llm.evaluate,
@@ -54,7 +54,7 @@ UNPARTITIONED = {"demonstrations", "initial_policy", "react_report", "reference_
 @pytest.fixture(scope="module")
 def experiments() -> dict[str, Experiment]:
     """Those of the package, and the quickstart with the studies that use other assets."""
-    for study in ("inverse", "hacking", "shaped", "predictive", "react"):
+    for study in ("inverse", "hacking", "shaped", "predictive", "react", "rft"):
         compose("quickstart", [study])
     return load_catalog().experiments
 
@@ -98,7 +98,16 @@ def test_one_reward_model_is_read(graph: AssetGraph, experiments: dict[str, Expe
     for experiment in experiments.values():
         for reads_it in ("improved_policy", "eval_report"):
             parents = {key.path[-1] for key in graph.get(dg.AssetKey([experiment.name, reads_it])).parent_keys}
-            assert parents & {"prm", "inverse_prm"} == {experiment.improvement.reward}
+            assert parents & {"prm", "inverse_prm"} == {experiment.improvement.reward} - {None}
+
+
+def test_without_a_reward_model_the_policy_is_improved_on_rollouts_alone(graph: AssetGraph) -> None:
+    parents = {
+        asset: {key.path[-1] for key in graph.get(dg.AssetKey(["quickstart__rft", asset])).parent_keys}
+        for asset in ("improved_policy", "eval_report")
+    }
+    assert parents["improved_policy"] == {"behaviour_policy", "rollouts"}
+    assert parents["eval_report"] == {"behaviour_policy", "initial_policy", "improved_policy"}
 
 
 def test_only_the_behaviour_policy_is_made_elsewhere(graph: AssetGraph) -> None:
@@ -107,7 +116,7 @@ def test_only_the_behaviour_policy_is_made_elsewhere(graph: AssetGraph) -> None:
 
 
 def test_every_asset_is_a_file_of_its_name() -> None:
-    assert set(asset_names()) == ASSETS - {"behaviour_policy"} | set(WHERE_USED)
+    assert set(asset_names()) == ASSETS - {"behaviour_policy"} | set(WHERE_USED) | {"oracle"}  # which a command makes
 
 
 def test_iterations_are_partitions(graph: AssetGraph) -> None:
@@ -197,7 +206,8 @@ def test_one_job_schedule_and_sensor_for_each_experiment(
 def test_two_experiments_share_a_code_location() -> None:
     smoke = load_catalog().experiments["smoke"]
     twice = {name: smoke.model_copy(update={"name": name}) for name in ("one", "two")}
-    assert len(build_definitions(twice).resolve_asset_graph().get_all_asset_keys()) == 2 * len({*ASSETS, "prm"})
+    used = {*ASSETS, "mc_value_targets", "prm"}
+    assert len(build_definitions(twice).resolve_asset_graph().get_all_asset_keys()) == 2 * len(used)
 
 
 def test_dagster_loads_what_was_run_or_is_asked_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

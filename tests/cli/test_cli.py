@@ -115,6 +115,7 @@ def test_run_makes_resumes_and_reports(toy_cli: None, home: Path) -> None:
     assert "page.md" in tampered.output
 
 
+@pytest.mark.slow
 def test_a_composed_experiment_with_several_seeds_has_a_table_and_a_name(toy_cli: None, tmp_path: Path) -> None:
     (tmp_path / "experiments" / "studies").mkdir()
     (tmp_path / "experiments" / "studies" / "short.yaml").write_text("iterations: 1")

@@ -27,6 +27,8 @@ OTHERS = {
     "shaped": "targets: {kind: shaped}\nevaluation: {lookahead: {worlds: learned}}\n",
     "watched": "improvement: {panel: {every: 1, committee: 2}}\n",
     "inverse": "improvement: {reward: inverse_prm}\n",
+    "milestones": "targets: {kind: milestones}\n",
+    "td_lambda": "targets: {kind: td_lambda}\n",
 }
 """The toy with settings that between them use every asset but the one that asks a server (`test_react`)."""
 
@@ -89,6 +91,7 @@ def trainings(toy: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
     fakes: dict[str, dict[str, Any]] = {
         "world_model": {"train_world_model": lambda *_, **__: report("better_than_constant")},
         "inverse_prm": {"train_inverse_prm": lambda *_, **__: None, "score_decisions": lambda *_, **__: None},
+        "hackable": {"with_hackability_of_saved": lambda told, *_, **__: told},
         "reference_value": {
             "train_reference_value": lambda *_, **__: report("better_than_constant"),
             "reference_advantages": lambda path, episodes, targets, wording, **_: targets["q"] * 0,
@@ -98,7 +101,7 @@ def trainings(toy: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
         module = ModuleType(f"agentprm_dagster.training.{name}")
         vars(module).update(functions)
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    told = report("tells_expert_from_learners")
+    told = report("tells_expert_from_learners", "not_hackable")
     monkeypatch.setattr("agentprm_dagster.reports.inverse_report.inverse_report", lambda *_, **__: told)
     monkeypatch.setattr(sys.modules["agentprm_dagster.training.process_reward_model"], "train_prm", train_prm)
     panel = SimpleNamespace(Watched=lambda *_: None)
@@ -106,7 +109,7 @@ def trainings(toy: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train_prm(policy: Path, episodes: object, targets: object, settings: object, *rest: object, **how: object) -> Any:
-    return report("better_than_constant", "orders_actions")
+    return report("better_than_constant", "orders_actions", "not_hackable")
 
 
 def test_every_stage_records_what_it_reads_and_nothing_else(

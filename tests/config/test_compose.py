@@ -140,3 +140,21 @@ def test_no_two_values_have_one_name(one: object, other: object) -> None:
 @given(st.text(min_size=1), VALUES)
 def test_every_setting_has_a_name_that_dagster_takes(key: str, value: object) -> None:
     Experiment(name=f"smoke__{_part(key, value)}"[:100])
+
+
+@pytest.mark.parametrize("base", ["quickstart", "alfworld", "textworld", "smollm2", "smoke"])
+@pytest.mark.parametrize("study", ["rft", "outcome_dpo", "grpo"])
+def test_a_baseline_takes_the_place_of_online_dpo(base: str, study: str) -> None:
+    (name,) = compose(base, [study])
+    taken, before = load_experiment(name).improvement, load_experiment(base).improvement
+    assert (taken.kind, taken.reward, taken.reads) == (study, None, ())
+    assert (taken.optimizer, taken.learning_rate) == (before.optimizer, before.learning_rate)
+
+
+def test_another_kind_keeps_what_it_knows_of_a_section_that_names_none() -> None:
+    (name,) = compose("quickstart", ["grpo"], ["targets.kind=shaped", "improvement.omega=2"])
+    experiment: Any = load_experiment(name)
+    assert (experiment.improvement.kl_weight, experiment.improvement.omega) == (0.04, 2)
+    assert (experiment.targets.gamma, experiment.targets.kind) == (0.9, "shaped")
+    (name,) = compose("quickstart", [], ["improvement.kind=trl"])
+    assert load_experiment(name).improvement.model_dump(include={"steps", "beta"}) == {"steps": 64, "beta": 0.5}

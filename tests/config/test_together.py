@@ -49,6 +49,7 @@ def test_what_does_not_go_together_is_refused(experiment: dict[str, Any], traini
         ({"improvement": {"kind": "trl"}}, {}),
         ({}, {**SPREAD, "strategy": "ddp"}),
         (BY_ADAMW, SPREAD),
+        ({"sft": ADAMW, "improvement": {"kind": "grpo"}, "targets": {"kind": "shaped"}}, SPREAD),
     ],
 )
 def test_what_goes_together_is_not(experiment: dict[str, Any], training: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.provenance.verify import verify
 from installed import run
 
+pytestmark = pytest.mark.slow
+
 PATIENT = """
 extends: inverse
 improvement: {steps: 3}
@@ -130,7 +132,6 @@ def test_improvement_is_watched_by_a_panel_with_a_committee(watched: ArtifactSto
     assert {read.asset for read in improved.manifest.inputs} >= {"prm", "prm_committee", "mc_value_targets"}
 
 
-@pytest.mark.slow
 def test_the_prm_learns_shaped_targets_where_they_are_wanted(home: Path) -> None:
     run(home, "run", "shaped", "--iterations", "1")
     store = ArtifactStore(home / "home/artifacts")
@@ -143,7 +144,6 @@ def test_the_prm_learns_shaped_targets_where_they_are_wanted(home: Path) -> None
     assert not (home / "home/artifacts/inverse/reference_value").exists()
 
 
-@pytest.mark.slow
 def test_the_prm_learns_from_pairs_alone_where_that_is_wanted(home: Path) -> None:
     run(home, "run", "relative", "--iterations", "1")
     store = ArtifactStore(home / "home/artifacts")
@@ -158,7 +158,6 @@ def test_the_prm_learns_from_pairs_alone_where_that_is_wanted(home: Path) -> Non
     assert store.current("relative", "improved_policy", 1).manifest.metrics["steps"] == 2
 
 
-@pytest.mark.slow
 def test_exploration_begins_at_the_experts_states_and_branches_where_the_last_prm_says(home: Path) -> None:
     run(home, "run", "exploring")
     store = ArtifactStore(home / "home/artifacts")

@@ -58,6 +58,29 @@ def test_the_commands_of_getting_started_answer(home: Path) -> None:
         assert answered.stdout
 
 
+def test_policies_are_scored_and_their_cards_checked(home: Path, tmp_path: Path) -> None:
+    card = tmp_path / "card.json"
+    shown = ("--split", "valid_seen", "--caps", "6,12", "--processes", "1", "--out", str(card))
+    scored = call(home, "score", "smoke:pi_1", "smoke:pi_2", *shown)
+    assert scored.returncode == 0, scored.stderr
+    made = json.loads(card.read_text(encoding="utf-8"))
+    assert [agent["name"] for agent in made["agents"]] == ["smoke:pi_1", "smoke:pi_2"]
+    assert [agent["digests"]["policy"] for agent in made["agents"]] == [
+        digests(home)[f"smoke/improved_policy[{i}]"] for i in (1, 2)
+    ]
+    assert 0 < made["training"]["hours"] < 1
+    assert not made["training"]["stated"]
+    rows = json.loads(call(home, "report", "smoke", "--json").stdout)
+    wins = [
+        row["successes"] for i in (1, 2) for row in rows
+        if (row["split"], row["iteration"], row["best_of"]) == ("valid_seen", i, 1)
+    ]  # fmt: skip
+    assert made["results"][1]["successes"] == wins, "greedy, as the evaluation was"
+    assert call(home, "score", str(card), "--check").returncode == 0
+    chosen = call(home, "score", "smoke:pi_1", *shown[:4], "--best-of", "2", "--json")
+    assert json.loads(chosen.stdout)["agents"][0]["digests"].keys() == {"policy", "prm"}
+
+
 def test_episodes_can_be_watched(home: Path, tmp_path: Path) -> None:
     replayed = call(home, "watch", "smoke", "-i", "1", "--surprising")
     assert replayed.returncode == 0, replayed.stderr
@@ -198,3 +221,25 @@ def test_mlflow_has_one_finished_run_an_artifact_and_the_checkpoints(home: Path)
     aliases = {model.name: set(model.aliases) for model in client.search_registered_models()}
     assert aliases["smoke-policy"] >= {"iteration-1", "iteration-2"}
     assert aliases["smoke-prm"] == {"iteration-1", "iteration-2"}
+
+
+def test_a_prm_is_scored_by_near_exact_values(home: Path, tmp_path: Path) -> None:
+    asked = ("--states", "6", "--actions", "3", "--continuations", "4")
+    played = call(home, "oracle", "play", "smoke", "-i", "0", *asked)
+    assert played.returncode == 0, played.stderr
+    store = ArtifactStore(home / "artifacts")
+    made = store.current("smoke", "oracle", 0)
+    assert (made.manifest.metrics["states"], made.manifest.metrics["continuations"]) == (6, 72)
+    assert call(home, "oracle", "play", "smoke", "-i", "0", *asked).returncode == 0
+    assert len(list(store.versions(made.version.partition))) == 1, "what was asked for again is found"
+    scored = call(home, "oracle", "score", "smoke:1", "--out", str(tmp_path / "scores.md"), "--json")
+    assert scored.returncode == 0, scored.stderr
+    names = [each["name"] for each in json.loads(scored.stdout)["scores"]]
+    assert names == ["constant", "log pi of the policy", "oracle, half by half", "smoke/prm[1]"]
+    assert "| phase early | smoke/prm[1] | 2 |" in (tmp_path / "scores.md").read_text(encoding="utf-8")
+    lineage = call(home, "lineage", "smoke", "oracle", "-i", "0")
+    assert "smoke/initial_policy[0]" in lineage.stdout
+    unmade = call(home, "oracle", "score", "smoke:2", "--oracle", "smoke:2")
+    assert unmade.returncode == 1
+    assert "agentprm oracle play smoke -i 2" in unmade.stderr.replace("\n", " ")
+    assert verify(store).sound

@@ -34,11 +34,15 @@ from agentprm_dagster.envs.alfworld.language import WORDING  # noqa: E402
 from agentprm_dagster.envs.alfworld.playable import PlayableGame  # noqa: E402
 from agentprm_dagster.episodes.stage import SilentMonitor  # noqa: E402
 from agentprm_dagster.episodes.tables import read_episodes  # noqa: E402
+from agentprm_dagster.improvement import policy_gradient, trajectory_dpo  # noqa: E402
 from agentprm_dagster.improvement.branched_states import policy_prefixes  # noqa: E402
 from agentprm_dagster.improvement.consequences import Consequences  # noqa: E402
 from agentprm_dagster.improvement.dpo_settings import Settings as Dpo  # noqa: E402
+from agentprm_dagster.improvement.episode_pairs import episode_pairs  # noqa: E402
+from agentprm_dagster.improvement.grouped_answers import answer_advantages, answers_by_state  # noqa: E402
 from agentprm_dagster.improvement.judging import Judge  # noqa: E402
 from agentprm_dagster.improvement.online_dpo import improvement_work  # noqa: E402
+from agentprm_dagster.improvement.stored import Start, measured_kl  # noqa: E402
 from agentprm_dagster.rollouts.collect import collect_rollouts  # noqa: E402
 from agentprm_dagster.rollouts.rollout import Agent  # noqa: E402
 from agentprm_dagster.training import inverse_prm, prm_examples, sft, world_model  # noqa: E402
@@ -177,6 +181,21 @@ def improvement() -> None:
         step(model, piece.read()[0])
 
 
+def from_rollouts() -> None:
+    """A step of whole-episode DPO and of the policy gradient, and how far they went."""
+    reference = ready(checkpoints.load_policy(CHECKPOINT)).requires_grad_(False)
+    for dialogue in ("append", "restated"):
+        start = Start(policy(), reference, CHAT, torch.float32)
+        pairs = trajectory_dpo.examples(start, episode_pairs(ROLLOUTS, 1, 0)[:2], dialogue, None)
+        (piece,) = trajectory_dpo.trajectory_work(start.model, 0, 0.1)(pairs)
+        step(start.model, piece.read()[0])
+        along = answers_by_state(ROLLOUTS, answer_advantages(ROLLOUTS, gamma=0.9, omega=1.0, normalise="std"))
+        answers = policy_gradient.examples(start, ROLLOUTS, along, dialogue, None)[:3]
+        (piece,) = policy_gradient.policy_gradient_work(start.model, 0, 0.2, 0.04)(answers)
+        step(start.model, piece.read()[0])
+        measured_kl(start, policy_prefixes(CHAT, ROLLOUTS, dialogue)[:2], new=4, seed=0)
+
+
 PARTS: Sequence[Callable[[], None]] = (
     rollouts,
     best_of_n,
@@ -186,6 +205,7 @@ PARTS: Sequence[Callable[[], None]] = (
     inverse_process_reward_model,
     learned_world,
     improvement,
+    from_rollouts,
 )
 
 

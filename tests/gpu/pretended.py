@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 _setup_privateuseone_for_python_backend("pretended")
+torch.get_device_module("pretended").get_amp_supported_dtype = lambda: [torch.bfloat16]  # for torch.autocast
 torch._C._set_only_lift_cpu_tensors(True)  # constants of a model on the device are not lifted to it
 
 DEVICE = torch.device("pretended:0")

@@ -38,5 +38,5 @@ def refused(
 
 
 def test_a_gpu_would_refuse_nothing(refused: dict[str, dict[str, int]]) -> None:
-    assert len(refused) == 8
+    assert len(refused) == 9
     assert {part: faults for part, faults in refused.items() if faults} == {}

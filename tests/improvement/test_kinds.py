@@ -27,7 +27,7 @@ from sys import argv
 from pathlib import Path
 from agentprm_dagster.config.catalog import read_experiment
 experiment = read_experiment(Path(argv[1]))
-print(experiment.improvement.kind, experiment.improvement.epochs, experiment.improvement.steps)
+print(experiment.improvement.kind, experiment.improvement.epochs, experiment.improvement.reward)
 """
 """The line, and what reads an experiment."""
 
@@ -40,7 +40,7 @@ def inputs(taught_folder: Path, rollouts: list[Episode], tmp_path: Path) -> Inpu
     targets = mc_value_targets(rollouts, gamma=0.9, held_out_games=0.3, seed=0)
     targets.to_parquet(tmp_path / "targets" / "targets.parquet")
     read = {"mc_value_targets": tmp_path / "targets"}
-    return Inputs(taught_folder, taught_folder, tmp_path / "rollouts", read, {}, KIND)
+    return Inputs(taught_folder, tmp_path / "rollouts", read, {}, KIND)
 
 
 def test_games_are_parted_as_the_targets_hold_them_out(inputs: Inputs) -> None:
@@ -53,8 +53,8 @@ def test_games_are_parted_as_the_targets_hold_them_out(inputs: Inputs) -> None:
 
 def test_a_kind_reads_what_its_settings_use() -> None:
     plain, watching = dpo.Settings(), dpo.Settings(panel=dpo.Settings().panel.model_copy(update={"every": 5}))
-    assert plain.reads == ()
-    assert watching.reads == ("mc_value_targets",)
+    assert plain.reads == ("prm",)
+    assert watching.reads == ("prm", "mc_value_targets")
     assert set(watching.sections) - set(plain.sections) == {"rollouts", "targets", "prm.batch_tokens"}
 
 
@@ -78,8 +78,9 @@ def test_a_new_kind_is_a_file_and_a_line(tmp_path: Path) -> None:
         command = [sys.executable, "-c", ADDED, str(path)]
         return subprocess.run(command, cwd=Path(imitation.__file__).parent, capture_output=True, text=True, check=False)
 
-    assert read("improvement: {kind: imitation, epochs: 2, steps: 3}").stdout.split() == ["imitation", "2.0", "3"]
-    assert "expected one of dpo, trl, imitation, got 'ppo'" in read("improvement: {kind: ppo}").stderr
+    assert read("improvement: {kind: imitation, epochs: 2}").stdout.split() == ["imitation", "2.0", "None"]
+    known = ", ".join([*kinds.KINDS, "imitation"])
+    assert f"expected one of {known}, got 'ppo'" in read("improvement: {kind: ppo}").stderr
     assert (
         "improvement.epoch: no such setting; did you mean epochs?"
         in read("improvement: {kind: imitation, epoch: 2}").stderr

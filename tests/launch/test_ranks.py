@@ -40,6 +40,8 @@ def run(folder: Path, processes: int, **asked: Any) -> subprocess.CompletedProce
         "prm",
         pytest.param("sft", marks=pytest.mark.slow),
         pytest.param("policy improvement", marks=pytest.mark.slow),
+        pytest.param("outcome_dpo", marks=pytest.mark.slow),
+        pytest.param("grpo", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
@@ -60,7 +62,9 @@ def test_two_processes_train_what_one_does(
         torch.testing.assert_close(two[name], weight, rtol=2e-3, atol=2e-4, msg=name)
     assert any(not torch.allclose(begun[name], weight, atol=1e-5) for name, weight in one.items() if name in begun)
     told = [json.loads((tmp_path / name / "numbers.json").read_text()) for name in ("alone", "both")]
-    assert told[0] == pytest.approx(told[1], rel=2e-3, abs=1e-4)
+    # Sums over whole episodes, and what is clipped, show the least difference of the weights.
+    how = {"rel": 5e-2, "abs": 3e-3} if what in ("outcome_dpo", "grpo") else {"rel": 2e-3, "abs": 1e-4}
+    assert told[0] == pytest.approx(told[1], **how)
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])

@@ -33,6 +33,16 @@ def test_every_experiment_can_be_planned(name: str) -> None:
     assert ("inverse_prm" in stages) == (name == "inverse_3b") != ("prm" in stages)
 
 
+@pytest.mark.parametrize("study", ["rft", "outcome_dpo", "grpo"])
+def test_without_a_reward_model_none_is_planned(study: str) -> None:
+    stages = planned("quickstart", "--with", study)
+    assert list(stages) == ["demonstrations", "initial_policy", "rollouts", "improved_policy", "eval_report"]
+    improved, judged = stages["improved_policy"], stages["eval_report"]
+    assert improved["tokens_trained"] > 0
+    assert (improved["tokens_read"] > 0) == (study != "rft")
+    assert judged["tokens_drawn"] * 5 == planned("quickstart")["eval_report"]["tokens_drawn"], "no Best-of-4"
+
+
 def test_a_small_model_on_a_cpu_takes_no_gpu(home: Any) -> None:
     stages = planned("quickstart")
     assert {stage["on"] for stage in stages.values()} == {"CPU"}

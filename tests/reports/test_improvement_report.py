@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from agentprm_dagster.reports.improvement_report import improvement_report, together
+from agentprm_dagster.reports.improvement_report import Learnt, improvement_report, together
 from agentprm_dagster.reports.overoptimization import Measurement
 
 STEP = {"value": 0.5, "kl": 1.0, "pairs": 4.0, "loss": 0.6}
@@ -81,3 +81,18 @@ def test_where_the_start_was_kept_there_are_no_last_steps() -> None:
     assert report.metrics["kl_first"] == 1.0
     assert not [name for name in report.metrics if name.endswith("_last")]
     assert "| kl | 1 |  |" in report.preview
+
+
+def test_a_kind_that_asks_no_prm_says_what_it_learnt_from_and_how_far_it_went() -> None:
+    history = [{"loss": 0.7, "pairs": 3.0, "kl": 9.0}, {"loss": 0.6, "pairs": 3.0, "kl": 9.0}]
+
+    def gates(kl: float, count: float) -> dict[str, bool]:
+        learnt = Learnt(count, "pairs of episodes", "no game was both won and lost")
+        report = improvement_report(history, planned=2, max_kl=5, kl=kl, learnt=learnt)
+        assert "PRM" not in report.preview
+        return {gate.name: gate.passed for gate in report.gates}
+
+    assert gates(1.0, 6) == {"policy_finite": True, "kl_budget": True, "pairs_to_learn_from": True}
+    assert not gates(6.0, 6)["kl_budget"], "what was measured counts, not the last step's"
+    assert not gates(math.nan, 6)["policy_finite"]
+    assert not gates(1.0, 0)["pairs_to_learn_from"]

@@ -50,3 +50,11 @@ def test_it_is_the_same_every_time_and_not_too_wide(tmp_path: Path) -> None:
     draw_training(HISTORY, tmp_path)
     assert (tmp_path / PICTURE).read_bytes() == once
     assert int.from_bytes(once[16:20], "big") <= 1000
+
+
+def test_without_a_prm_the_small_picture_is_of_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(chart, "draw_small", lambda lines, *_: drawn.append(lines))
+    draw_training([{"loss": 0.7, "margin": 0.0}, {"loss": 0.5, "margin": 1.0}], tmp_path)
+    (lines,) = drawn
+    assert [point.y for point in lines["loss"]] == pytest.approx([0.6, 0.6])

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import dagster as dg
 import pytest
 
+from agentprm_dagster.episodes.stage import Gate
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.lineage import lineage, with_ancestors
 from agentprm_dagster.provenance.store import ArtifactStore
@@ -112,3 +113,15 @@ def test_what_is_read_first_stands_first(store: ArtifactStore, prm: Artifact) ->
     seconds = {row["stage"]: row["seconds"] for row in records(metadata["cost"])}
     assert list(seconds) == ["initial_policy", "rollouts", "prm", "all"]
     assert metadata["files"] == 2.0
+
+
+def test_a_gate_that_warns_stops_nothing_and_is_told(prm: Artifact) -> None:
+    gates = (Gate("orders_actions", True, "it does"), Gate("not_hackable", False, "praise pleases it", 0.5, warns=True))
+    warned = replace(prm, manifest=replace(prm.manifest, gates=gates))
+    assert not warned.manifest.failed
+    (ordered, hacked) = materialization(warned, None, [warned], made_before=False).check_results or ()
+    assert (ordered.passed, ordered.severity) == (True, dg.AssetCheckSeverity.ERROR)
+    assert (hacked.passed, hacked.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert hacked.description == "praise pleases it"
+    blocked = replace(warned.manifest, gates=(replace(gates[1], warns=False),))
+    assert blocked.failed == "praise pleases it"

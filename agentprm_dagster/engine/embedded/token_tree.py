@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
@@ -85,9 +86,11 @@ class TokenTree:
 def read_trees(model: PreTrainedModel, trees: Sequence[TokenTree]) -> torch.Tensor:
     """Hidden states (B, T, H) of a model's backbone over packed trees, padded to the longest or a little more.
 
-    Trees of about the same length are read together: attention to padding costs as much as any other.
+    Trees of about the same length are read together: attention to padding costs as much as any other. Where weights are
+    spread over processes all are read in one pass, as each pass brings them together in all processes at once.
     """
-    parts = list(alike(list(map(len, trees))))
+    spread = isinstance(model, FSDPModule)
+    parts = [list(range(len(trees)))] if spread else list(alike(list(map(len, trees))))
     longest = _padded(max(map(len, trees)))
     order = torch.tensor([i for part in parts for i in part]).argsort().to(model.device)  # a GPU is not waited for
     hidden = [_read_padded(model, [trees[i] for i in part]) for part in parts]

@@ -21,7 +21,7 @@ _GOALS: dict[frozenset[str], TaskType] = {
     frozenset(_PLACED | {"coolable ?o", "iscool ?o"}): "pick_cool_then_place_in_recep",
     frozenset(_BOTH_PLACED): "pick_two_obj_and_place",
 }
-_TREATED: dict[TaskType, Literal["clean", "hot", "cool"]] = {
+TREATED: dict[TaskType, Literal["clean", "hot", "cool"]] = {
     "pick_clean_then_place_in_recep": "clean",
     "pick_heat_then_place_in_recep": "hot",
     "pick_cool_then_place_in_recep": "cool",
@@ -46,7 +46,7 @@ class Goal:
         if self.task_type == "look_at_obj_in_light":
             lit = self.lamps & state.toggled
             return state.held in self.things and any(not lit.isdisjoint(state.contents[r]) for r in at_hand)
-        treatment = _TREATED.get(self.task_type)
+        treatment = TREATED.get(self.task_type)
         things = self.things & getattr(state, treatment) if treatment else self.things
         wanted = 2 if self.task_type == "pick_two_obj_and_place" else 1
         return bool(things) and any(len(things.intersection(state.contents[r])) >= wanted for r in self.receptacles)
@@ -59,7 +59,7 @@ def read_goal(problem: Problem, things: Mapping[str, int], receptacles: Mapping[
     if task_type is None:
         raise ValueError(f"a goal of other atoms, {sorted(' '.join(atom) for atom in problem.goal)}")
     types = {atom[1]: atom[2] for atom in problem.goal if atom[0] in ("objecttype", "receptacletype")}
-    able = problem.having(_TREATABLE[_TREATED[task_type]]) if task_type in _TREATED else things.keys()
+    able = problem.having(_TREATABLE[TREATED[task_type]]) if task_type in TREATED else things.keys()
     return Goal(
         task_type=task_type,
         things=frozenset(things[t] for t in _of_type(problem, "objecttype", types.get("?o") or types["?o1"]) & able),

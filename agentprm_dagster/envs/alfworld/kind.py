@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from agentprm_dagster.envs.alfworld.games import games_digest
+from agentprm_dagster.envs.alfworld.household import Household
 from agentprm_dagster.envs.alfworld.hypotheses import with_hypothesis
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.mistakes import draw_mistakes
-from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.envs.alfworld.playable import PlayableGame, StockGame
+from agentprm_dagster.envs.alfworld.progress import progress
 from agentprm_dagster.envs.alfworld.published import published
 from agentprm_dagster.envs.alfworld.random_play import play_at_random
 from agentprm_dagster.envs.alfworld.reasons import explain
@@ -28,6 +30,7 @@ class Alfworld:
     splits: tuple[str, ...] = ("valid_seen", "valid_unseen", HELD_OUT)
     experts: tuple[str, ...] = ("handcoded", "handcoded_corrected", "walkthrough")
     wording: Wording = WORDING
+    rules: str = "alfworld 0.4"
 
     def task_set(self, settings: Settings, *, seed: int, folder: Path) -> AlfworldTasks:
         """The games that the settings ask for; generated ones are kept in `folder`."""
@@ -36,6 +39,10 @@ class Alfworld:
     def open(self, ref: TaskRef) -> Task:
         """A game on the household engine."""
         return PlayableGame(ref)
+
+    def reference(self, ref: TaskRef) -> Task:
+        """A game on the stock engine."""
+        return StockGame(ref)
 
     def digest(self, tasks: Sequence[TaskRef]) -> str:
         """sha256 over ids and what is read of the games."""
@@ -60,6 +67,11 @@ class Alfworld:
         return play_at_random(
             task, episode_id=episode_id, max_steps=max_steps, mistakes=mistakes, seed=seed, hindsight=hindsight
         )
+
+    def progress(self, environment: Household) -> float:
+        """The share of the goal's conditions that hold."""
+        house, state = environment.game.house, environment.state()
+        return progress(house.goal, state, house.places[state.place].at_hand)
 
     def published(self) -> str:
         """The paper's Table 1."""

@@ -31,6 +31,7 @@ class TextWorldKind:
     splits: tuple[str, ...] = ("valid_seen", "valid_unseen")
     experts: tuple[str, ...] = ("search", "policy")
     wording: Wording = WORDING
+    rules: str = "textworld 1.7"
 
     def task_set(self, settings: Settings, *, seed: int, folder: Path) -> TaskSet:
         """The games that the settings ask for, made in `folder` when they are first looked for."""

@@ -14,6 +14,8 @@ CURVES = {
     "value": "PRM's value of the answers",
     "kl": "KL from pi_(i-1), nats an answer",
     "gap": "margin: gap of a pair",
+    "margin": "margin of the log-ratios, nats",
+    "clipped": "share of tokens that are clipped",
     "pair_accuracy": "share of pairs in order",
 }
 """The numbers of a step that are drawn, and what is written above them."""
@@ -23,7 +25,9 @@ _WINDOWS = 20
 
 
 def draw_training(history: Sequence[Mapping[str, float]], folder: Path) -> None:
-    """Writes PICTURE, the numbers of every step, pale, and their mean over the steps around; and SMALL, the value."""
+    """Writes PICTURE, the numbers of every step, pale, and their mean over the steps around; and SMALL, the value, or
+    the loss where no PRM is asked.
+    """
     measured = [name for name in CURVES if any(name in step for step in history)]
     figure = new_figure(WIDEST, 2.8)
     axes = figure.subplots(1, len(measured), squeeze=False)[0]
@@ -37,9 +41,10 @@ def draw_training(history: Sequence[Mapping[str, float]], folder: Path) -> None:
         axis.ticklabel_format(useOffset=False)
         axis.tick_params(labelsize=7)
     write(figure, folder / PICTURE)
-    values = smooth([each["value"] for each in history], max(len(history) // _WINDOWS, 1)).tolist()
+    name, words = ("value", "PRM's value") if "value" in measured else ("loss", "loss")
+    values = smooth([each[name] for each in history], max(len(history) // _WINDOWS, 1)).tolist()
     points = [Point(i + 1, value, value, value) for i, value in enumerate(values)]
-    draw_small({"PRM's value": points}, "step", folder / SMALL)
+    draw_small({words: points}, "step", folder / SMALL)
 
 
 def smooth(values: Sequence[float], reach: int) -> np.ndarray:
