@@ -31,6 +31,7 @@ from agentprm_dagster.commands.arguments import (
 from agentprm_dagster.commands.bundle_cli import bundle_app
 from agentprm_dagster.commands.groups import env_app, experiments_app, games_app, mlflow_app
 from agentprm_dagster.commands.oracle_cli import oracle_app
+from agentprm_dagster.commands.promote_cli import promote
 from agentprm_dagster.commands.score import score
 from agentprm_dagster.commands.watch import watch
 from agentprm_dagster.config.catalog import DEFAULT_COMPUTE, ExperimentError
@@ -231,21 +232,7 @@ def lineage(
         print_lineage(experiment, asset, iteration, digest, *files, down=down, as_json=as_json)
 
 
-@app.command()
-def promote(
-    experiment: ExperimentName,
-    iteration: Annotated[int, typer.Option("--iteration", "-i", min=1, help="Which iteration.")],
-    why: Annotated[str, typer.Option(help="The reason, which is recorded.")],
-    verdict: Annotated[
-        Literal["promote", "repeat", "stop"],
-        typer.Option(help="Take its policy on, try it again with another seed, or end the experiment before it."),
-    ] = "promote",
-    who: Annotated[str, typer.Option(help="The name that is recorded; without it, this user's.")] = "",
-) -> None:
-    """Decide of an iteration's policy in the place of the tests; it stands until the policy is made anew."""
-    from agentprm_dagster.commands.promote import decide
-
-    decide(experiment, iteration, verdict, why, who)
+app.command()(promote)
 
 
 @app.command()

@@ -98,9 +98,10 @@ def policy_player(
     if wishes.best_of > 1:
         if wishes.prompt not in (None, own):
             raise ScoreError(f"--best-of: the PRM of {experiment} has learnt --prompt {own} and no other")
-        judge = store.current(experiment, settings.improvement.reward, max(iteration, FIRST))
-        prior = settings.evaluation.best_of_prior
-        choice = Choice(settings.improvement.reward, judge.path, wishes.best_of, prior)
+        if (reward := settings.improvement.reward) is None:
+            raise ScoreError(f"--best-of: {experiment} trains no PRM that could choose: leave it at 1")
+        judge = store.current(experiment, reward, max(iteration, FIRST))
+        choice = Choice(reward, judge.path, wishes.best_of, settings.evaluation.best_of_prior)
         digests["prm"] = judge.digest
     prompt = wishes.prompt or own
     how = _asked(once(settings, max_steps, choice), wishes)

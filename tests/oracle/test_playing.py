@@ -51,8 +51,8 @@ class _Here:
 
 def played(points: Sequence[Point], policy: Path, games: Sequence[PlayableGame], folder: Path) -> TriedOut:
     monitor, resume = SilentMonitor(), Resume(folder)
-    how = {"gamma": GAMMA, "embedded": True, "where": PlayingCompute()}
-    return try_states(play_of(policy, HOW, games), points, Here(), monitor, resume, **how)
+    play, where = play_of(policy, HOW, games), PlayingCompute()
+    return try_states(play, points, Here(), monitor, resume, gamma=GAMMA, embedded=True, where=where)
 
 
 @pytest.fixture(scope="module")
