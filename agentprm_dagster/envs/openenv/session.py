@@ -10,7 +10,12 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from agentprm_dagster.envs.openenv.errors import RefusedError, ServerGoneError, UnexpectedReplyError
+from agentprm_dagster.envs.openenv.errors import (
+    RefusedError,
+    ServedEnvironmentError,
+    ServerGoneError,
+    UnexpectedReplyError,
+)
 from agentprm_dagster.envs.openenv.replies import Told, read_reply
 
 if TYPE_CHECKING:
@@ -42,12 +47,13 @@ class Session:
         self._socket = _connect(self._open, url, seconds)
         try:
             self._ask("state")
-        except RefusedError as error:  # else of no interest: before a reset there need not be a state
-            if error.is_full:
-                self.close()
-                raise
         except UnexpectedReplyError:
-            pass
+            pass  # it is a state, which nobody reads
+        except ServedEnvironmentError as error:
+            if isinstance(error, RefusedError) and not error.is_full:
+                return  # before a reset there need not be a state
+            self.close()
+            raise
 
     def reset(self, told: Mapping[str, Any]) -> Told:
         """Begins an episode; what is `told` chooses the task. Raises as `step` does."""
