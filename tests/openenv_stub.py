@@ -83,6 +83,9 @@ class Stub:
                 asked = json.loads(message)
                 if asked["type"] == "close":
                     return
+                if asked["type"] == "state":
+                    connection.send(json.dumps({"type": "state", "data": {}}))
+                    continue
                 self.asked.append(asked)
                 reply = self.instead(asked) or session.answer(asked)
                 connection.send(reply if isinstance(reply, str) else json.dumps(reply))

@@ -21,6 +21,11 @@ class RefusedError(ServedEnvironmentError):
         self.code = code
         """OpenEnv's name for it, such as EXECUTION_ERROR."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the server has no session left."""
+        return self.code == "CAPACITY_REACHED"
+
 
 class NotDeterministicError(ServedEnvironmentError):
     """The same commands led elsewhere when they were played again."""

@@ -10,7 +10,12 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from agentprm_dagster.envs.openenv.errors import RefusedError, ServerGoneError
+from agentprm_dagster.envs.openenv.errors import (
+    RefusedError,
+    ServedEnvironmentError,
+    ServerGoneError,
+    UnexpectedReplyError,
+)
 from agentprm_dagster.envs.openenv.replies import Told, read_reply
 
 if TYPE_CHECKING:
@@ -35,10 +40,20 @@ class Session:
 
         Raises:
             ServerGoneError: nothing answers there, or not as a WebSocket.
+            RefusedError: the server has no session left (`is_full`).
         """
         self.url, self._seconds = url, seconds
         self._open = ExitStack()
         self._socket = _connect(self._open, url, seconds)
+        try:
+            self._ask("state")
+        except UnexpectedReplyError:
+            pass  # it is a state, which nobody reads
+        except ServedEnvironmentError as error:
+            if isinstance(error, RefusedError) and not error.is_full:
+                return  # before a reset there need not be a state
+            self.close()
+            raise
 
     def reset(self, told: Mapping[str, Any]) -> Told:
         """Begins an episode; what is `told` chooses the task. Raises as `step` does."""
@@ -68,10 +83,10 @@ class Session:
         with suppress(Exception):
             self._open.close()
 
-    def _ask(self, kind: str, data: Mapping[str, Any]) -> Told:
+    def _ask(self, kind: str, data: Mapping[str, Any] | None = None) -> Told:
         from websockets.exceptions import ConnectionClosed, WebSocketException
 
-        question = json.dumps({"type": kind, "data": data})
+        question = json.dumps({"type": kind} if data is None else {"type": kind, "data": data})
         asked = f"{question[:MOST_SHOWN]} at {self.url}"
         try:
             with suppress(ConnectionClosed):  # then `recv` tells what the server said before it ended
@@ -83,10 +98,7 @@ class Session:
             ) from error
         except (WebSocketException, OSError) as error:
             raise ServerGoneError(f"expected an answer to {asked}, and the connection ended: {error}") from error
-        try:
-            return read_reply(reply, asked)
-        except RefusedError as error:
-            raise _advised(error) from error
+        return read_reply(reply, asked)
 
 
 def _connect(stack: ExitStack, url: str, seconds: float) -> "ClientConnection":
@@ -114,12 +126,3 @@ def _is_here(url: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _advised(error: RefusedError) -> RefusedError:
-    if error.code != "CAPACITY_REACHED":
-        return error
-    return RefusedError(
-        error.code,
-        f"{error}; lower environment.sessions, or have the server allow more (OpenEnv's max_concurrent_envs)",
-    )

@@ -1,5 +1,6 @@
 """The sessions that this process has with a server, lent to the environments that are being played."""
 
+import logging
 import os
 from collections import OrderedDict
 from functools import cache
@@ -7,11 +8,15 @@ from threading import RLock
 from typing import Any
 from weakref import ref
 
+from agentprm_dagster.envs.openenv.errors import RefusedError, ServedEnvironmentError
 from agentprm_dagster.envs.openenv.session import Session
+
+_log = logging.getLogger(__name__)
 
 
 class Sessions:
-    """At most so many sessions with one server; the environment that waited longest loses its own to another.
+    """At most so many sessions with one server, or as many as it allows; the environment that waited longest loses its
+    own to another.
 
     `lock` is held by whoever asks a session something, so that none is taken from under a question.
     """
@@ -62,7 +67,16 @@ class Sessions:
                 return session
             session.close()
         if len(self._lent) < self._most:
-            return Session(self._url, self._seconds)
+            try:
+                return Session(self._url, self._seconds)
+            except RefusedError as error:
+                if not self._lent:
+                    raise ServedEnvironmentError(
+                        f"{error}; have the server allow more sessions (OpenEnv's max_concurrent_envs): every process "
+                        "that plays needs one"
+                    ) from error
+                self._most = len(self._lent)
+                _log.warning("%s allows this process %d sessions: episodes take turns", self._url, self._most)
         return self._lent.popitem(last=False)[1][1]
 
 

@@ -76,9 +76,9 @@ class Settings(EnvironmentSettings):
     """A regular expression that finds the task in the first observation, as its first group, where `task` is null."""
     seconds: Seconds = 30.0
     """How long an answer may take."""
-    sessions: Annotated[int, Field(ge=1, le=4096)] = 8
-    """Sessions that a process has with the server. Where more episodes are open, they take turns: an episode that gets
-    a session back has its commands played again."""
+    sessions: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Sessions that a process has with the server at most. Where more episodes are open, or the server allows fewer,
+    they take turns: an episode that gets a session back has its commands played again."""
 
     @property
     def counts(self) -> Mapping[str, int | None]:

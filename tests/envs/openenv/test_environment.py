@@ -21,6 +21,7 @@ from agentprm_dagster.envs.openenv.errors import (
     UnexpectedReplyError,
 )
 from agentprm_dagster.envs.openenv.kind import KIND
+from agentprm_dagster.envs.openenv.session import Session
 from agentprm_dagster.envs.openenv.sessions import sessions_with
 from agentprm_dagster.envs.openenv.settings import Settings
 from agentprm_dagster.envs.openenv.tasks import FILE, ServedTask, filled_in
@@ -124,7 +125,7 @@ def test_env_check_passes_what_is_right_and_finds_what_draws(server: Stub, tmp_p
     said = settings(server, refusal="Nothing happens.", valid_unseen=2)
     assert list(problems(KIND, said, seed=0, folder=tmp_path)) == []
     server.new = Drawing
-    sessions_with(server.url, 5.0, 8).close()
+    sessions_with(server.url, 5.0, 64).close()
     assert "two resets are not observed alike" in "\n".join(problems(KIND, said, seed=0, folder=tmp_path, tasks=1))
 
 
@@ -173,12 +174,22 @@ def test_what_the_server_cannot_do_is_told_where_the_settings_say_how(server: St
         kind.step("wait")
 
 
-def test_a_server_that_is_full_is_told(server: Stub) -> None:
+def test_a_server_that_allows_one_client_will_do(server: Stub) -> None:
     server.most = 1
-    one, other = environment(server), environment(server)
+    one, other = environment(server, seed=1), environment(server, seed=2)
     one.reset()
-    with pytest.raises(ServedEnvironmentError, match=r"CAPACITY_REACHED: .*; lower environment.sessions"):
-        other.reset()
+    other.reset()
+    assert [each.step("add two").text for each in (one, other)] == [
+        "You stand at 2.", "You stand at 2."
+    ]  # fmt: skip
+
+
+def test_a_server_that_others_fill_is_told(server: Stub) -> None:
+    server.most = 1
+    other = Session(server.url, 5.0)
+    with pytest.raises(ServedEnvironmentError, match=r"CAPACITY_REACHED: no session is free; have the server allow"):
+        environment(server).reset()
+    other.close()
 
 
 def test_a_server_that_hangs(server: Stub) -> None:
@@ -220,17 +231,17 @@ def test_a_connection_that_was_lost_is_made_up_for(server: Stub) -> None:
     played = environment(server, seed=2)
     played.reset()
     played.step("add one")
-    sessions_with(server.url, 5.0, 8).close()
+    sessions_with(server.url, 5.0, 64).close()
     assert played.step("add two").text == "You stand at 3."
     assert [asked["type"] for asked in server.asked] == ["reset", "step", "reset", "step", "step"]
 
 
 def test_a_process_that_was_forked_has_sessions_of_its_own(server: Stub) -> None:
-    assert sessions_with(server.url, 5.0, 8) is sessions_with(server.url, 5.0, 8)
+    assert sessions_with(server.url, 5.0, 64) is sessions_with(server.url, 5.0, 64)
     read, write = os.pipe()
-    here = sessions_with(server.url, 5.0, 8)
+    here = sessions_with(server.url, 5.0, 64)
     if (child := os.fork()) == 0:
-        os.write(write, b"own" if sessions_with(server.url, 5.0, 8) is not here else b"shared")
+        os.write(write, b"own" if sessions_with(server.url, 5.0, 64) is not here else b"shared")
         os._exit(0)
     os.waitpid(child, 0)
     assert os.read(read, 10) == b"own"
