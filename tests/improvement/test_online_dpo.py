@@ -213,6 +213,7 @@ def test_candidates_may_be_ranked_by_their_replies(
     assert all(gate.passed for gate in by_reply.gates)
     assert by_reply.metrics["value_first"] != by_answer.metrics["value_first"], "the same candidates, read elsewhere"
     assert by_reply.metrics["tokens"] > by_answer.metrics["tokens"], "the replies are read too"
+    assert 0 < by_answer.metrics["trained_tokens"] < by_answer.metrics["tokens"] / 3, "PRM, reference and sampling read"
 
 
 def test_ranking_by_replies_needs_the_games(taught_folder: Path, rollouts: list[Episode], tmp_path: Path) -> None:
