@@ -50,9 +50,16 @@ class _Here:
 
 
 def played(points: Sequence[Point], policy: Path, games: Sequence[PlayableGame], folder: Path) -> TriedOut:
-    monitor, resume = SilentMonitor(), Resume(folder)
-    how = {"gamma": GAMMA, "embedded": True, "where": PlayingCompute()}
-    return try_states(play_of(policy, HOW, games), points, Here(), monitor, resume, **how)
+    return try_states(
+        play_of(policy, HOW, games),
+        points,
+        Here(),
+        SilentMonitor(),
+        Resume(folder),
+        gamma=GAMMA,
+        embedded=True,
+        where=PlayingCompute(),
+    )
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,7 @@ def test_intervals_hold_the_number_and_a_seed_decides_them() -> None:
 def test_halves_by_hand() -> None:
     returns = [1.0, 0.0, 0.0, 0.5, 1.0, 0.25]
     told = oracle()
-    answers = told.answers.assign(returns=[returns] * 8)
+    answers = told.answers.assign(returns=pd.Series([returns] * 8))
     one, other, error = halves(Oracle(told.states, answers, Path()))
     assert one[0] == pytest.approx(2 / 3)
     assert other[0] == pytest.approx(0.25)
@@ -131,7 +131,7 @@ def test_numbers_by_hand() -> None:
     assert isnan(standard_error(np.array([1.0])))
     assert spearman(np.array([[0.1, 5], [0.2, 50], [0.3, 500]])) == pytest.approx(1)
     rows = np.array([[0.0, 0.1], [1.0, 0.1], [1.0, 0.9]])
-    assert reliability(rows) == [(pytest.approx(0.1), pytest.approx(0.5)), (pytest.approx(0.9), pytest.approx(1.0))]
+    assert np.array(reliability(rows)) == pytest.approx(np.array([[0.1, 0.5], [0.9, 1.0]]))
 
 
 def test_what_is_no_oracle_is_refused(tmp_path: Path) -> None:
