@@ -6,7 +6,7 @@ import dagster as dg
 
 from agentprm_dagster.envs.base import TaskRef
 from agentprm_dagster.episodes.stage import Monitor, Resume, StageReport
-from agentprm_dagster.iterations import ITERATIONS, MACHINE
+from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.stages.failures import in_own_words
@@ -33,6 +33,9 @@ def mc_value_targets(
     settings, wording = stage.settings("targets").targets, stage.kind.wording
     rollouts, kind = stage.read("rollouts"), target_kind(settings.kind)
     read = {asset: stage.read(asset, 0).path for asset in kind.READS}
+    for asset in settings.reads_last if stage.iteration > FIRST else ():
+        role = f"last_{asset}"
+        read[role] = stage.read(asset, stage.iteration - 1, role=role).path
     games: tuple[TaskRef, ...] = ()
     if kind.REPLAYS:
         around, order = stage.unrecorded("rollouts.games"), rollouts.manifest.seeds["stage"]

@@ -93,6 +93,7 @@ TOGETHER = {
     "pretraining is for model.name: embedded": "model: {name: smollm2}\npretraining: {episodes: 5}",
     "improvement.rank_by: reply needs values": "improvement: {rank_by: reply}\nprm: {reply_weight: 0}",
     "compares answers that are read together": "prm: {loss: relative}\ndialogue: {format: restated}",
+    "targets.values: prm reads chances": "targets: {kind: td_lambda, values: prm}\nprm: {reply_weight: 0}",
     "textworld tells no milestones": (
         "targets: {kind: milestones}\nenvironment: {kind: textworld}\nevaluation: {splits: valid_unseen}"
     ),

@@ -45,7 +45,7 @@ class TargetKind(Protocol):
 
         Args:
             rollouts: tables of episodes.
-            read: where the assets lie that it READS.
+            read: where the assets lie that it READS, and those of the iteration before (`Settings.reads_last`).
             wording: how the environment is told to a language model.
             seed: decides which games are held out.
             games: all that the rollouts were played in, where it REPLAYS.

@@ -21,5 +21,10 @@ class TargetSettings(Section):
         """Whether the targets are expected returns, so that what a PRM says can be compared with what was returned."""
         return True
 
+    @property
+    def reads_last(self) -> tuple[str, ...]:
+        """The assets of the iteration before that are read, as `last_` and their name; of the first there are none."""
+        return ()
+
     def check(self, experiment: Any) -> None:
         """ValueError where they do not go together with an experiment's other settings."""

@@ -84,6 +84,28 @@ def _values(model: PreTrainedModel, examples: Sequence[Example], budget: int) ->
     return np.concatenate([np.zeros(0), *(each.sigmoid().cpu().numpy() for each in logits)])
 
 
+def values_behind(
+    prm: Path, episodes: Sequence[Episode], targets: pd.DataFrame, wording: Wording, *, batch_tokens: int
+) -> np.ndarray:
+    """V(s') that a PRM says behind the decision of every row of the targets table (D,), in [0, 1].
+
+    Of continuations that are the same one is read, and what it says is taken for the others.
+    """
+    model, chat = checkpoints.load_prm(prm), Chat(checkpoints.load_tokenizer(prm), wording)
+    use_grouped_attention(model)
+    longest = max((len(episode.turns) for episode in episodes), default=1)
+    scored = [
+        one for family in families(episodes) for one in family_trees(chat, family, "append", branch_turns=longest)
+    ]
+    values = _values(model, [Example(one.tree, one.replies) for one in scored], batch_tokens)
+    decisions = [decision for one in scored for decision in one.decisions]
+    read = dict(zip(decisions, values.tolist(), strict=True))
+    rows = zip(targets["episode_id"], targets["turn"], strict=True)
+    said = targets.assign(said=[read.get(row, np.nan) for row in rows])
+    alike = said.groupby(["state", "action"], sort=False)["said"].transform("mean")
+    return said["said"].fillna(alike).to_numpy()
+
+
 def reference_advantages(
     reference: Path,
     episodes: Sequence[Episode],

@@ -50,9 +50,16 @@ class _Here:
 
 
 def played(points: Sequence[Point], policy: Path, games: Sequence[PlayableGame], folder: Path) -> TriedOut:
-    monitor, resume = SilentMonitor(), Resume(folder)
-    play, where = play_of(policy, HOW, games), PlayingCompute()
-    return try_states(play, points, Here(), monitor, resume, gamma=GAMMA, embedded=True, where=where)
+    return try_states(
+        play_of(policy, HOW, games),
+        points,
+        Here(),
+        SilentMonitor(),
+        Resume(folder),
+        gamma=GAMMA,
+        embedded=True,
+        where=PlayingCompute(),
+    )
 
 
 @pytest.fixture(scope="module")

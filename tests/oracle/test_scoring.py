@@ -100,7 +100,7 @@ def test_intervals_hold_the_number_and_a_seed_decides_them() -> None:
 def test_halves_by_hand() -> None:
     returns = [1.0, 0.0, 0.0, 0.5, 1.0, 0.25]
     told = oracle()
-    answers = told.answers.assign(returns=pd.Series([returns] * 8, index=told.answers.index))
+    answers = told.answers.assign(returns=pd.Series([returns] * 8))
     one, other, error = halves(Oracle(told.states, answers, Path()))
     assert one[0] == pytest.approx(2 / 3)
     assert other[0] == pytest.approx(0.25)

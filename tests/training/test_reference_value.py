@@ -3,19 +3,26 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
 from agentprm_dagster.algorithm.shaping import shaped_targets
 from agentprm_dagster.algorithm.targets import mc_value_targets
+from agentprm_dagster.algorithm.td_lambda import td_targets
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.section import HeadTraining
-from agentprm_dagster.training.reference_value import reference_advantages, states_of, train_reference_value
+from agentprm_dagster.training.reference_value import (
+    reference_advantages,
+    states_of,
+    train_reference_value,
+    values_behind,
+)
 
 GAMMA = 0.9
 TRAINING = HeadTraining(epochs=10, learning_rate=3e-3, batch_tokens=4096)
@@ -68,3 +75,19 @@ def test_advantages_are_those_of_every_state_read_for_itself(
             behind = 1.0 if wins else GAMMA * value(episode, t + 1)
             assert read[episode.episode_id, t] == pytest.approx(behind - value(episode, t), abs=1e-5)
     assert shaped_targets(targets, gained, alpha=0.5)["target"].between(0, 1).all()
+
+
+def test_a_prm_says_what_lies_behind_every_decision(prm_folder: Path, rollouts: list[Episode]) -> None:
+    targets = mc_value_targets(rollouts, gamma=0.9, held_out_games=0.3, seed=0)
+    behind = values_behind(prm_folder, rollouts, targets, WORDING, batch_tokens=4096)
+    assert len(behind) == len(targets)
+    assert ((behind > 0) & (behind < 1)).all()
+    chat, stock = Chat(checkpoints.load_tokenizer(prm_folder), WORDING), checkpoints.load_prm(prm_folder).eval()
+    by_id = {each.episode_id: each for each in rollouts}
+    for i in (0, 3, len(targets) - 1):
+        episode, t = by_id[targets["episode_id"][i]], int(targets["turn"][i])
+        ids = chat.state(episode.first_observation, episode.turns[: t + 1])
+        with torch.no_grad():
+            assert behind[i] == pytest.approx(stock(torch.tensor([ids])).logits.sigmoid().item(), abs=1e-5)
+    found = td_targets(targets, behind, gamma=0.9, lam=0.5)
+    assert not np.allclose(found["target"], targets["q"])
