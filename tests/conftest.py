@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 # For the smallest of models two threads wait for each other longer than they compute. Read when torch is imported.
 environ["OMP_NUM_THREADS"] = "1"
 
+# Nor does what a processor multiplies fastest say anything of the code: tests compute alike on all of them.
+environ.setdefault("AGENTPRM_PRODUCTS", "float32")
+
 # What Dagster loads depends on what was run in the home: not in that of whoever runs the tests.
 environ["AGENTPRM_HOME"] = mkdtemp(prefix="agentprm-")
 
