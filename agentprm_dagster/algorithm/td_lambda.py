@@ -49,8 +49,8 @@ def td_targets(targets: pd.DataFrame, behind: np.ndarray, *, gamma: float, lam: 
     """The table with V of the state behind each decision as `behind`, and as `target` the mean of G over the rollouts
     through (s, a).
 
-    `behind` is (D,), nan behind the last decision of an episode. Rows of an episode stand together, in the order of
-    their turns.
+    `behind` is (D,), and not read behind the last decision of an episode. Rows of an episode stand together, in the
+    order of their turns.
 
     Raises:
         ValueError: a value is missing.

@@ -29,7 +29,7 @@ def play_oracle(
     states: Annotated[int, typer.Option(min=1, max=10_000, help="States, spread over tasks, phases and games.")] = 100,
     actions: Annotated[int, typer.Option(min=2, max=99, help="Different answers tried in each state.")] = 8,
     continuations: Annotated[int, typer.Option(min=4, max=4096, help="Plays to the end behind each answer.")] = 64,
-    temperature: Annotated[float, typer.Option(min=0.01, max=10, help="At which the answers are drawn.")] = 1.5,
+    temperature: Annotated[float, typer.Option(min=0.01, max=2, help="At which the answers are drawn.")] = 1.5,
     of: Annotated[
         Literal["rollouts", "eval_report"], typer.Option(help="Whose episodes the states lie on.")
     ] = "rollouts",
