@@ -32,7 +32,8 @@ def test_the_name_tells_base_studies_settings_and_seed() -> None:
     assert settings_of(composed[0], "seed") == settings_of(composed[1], "seed")
     assert [load_experiment(each).seed for each in composed] == [0, 2]
     experiment, quickstart = load_experiment(name), load_experiment("quickstart")
-    assert (experiment.improvement.beta, experiment.improvement.rank_by, experiment.sft.epochs) == (0.3, "reply", 2)
+    improvement: Any = experiment.improvement
+    assert (improvement.beta, improvement.rank_by, experiment.sft.epochs) == (0.3, "reply", 2)
     assert experiment.prm == quickstart.prm
 
 

@@ -30,7 +30,8 @@ def test_ranking_by_replies_needs_values_behind_replies(tmp_path: Path, obstacle
     needed = r"values behind replies: dialogue\.format: append and prm\.reply_weight above 0"
     with pytest.raises(ExperimentError, match=rf"improvement\.rank_by: reply needs {needed}"):
         read(tmp_path, f"improvement: {{rank_by: reply}}\n{obstacle}")
-    assert read(tmp_path, obstacle).improvement.rank_by == "answer", "without it the same is allowed"
+    allowed: Any = read(tmp_path, obstacle).improvement
+    assert allowed.rank_by == "answer", "without it the same is allowed"
     assert read(tmp_path, "improvement: {rank_by: reply}").prm.reply_weight > 0
 
 

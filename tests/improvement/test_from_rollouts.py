@@ -32,6 +32,7 @@ from agentprm_dagster.launch.job import Job
 from agentprm_dagster.targets import mc
 from agentprm_dagster.training.candidates import Candidate, CandidateTrees
 from agentprm_dagster.training.loop import TrainingError
+from agentprm_dagster.training.sft import row_log_probabilities
 
 SETTINGS: dict[str, FromRollouts] = {
     "rft": rft.Settings(batch_episodes=3, learning_rate=1e-3),
@@ -204,7 +205,7 @@ def log_p(model: Any, chat: Chat, episode: Episode, first: int) -> float:
     """log p of an episode's answers from a turn on."""
     rows = trajectory_dpo.trajectory_rows(chat, episode, first, "append")
     with torch.no_grad():
-        return float(trajectory_dpo.row_log_probabilities(model, rows)[0].sum())
+        return float(row_log_probabilities(model, rows)[0].sum())
 
 
 def test_what_was_won_becomes_likelier_than_what_was_lost(start: Start, inputs: Inputs) -> None:

@@ -63,7 +63,7 @@ def test_two_processes_train_what_one_does(
     assert any(not torch.allclose(begun[name], weight, atol=1e-5) for name, weight in one.items() if name in begun)
     told = [json.loads((tmp_path / name / "numbers.json").read_text()) for name in ("alone", "both")]
     # Sums over whole episodes, and what is clipped, show the least difference of the weights.
-    how = {"rel": 5e-2, "abs": 3e-3} if what in ("outcome_dpo", "grpo") else {"rel": 2e-3, "abs": 1e-4}
+    how: dict[str, Any] = {"rel": 5e-2, "abs": 3e-3} if what in ("outcome_dpo", "grpo") else {"rel": 2e-3, "abs": 1e-4}
     assert told[0] == pytest.approx(told[1], **how)
 
 
