@@ -10,7 +10,17 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.launch.request import Request
 
-ASKED = ("dialogue", "prm", "improvement.rank_by", "gates.max_prm_loss", "gates.min_ordering_accuracy")
+ASKED = (
+    "dialogue",
+    "prm",
+    "improvement.rank_by",
+    "rollouts.max_new_tokens",
+    "gates.max_prm_loss",
+    "gates.min_ordering_accuracy",
+    "gates.hackable",
+    "gates.max_hackable",
+    "gates.hack_margin",
+)
 
 
 def write_inputs(policy: Path, rollouts: Sequence[Episode], folder: Path) -> dict[str, Path]:

@@ -24,6 +24,7 @@ def running(commands: Mapping[str, list[str]]) -> Iterator[Programs]:
     They end, children and all, also when this process is killed. An interrupt ends the block and is told.
     """
     logs = make_private(home() / "logs")
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started this may ignore it: no exit code would be known
     programs: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name, (program, *arguments) in commands.items():
