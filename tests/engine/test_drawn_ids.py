@@ -134,7 +134,9 @@ def test_all_that_is_trained_on_them_reads_the_same_ids(played: tuple[Spelling, 
     accepted = [replace(each, turns=tuple(replace(t, admissible=True) for t in each.turns)) for each in episodes]
     for row, episode in zip(sft_rows(accepted, chat), accepted, strict=True):
         learnt = [label for label in row.labels if label != -100]
-        assert learnt == [token for t in range(episode.start, len(episode.turns)) for token in own_ids(chat, episode, t)]
+        assert learnt == [
+            token for t in range(episode.start, len(episode.turns)) for token in own_ids(chat, episode, t)
+        ]
     for episode in episodes:
         *_, restated = chat.conversations(episode, "restated")
         ((start, stop),) = restated.answers
