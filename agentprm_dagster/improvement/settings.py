@@ -1,5 +1,6 @@
 """What the settings of every kind of policy improvement say."""
 
+from abc import abstractmethod
 from typing import Any, Literal
 
 from agentprm_dagster.section import (
@@ -111,6 +112,6 @@ class FromRollouts(ImprovementSettings):
         return None
 
     @property
+    @abstractmethod
     def conversations_per_step(self) -> int:
         """Most of them in a step."""
-        raise NotImplementedError
