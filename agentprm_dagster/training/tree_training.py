@@ -33,6 +33,13 @@ class HasTree(Protocol):
 
 Example = TypeVar("Example", bound=HasTree)
 
+MIXED = 4
+"""Groups of similar length in a step, where it has room for them.
+
+Episodes of one length mostly end alike. A step on one group would be on won ones alone or on lost ones alone, whose
+gradients differ in size by an order of magnitude; as they are clipped, the value that is learnt would be too low.
+"""
+
 Loss = Callable[..., Terms]
 """From a model, examples, the settings and how far training has come, from 0 to 1, to the terms of the loss.
 
@@ -98,15 +105,15 @@ def fit(
     items: Counted | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> float:
-    """Trains in place, products in `dtype`, a step on as many batches as there are shards; the mean training loss.
+    """Trains in place, products in `dtype`, a step on several groups of examples of similar length; the mean loss.
 
     `items` says those of the loss without reading the examples, where it can.
     """
     use_grouped_attention(model)
     use_lean_layers(model)
-    count = shards_of(model)
-    batches = token_budget_batches(examples, settings.batch_tokens // count, job.seed)
-    together = [batches[first : first + count] for first in range(0, len(batches), count)]
+    count = groups_in_a_step(model, examples, settings.batch_tokens)
+    groups = token_budget_batches(examples, settings.batch_tokens // count, job.seed)
+    together = [groups[first : first + count] for first in range(0, len(groups), count)]
     epochs = Epochs(lambda rng: rng.sample(together, len(together)), job.seed)
     plan = Plan(epochs.steps(settings.epochs), settings.optimizer, settings.learning_rate)
     place_trained(model, job.compute, dtype)
@@ -124,11 +131,18 @@ def fit(
     return training.losses.mean
 
 
-def dealt(batches: Sequence[Sequence[Example]], count: int) -> list[Sequence[Example]]:
-    """The batches of a step, or where they are not as many as there are parts their examples, dealt out in turn."""
-    if len(batches) == count or count == 1:
-        return list(batches)
-    examples = [example for batch in batches for example in batch]
+def groups_in_a_step(model: PreTrainedModel, examples: Sequence[HasTree], budget: int) -> int:
+    """How many: a small model's shards read one each, and another model as many as there is room for."""
+    longest = max((len(example.tree) for example in examples), default=1)
+    shards = shards_of(model)
+    return shards if shards > 1 else max(1, min(MIXED, budget // longest))
+
+
+def dealt(groups: Sequence[Sequence[Example]], count: int) -> list[Sequence[Example]]:
+    """The groups of a step, or where they are not as many as there are parts their examples, dealt out in turn."""
+    if len(groups) == count:
+        return list(groups)
+    examples = [example for group in groups for example in group]
     return [part for number in range(count) if (part := examples[number::count])]
 
 
@@ -140,13 +154,13 @@ def tree_work(
     settings: HeadTraining,
     most: int | None = None,
 ) -> Work:
-    """From (examples, how far training has come) to pieces of at most so many padded tokens."""
+    """From (examples, how far training has come) to pieces of at most so many padded tokens, or as many as a step's."""
 
     def piece(examples: Sequence[HasTree], progress: float) -> Piece:
         return Piece(lambda: (loss(model, examples, settings, progress), {}), items and items(examples, settings))
 
     def work(part: tuple[Sequence[HasTree], float]) -> list[Piece]:
         examples, progress = part
-        return [piece(some, progress) for some in (batches_in_order(examples, most) if most else [examples])]
+        return [piece(some, progress) for some in batches_in_order(examples, most or settings.batch_tokens)]
 
     return work

@@ -79,7 +79,7 @@ def train(what: str, policy: Path, rollouts: Path, out: Path, job: Job, optimize
         model = checkpoints.prm_from_policy(policy, seed=0)
         targets = mc_value_targets(episodes, gamma=0.9, held_out_games=0, seed=0)
         examples = prm_examples.prm_examples(chat, episodes, targets, "append", branch_turns=1, read_replies=True)
-        plan = Prm(epochs=2, batch_tokens=3000, optimizer=optimizer)
+        plan = Prm(epochs=2, batch_tokens=2000, optimizer=optimizer)
         loss = tree_training.fit(model, examples, prm_examples.loss_terms, plan, job)
         with computing(model, dtype):
             answers, _ = prm_examples.predict(model, examples[:3], 3000)

@@ -17,6 +17,7 @@ from agentprm_dagster.config import Prm
 from agentprm_dagster.engine import checkpoints
 from agentprm_dagster.engine.chat import Chat
 from agentprm_dagster.engine.embedded.attention import use_grouped_attention
+from agentprm_dagster.engine.embedded.token_tree import TokenTree
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.episodes.dialogue import Format
 from agentprm_dagster.episodes.records import Episode, Turn
@@ -34,7 +35,7 @@ from agentprm_dagster.training.prm_examples import (
     tried_pairs,
 )
 from agentprm_dagster.training.process_reward_model import train_prm
-from agentprm_dagster.training.tree_training import fit, token_budget_batches
+from agentprm_dagster.training.tree_training import dealt, fit, groups_in_a_step, token_budget_batches
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,12 @@ def examples(
 ) -> list[Example]:
     dialogue: Format = "restated" if restated else "append"
     return prm_examples(chat, rollouts, targets, dialogue, branch_turns=branch_turns, read_replies=replies)
+
+
+def path_of(length: int) -> Example:
+    tree = TokenTree()
+    tree.add(range(length))
+    return Example(tree, [length - 1])
 
 
 def prefix(chat: Chat, episode: Episode, turn: int) -> list[int]:
@@ -180,6 +187,24 @@ def test_batches_hold_every_example_once_within_the_budget(
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(len(e.tree) for e in batch) <= budget
     assert len(batches) == (1 if budget == 10**9 else len(some) if budget == 1 else len(batches))
+
+
+def test_a_large_models_step_takes_episodes_of_several_lengths(prm: PreTrainedModel) -> None:
+    with torch.device("meta"):  # what is not on a CPU is not small
+        large = type(prm)(prm.config)
+    some = [path_of(10), path_of(40)]
+    assert groups_in_a_step(large, some, 400) == 4
+    assert groups_in_a_step(large, some, 80) == 2, "none would hold the longest"
+    assert groups_in_a_step(large, some, 30) == 1
+    assert groups_in_a_step(prm, some, 30) == 2, "one a shard"
+
+
+def test_what_a_step_takes_is_dealt_to_its_processes() -> None:
+    a, b, c, d, e = (path_of(length) for length in range(1, 6))
+    groups = [[a, b], [c], [d, e]]
+    assert dealt(groups, 3) == groups
+    assert dealt(groups, 1) == [[a, b, c, d, e]]
+    assert dealt(groups, 2) == [[a, c, e], [b, d]]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
