@@ -82,8 +82,8 @@ def prm_from_policy(path: Path, *, seed: int, dtype: torch.dtype | None = None) 
     if backbone := [name for name in info["missing_keys"] if name != _HEAD]:
         raise CheckpointError(f"{path} is not a policy: it lacks {backbone}; expected a causal language model")
     torch.manual_seed(seed)
-    # The authors' code takes ten times as much. What stands at an answer's end is much the same everywhere, and large in
-    # a pretrained model: its first values were 0.9 everywhere, which few steps at a low rate do not mend.
+    # The authors' code takes ten times as much. What stands at an answer's end is much the same everywhere, and large
+    # in a pretrained model: its first values were 0.9 everywhere, which few steps at a low rate do not mend.
     torch.nn.init.normal_(model.score.weight, std=0.1 * (model.config.hidden_size + 1) ** -0.5)
     return model
 

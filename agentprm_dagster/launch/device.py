@@ -1,5 +1,7 @@
 """Where a model is trained, in which type of numbers, and with how many threads on a CPU."""
 
+import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -72,3 +74,15 @@ def training_threads(model: PreTrainedModel) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def give_memory_back(model: PreTrainedModel) -> None:
+    """Returns what a step has freed to the system, for a large model on a CPU.
+
+    The C library keeps it, in pieces that the next step's tensors do not fit into, and a process grows from step to
+    step to several times of what it holds.
+    """
+    if sys.platform == "linux" and model.device.type == "cpu" and not is_small(model):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; musl has none
+        if trim is not None:
+            trim(0)

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
+from agentprm_dagster.launch.device import give_memory_back
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.pieces import Step
 from agentprm_dagster.launch.ranks import Ranks
@@ -112,6 +113,7 @@ class Training:
             self._optimizer.step()
             self._optimizer.zero_grad()
             self._schedule.step()
+            give_memory_back(self.model)
             self.losses.append(step.loss)
             self.done = number + 1
             self.job.monitor.progress(self.done, self.plan.steps, what)
