@@ -64,6 +64,7 @@ def end_with(parent: int) -> None:
 def main(command: list[str]) -> int:
     """Waits for the command's end; its exit code."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, no exit code is known
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # where it is ignored, the command would ignore it too
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

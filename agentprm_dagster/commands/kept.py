@@ -25,6 +25,7 @@ def main(command: list[str]) -> None:
     _adopt_orphans()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # where it is ignored, the program would ignore it too
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, no child's end can be waited for
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # where it is ignored, the program would ignore it too
     program = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
     def pass_on(number: int, frame: FrameType | None) -> None:

@@ -35,7 +35,8 @@ UI = """
 import os, signal, sys, time
 from agentprm_dagster.commands.programs import running
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as some that start programs do, and these inherit it
+for number in (signal.SIGCHLD, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)  # as some that start programs do, and these inherit it
 with running({"program": ["python", "-c", sys.argv[2], sys.argv[1]]}) as processes:
     with open(sys.argv[1]) as pids:
         print(pids.read(), flush=True)

@@ -25,7 +25,7 @@ from agentprm_dagster.training.reference_value import (
 )
 
 GAMMA = 0.9
-TRAINING = HeadTraining(epochs=10, learning_rate=3e-3, batch_tokens=4096)
+TRAINING = HeadTraining(epochs=15, learning_rate=3e-3, batch_tokens=4096)
 
 
 @pytest.fixture(scope="module")
