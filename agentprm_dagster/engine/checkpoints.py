@@ -83,7 +83,7 @@ def prm_from_policy(path: Path, *, seed: int, dtype: torch.dtype | None = None) 
         raise CheckpointError(f"{path} is not a policy: it lacks {backbone}; expected a causal language model")
     torch.manual_seed(seed)
     # The authors' code takes ten times as much. What stands at an answer's end is much the same everywhere, and large
-    # in a pretrained model: its first values were 0.9 everywhere, which few steps at a low rate do not mend.
+    # in a pretrained model: SmolLM2's first values would be 0.9 everywhere, which few steps at a low rate do not mend.
     torch.nn.init.normal_(model.score.weight, std=0.1 * (model.config.hidden_size + 1) ** -0.5)
     return model
 
