@@ -1,5 +1,6 @@
 """The command line. Every command's own module is imported when it is called, so that `--help` answers at once."""
 
+import signal
 import sys
 from errno import EDQUOT, EFBIG, ENOSPC
 from io import TextIOWrapper
@@ -320,6 +321,9 @@ def main() -> None:
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A script's background job ignores interrupts, and Dagster has SIGTERM do what an interrupt does.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app()
     except Exception as error:  # printed or raised again below

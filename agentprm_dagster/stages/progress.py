@@ -52,8 +52,10 @@ def progress(
 
 
 def error_words(error: SerializableErrorInfo) -> str:
-    """An error's own words, after its class without the modules it lies in."""
+    """An error's own words, after its class without the modules it lies in; an interrupt has none."""
     kind, _, words = error.message.strip().partition(": ")
+    if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+        return "interrupted by Ctrl-C or SIGTERM"
     return f"{kind.rpartition('.')[2]}: {words}"
 
 

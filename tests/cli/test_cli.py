@@ -1,6 +1,7 @@
 """The command line, called as a user calls it."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,42 @@ def test_a_stage_that_fails_is_told_in_its_own_words(toy_cli: None, monkeypatch:
     assert result.exit_code == 1
     assert "mc_value_targets failed: RuntimeError: the disk is full" in result.output
     assert "Traceback" not in result.output
+
+
+def test_an_interrupted_stage_says_so(toy_cli: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object, **settings: object) -> None:
+        raise dg.DagsterExecutionInterruptedError
+
+    monkeypatch.setattr("agentprm_dagster.targets.mc.compute", interrupted)
+    result = call("run", "toy")
+    assert result.exit_code == 1
+    assert "mc_value_targets failed: interrupted by Ctrl-C or SIGTERM\n" in result.output
+
+
+BACKGROUND_JOB = """
+import os, signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell's script starts it
+import dagster as dg
+from agentprm_dagster import cli
+
+@dg.asset
+def made(): pass
+
+def app():
+    dg.materialize([made])
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("goes on")
+
+cli.app = app
+cli.main()
+"""
+
+
+def test_a_scripts_background_job_is_ended_by_a_plain_kill() -> None:
+    ended = subprocess.run([sys.executable, "-c", BACKGROUND_JOB], capture_output=True, text=True)
+    assert "RUN_SUCCESS" in ended.stderr
+    assert ended.stderr.endswith("KeyboardInterrupt\n")
+    assert (ended.stdout, ended.returncode) == ("", -signal.SIGINT)
 
 
 def test_play_answers_a_file_of_commands(games: Path, tmp_path: Path) -> None:
