@@ -1,5 +1,6 @@
 """What tests of several parts share: a home of their own, the toy experiment, a few games, the smallest of models."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from os import environ, umask
@@ -37,6 +38,9 @@ environ.setdefault("AGENTPRM_PRODUCTS", "float32")
 # What Dagster loads depends on what was run in the home: not in that of whoever runs the tests.
 environ["AGENTPRM_HOME"] = mkdtemp(prefix="agentprm-")
 
+# In a script's background job interrupts are ignored: the Dagster services that tests start would ignore SIGTERM too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("no_deadline", deadline=None)
