@@ -1,8 +1,9 @@
 """Which processor this machine has, and the type in which it multiplies a small model's matrices fastest.
 
-A CPU with tiles for bfloat16 (AMX) multiplies it several times faster than float32; one without emulates it, 5 to 20
-times slower. Which is faster is measured once for a processor and a version of torch, and kept in the user's cache, so
-that all runs on a machine compute alike. AGENTPRM_PRODUCTS (`float32` or `bfloat16`) chooses instead.
+A CPU with instructions for bfloat16 (AMX, AVX512-BF16) multiplies it several times faster than float32; one without
+emulates it, 5 to 20 times slower. Which is faster is measured once for a processor and a version of torch, and kept in
+the user's cache, so that all runs on a machine compute alike. AGENTPRM_PRODUCTS (`float32` or `bfloat16`) chooses
+instead.
 """
 
 import json
@@ -21,6 +22,8 @@ VARIABLE = "AGENTPRM_PRODUCTS"
 
 ProductType = Literal["float32", "bfloat16"]
 
+_INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}
+"""Linux's flags of instructions for bfloat16, the fastest first, and what they are called."""
 _ROUNDS = 9
 _WORTH_LESS_PRECISION = 1.25
 """How many times faster bfloat16 has to be: less would be paid for with precision."""
@@ -31,9 +34,10 @@ class ProcessorError(ValueError):
 
 
 def processor() -> str:
-    """The processor's name as the system has it, and whether it has tiles for bfloat16."""
+    """The processor's name as the system has it, and what it multiplies bfloat16 with."""
     name = _described().get("model name") or platform.processor() or platform.machine()
-    return f"{name} with AMX" if "amx_bf16" in _described().get("flags", "").split() else name
+    flags = _described().get("flags", "").split()
+    return next((f"{name} with {words}" for flag, words in _INSTRUCTIONS.items() if flag in flags), name)
 
 
 @cache

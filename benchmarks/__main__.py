@@ -1,7 +1,7 @@
 """`python -m benchmarks [NAME ...]`: measures, prints tables, writes benchmarks/out/NAME-PRODUCTS.json.
 
 No name: all of them. Where products of small models are in bfloat16, what trains is measured again with products in
-float32, as a processor without AMX computes them.
+float32, as a processor without instructions for bfloat16 computes them.
 """
 
 import argparse

@@ -72,3 +72,12 @@ def test_bfloat16_has_to_be_worth_it(wide: float, narrow: float, faster: str, mo
 
 def test_this_processor_has_a_name() -> None:
     assert processor.processor()
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [("avx512f", "X"), ("avx512_bf16 avx512f", "X with AVX512-BF16"), ("avx512_bf16 amx_bf16", "X with AMX")],
+)
+def test_what_multiplies_bfloat16_is_named(flags: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "_described", lambda: {"model name": "X", "flags": flags})
+    assert processor.processor() == name
