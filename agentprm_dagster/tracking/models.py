@@ -10,6 +10,8 @@ another machine, is sent a copy.
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from upath import UPath
+
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.manifest import MANIFEST, Input, Manifest
 from agentprm_dagster.tracking.pages import NOTE, summary
@@ -35,15 +37,16 @@ def checkpoint_folder(manifest: Manifest) -> str | None:
 
 
 def beside(artifact: Artifact, read: Input) -> Artifact:
-    """An input of an artifact, from the same store; its files are not checked.
+    """An input of an artifact, from the same store. Its files are not checked, nor fetched from a remote one.
 
     Raises:
         ArtifactError, OSError: its manifest cannot be read.
     """
     place = artifact.version.place
     folder = Path(str(artifact.path).removesuffix(place)) / read.version.place
-    manifest = Manifest.from_json((folder / MANIFEST).read_text(encoding="utf-8"))
-    return Artifact(manifest, folder, artifact.uri.removesuffix(place) + read.version.place)
+    uri = artifact.uri.removesuffix(place) + read.version.place
+    manifest = Manifest.from_json((UPath(uri) / MANIFEST).read_text(encoding="utf-8"))
+    return Artifact(manifest, folder, uri)
 
 
 def logged_model(client: "MlflowClient", experiment_id: str, artifact: Artifact, run_id: str | None = None) -> str:

@@ -134,7 +134,8 @@ def test_two_users_share_what_is_made(deployment: Deployment, as_bob: dict[str, 
     smoke = ("agentprm", "run", "smoke", "--iterations", "1")
     both = [deployment.start("alice", *smoke), deployment.start("bob", *smoke, "--seeds", "1")]
     said = [*map(ended, both), deployment.call("bob", *smoke)]
-    assert said[-1].count("made before") == 8
+    assert said[-1].count("made before") == 9
+    assert "FileNotFoundError" not in said[-1], "what alice made is told to MLflow by bob too"
     said.append(deployment.call("alice", "agentprm", "doctor"))
     assert f"postgresql+psycopg2://agentprm:***@{HOST}:{as_bob['PGPORT']}/dagster" in said[-1]
     assert "s3://agentprm/artifacts can be read and written, and locks hold there" in said[-1]
@@ -146,7 +147,7 @@ def test_two_users_share_what_is_made(deployment: Deployment, as_bob: dict[str, 
     search, of_both = f"{deployment.mlflow}/api/2.0/mlflow/runs/search", {"experiment_ids": ["1", "2"]}
     found = asked(search, of_both, ("bob", USERS["bob"]))["runs"]
     made = [{tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in found]
-    assert len(made) == 16
+    assert len(made) == 18
     assert all(tags["mlflow.user"] == getuser() and tags["digest"] for tags in made)
 
     from s3fs import S3FileSystem
@@ -154,7 +155,7 @@ def test_two_users_share_what_is_made(deployment: Deployment, as_bob: dict[str, 
     S3FileSystem().get("agentprm/artifacts", str(deployment.folder / "restored"), recursive=True)
     for store in (as_bob["AGENTPRM_STORE"], str(deployment.folder / "restored")):
         said.append(deployment.call("bob", "agentprm", "verify", AGENTPRM_STORE=store))
-        assert f"16 versions checked in {store}, 0 problems" in said[-1]
+        assert f"18 versions checked in {store}, 0 problems" in said[-1]
     dumps = [[postgres_program("pg_dump"), database] for database in ("dagster", "mlflow")]
     said += [subprocess.check_output(command, text=True) for command in dumps]
     said += [path.read_bytes().decode("latin-1") for path in deployment.folder.rglob("*") if path.is_file()]

@@ -13,7 +13,7 @@ from mlflow.utils.validation import _validate_batch_log_data
 from agentprm_dagster.provenance.flat import flat
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.tracker import MlflowTracker
-from agentprm_dagster.tracking.models import checkpoint_folder, own_place, register_checkpoint
+from agentprm_dagster.tracking.models import beside, checkpoint_folder, own_place, register_checkpoint
 from agentprm_dagster.tracking.records import fitting_name
 from agentprm_dagster.tracking.uri import tracking_uri
 from toy import NullTracker
@@ -94,6 +94,15 @@ def test_a_remote_store_is_the_source_itself(
     store = ArtifactStore(f"memory://{experiment}", scratch=tmp_path)
     artifact = make(NullTracker(), store, recipe_of(experiment))
     assert own_place(client, artifact, folder) == artifact.uri + source
+
+
+def test_what_another_machine_made_is_known_by_its_manifest_alone(experiment: str, tmp_path: Path) -> None:
+    there, here = (ArtifactStore(f"memory://{experiment}", scratch=tmp_path / name) for name in ("there", "here"))
+    policy = make(NullTracker(), there, recipe_of(experiment, "initial_policy", 0))
+    evaluated = make(NullTracker(), here, recipe_of(experiment))
+    found = beside(evaluated, policy.as_input("behaviour_policy"))
+    assert (found.manifest, found.uri) == (policy.manifest, policy.uri)
+    assert not found.path.exists()
 
 
 def test_a_server_needs_a_copy_of_what_lies_on_this_machine(store: ArtifactStore, experiment: str) -> None:
