@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agentprm_dagster.home import mlflow_folder
 from agentprm_dagster.provenance.manifest import Recipe
+from agentprm_dagster.provenance.owner import user_name
 from agentprm_dagster.tracking.pages import NOTE
 from agentprm_dagster.tracking.uri import is_server
 
@@ -66,7 +67,7 @@ def _found_or_made(
     order = ["attributes.start_time ASC", "attributes.run_id ASC"]  # should two machines have made one each
     for run in client.search_runs([where], wanted, ViewType.ALL, 1, order):
         return run.info.run_id if run.info.lifecycle_stage == "active" else None
-    run = new_run(client, where, name, tags, begun)
+    run = new_run(client, where, name, {**tags, "mlflow.user": user_name()}, begun)
     client.set_terminated(run.info.run_id, "FINISHED", begun)
     return run.info.run_id
 

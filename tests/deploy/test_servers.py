@@ -144,11 +144,14 @@ def test_two_users_share_what_is_made(deployment: Deployment, as_bob: dict[str, 
         runs = instance.get_runs()
     assert [(run.status, run.tags[USER_TAG]) for run in runs] == [(dg.DagsterRunStatus.SUCCESS, getuser())] * 3
     assert not [*deployment.folder.rglob("runs.db")]
-    search, of_both = f"{deployment.mlflow}/api/2.0/mlflow/runs/search", {"experiment_ids": ["1", "2"]}
-    found = asked(search, of_both, ("bob", USERS["bob"]))["runs"]
-    made = [{tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in found]
-    assert len(made) == 18
-    assert all(tags["mlflow.user"] == getuser() and tags["digest"] for tags in made)
+    api, bob = f"{deployment.mlflow}/api/2.0/mlflow", ("bob", USERS["bob"])
+    experiments = asked(f"{api}/experiments/search", {"max_results": 10}, bob)["experiments"]
+    assert {each["name"] for each in experiments} == {"Default", "smoke", "smoke__seed_1"}
+    of_all = {"experiment_ids": [each["experiment_id"] for each in experiments]}
+    found = asked(f"{api}/runs/search", of_all, bob)["runs"]
+    tags = [{tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in found]
+    assert {each["mlflow.user"] for each in tags} == {getuser()}
+    assert sum("digest" in each for each in tags) == 18, "a run an artifact, besides those that hold the others"
 
     from s3fs import S3FileSystem
 

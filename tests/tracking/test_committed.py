@@ -16,6 +16,7 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.tables import read_episodes, write_episodes
 from agentprm_dagster.episodes.values import write_values
 from agentprm_dagster.provenance.artifact import Artifact
+from agentprm_dagster.provenance.owner import user_name
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.tracker import MlflowTracker
 from agentprm_dagster.tracking import pages
@@ -82,6 +83,7 @@ def test_runs_of_an_iteration_are_children_of_one_and_the_others_of_the_experime
         "prm[2]": "iteration 2",
     }
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert {run.data.tags["mlflow.user"] for run in runs.values()} == {user_name()}
     assert runs["iteration 1"].info.start_time <= runs["rollouts[1]"].info.start_time
     assert runs["iteration 1"].info.end_time == runs["prm[1]"].info.end_time
     assert runs[experiment].info.end_time == runs["results"].info.end_time
