@@ -10,12 +10,13 @@ from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Asked
 from agentprm_dagster.iterations import MACHINE
 from agentprm_dagster.reports.answers import with_answers_gate
-from agentprm_dagster.reports.demonstrations_report import demonstrations_report
+from agentprm_dagster.reports.demonstrations_report import demonstrations_report, shortening_numbers
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations, in_turn
 from agentprm_dagster.rollouts.rollout import Start
+from agentprm_dagster.rollouts.shortening import shortened
 from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
@@ -60,8 +61,22 @@ def demonstrations(
                 monitor=monitor,
                 keep_candidates=asked.dialogue.format == "restated",
             )
-        write_episodes(episodes, out)
         report = demonstrations_report(episodes, min_success=asked.gates.min_demonstration_success)
+        if settings.shorter_copies:
+            episodes = shortened(
+                episodes,
+                opened,
+                kind,
+                copies=settings.shorter_copies,
+                most=settings.left_out,
+                max_steps=settings.max_steps,
+                action_noise=settings.action_noise,
+                seed=stage.seed,
+                monitor=monitor,
+                keep_candidates=asked.dialogue.format == "restated",
+            )
+            took = shortening_numbers(episodes)
+        write_episodes(episodes, out)
         report = with_answers_gate(report, episodes, max_parse_failures=most_failures, asked=usage)
         return replace(report, metrics={**report.metrics, **took})
 

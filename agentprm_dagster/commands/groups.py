@@ -55,7 +55,9 @@ def generate(
     train: GameCount = 1000,
     valid_seen: GameCount = 200,
     valid_unseen: GameCount = 200,
-    size: Annotated[Literal["small", "medium", "full"], typer.Option(help="How large the rooms are.")] = "small",
+    size: Annotated[
+        Literal["small", "medium", "full", "varied"], typer.Option(help="How large the rooms are.")
+    ] = "small",
 ) -> None:
     """Make solvable games of all six task types in ALFWorld's own format."""
     from agentprm_dagster.commands.games import generate_into

@@ -41,12 +41,27 @@ class Demonstrations(Section):
     action_noise: Probability = 0.0
     """Share of the expert's turns before which a mistake is made for it to recover from; 0 is the paper's."""
 
+    shorter_copies: Annotated[int, Field(ge=0, le=100)] = 0
+    """With how many copies each won demonstration is replaced that leave out search which found nothing, as is known in
+    hindsight; 0 keeps it as it is, as the paper does."""
+    left_out: Probability = 0.9
+    """The most that a copy leaves out; its share is drawn uniformly between 0 and this."""
+
     @model_validator(mode="after")
     def llm_errs_by_itself(self) -> Self:
         if self.expert == "llm" and self.action_noise:
             raise ValueError(
                 f"action_noise is added to what a rule says, and expert: llm needs action_noise: 0; got "
                 f"{self.action_noise}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def a_rule_is_shortened(self) -> Self:
+        if self.expert == "llm" and self.shorter_copies:
+            raise ValueError(
+                f"shorter_copies has its reasons worded by a rule, and expert: llm needs shorter_copies: 0; got "
+                f"{self.shorter_copies}"
             )
         return self
 

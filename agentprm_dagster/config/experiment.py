@@ -18,7 +18,7 @@ from agentprm_dagster.config.models import InversePrm, Prm, Sft, WorldModel
 from agentprm_dagster.config.when import Origin, Promotion, Schedule
 from agentprm_dagster.engine.served.settings import Llm
 from agentprm_dagster.engine.settings import Model
-from agentprm_dagster.envs.base import DrawsMistakes, DrawsRandomEpisodes
+from agentprm_dagster.envs.base import DrawsMistakes, DrawsRandomEpisodes, LeavesOutSearch
 from agentprm_dagster.envs.kinds import kind_of, settings_class
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.improvement.kinds import improvement_kind
@@ -215,6 +215,10 @@ class Experiment(Section):
         kind = kind_of(self.environment.kind)
         if self.demonstrations.action_noise and not isinstance(kind, DrawsMistakes):
             raise ValueError(f"demonstrations.action_noise: {kind.name} knows no mistakes to make: set it to 0")
+        if self.demonstrations.shorter_copies and not isinstance(kind, LeavesOutSearch):
+            raise ValueError(
+                f"demonstrations.shorter_copies: {kind.name} does not know which commands found nothing: set it to 0"
+            )
         if self.pretraining.hindsight and not isinstance(kind, DrawsRandomEpisodes):
             raise ValueError(f"pretraining.hindsight: {kind.name} tells no episode under another task: set it to false")
         return self
@@ -279,7 +283,7 @@ class Experiment(Section):
     @property
     def _explorable(self) -> int | None:
         """How many games rollouts could play; None where only the games on the disk tell."""
-        train, share = self.environment.train, self.environment.demonstrated
+        train, share = self.environment.counts["train"], self.environment.demonstrated
         if train is None or share == 1:
             return train
         return train - min(max(round(share * train), 1), train - 1) if train > 1 else 0

@@ -155,6 +155,18 @@ class DrawsMistakes(Protocol):
 
 
 @runtime_checkable
+class LeavesOutSearch(Protocol):
+    """An environment that knows, in hindsight, which commands of a won episode found nothing."""
+
+    def without_search(self, actions: Sequence[str], share: float, rng: random.Random) -> list[str]:
+        """The commands that are left; about a `share`, in [0, 1], of what found nothing is left out.
+
+        Args:
+            actions: of a won episode, each of them admissible. What is left need not win.
+        """
+
+
+@runtime_checkable
 class DrawsHypotheses(Protocol):
     """An environment that can name a hypothesis to act on (steered exploration)."""
 

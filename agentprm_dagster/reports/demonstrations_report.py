@@ -29,6 +29,12 @@ def demonstrations_report(episodes: Sequence[Episode], *, min_success: float) ->
     return StageReport(metrics, (gate,), _preview(won[:1], metrics))
 
 
+def shortening_numbers(episodes: Sequence[Episode]) -> dict[str, float]:
+    """How many won episodes there are once search was left out, and how long they are."""
+    won = [len(episode.turns) for episode in episodes if episode.won]
+    return {"shorter_copies": len(won), "mean_actions_shorter": sum(won) / len(won)} if won else {}
+
+
 def _preview(sample: Sequence[Episode], metrics: dict[str, float]) -> str:
     table = "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
     return table + "\n\n" + "\n\n".join(map(transcript, sample))

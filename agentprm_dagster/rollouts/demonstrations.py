@@ -19,10 +19,78 @@ from agentprm_dagster.envs.base import (
     explain_in,
 )
 from agentprm_dagster.episodes.dialogue import write_answer
-from agentprm_dagster.episodes.records import Episode, Observation, Turn
+from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import Monitor
 
 G = TypeVar("G", bound=Task)
+
+
+class Demonstration:
+    """A game as somebody plays it who knows what to do: with a reason beside each command, worded by rule.
+
+    Before a share `action_noise` of the commands the player errs, in environments that know how (`DrawsMistakes`).
+    Nothing happens then.
+    """
+
+    def __init__(
+        self,
+        game: Task,
+        kind: EnvironmentKind,
+        *,
+        max_steps: int,
+        seed: int | str,
+        action_noise: float = 0.0,
+        keep_candidates: bool = False,
+    ) -> None:
+        self._game, self._kind, self._max_steps = game, kind, max_steps
+        self._noise, self._keep_candidates = action_noise, keep_candidates
+        self._rng = random.Random(seed)
+        self._explain = explain_in(kind)
+        self._environment = game.environment()
+        self.observation = self._first = self._environment.reset()
+        """What was observed last."""
+        self._turns: list[Turn] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether the game has ended or its steps are used up."""
+        return self.observation.done or len(self._turns) >= self._max_steps
+
+    def do(self, action: str) -> None:
+        """Plays a command, perhaps after a mistake."""
+        if self._rng.random() < self._noise and isinstance(self._kind, DrawsMistakes):
+            for reason, mistake in self._kind.mistakes(self._first.text, tuple(self._turns), self._rng):
+                if self.observation.admits(mistake) or len(self._turns) >= self._max_steps - 1:
+                    break
+                self._play(reason, mistake)
+        self._play(self._explain(self._first.text, self._turns, action), action)
+
+    def episode(self, episode_id: str) -> Episode:
+        """What was played so far."""
+        last, game = self.observation, self._game
+        truncated = not last.done or last.truncated
+        return Episode(
+            episode_id,
+            game.id,
+            game.kind,
+            self._first.text,
+            tuple(self._turns),
+            reward=last.reward,
+            truncated=truncated,
+        )
+
+    def _play(self, reason: str, action: str) -> None:
+        before, after = self.observation, self._environment.step(action)
+        turn = Turn(
+            reason=reason,
+            action=action,
+            observation=after.text,
+            response=write_answer(reason, action),
+            admissible=before.admits(action),
+            candidates=before.commands if self._keep_candidates else (),
+        )
+        self._turns.append(turn)
+        self.observation = after
 
 
 def demonstrate(
@@ -38,8 +106,7 @@ def demonstrate(
 ) -> Episode:
     """One expert episode; lost where the expert gives up or has not won within `max_steps`, mistakes included.
 
-    Before a share `action_noise` of the expert's turns the player errs, in environments that know how
-    (`DrawsMistakes`). Nothing happens then, and the expert is not told.
+    Of mistakes (`action_noise`) the expert is not told.
 
     Raises:
         TypeError: nobody can show the game.
@@ -49,41 +116,17 @@ def demonstrate(
         raise TypeError(f"expected a game that an expert can play, got {game.id}, which has none")
     if expert not in kind.experts:
         raise ValueError(f"expected an expert of {kind.name}, one of {', '.join(kind.experts)}, got {expert!r}")
-    environment, explain = game.environment(), explain_in(kind)
+    play = Demonstration(
+        game, kind, max_steps=max_steps, seed=seed, action_noise=action_noise, keep_candidates=keep_candidates
+    )
     demonstrator = game.expert(expert, seed)
-    rng = random.Random(seed)
-    observation = first = environment.reset()
-    turns: list[Turn] = []
-
-    def play(reason: str, action: str) -> Observation:
-        before, after = observation, environment.step(action)
-        turns.append(
-            Turn(
-                reason=reason,
-                action=action,
-                observation=after.text,
-                response=write_answer(reason, action),
-                admissible=before.admits(action),
-                candidates=before.commands if keep_candidates else (),
-            )
-        )
-        return after
-
-    while not observation.done and len(turns) < max_steps:
+    while not play.over:
         try:
-            action = demonstrator.act(observation)
+            action = demonstrator.act(play.observation)
         except ExpertGaveUp:
             break
-        if rng.random() < action_noise and isinstance(kind, DrawsMistakes):
-            for reason, mistake in kind.mistakes(first.text, tuple(turns), rng):
-                if observation.admits(mistake) or len(turns) >= max_steps - 1:
-                    break
-                play(reason, mistake)
-        observation = play(explain(first.text, turns, action), action)
-    truncated = not observation.done or observation.truncated
-    return Episode(
-        episode_id, game.id, game.kind, first.text, tuple(turns), reward=observation.reward, truncated=truncated
-    )
+        play.do(action)
+    return play.episode(episode_id)
 
 
 def in_turn(games: Sequence[G], episodes: int) -> list[tuple[str, G]]:

@@ -176,6 +176,7 @@ def test_shipped_experiments_play_all_real_games() -> None:
         ("llm: {budget_money: 5}", r"budget_money needs prices: set price_read and price_drawn"),
         ("llm: {request: {model: other, seed: 1}}", r"request names model, which the other settings"),
         ("demonstrations: {expert: llm, action_noise: 0.1}", r"expert: llm needs action_noise: 0; got 0\.1"),
+        ("demonstrations: {expert: llm, shorter_copies: 2}", r"expert: llm needs shorter_copies: 0; got 2"),
         (
             "improvement: {reward: inverse_prm, rank_by: reply}",
             r"rank_by: reply needs values behind replies; .*: prm has",

@@ -43,6 +43,34 @@ def test_held_out_rooms_are_never_trained_on(games: TasksResource) -> None:
     assert not {game.room for game in train} & {game.room for game in held_out}
 
 
+def test_generated_games_stand_beside_real_ones_in_train_alone(
+    games: TasksResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALFWORLD_DATA", str(games.train(SMALL, 0)[0].path.parents[4]))
+    real = Settings(source="alfworld", train=None, valid_seen=None, valid_unseen=12, held_out_rooms=0.3)
+    both = real.model_copy(update={"size": "varied", "beside": 12})
+    train, more = games.train(real, 0), games.train(both, 0)
+    assert {*train} < {*more}
+    assert len(more) == len(train) + 12
+    assert list(more) == sorted(more, key=lambda game: game.id)
+    assert games.split(both, 0, "train_held_out", None) == games.split(real, 0, "train_held_out", None)
+    few = both.model_copy(update={"train": 6})
+    assert few.counts["train"] == len(games.train(few, 0)) == 18
+    assert len({*games.train(few, 0)} & {*train}) == 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"beside": 12}, "beside: 12 are trained on beside real games"),
+        ({"size": "varied"}, "of size: varied every game has a room of its own: set valid_seen to 0"),
+    ],
+)
+def test_what_generated_games_cannot_be_is_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Settings(**settings)
+
+
 def test_draws_depend_on_the_seed_alone(games: TasksResource) -> None:
     first = games.explored(SMALL, 0, 6, order=1)
     assert first == games.explored(SMALL, 0, 6, order=1) == games.demonstrated(SMALL, 0, 6, order=1)

@@ -37,8 +37,8 @@ def generate_games(root: Path, *, seed: int, counts: Mapping[Split, int], size: 
 
     Raises:
         TasksConflictError: `root` holds games made with other parameters, or games that were not generated.
-        GamesCountError: no game is asked for; or games of seen rooms are, but fewer than six of train, which show one
-            of each task type.
+        GamesCountError: no game is asked for; or games of seen rooms are, but rooms are varied, or fewer than six games
+            of train are asked for, which show one of each task type.
     """
     if not any(counts.values()):
         raise GamesCountError(f"expected at least one game to generate, got {dict(counts)}")
@@ -46,6 +46,11 @@ def generate_games(root: Path, *, seed: int, counts: Mapping[Split, int], size: 
         raise GamesCountError(
             f"expected at least {len(TASK_TYPES)} train games, one of each task type, to take the rooms of valid_seen "
             f"from; got {counts.get('train', 0)}"
+        )
+    if counts.get("valid_seen") and size == "varied":
+        raise GamesCountError(
+            f"expected no game of valid_seen, got {counts['valid_seen']}: every game of size varied has a room of its "
+            "own, which no game of train is played in"
         )
     parameters = {
         "format": _FORMAT,
@@ -75,7 +80,7 @@ def _scenes(seed: int, counts: Mapping[Split, int], size: Size) -> Iterator[tupl
             number = rng.choice(trained[task_type] if split == "valid_seen" else _rooms(seed, split, task_type, rng))
             if split == "train":
                 trained[task_type].append(number)
-            yield split, index, draw_scene(furnish(number, size, seed), task_type, size, rng)
+            yield split, index, draw_scene(furnish(number, size, seed, f"{split} {index}"), task_type, size, rng)
 
 
 def _rooms(seed: int, split: Split, task_type: TaskType, rng: random.Random) -> list[int]:

@@ -1,15 +1,23 @@
 """Makes up rooms: which receptacles stand in them, where, and how the game names them.
 
 A room depends on the seed, its number and the size alone, so that all games of a room share it, as floor plans do in
-ALFRED.
+ALFRED. Only varied rooms differ from game to game.
 """
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from agentprm_dagster.envs.alfworld.generate_tables import EXTENTS, FIRST_ROOM, FURNITURE, SHARED_SPOT, Kind, Size
+from agentprm_dagster.envs.alfworld.generate_tables import (
+    EXTENTS,
+    FIRST_ROOM,
+    SHARED_SPOT,
+    Furniture,
+    Kind,
+    Size,
+    furniture,
+)
 
 _REACH_CM = 400
 _TILTS = (-30, 0, 30, 45, 60)
@@ -60,11 +68,11 @@ def kind_of(number: int) -> Kind:
     return max((kind for kind in FIRST_ROOM if FIRST_ROOM[kind] <= number), key=lambda kind: FIRST_ROOM[kind])
 
 
-def furnish(number: int, size: Size, seed: int) -> Room:
-    """The room of that number; always the same one for the same seed and size."""
-    rng = random.Random(f"room {seed} {size} {number}")
+def furnish(number: int, size: Size, seed: int, game: str = "") -> Room:
+    """The room of that number; always the same one for the same seed and size, and where it is varied, game."""
+    rng = random.Random(f"room {seed} {size} {number}" + (f" {game}" if size == "varied" else ""))
     kind = kind_of(number)
-    types = _choose_furniture(kind, rng.randint(*EXTENTS[size][kind].receptacles), rng)
+    types = _choose_furniture(furniture(kind, size), rng.randint(*EXTENTS[size][kind].receptacles), rng)
     ids = make_ids(types, rng)
     names = game_names(zip(types, ids, strict=True))
     spots, start = _choose_spots(types, SHARED_SPOT[size], rng)
@@ -91,12 +99,11 @@ def game_names(typed_ids: Iterable[tuple[str, str]]) -> dict[str, str]:
     return names
 
 
-def _choose_furniture(kind: Kind, count: int, rng: random.Random) -> list[str]:
-    furniture = FURNITURE[kind]
-    types = [type_ for type_, piece in furniture.items() for _ in range(piece.least)]
+def _choose_furniture(choice: Mapping[str, Furniture], count: int, rng: random.Random) -> list[str]:
+    types = [type_ for type_, piece in choice.items() for _ in range(piece.least)]
     while len(types) < count:
-        free = [type_ for type_, piece in furniture.items() if types.count(type_) < piece.most and piece.weight]
-        types += rng.choices(free, [furniture[type_].weight for type_ in free])
+        free = [type_ for type_, piece in choice.items() if types.count(type_) < piece.most and piece.weight]
+        types += rng.choices(free, [choice[type_].weight for type_ in free])
     return sorted(types)
 
 

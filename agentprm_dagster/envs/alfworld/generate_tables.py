@@ -5,12 +5,13 @@ to look carries over. Types are spelt as in ALFRED ("CounterTop"); what fits whe
 cleaned, is read from alfworld's own constants when games are made.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from agentprm_dagster.envs.alfworld.tasks import TaskType
 
-Size = Literal["small", "medium", "full"]
+Size = Literal["small", "medium", "full", "varied"]
+"""How large rooms are. `full` is like the real ones; `varied` as large, of more kinds, and every game has its own."""
 
 Kind = Literal["kitchen", "living", "bedroom", "bathroom"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -51,8 +52,9 @@ EXTENTS: dict[Size, dict[Kind, Extent]] = {
         "bathroom": Extent((11, 18), (12, 19)),
     },
 }
+EXTENTS["varied"] = EXTENTS["full"]
 
-SHARED_SPOT: dict[Size, float] = {"small": 0.0, "medium": 0.05, "full": 0.1}
+SHARED_SPOT: dict[Size, float] = {"small": 0.0, "medium": 0.05, "full": 0.1, "varied": 0.1}
 """How often a cabinet, drawer, burner, ... is reached from the same spot as the one before it."""
 
 
@@ -125,6 +127,23 @@ FURNITURE: dict[Kind, dict[str, Furniture]] = {
         "TowelHolder": Furniture(0, 1, 2),
     },
 }
+
+_ONE_OF = frozenset({"CoffeeMachine", "Fridge", "Microwave", "Toaster", "Toilet"})
+"""Receptacles of which also a varied room holds one at most."""
+
+
+def furniture(kind: Kind, size: Size) -> dict[str, Furniture]:
+    """What one kind of room may hold. A varied one may hold three of nearly everything, such as beds and desks, of
+    which few real rooms have two and most games are lost in those.
+    """
+    if size != "varied":
+        return FURNITURE[kind]
+    more = {
+        name: replace(piece, most=max(piece.most, 3), weight=max(piece.weight, 1.5))
+        for name, piece in FURNITURE[kind].items()
+    }
+    return {name: FURNITURE[kind][name] if name in _ONE_OF else piece for name, piece in more.items()}
+
 
 NOT_PORTABLE = frozenset({"DeskLamp", "HousePlant", "Television"})
 """Objects that lie in receptacles but cannot be picked up; a room holds at most one of each."""

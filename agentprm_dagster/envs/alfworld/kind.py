@@ -14,6 +14,7 @@ from agentprm_dagster.envs.alfworld.progress import progress
 from agentprm_dagster.envs.alfworld.published import published
 from agentprm_dagster.envs.alfworld.random_play import play_at_random
 from agentprm_dagster.envs.alfworld.reasons import explain
+from agentprm_dagster.envs.alfworld.search import without_search
 from agentprm_dagster.envs.alfworld.settings import Settings
 from agentprm_dagster.envs.alfworld.task_set import HELD_OUT, AlfworldTasks
 from agentprm_dagster.envs.alfworld.tasks import SHORT_NAMES
@@ -55,6 +56,10 @@ class Alfworld:
     def mistakes(self, first_observation: str, turns: Sequence[Turn], rng: random.Random) -> Iterator[tuple[str, str]]:
         """Mistakes for a demonstrator to recover from."""
         return draw_mistakes(first_observation, turns, rng)
+
+    def without_search(self, actions: Sequence[str], share: float, rng: random.Random) -> list[str]:
+        """The commands without idle ones, and without some visits to places where nothing was done."""
+        return without_search(actions, share, rng)
 
     def with_hypothesis(self, first_observation: str, rng: random.Random) -> str:
         """The first observation with the place to look at first."""

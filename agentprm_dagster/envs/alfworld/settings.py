@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from agentprm_dagster.envs.alfworld.generate_tables import Size
 from agentprm_dagster.envs.settings import EnvironmentSettings, TaskCount
 from agentprm_dagster.section import MOST_GAMES
 
@@ -18,8 +19,11 @@ class Settings(EnvironmentSettings):
     kind: Literal["alfworld"] = "alfworld"
     source: Literal["generated", "alfworld"] = "generated"
     """Generated from a seed, or the real ones under ALFWORLD_DATA."""
-    size: Literal["small", "medium", "full"] = "small"
-    """How large generated rooms are; `full` is like the real ones."""
+    size: Size = "small"
+    """How large generated rooms are; `full` is like the real ones. `varied` is as large and holds more of a kind, and
+    every game has a room of its own, so that there are none for `valid_seen`."""
+    beside: Annotated[int, Field(ge=0, le=MOST_GAMES)] = 0
+    """Games of generated rooms to train on beside the real ones (real games)."""
     valid_seen: TaskCount | None = 200
     """Games in rooms that training uses too; null takes all there are (real games only, here as below)."""
     valid_unseen: Annotated[int, Field(ge=0, le=MOST_GAMES)] | None = 300
@@ -33,6 +37,8 @@ class Settings(EnvironmentSettings):
         asked = {"train": self.train, "valid_seen": self.valid_seen, "valid_unseen": self.valid_unseen}
         if self.source == "generated":
             asked = {split: count or 0 for split, count in asked.items()}
+        if asked["train"] is not None:
+            asked["train"] += self.beside
         return {**asked, "train_held_out": None if self.held_out_rooms else 0}
 
     @model_validator(mode="after")
@@ -42,6 +48,21 @@ class Settings(EnvironmentSettings):
                 f"train: {self.train} is too few for valid_seen, which is played in rooms that a training game of its "
                 f"task type plays in: set train to at least {TASK_TYPES}, one of each type"
             )
+        return self
+
+    @model_validator(mode="after")
+    def varied_rooms_are_not_seen_twice(self) -> Self:
+        if self.source == "generated" and self.size == "varied" and self.valid_seen:
+            raise ValueError(
+                f"valid_seen: {self.valid_seen} is played in rooms that a training game plays in, and of size: varied "
+                "every game has a room of its own: set valid_seen to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def games_stand_beside_real_ones(self) -> Self:
+        if self.source == "generated" and self.beside:
+            raise ValueError(f"beside: {self.beside} are trained on beside real games; for generated ones raise train")
         return self
 
     @model_validator(mode="after")

@@ -31,20 +31,28 @@ class AlfworldTasks:
         if split == HELD_OUT:
             return self._by_room()[1]
         games = self._by_room()[0] if split == "train" else self._found(_split(split))
+        beside = self._beside(split)
         count = self.settings.counts[split]
-        if count is None or count == len(games):
-            return games
-        return tuple(sorted(sample_tasks(games, count, self.seed), key=lambda game: game.id))
+        if count is not None and count - len(beside) != len(games):
+            games = sample_tasks(games, count - len(beside), self.seed)
+        return tuple(sorted([*games, *beside], key=lambda game: game.id))
 
     def root(self) -> Path:
         """The data folder, with the generated games made if they are not there."""
-        if self.settings.source == "alfworld":
-            return data_root()
-        counts = self._generated
+        return data_root() if self.settings.source == "alfworld" else self._made(self._generated)
+
+    def _made(self, counts: Mapping[Split, int]) -> Path:
+        """The folder of generated games, made if they are not there."""
         numbers = "-".join(str(count) for count in counts.values())
         root = self.folder / f"{self.settings.size}-{self.seed}-{numbers}"
         generate_games(root, seed=self.seed, counts=counts, size=self.settings.size)
         return root
+
+    def _beside(self, split: str) -> tuple[GameRef, ...]:
+        """The generated games that stand beside real ones."""
+        if split != "train" or not self.settings.beside:
+            return ()
+        return find_games(self._made({"train": self.settings.beside, "valid_seen": 0, "valid_unseen": 0}), "train")
 
     @property
     def _generated(self) -> Mapping[Split, int]:

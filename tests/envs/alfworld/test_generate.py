@@ -21,7 +21,15 @@ from agentprm_dagster.envs.alfworld.generate import generate_games
 from agentprm_dagster.envs.alfworld.generate_rooms import furnish, game_names, kind_of
 from agentprm_dagster.envs.alfworld.generate_rules import can_contain
 from agentprm_dagster.envs.alfworld.generate_scenes import MAX_PLAN, TREATMENTS, Scene, draw_scene
-from agentprm_dagster.envs.alfworld.generate_tables import EXTENTS, FURNITURE, KINDS, PLACES, TASK_KINDS, Size
+from agentprm_dagster.envs.alfworld.generate_tables import (
+    EXTENTS,
+    FURNITURE,
+    KINDS,
+    PLACES,
+    TASK_KINDS,
+    Size,
+    furniture,
+)
 from agentprm_dagster.envs.alfworld.tasks import SPLITS, TASK_TYPES, Split, TaskType
 from agentprm_dagster.envs.generated import TasksConflictError
 
@@ -163,10 +171,25 @@ def test_rooms_have_what_their_kind_and_size_asks_for(number: int, size: Size) -
     assert room == furnish(number, size, seed=3)
     least, most = EXTENTS[size][kind_of(number)].receptacles
     assert least <= len(room.receptacles) <= most
-    for type_, piece in FURNITURE[room.kind].items():
+    for type_, piece in furniture(room.kind, size).items():
         assert piece.least <= len(room.of_type(type_)) <= piece.most
     assert room.start not in {receptacle.location for receptacle in room.receptacles}
     assert len({receptacle.id for receptacle in room.receptacles}) == len(room.receptacles)
+
+
+def test_every_game_of_varied_rooms_has_one_of_its_own() -> None:
+    rooms = [furnish(301, "varied", 0, f"train {index}") for index in range(200)]
+    assert len({room.receptacles for room in rooms}) == len(rooms)
+    assert {len(room.of_type("Bed")) for room in rooms} == {1, 2, 3}
+    assert {len(room.of_type("Desk")) for room in rooms} == {1, 2, 3}
+    kitchens = [furnish(1, "varied", 0, f"train {index}") for index in range(50)]
+    assert {len(room.of_type("Fridge")) for room in kitchens} == {1}
+    assert furnish(301, "full", 0, "train 0") == furnish(301, "full", 0, "train 1")
+
+
+def test_varied_rooms_are_not_seen_twice(tmp_path: Path) -> None:
+    with pytest.raises(GamesCountError, match="expected no game of valid_seen, got 6"):
+        generate_games(tmp_path, seed=0, counts=COUNTS | {"valid_seen": 6}, size="varied")
 
 
 @given(scenes())

@@ -1,0 +1,52 @@
+"""Which commands of a won episode found nothing, known in hindsight."""
+
+import random
+from collections.abc import Iterable, Sequence
+
+_DOES = frozenset({"take", "move", "put", "clean", "heat", "cool", "use", "slice"})
+"""What changes where things are and how they are."""
+_IDLE = frozenset({"close", "look", "inventory", "examine", "help"})
+"""What no goal needs, and what tells nothing that is not told anyhow."""
+
+
+def without_search(actions: Iterable[str], share: float, rng: random.Random) -> list[str]:
+    """The commands without idle ones, and without some visits to places where nothing was done.
+
+    Args:
+        actions: what was done, each of it admissible.
+        share: chance of each command of such a visit to be left out, and with it the whole visit: closed places, which
+            take two, are left out more often.
+    """
+    visits = _visits(action for action in actions if _verb(action) not in _IDLE)
+    kept = [visit for visit in visits if _did_something(visit) or rng.random() < (1 - share) ** len(visit)]
+    return _without_returns(kept)
+
+
+def _verb(action: str) -> str:
+    return action.partition(" ")[0]
+
+
+def _visits(actions: Iterable[str]) -> list[list[str]]:
+    """The actions from one `go to` to the next; the first visit is of where the episode begins."""
+    visits: list[list[str]] = [[]]
+    for action in actions:
+        if _verb(action) == "go":
+            visits.append([])
+        visits[-1].append(action)
+    return visits
+
+
+def _did_something(visit: Sequence[str]) -> bool:
+    return any(_verb(action) in _DOES for action in visit)
+
+
+def _without_returns(visits: Iterable[Sequence[str]]) -> list[str]:
+    """The actions of some visits; one that goes where the visit before it went stays there."""
+    actions: list[str] = []
+    place = ""
+    for action in (action for visit in visits for action in visit):
+        if action != place:
+            actions.append(action)
+        if _verb(action) == "go":
+            place = action
+    return actions

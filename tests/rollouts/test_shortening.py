@@ -1,0 +1,132 @@
+"""Demonstrations with less search."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentprm_dagster.envs.alfworld.kind import KIND
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.envs.alfworld.search import without_search
+from agentprm_dagster.envs.textworld.kind import KIND as TEXTWORLD
+from agentprm_dagster.episodes.parsing import parse_answer
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
+from agentprm_dagster.rollouts.shortening import shortened
+
+SEARCH = [
+    "look",
+    "go to desk 1",
+    "go to drawer 1",
+    "open drawer 1",
+    "close drawer 1",
+    "go to fridge 1",
+    "open fridge 1",
+    "take apple 1 from fridge 1",
+    "close fridge 1",
+    "go to shelf 1",
+    "go to fridge 1",
+    "cool apple 1 with fridge 1",
+    "go to shelf 2",
+    "move apple 1 to shelf 2",
+]
+
+
+@pytest.fixture(scope="module")
+def searched(household_games: list[PlayableGame]) -> list[Episode]:
+    """By an expert who does not know where things are."""
+    return collect_demonstrations(
+        household_games, KIND, expert="handcoded", episodes=24, max_steps=50, seed=0, monitor=SilentMonitor()
+    )
+
+
+def shorter(
+    episodes: list[Episode], games: list[PlayableGame], copies: int, most: float, seed: int = 0
+) -> list[Episode]:
+    how = {"copies": copies, "most": most, "max_steps": 50, "seed": seed, "monitor": SilentMonitor()}
+    return shortened(episodes, games, KIND, **how)
+
+
+def test_all_that_found_nothing_is_left_out() -> None:
+    assert without_search(SEARCH, 1.0, random.Random(0)) == [
+        "go to fridge 1",
+        "open fridge 1",
+        "take apple 1 from fridge 1",
+        "cool apple 1 with fridge 1",  # without going there again, where it still is
+        "go to shelf 2",
+        "move apple 1 to shelf 2",
+    ]
+
+
+def test_with_a_share_of_0_idle_commands_alone_are_left_out() -> None:
+    kept = [action for action in SEARCH if action.split()[0] not in ("look", "close")]
+    assert without_search(SEARCH, 0.0, random.Random(0)) == kept
+
+
+@given(st.floats(0.05, 0.95))
+def test_a_closed_place_is_left_out_more_often(share: float) -> None:
+    """Whose visit takes k commands stays with a chance of (1 - share)^k."""
+    draws = [without_search(SEARCH, share, random.Random(seed)) for seed in range(400)]
+    for place, commands in (("go to desk 1", 1), ("go to drawer 1", 2)):
+        stays = sum(place in draw for draw in draws) / len(draws)
+        chance = (1 - share) ** commands
+        assert stays == pytest.approx(chance, abs=5 * (chance * (1 - chance) / len(draws)) ** 0.5 + 1e-9)
+
+
+def test_copies_win_their_game_in_fewer_actions(searched: list[Episode], household_games: list[PlayableGame]) -> None:
+    games = {game.id: game for game in household_games}
+    by_id = {episode.episode_id: episode for episode in searched}
+    copies = [copy for copy in shorter(searched, household_games, 2, 0.9) if "~" in copy.episode_id]
+    assert len(copies) > len(searched) / 2
+    for copy in copies:
+        environment = games[copy.game].environment()
+        observation = environment.reset()
+        assert copy.first_observation == observation.text
+        for turn in copy.turns:
+            answer = parse_answer(turn.response)
+            assert (answer.action, answer.reason, turn.admissible) == (turn.action, turn.reason, True)
+            assert observation.admits(turn.action)
+            observation = environment.step(turn.action)
+            assert observation.text == turn.observation
+        assert observation.won
+        assert copy.won
+        original = by_id[copy.episode_id.partition("~")[0]]
+        assert len(copy.turns) <= len(original.turns)
+        assert copy.game == original.game
+
+
+def test_mistakes_stand_in_copies_and_are_recovered_from(
+    searched: list[Episode], household_games: list[PlayableGame]
+) -> None:
+    how = {"copies": 1, "most": 0.9, "max_steps": 50, "seed": 0, "monitor": SilentMonitor()}
+    copies = shortened(searched, household_games, KIND, action_noise=0.3, **how)
+    turns = [turn for copy in copies if "~" in copy.episode_id for turn in copy.turns]
+    mistakes = [turn for turn in turns if not turn.admissible]
+    assert 0.05 < len(mistakes) / len(turns) < 0.4
+    assert {turn.observation for turn in mistakes} == {"Nothing happens."}
+    assert all(copy.turns[-1].admissible for copy in copies if copy.won)
+
+
+def test_every_demonstration_is_there_and_lost_ones_as_they_were(
+    searched: list[Episode], household_games: list[PlayableGame]
+) -> None:
+    lost = Episode("lost#0", household_games[0].id, "k", "", (), reward=0.0)
+    found = shorter([*searched, lost], household_games, 3, 0.9)
+    assert {episode.episode_id.partition("~")[0] for episode in found} == {
+        *(episode.episode_id for episode in searched),
+        "lost#0",
+    }
+    assert lost in found
+    assert len({episode.episode_id for episode in found}) == len(found)
+
+
+def test_the_seed_alone_decides(searched: list[Episode], household_games: list[PlayableGame]) -> None:
+    assert shorter(searched[:6], household_games, 2, 0.9, 1) == shorter(searched[:6], household_games, 2, 0.9, 1)
+    assert shorter(searched[:6], household_games, 2, 0.9, 1) != shorter(searched[:6], household_games, 2, 0.9, 2)
+
+
+def test_who_does_not_know_what_found_nothing_is_refused(searched: list[Episode]) -> None:
+    with pytest.raises(TypeError, match="knows which commands found nothing, got textworld"):
+        shortened(searched, [], TEXTWORLD, copies=1, most=0.5, max_steps=9, seed=0, monitor=SilentMonitor())
