@@ -24,13 +24,6 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 300_000
 """Milliseconds for a page to show what it should. A busy machine has a stage or a page wait for minutes."""
 
-INTERRUPTIBLE = """
-import signal
-from agentprm_dagster.cli import main
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-main()
-"""
-
 
 class Ui:
     """`agentprm ui`, which can be started more than once in the same home."""
@@ -44,7 +37,7 @@ class Ui:
         environment = {**os.environ, "AGENTPRM_HOME": str(self.home)}
         for inherited in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME", "AGENTPRM_STORE", "AGENTPRM_LOAD"):
             environment.pop(inherited, None)
-        command = [sys.executable, "-c", INTERRUPTIBLE, "ui", *self.ports]
+        command = [Path(sys.executable).with_name("agentprm"), "ui", *self.ports]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
         )
