@@ -7,7 +7,7 @@ ALFRED. Only varied rooms differ from game to game.
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentprm_dagster.envs.alfworld.generate_tables import (
     EXTENTS,
@@ -72,7 +72,10 @@ def furnish(number: int, size: Size, seed: int, game: str = "") -> Room:
     """The room of that number; always the same one for the same seed and size, and where it is varied, game."""
     rng = random.Random(f"room {seed} {size} {number}" + (f" {game}" if size == "varied" else ""))
     kind = kind_of(number)
-    types = _choose_furniture(furniture(kind, size), rng.randint(*EXTENTS[size][kind].receptacles), rng)
+    choice = furniture(kind, size)
+    if size == "varied":  # one room holds drawers above all, and another shelves
+        choice = {name: replace(each, weight=each.weight * rng.lognormvariate(0, 1)) for name, each in choice.items()}
+    types = _choose_furniture(choice, rng.randint(*EXTENTS[size][kind].receptacles), rng)
     ids = make_ids(types, rng)
     names = game_names(zip(types, ids, strict=True))
     spots, start = _choose_spots(types, SHARED_SPOT[size], rng)

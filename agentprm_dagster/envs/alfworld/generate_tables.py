@@ -51,8 +51,13 @@ EXTENTS: dict[Size, dict[Kind, Extent]] = {
         "bedroom": Extent((9, 22), (18, 28)),
         "bathroom": Extent((11, 18), (12, 19)),
     },
+    "varied": {
+        "kitchen": Extent((16, 44), (36, 52)),
+        "living": Extent((7, 26), (15, 26)),
+        "bedroom": Extent((8, 28), (18, 28)),
+        "bathroom": Extent((8, 24), (12, 19)),
+    },
 }
-EXTENTS["varied"] = EXTENTS["full"]
 
 SHARED_SPOT: dict[Size, float] = {"small": 0.0, "medium": 0.05, "full": 0.1, "varied": 0.1}
 """How often a cabinet, drawer, burner, ... is reached from the same spot as the one before it."""
@@ -128,21 +133,25 @@ FURNITURE: dict[Kind, dict[str, Furniture]] = {
     },
 }
 
-_ONE_OF = frozenset({"CoffeeMachine", "Fridge", "Microwave", "Toaster", "Toilet"})
-"""Receptacles of which also a varied room holds one at most."""
+_ONE_OF = frozenset({"CoffeeMachine", "Fridge", "Microwave", "StoveBurner", "Toaster", "Toilet"})
+"""Receptacles of which also a varied room holds no more."""
+_ROWS = {"Cabinet": 24, "Drawer": 16, "Shelf": 12}
+"""Receptacles that stand in rows, and how long these may be in a varied room: as in the longest real ones."""
 
 
 def furniture(kind: Kind, size: Size) -> dict[str, Furniture]:
-    """What one kind of room may hold. A varied one may hold three of nearly everything, such as beds and desks, of
-    which few real rooms have two and most games are lost in those.
+    """What one kind of room may hold.
+
+    A varied one may hold three of nearly everything and long rows of what stands in rows. Some real rooms do, such as
+    bedrooms with two beds and desks or 13 drawers; few of them are trained in, and most games are lost in the others.
     """
-    if size != "varied":
-        return FURNITURE[kind]
-    more = {
-        name: replace(piece, most=max(piece.most, 3), weight=max(piece.weight, 1.5))
-        for name, piece in FURNITURE[kind].items()
-    }
-    return {name: FURNITURE[kind][name] if name in _ONE_OF else piece for name, piece in more.items()}
+    return {name: _varied(name, piece) if size == "varied" else piece for name, piece in FURNITURE[kind].items()}
+
+
+def _varied(name: str, piece: Furniture) -> Furniture:
+    if name in _ONE_OF:
+        return piece
+    return replace(piece, most=max(piece.most, _ROWS.get(name, 3)), weight=max(piece.weight, 1.5))
 
 
 NOT_PORTABLE = frozenset({"DeskLamp", "HousePlant", "Television"})

@@ -182,6 +182,7 @@ def test_every_game_of_varied_rooms_has_one_of_its_own() -> None:
     assert len({room.receptacles for room in rooms}) == len(rooms)
     assert {len(room.of_type("Bed")) for room in rooms} == {1, 2, 3}
     assert {len(room.of_type("Desk")) for room in rooms} == {1, 2, 3}
+    assert max(len(room.of_type("Drawer")) for room in rooms) == 16
     kitchens = [furnish(1, "varied", 0, f"train {index}") for index in range(50)]
     assert {len(room.of_type("Fridge")) for room in kitchens} == {1}
     assert furnish(301, "full", 0, "train 0") == furnish(301, "full", 0, "train 1")
