@@ -59,6 +59,12 @@ class Setup:
         return min(self.assumed.turns, self.experiment.rollouts.max_steps)
 
     @property
+    def demonstrations(self) -> int:
+        """Episodes that are learnt from, where all are won; of shorter copies, as many as there may be."""
+        shown = self.experiment.demonstrations
+        return shown.episodes * max(shown.shorter_copies, 1)
+
+    @property
     def expert_turns(self) -> float:
         """Decisions of a demonstration."""
         return min(self.assumed.expert_turns, self.experiment.demonstrations.max_steps)

@@ -21,7 +21,7 @@ def initial_policy(setup: Setup) -> Stage:
     answers = 1 if talk.dialogue == "restated" else shown.max_steps
     step = _step(setup, "policy", longest, settings.batch_episodes, settings.optimizer)
     step = replace(step, learnt=ceil(step.rows * answers * talk.answer))
-    tokens = settings.epochs * shown.episodes * talk.episode(turns)
+    tokens = settings.epochs * setup.demonstrations * talk.episode(turns)
     return _training("initial_policy", setup, step, tokens)
 
 
@@ -44,21 +44,20 @@ def prm(setup: Setup) -> Stage:
 
 def inverse_prm(setup: Setup) -> Stage:
     """InversePRM on demonstrations with answers drawn in their states, and on rollouts."""
-    settings, shown = setup.experiment.inverse_prm, setup.experiment.demonstrations
-    rollouts = setup.experiment.rollouts
+    settings, rollouts = setup.experiment.inverse_prm, setup.experiment.rollouts
     talk, expert = setup.talk(rollouts.max_new_tokens), setup.expert_turns
     step = _head_step(setup, talk, settings.batch_tokens, settings.optimizer)
-    states = shown.episodes * expert
+    states = setup.demonstrations * expert
     # The expert's states are read again with the answers that are drawn in them.
     drawn = states * settings.draws * talk.answer
     again = drawn if talk.dialogue == "append" else states * settings.draws * talk.row(expert)
-    tokens = settings.epochs * (shown.episodes * talk.episode(expert) + again + _learnt(setup))
+    tokens = settings.epochs * (setup.demonstrations * talk.episode(expert) + again + _learnt(setup))
     found = _training("inverse_prm", setup, step, tokens)
     return replace(
         found,
-        read=shown.episodes * talk.read(expert),
+        read=setup.demonstrations * talk.read(expert),
         drawn=drawn,
-        seconds=found.seconds + setup.reading(shown.episodes * talk.read(expert)) + setup.drawing(drawn),
+        seconds=found.seconds + setup.reading(setup.demonstrations * talk.read(expert)) + setup.drawing(drawn),
     )
 
 

@@ -43,6 +43,12 @@ def test_without_a_reward_model_none_is_planned(study: str) -> None:
     assert judged["tokens_drawn"] * 5 == planned("quickstart")["eval_report"]["tokens_drawn"], "no Best-of-4"
 
 
+def test_shorter_copies_are_counted() -> None:
+    once = planned("quickstart")["initial_policy"]["tokens_trained"]
+    thrice = planned("quickstart", "--set", "demonstrations.shorter_copies=3")["initial_policy"]["tokens_trained"]
+    assert thrice == pytest.approx(3 * once)
+
+
 def test_a_small_model_on_a_cpu_takes_no_gpu(home: Any) -> None:
     stages = planned("quickstart")
     assert {stage["on"] for stage in stages.values()} == {"CPU"}
