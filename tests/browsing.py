@@ -37,7 +37,7 @@ class Ui:
         environment = {**os.environ, "AGENTPRM_HOME": str(self.home)}
         for inherited in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME", "AGENTPRM_STORE", "AGENTPRM_LOAD"):
             environment.pop(inherited, None)
-        command = [Path(sys.executable).with_name("agentprm"), "ui", *self.ports]
+        command = [str(Path(sys.executable).with_name("agentprm")), "ui", *self.ports]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
         )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.alfworld.search import without_search
+from agentprm_dagster.envs.base import EnvironmentKind
 from agentprm_dagster.envs.textworld.kind import KIND as TEXTWORLD
 from agentprm_dagster.episodes.parsing import parse_answer
 from agentprm_dagster.episodes.records import Episode
@@ -43,10 +44,25 @@ def searched(household_games: list[PlayableGame]) -> list[Episode]:
 
 
 def shorter(
-    episodes: list[Episode], games: list[PlayableGame], copies: int, most: float, seed: int = 0
+    episodes: list[Episode],
+    games: list[PlayableGame],
+    copies: int,
+    most: float,
+    seed: int = 0,
+    kind: EnvironmentKind = KIND,
+    action_noise: float = 0.0,
 ) -> list[Episode]:
-    how = {"copies": copies, "most": most, "max_steps": 50, "seed": seed, "monitor": SilentMonitor()}
-    return shortened(episodes, games, KIND, **how)
+    return shortened(
+        episodes,
+        games,
+        kind,
+        copies=copies,
+        most=most,
+        max_steps=50,
+        seed=seed,
+        monitor=SilentMonitor(),
+        action_noise=action_noise,
+    )
 
 
 def test_all_that_found_nothing_is_left_out() -> None:
@@ -100,8 +116,7 @@ def test_copies_win_their_game_in_fewer_actions(searched: list[Episode], househo
 def test_mistakes_stand_in_copies_and_are_recovered_from(
     searched: list[Episode], household_games: list[PlayableGame]
 ) -> None:
-    how = {"copies": 1, "most": 0.9, "max_steps": 50, "seed": 0, "monitor": SilentMonitor()}
-    copies = shortened(searched, household_games, KIND, action_noise=0.3, **how)
+    copies = shorter(searched, household_games, 1, 0.9, action_noise=0.3)
     turns = [turn for copy in copies if "~" in copy.episode_id for turn in copy.turns]
     mistakes = [turn for turn in turns if not turn.admissible]
     assert 0.05 < len(mistakes) / len(turns) < 0.4
@@ -129,4 +144,4 @@ def test_the_seed_alone_decides(searched: list[Episode], household_games: list[P
 
 def test_who_does_not_know_what_found_nothing_is_refused(searched: list[Episode]) -> None:
     with pytest.raises(TypeError, match="knows which commands found nothing, got textworld"):
-        shortened(searched, [], TEXTWORLD, copies=1, most=0.5, max_steps=9, seed=0, monitor=SilentMonitor())
+        shorter(searched, [], 1, 0.5, kind=TEXTWORLD)
