@@ -142,6 +142,14 @@ def test_the_axis_is_fitted_to_what_is_drawn_and_says_where_it_begins(tmp_path: 
     assert whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0, "no part of the legend is cut off"
 
 
+def test_ticks_stand_at_the_rate_that_they_name(tmp_path: Path, figures: list[Any]) -> None:
+    draw([{**row(i, 1, 6), "ci_low": 0.55, "ci_high": 0.72} for i in (0, 1)], tmp_path / "results.png")
+    (axis,) = figures[0].axes
+    ticks = [(label.get_position()[1], label.get_text()) for label in axis.get_yticklabels()]
+    assert ticks[1][0] - ticks[0][0] == pytest.approx(0.025)
+    assert all(float(text.removesuffix("%")) == pytest.approx(100 * rate) for rate, text in ticks)
+
+
 def test_the_mean_over_seeds_stands_beside_one_seed(tmp_path: Path, figures: list[Any]) -> None:
     seeds = over_seeds({0: [row(0, 1, 2), row(1, 1, 4)], 1: [row(0, 1, 4), row(1, 1, 8)]})
     draw([row(0, 1, 2), row(1, 1, 4), row(1, 8, 9)], tmp_path / "results.png", seeds)

@@ -93,8 +93,10 @@ def _a_split_each(rows: Sequence[Row]) -> tuple["Figure", dict[str, "Axes"]]:
 
 def _write(figure: "Figure", axes: Mapping[str, "Axes"], path: Path) -> None:
     """Writes it with one legend below all axes, and says where the y axis begins: it is fitted to what is drawn."""
+    from matplotlib.ticker import PercentFormatter
+
     first = next(iter(axes.values()))
-    first.yaxis.set_major_formatter(lambda rate, _: f"{rate:.0%}")
+    first.yaxis.set_major_formatter(PercentFormatter(1))
     begins = max(first.get_ylim()[0], 0.0)
     first.set_ylim(begins, min(first.get_ylim()[1], 1.02))
     where = f"axis begins at {begins:.0%}" if begins else "axis begins at 0"
