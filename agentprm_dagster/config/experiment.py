@@ -283,7 +283,8 @@ class Experiment(Section):
     @property
     def _explorable(self) -> int | None:
         """How many games rollouts could play; None where only the games on the disk tell."""
-        train, share = self.environment.counts["train"], self.environment.demonstrated
+        train = self.environment.counts["train"] or None  # none at all is refused above
+        share = self.environment.demonstrated
         if train is None or share == 1:
             return train
         return train - min(max(round(share * train), 1), train - 1) if train > 1 else 0
