@@ -63,7 +63,7 @@ def test_generated_games_stand_beside_real_ones_in_train_alone(
     ("settings", "words"),
     [
         ({"beside": 12}, "beside: 12 are trained on beside real games"),
-        ({"size": "varied"}, "of size: varied every game has a room of its own: set valid_seen to 0"),
+        ({"size": "varied"}, "of size: varied every game has a room of its own: set valid_seen to null"),
     ],
 )
 def test_what_generated_games_cannot_be_is_refused(settings: dict[str, Any], words: str) -> None:

@@ -55,7 +55,7 @@ class Settings(EnvironmentSettings):
         if self.source == "generated" and self.size == "varied" and self.valid_seen:
             raise ValueError(
                 f"valid_seen: {self.valid_seen} is played in rooms that a training game plays in, and of size: varied "
-                "every game has a room of its own: set valid_seen to 0"
+                "every game has a room of its own: set valid_seen to null"
             )
         return self
 
