@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from agentprm_dagster.envs.alfworld.tasks import TaskType
 
 Size = Literal["small", "medium", "full", "varied"]
-"""How large rooms are. `full` is like the real ones; `varied` as large, with more of a kind, and every game has its own."""
+"""How large rooms are. `full` is like the real ones; `varied` as large, with more of a kind, one for each game."""
 
 Kind = Literal["kitchen", "living", "bedroom", "bathroom"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
