@@ -18,6 +18,8 @@ from multiprocessing.connection import Connection, wait
 from threading import Thread
 from typing import Any
 
+from agentprm_dagster.garbage import look_rarely
+
 _END_SECONDS = 10.0
 """How long a worker that says nothing more may take to end."""
 
@@ -101,6 +103,7 @@ def main(module: str, descriptor: str) -> None:
     """In the process that was started: calls `serve`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the starter
     Thread(target=_end_with_the_starter, daemon=True).start()
+    look_rarely()
     with Connection(int(descriptor)) as pipe:
         current_process().authkey, sys.path[:] = pipe.recv()  # the key for tensors, which are fetched from the starter
         import_module(module).serve(pipe)

@@ -17,6 +17,7 @@ from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.envs.settings import EnvironmentSettings
 from agentprm_dagster.episodes.engine_difference import GATE as ENGINE_GATE
 from agentprm_dagster.episodes.stage import SAVE_SECONDS, Monitor, Resume, StageReport
+from agentprm_dagster.garbage import look_rarely
 from agentprm_dagster.iterations import FIRST, announce, iteration_of
 from agentprm_dagster.launch.gpus import gpus_used
 from agentprm_dagster.launch.job import Job
@@ -199,6 +200,7 @@ class Stage:
         Raises:
             MixedInputsError: the inputs were made from different versions of the same thing.
         """
+        look_rarely()
         self._refuse_mixed_inputs()
         played = {GAMES_DIGEST: self._digest(games)} if games else {}
         modules = modules_of(self.asset, self.environment.kind, code, plays=bool(games))

@@ -16,10 +16,11 @@ from agentprm_dagster.targets.kinds import KINDS as TARGETS
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "agentprm_dagster"
 
-BELOW = {"guard", "processor", "masking", "section", "workers"}
+BELOW = {"garbage", "guard", "processor", "masking", "section", "workers"}
 """Small helpers that any room may use."""
 
 MAY_IMPORT = {
+    "garbage": set(),
     "guard": set(),
     "processor": set(),
     "masking": set(),

@@ -1,5 +1,6 @@
 """Worker processes: what is said to them, how they end, and that none is left behind."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -25,6 +26,8 @@ def serve(pipe: Connection) -> None:
             pipe.send(argument)
         elif what == "variable":
             pipe.send(os.environ.get(argument))
+        elif what == "thresholds":
+            pipe.send(gc.get_threshold())
         elif what == "double":
             pipe.send(argument.mul_(2).sum().item())
         elif what == "print":
@@ -50,6 +53,11 @@ def test_messages_and_the_environment_reach_it(worker: Worker) -> None:
         assert worker.receive() == message
     worker.send(("variable", "AGENTPRM_TESTED"))
     assert worker.receive() == "yes"
+
+
+def test_it_looks_rarely_for_garbage(worker: Worker) -> None:
+    worker.send(("thresholds", None))
+    assert worker.receive() == (50_000, 20, 100)
 
 
 def test_a_tensor_in_shared_memory_is_the_same_there(worker: Worker) -> None:

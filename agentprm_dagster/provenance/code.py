@@ -28,6 +28,7 @@ PACKAGE = "agentprm_dagster"
 PLUMBING = (
     f"{PACKAGE}.cluster",
     f"{PACKAGE}.config",
+    f"{PACKAGE}.garbage",
     f"{PACKAGE}.guard",
     f"{PACKAGE}.home",
     f"{PACKAGE}.iterations",
@@ -102,8 +103,8 @@ def _source(module: str) -> Source | None:
     if spec is None or spec.origin is None:
         return None
     path = Path(spec.origin)
-    tree = ast.parse(_read[path] if path in _read else path.read_bytes())
-    return Source(path, _digest(tree), tuple(_imports(tree)))
+    written = _read[path] if path in _read else path.read_bytes()
+    return Source(path, _digest(written), tuple(_imports(ast.parse(written))))
 
 
 _read: dict[Path, bytes] = {}
@@ -127,8 +128,10 @@ def _folders(package: str) -> Sequence[str]:
     return (spec.submodule_search_locations or ()) if spec else ()
 
 
-def _digest(tree: ast.Module) -> str:
-    """Of a module without what Python does not act on."""
+@cache
+def _digest(written: bytes) -> str:
+    """Of a module without what Python does not act on; SyntaxError, ValueError where it is none."""
+    tree = ast.parse(written)
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
             node.body = [each for each in body if not _is_docstring(each)]  # type: ignore[attr-defined]
@@ -143,7 +146,7 @@ def _is_docstring(node: ast.AST) -> bool:
 def _digest_now(path: Path) -> str | None:
     """None where it is gone, or no Python at the moment."""
     try:
-        return _digest(ast.parse(path.read_bytes()))
+        return _digest(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return None
 

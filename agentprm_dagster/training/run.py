@@ -13,6 +13,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from agentprm_dagster.episodes.stage import Monitor, SilentMonitor, StageReport
+from agentprm_dagster.garbage import look_rarely
 from agentprm_dagster.guard import end_with
 from agentprm_dagster.launch.gpus import gpus_used
 from agentprm_dagster.launch.group import gathered, process_group
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) not in (1, 2):
         print(__doc__, file=sys.stderr)
         return 2
+    look_rarely()
     path, *out = map(Path, arguments)
     rank, told = int(os.environ.get("RANK", "0")), told_folder(path)
     if "TORCHELASTIC_RUN_ID" in os.environ:

@@ -13,12 +13,14 @@ method for each command. Its quirks are kept, because a policy trained here must
 """
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from agentprm_dagster.envs.alfworld import wording
 from agentprm_dagster.envs.alfworld.actions import carry_out, look
 from agentprm_dagster.envs.alfworld.commands import admissible_commands
 from agentprm_dagster.envs.alfworld.game_file import Game
+from agentprm_dagster.envs.alfworld.house import House
 from agentprm_dagster.envs.alfworld.state import State
 from agentprm_dagster.episodes.records import Observation
 
@@ -42,10 +44,7 @@ class Household:
 
     def reset(self) -> Observation:
         """Starts the game anew."""
-        house = self.game.house
-        self._state = house.start
-        commands = admissible_commands(house, self._state)
-        self._observation = Observation(self._introduction(), commands, float(self._has_won()), done=False)
+        self._state, self._observation = _start(self.game)
         return self._observation
 
     def step(self, command: str) -> Observation:
@@ -101,17 +100,27 @@ class Household:
     def _carry_out(self, command: str) -> Observation:
         house = self.game.house
         self._state, text = carry_out(house, self._state, command)
-        won = self._has_won()
+        won = _has_won(house, self._state)
         return Observation(text, admissible_commands(house, self._state), float(won), done=won)
 
-    def _has_won(self) -> bool:
-        house = self.game.house
-        return house.goal.is_met(self._state, house.places[self._state.place].at_hand)
 
-    def _introduction(self) -> str:
-        house = self.game.house
-        if house.places[house.start.place].at_hand:
-            sight = look(house, house.start)
-        else:
-            sight = f"{wording.MIDDLE}{wording.a_list([receptacle.name for receptacle in house.receptacles])}."
-        return f"{wording.WELCOME}\n\n{sight}\n\n{wording.TASK}{self.game.task}"
+@lru_cache(maxsize=256)
+def _start(game: Game) -> Snapshot:
+    """Where a game begins: a game is opened for every branch, far more often than there are games."""
+    house = game.house
+    won = _has_won(house, house.start)
+    commands = admissible_commands(house, house.start)
+    return Snapshot(house.start, Observation(_introduction(game), commands, float(won), done=False))
+
+
+def _has_won(house: House, state: State) -> bool:
+    return house.goal.is_met(state, house.places[state.place].at_hand)
+
+
+def _introduction(game: Game) -> str:
+    house = game.house
+    if house.places[house.start.place].at_hand:
+        sight = look(house, house.start)
+    else:
+        sight = f"{wording.MIDDLE}{wording.a_list([receptacle.name for receptacle in house.receptacles])}."
+    return f"{wording.WELCOME}\n\n{sight}\n\n{wording.TASK}{game.task}"
