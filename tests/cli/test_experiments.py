@@ -21,7 +21,7 @@ def call(*arguments: str) -> Result:
 def test_experiments_are_listed_with_what_they_are(home: Path) -> None:
     told = call("experiments", "list").stdout
     assert "Two iterations on generated games of medium size." in told
-    assert json.loads(call("experiments", "list", "--json").stdout)["smoke"]["iterations"] == 2
+    assert json.loads(call("experiments", "list", "--json").stdout)["smoke"]["iterations"] == 3
     assert not home.exists()
 
 

@@ -120,7 +120,7 @@ def killed(ui: Ui, page: "Page", automated: None) -> str:
 def looped(ui: Ui, page: "Page", killed: str) -> None:
     """Started again, and the loop at its end, with nothing else done."""
     ui.start()
-    await_iteration(ui, page, "promotion", 2)
+    await_iteration(ui, page, "promotion", 3)
     page.goto(f"{ui.dagster}/runs")
     see(page, "Queued (0)", "In progress (0)")
 
@@ -178,7 +178,7 @@ def test_the_run_that_was_cut_off_was_launched_again_by_itself(ui: Ui, page: "Pa
 def test_the_sensor_says_why_it_launches_no_more(ui: Ui, page: "Page") -> None:
     page.goto(f"{ui.dagster}/locations/agentprm/sensors/smoke_automation")
     page.get_by_role("button", name="0 runs requested").first.click()
-    see(page, "Skip reason: all 2 iterations of smoke are made")
+    see(page, "Skip reason: all 3 iterations of smoke are made")
 
 
 @pytest.mark.usefixtures("looped")
@@ -200,35 +200,35 @@ def test_results_have_a_picture_and_a_table(ui: Ui, page: "Page") -> None:
     picture = page.get_by_role("img", name="curves")
     picture.wait_for()
     assert picture.evaluate("image => image.naturalWidth") > 100
-    see(page, "Bo2(pi_2, prm[2])", "ReAct gpt-4o")
+    see(page, "Bo2(pi_3, prm[3])", "ReAct gpt-4o")
 
 
 @pytest.mark.usefixtures("looped")
 def test_promotion_says_what_it_decided_and_why(ui: Ui, page: "Page") -> None:
-    page.goto(of_asset(ui, "promotion", 2))
-    see(page, "pi_2 is promoted.", "total_kl", "best_of_n_loses", "overestimates")
+    page.goto(of_asset(ui, "promotion", 3))
+    see(page, "pi_3 is promoted.", "total_kl", "best_of_n_loses", "overestimates")
     shoot(page, "promotion")
 
 
 @pytest.mark.usefixtures("looped")
 def test_a_prm_leads_to_the_rollouts_it_was_made_from(ui: Ui, page: "Page") -> None:
-    page.goto(of_asset(ui, "prm", 2))
-    rollouts = page.get_by_role("link", name="rollouts[2]", exact=True).first
+    page.goto(of_asset(ui, "prm", 3))
+    rollouts = page.get_by_role("link", name="rollouts[3]", exact=True).first
     rollouts.wait_for()
     shoot(page, "prm")
     rollouts.click()
-    page.wait_for_url("**/assets/smoke/rollouts?view=partitions&partition=2")
-    see(page, "improved_policy[1]")
+    page.wait_for_url("**/assets/smoke/rollouts?view=partitions&partition=3")
+    see(page, "improved_policy[2]")
 
 
 @pytest.mark.usefixtures("looped")
 def test_mlflow_is_a_click_away_and_leads_back(ui: Ui, page: "Page") -> None:
-    page.goto(of_asset(ui, "prm", 2))
+    page.goto(of_asset(ui, "prm", 3))
     with page.expect_popup() as opened:
         page.get_by_role("link", name=ui.mlflow.partition("/#")[0]).first.click()
     run = opened.value
-    see(run, "prm[2]", "held_out_loss", "iteration 2")
-    assert run.get_by_role("link", name="asset smoke/prm").get_attribute("href") == of_asset(ui, "prm", 2)
+    see(run, "prm[3]", "held_out_loss", "iteration 3")
+    assert run.get_by_role("link", name="asset smoke/prm").get_attribute("href") == of_asset(ui, "prm", 3)
     with run.expect_popup() as opened:
         run.get_by_role("link", name="Dagster run").click()
     see(opened.value, "Run of", "mc_value_targets")
@@ -252,7 +252,7 @@ def test_the_address_of_mlflow_shows_the_experiment_and_its_episodes(ui: Ui, pag
 
 @pytest.mark.usefixtures("looped")
 def test_the_page_of_episodes_shows_values_beside_turns(ui: Ui, page: "Page") -> None:
-    (episodes,) = ui.home.glob("artifacts/smoke/eval_report/2/*/episodes.html")
+    (episodes,) = ui.home.glob("artifacts/smoke/eval_report/3/*/episodes.html")
     page.goto(episodes.as_uri())
     see(page, "Q(s, a)")
     shoot(page, "episodes")

@@ -25,7 +25,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     ran = call(folder, "run", "smoke")
     assert ran.returncode == 0, ran.stderr
-    assert "Bo2(pi_2, prm[2])" in ran.stdout
+    assert "Bo2(pi_3, prm[3])" in ran.stdout
     return folder
 
 
@@ -36,7 +36,7 @@ def digests(home: Path) -> dict[str, str]:
 def test_every_row_of_the_plan_is_there(home: Path) -> None:
     rows = json.loads(call(home, "report", "smoke", "--json").stdout)
     found = {(row["split"], row["iteration"], row["best_of"]) for row in rows}
-    assert found == {(split, i, n) for split in ("valid_seen", "valid_unseen") for i in (0, 1, 2) for n in (1, 2)}
+    assert found == {(split, i, n) for split in ("valid_seen", "valid_unseen") for i in (0, 1, 2, 3) for n in (1, 2)}
     assert verify(ArtifactStore(home / "artifacts")).sound
 
 
@@ -183,7 +183,7 @@ def test_dagster_shows_what_the_command_line_made(home: Path) -> None:
         assert all(run.is_success for run in instance.get_runs())
         for asset in ("rollouts", "prm", "improved_policy", "eval_report"):
             key = dg.AssetKey(["smoke", asset])
-            assert instance.get_materialized_partitions(key) == {"1", "2"}
+            assert instance.get_materialized_partitions(key) == {"1", "2", "3"}
             event = instance.get_latest_data_version_record(key, partition_key="2")
             assert event
             assert event.asset_materialization
@@ -216,11 +216,11 @@ def test_mlflow_has_one_finished_run_an_artifact_and_the_checkpoints(home: Path)
     assert {run.info.status for run in runs} == {"FINISHED"}
     made = {artifact.manifest.mlflow_run_id for artifact in ArtifactStore(home / "artifacts").artifacts()}
     others = {run.info.run_name for run in runs if run.info.run_id not in made}
-    assert others == {"smoke", "iteration 1", "iteration 2"}
+    assert others == {"smoke", "iteration 1", "iteration 2", "iteration 3"}
     assert made <= {run.info.run_id for run in runs}
     aliases = {model.name: set(model.aliases) for model in client.search_registered_models()}
-    assert aliases["smoke-policy"] >= {"iteration-1", "iteration-2"}
-    assert aliases["smoke-prm"] == {"iteration-1", "iteration-2"}
+    assert aliases["smoke-policy"] >= {"iteration-1", "iteration-2", "iteration-3"}
+    assert aliases["smoke-prm"] == {"iteration-1", "iteration-2", "iteration-3"}
 
 
 def test_a_prm_is_scored_by_near_exact_values(home: Path, tmp_path: Path) -> None:
