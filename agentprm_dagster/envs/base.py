@@ -165,6 +165,12 @@ class LeavesOutSearch(Protocol):
             actions: of a won episode, each of them admissible. What is left need not win.
         """
 
+    def instead(self, command: str, observation: Observation) -> list[str] | None:
+        """What to do in place of a command that `observation` does not admit; None where nothing does as well.
+
+        It could be done in the episode, before something was left out.
+        """
+
 
 @runtime_checkable
 class DrawsHypotheses(Protocol):

@@ -53,7 +53,7 @@ def shortened(
             rng = random.Random(f"{seed} {name}")
             done = [turn.action for turn in episode.turns if turn.admissible]
             actions = kind.without_search(done, rng.uniform(0, most), rng)
-            copy = _played(begin(by_id[episode.game], seed=f"{seed} mistakes {name}"), actions, name)
+            copy = _played(begin(by_id[episode.game], seed=f"{seed} mistakes {name}"), actions, kind, name)
             won += [copy] if copy.won else []
         shorter += won or [episode]
         if i % 200 == 199 or i == len(episodes) - 1:
@@ -61,10 +61,13 @@ def shortened(
     return shorter
 
 
-def _played(play: Demonstration, actions: Sequence[str], episode_id: str) -> Episode:
-    """Ends where an action cannot be done: what comes after it would be about something else."""
+def _played(play: Demonstration, actions: Sequence[str], kind: LeavesOutSearch, episode_id: str) -> Episode:
+    """Ends where an action cannot be done and nothing does as well: what comes after would be about something else."""
     for action in actions:
-        if play.over or not play.observation.admits(action):
+        instead = [action] if play.observation.admits(action) else kind.instead(action, play.observation)
+        if instead is None:
             break
-        play.do(action)
+        for each in instead:
+            if not play.over:
+                play.do(each)
     return play.episode(episode_id)

@@ -1,18 +1,22 @@
 """Demonstrations with less search."""
 
 import random
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentprm_dagster.envs.alfworld.games import find_games
+from agentprm_dagster.envs.alfworld.generate import generate_games
 from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
-from agentprm_dagster.envs.alfworld.search import without_search
+from agentprm_dagster.envs.alfworld.search import instead, without_search
 from agentprm_dagster.envs.base import EnvironmentKind
 from agentprm_dagster.envs.textworld.kind import KIND as TEXTWORLD
 from agentprm_dagster.episodes.parsing import parse_answer
-from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.records import Episode, Observation
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
 from agentprm_dagster.rollouts.shortening import shortened
@@ -91,6 +95,38 @@ def test_a_closed_place_is_left_out_more_often(share: float) -> None:
         assert stays == pytest.approx(chance, abs=5 * (chance * (1 - chance) / len(draws)) ** 0.5 + 1e-9)
 
 
+@pytest.mark.parametrize(
+    ("command", "admitted", "done"),
+    [
+        ("go to cabinet 2", ("open cabinet 2", "examine cabinet 2"), ["go to cabinet 2"]),
+        ("go to shelf 2", ("examine shelf 2",), ["go to shelf 2", "examine shelf 2"]),
+        ("go to shelf 2", ("examine shelf 3",), None),
+        ("open cabinet 2", ("close cabinet 2",), []),
+        ("open cabinet 2", ("close cabinet 3",), None),
+        ("take mug 1 from cabinet 2", ("open cabinet 2",), None),
+    ],
+)
+def test_a_place_that_is_at_hand_or_open_already(command: str, admitted: tuple[str, ...], done: list[str]) -> None:
+    assert instead(command, Observation("", admitted, 0.0, done=False)) == done
+
+
+def test_who_imitates_a_copy_sees_that_a_place_at_hand_cannot_be_gone_to(tmp_path: Path) -> None:
+    generate_games(tmp_path, seed=0, counts={"train": 40}, size="medium")
+    games = [PlayableGame(ref) for ref in find_games(tmp_path, "train")]
+    shown = collect_demonstrations(
+        games, KIND, expert="handcoded_corrected", episodes=40, max_steps=50, seed=0, monitor=SilentMonitor()
+    )
+    assert all(turn.admissible for episode in shown for turn in episode.turns)
+    copies = [copy for copy in shorter(shown, games, 4, 1.0) if "~" in copy.episode_id]
+    assert len(copies) == 4 * sum(episode.won for episode in shown)
+    tried = [(turn, then) for copy in copies for turn, then in pairwise(copy.turns) if not turn.admissible]
+    assert tried
+    for turn, then in tried:
+        place = turn.action.removeprefix("go to ")
+        assert turn.observation == "Nothing happens."
+        assert then.action in (f"open {place}", f"examine {place}")
+
+
 def test_copies_win_their_game_in_fewer_actions(searched: list[Episode], household_games: list[PlayableGame]) -> None:
     games = {game.id: game for game in household_games}
     by_id = {episode.episode_id: episode for episode in searched}
@@ -102,8 +138,8 @@ def test_copies_win_their_game_in_fewer_actions(searched: list[Episode], househo
         assert copy.first_observation == observation.text
         for turn in copy.turns:
             answer = parse_answer(turn.response)
-            assert (answer.action, answer.reason, turn.admissible) == (turn.action, turn.reason, True)
-            assert observation.admits(turn.action)
+            assert (answer.action, answer.reason) == (turn.action, turn.reason)
+            assert observation.admits(turn.action) == turn.admissible
             observation = environment.step(turn.action)
             assert observation.text == turn.observation
         assert observation.won

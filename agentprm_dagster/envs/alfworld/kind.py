@@ -14,13 +14,13 @@ from agentprm_dagster.envs.alfworld.progress import progress
 from agentprm_dagster.envs.alfworld.published import published
 from agentprm_dagster.envs.alfworld.random_play import play_at_random
 from agentprm_dagster.envs.alfworld.reasons import explain
-from agentprm_dagster.envs.alfworld.search import without_search
+from agentprm_dagster.envs.alfworld.search import instead, without_search
 from agentprm_dagster.envs.alfworld.settings import Settings
 from agentprm_dagster.envs.alfworld.task_set import HELD_OUT, AlfworldTasks
 from agentprm_dagster.envs.alfworld.tasks import SHORT_NAMES
 from agentprm_dagster.envs.base import Task, TaskRef
 from agentprm_dagster.episodes.dialogue import Wording
-from agentprm_dagster.episodes.records import Episode, Turn
+from agentprm_dagster.episodes.records import Episode, Observation, Turn
 
 
 class Alfworld:
@@ -60,6 +60,10 @@ class Alfworld:
     def without_search(self, actions: Sequence[str], share: float, rng: random.Random) -> list[str]:
         """The commands without idle ones, and without some visits to places where nothing was done."""
         return without_search(actions, share, rng)
+
+    def instead(self, command: str, observation: Observation) -> list[str] | None:
+        """What to do about a place that is at hand or open already."""
+        return instead(command, observation)
 
     def with_hypothesis(self, first_observation: str, rng: random.Random) -> str:
         """The first observation with the place to look at first."""

@@ -3,6 +3,8 @@
 import random
 from collections.abc import Iterable, Sequence
 
+from agentprm_dagster.episodes.records import Observation
+
 _DOES = frozenset({"take", "move", "put", "clean", "heat", "cool", "use", "slice"})
 """What changes where things are and how they are."""
 _IDLE = frozenset({"close", "look", "inventory", "examine", "help"})
@@ -20,6 +22,22 @@ def without_search(actions: Iterable[str], share: float, rng: random.Random) -> 
     visits = _visits(action for action in actions if _verb(action) not in _IDLE)
     kept = [visit for visit in visits if _did_something(visit) or rng.random() < (1 - share) ** len(visit)]
     return _without_returns(kept)
+
+
+def instead(command: str, observation: Observation) -> list[str] | None:
+    """What to do in place of a command that cannot be done, because a place is at hand or open already.
+
+    Several places may share a spot, and nobody can go from one to another of them. Who does not know that tries, sees
+    that nothing happens, and looks there all the same.
+    """
+    verb, place = command.split(" ", 1)[0], command.removeprefix("go to ").removeprefix("open ")
+    if verb == "open" and observation.admits(f"close {place}"):
+        return []
+    if verb == "go" and observation.admits(f"open {place}"):
+        return [command]
+    if verb == "go" and observation.admits(f"examine {place}"):
+        return [command, f"examine {place}"]
+    return None
 
 
 def _verb(action: str) -> str:
