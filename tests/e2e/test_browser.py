@@ -4,7 +4,7 @@ The fixtures are the steps of one walk through one home, in which a stage is mad
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -73,17 +73,22 @@ def see(page: "Page", *texts: str) -> None:
         page.get_by_text(text).filter(visible=True).first.wait_for()
 
 
-def await_iteration(ui: Ui, page: "Page", asset: str, iteration: int) -> None:
-    """Loads the page of an iteration until it is made: Dagster draws it once."""
+def await_text(page: "Page", text: str, look: Callable[[], object]) -> None:
+    """Looks again and again until a page shows a text: Dagster draws what is so when it is loaded."""
     from playwright.sync_api import TimeoutError as NotYet
 
-    made = page.get_by_text("Materialized", exact=True).first
+    shown = page.get_by_text(text, exact=True).filter(visible=True).first
     for _ in range(60):
-        page.goto(of_asset(ui, asset, iteration))
+        look()
         with suppress(NotYet):
-            made.wait_for(timeout=5_000)
+            shown.wait_for(timeout=5_000)
             return
-    made.wait_for(timeout=5_000)
+    shown.wait_for(timeout=5_000)
+
+
+def await_iteration(ui: Ui, page: "Page", asset: str, iteration: int) -> None:
+    """Until the page of an iteration says that it is made."""
+    await_text(page, "Materialized", lambda: page.goto(of_asset(ui, asset, iteration)))
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +181,11 @@ def test_the_run_that_was_cut_off_was_launched_again_by_itself(ui: Ui, page: "Pa
 
 @pytest.mark.usefixtures("looped")
 def test_the_sensor_says_why_it_launches_no_more(ui: Ui, page: "Page") -> None:
-    page.goto(f"{ui.dagster}/locations/agentprm/sensors/smoke_automation")
-    page.get_by_role("button", name="0 runs requested").first.click()
-    see(page, "Skip reason: all 3 iterations of smoke are made")
+    def look() -> None:
+        page.goto(f"{ui.dagster}/locations/agentprm/sensors/smoke_automation")
+        page.get_by_role("button", name="0 runs requested").first.click()
+
+    await_text(page, "Skip reason: all 3 iterations of smoke are made", look)
 
 
 @pytest.mark.usefixtures("looped")
