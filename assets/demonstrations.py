@@ -58,6 +58,7 @@ def demonstrations(
                 max_steps=settings.max_steps,
                 seed=stage.seed,
                 action_noise=settings.action_noise,
+                place_noise=settings.place_noise,
                 monitor=monitor,
                 keep_candidates=asked.dialogue.format == "restated",
             )
@@ -71,6 +72,7 @@ def demonstrations(
                 most=settings.left_out,
                 max_steps=settings.max_steps,
                 action_noise=settings.action_noise,
+                place_noise=settings.place_noise,
                 seed=stage.seed,
                 monitor=monitor,
                 keep_candidates=asked.dialogue.format == "restated",

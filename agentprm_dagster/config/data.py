@@ -40,6 +40,8 @@ class Demonstrations(Section):
     """Demonstrations that have not won by then are counted and left out."""
     action_noise: Probability = 0.0
     """Share of the expert's turns before which a mistake is made for it to recover from; 0 is the paper's."""
+    place_noise: Probability = 0.0
+    """The same for mistakes about places: going where one is, or to a place that is not there."""
 
     shorter_copies: Annotated[int, Field(ge=0, le=100)] = 0
     """With how many copies each won demonstration is replaced that leave out search which found nothing, as is known in
@@ -49,11 +51,9 @@ class Demonstrations(Section):
 
     @model_validator(mode="after")
     def llm_errs_by_itself(self) -> Self:
-        if self.expert == "llm" and self.action_noise:
-            raise ValueError(
-                f"action_noise is added to what a rule says, and expert: llm needs action_noise: 0; got "
-                f"{self.action_noise}"
-            )
+        for name in ("action_noise", "place_noise"):
+            if self.expert == "llm" and (noise := getattr(self, name)):
+                raise ValueError(f"{name} is added to what a rule says, and expert: llm needs {name}: 0; got {noise}")
         return self
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ from agentprm_dagster.config.models import InversePrm, Prm, Sft, WorldModel
 from agentprm_dagster.config.when import Origin, Promotion, Schedule
 from agentprm_dagster.engine.served.settings import Llm
 from agentprm_dagster.engine.settings import Model
-from agentprm_dagster.envs.base import DrawsMistakes, DrawsRandomEpisodes, LeavesOutSearch
+from agentprm_dagster.envs.base import DrawsMistakenPlaces, DrawsMistakes, DrawsRandomEpisodes, LeavesOutSearch
 from agentprm_dagster.envs.kinds import kind_of, settings_class
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.improvement.kinds import improvement_kind
@@ -215,6 +215,8 @@ class Experiment(Section):
         kind = kind_of(self.environment.kind)
         if self.demonstrations.action_noise and not isinstance(kind, DrawsMistakes):
             raise ValueError(f"demonstrations.action_noise: {kind.name} knows no mistakes to make: set it to 0")
+        if self.demonstrations.place_noise and not isinstance(kind, DrawsMistakenPlaces):
+            raise ValueError(f"demonstrations.place_noise: {kind.name} knows no places to be mistaken: set it to 0")
         if self.demonstrations.shorter_copies and not isinstance(kind, LeavesOutSearch):
             raise ValueError(
                 f"demonstrations.shorter_copies: {kind.name} does not know which commands found nothing: set it to 0"

@@ -155,6 +155,16 @@ class DrawsMistakes(Protocol):
 
 
 @runtime_checkable
+class DrawsMistakenPlaces(Protocol):
+    """An environment that knows of places which cannot be gone to, for a demonstrator to recover from as well."""
+
+    def mistaken_places(
+        self, first_observation: str, turns: Sequence[Turn], rng: random.Random
+    ) -> Iterator[tuple[str, str]]:
+        """Mistakes (reason, action) to make one after the other behind `turns`; none where there is none to make."""
+
+
+@runtime_checkable
 class LeavesOutSearch(Protocol):
     """An environment that knows, in hindsight, which commands of a won episode found nothing."""
 

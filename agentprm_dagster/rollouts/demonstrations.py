@@ -5,13 +5,14 @@ Mistakes may be mixed in (`envs.base.DrawsMistakes`) for the expert to recover f
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import cycle, islice
 from typing import TypeVar
 
 from agentprm_dagster.envs.base import (
     Demonstrable,
+    DrawsMistakenPlaces,
     DrawsMistakes,
     EnvironmentKind,
     ExpertGaveUp,
@@ -23,13 +24,15 @@ from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import Monitor
 
 G = TypeVar("G", bound=Task)
+DrawMistakes = Callable[[str, Sequence[Turn], random.Random], Iterator[tuple[str, str]]]
+"""See `envs.base.DrawsMistakes`."""
 
 
 class Demonstration:
     """A game as somebody plays it who knows what to do: with a reason beside each command, worded by rule.
 
-    Before a share `action_noise` of the commands the player errs, in environments that know how (`DrawsMistakes`).
-    Nothing happens then.
+    Before a share `action_noise` of the commands the player errs, in environments that know how (`DrawsMistakes`), and
+    before a share `place_noise` about where it can go (`DrawsMistakenPlaces`). Nothing happens then.
     """
 
     def __init__(
@@ -40,11 +43,18 @@ class Demonstration:
         max_steps: int,
         seed: int | str,
         action_noise: float = 0.0,
+        place_noise: float = 0.0,
         keep_candidates: bool = False,
     ) -> None:
-        self._game, self._kind, self._max_steps = game, kind, max_steps
-        self._noise, self._keep_candidates = action_noise, keep_candidates
+        self._game, self._max_steps = game, max_steps
+        self._keep_candidates = keep_candidates
         self._rng = random.Random(seed)
+        self._mistakes: list[tuple[float, DrawMistakes]] = []
+        """How often they are made, and what they are."""
+        if action_noise and isinstance(kind, DrawsMistakes):
+            self._mistakes.append((action_noise, kind.mistakes))
+        if place_noise and isinstance(kind, DrawsMistakenPlaces):
+            self._mistakes.append((place_noise, kind.mistaken_places))
         self._explain = explain_in(kind)
         self._environment = game.environment()
         self.observation = self._first = self._environment.reset()
@@ -58,11 +68,12 @@ class Demonstration:
 
     def do(self, action: str) -> None:
         """Plays a command, perhaps after a mistake."""
-        if self._rng.random() < self._noise and isinstance(self._kind, DrawsMistakes):
-            for reason, mistake in self._kind.mistakes(self._first.text, tuple(self._turns), self._rng):
-                if self.observation.admits(mistake) or len(self._turns) >= self._max_steps - 1:
-                    break
-                self._play(reason, mistake)
+        for share, draw in self._mistakes:
+            if self._rng.random() < share:
+                for reason, mistake in draw(self._first.text, tuple(self._turns), self._rng):
+                    if self.observation.admits(mistake) or len(self._turns) >= self._max_steps - 1:
+                        break
+                    self._play(reason, mistake)
         self._play(self._explain(self._first.text, self._turns, action), action)
 
     def episode(self, episode_id: str) -> Episode:
@@ -102,11 +113,12 @@ def demonstrate(
     max_steps: int,
     seed: int,
     action_noise: float = 0.0,
+    place_noise: float = 0.0,
     keep_candidates: bool = False,
 ) -> Episode:
     """One expert episode; lost where the expert gives up or has not won within `max_steps`, mistakes included.
 
-    Of mistakes (`action_noise`) the expert is not told.
+    Of mistakes (`Demonstration`) the expert is not told.
 
     Raises:
         TypeError: nobody can show the game.
@@ -117,7 +129,13 @@ def demonstrate(
     if expert not in kind.experts:
         raise ValueError(f"expected an expert of {kind.name}, one of {', '.join(kind.experts)}, got {expert!r}")
     play = Demonstration(
-        game, kind, max_steps=max_steps, seed=seed, action_noise=action_noise, keep_candidates=keep_candidates
+        game,
+        kind,
+        max_steps=max_steps,
+        seed=seed,
+        action_noise=action_noise,
+        place_noise=place_noise,
+        keep_candidates=keep_candidates,
     )
     demonstrator = game.expert(expert, seed)
     while not play.over:
@@ -144,11 +162,17 @@ def collect_demonstrations(
     seed: int,
     monitor: Monitor,
     action_noise: float = 0.0,
+    place_noise: float = 0.0,
     keep_candidates: bool = False,
 ) -> list[Episode]:
     """Plays the games `in_turn`; won and lost ones."""
     show = partial(
-        demonstrate, expert=expert, max_steps=max_steps, action_noise=action_noise, keep_candidates=keep_candidates
+        demonstrate,
+        expert=expert,
+        max_steps=max_steps,
+        action_noise=action_noise,
+        place_noise=place_noise,
+        keep_candidates=keep_candidates,
     )
     demonstrations = []
     for i, (episode_id, game) in enumerate(in_turn(games, episodes)):

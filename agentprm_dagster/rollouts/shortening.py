@@ -27,6 +27,7 @@ def shortened(
     seed: int,
     monitor: Monitor,
     action_noise: float = 0.0,
+    place_noise: float = 0.0,
     keep_candidates: bool = False,
 ) -> list[Episode]:
     """Won episodes as `copies` shorter ones each, or as they are where none of these wins; lost ones as they are.
@@ -34,7 +35,7 @@ def shortened(
     Args:
         games: of all episodes.
         most: what is left out of each copy is a share drawn uniformly between 0 and this (`LeavesOutSearch`).
-        action_noise: share of a copy's commands before which a mistake is made; those of the episode are left out.
+        action_noise, place_noise: see `rollouts.demonstrations.Demonstration`; mistakes of the episode are left out.
 
     Raises:
         TypeError: the kind of environment does not know what found nothing.
@@ -42,7 +43,12 @@ def shortened(
     if not isinstance(kind, LeavesOutSearch):
         raise TypeError(f"expected a kind of environment that knows which commands found nothing, got {kind.name}")
     begin = partial(
-        Demonstration, kind=kind, max_steps=max_steps, action_noise=action_noise, keep_candidates=keep_candidates
+        Demonstration,
+        kind=kind,
+        max_steps=max_steps,
+        action_noise=action_noise,
+        place_noise=place_noise,
+        keep_candidates=keep_candidates,
     )
     by_id = {game.id: game for game in games}
     shorter: list[Episode] = []

@@ -176,6 +176,7 @@ def test_shipped_experiments_play_all_real_games() -> None:
         ("llm: {budget_money: 5}", r"budget_money needs prices: set price_read and price_drawn"),
         ("llm: {request: {model: other, seed: 1}}", r"request names model, which the other settings"),
         ("demonstrations: {expert: llm, action_noise: 0.1}", r"expert: llm needs action_noise: 0; got 0\.1"),
+        ("demonstrations: {expert: llm, place_noise: 0.1}", r"expert: llm needs place_noise: 0; got 0\.1"),
         ("demonstrations: {expert: llm, shorter_copies: 2}", r"expert: llm needs shorter_copies: 0; got 2"),
         (
             "improvement: {reward: inverse_prm, rank_by: reply}",
@@ -190,6 +191,18 @@ def test_shipped_experiments_play_all_real_games() -> None:
 def test_what_a_reward_model_cannot_do_is_refused(tmp_path: Path, settings: str, needed: str) -> None:
     with pytest.raises(ExperimentError, match=needed):
         read(tmp_path, settings)
+
+
+@pytest.mark.parametrize(
+    ("setting", "needed"),
+    [
+        ("place_noise: 0.1", r"place_noise: textworld knows no places to be mistaken: set it to 0"),
+        ("shorter_copies: 2", r"shorter_copies: textworld does not know which commands found nothing: set it to 0"),
+    ],
+)
+def test_what_an_environment_cannot_do_is_refused(tmp_path: Path, setting: str, needed: str) -> None:
+    with pytest.raises(ExperimentError, match=needed):
+        read(tmp_path, f"environment: {{kind: textworld}}\ndemonstrations: {{{setting}}}")
 
 
 @pytest.mark.parametrize(

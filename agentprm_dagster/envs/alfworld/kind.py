@@ -8,6 +8,7 @@ from agentprm_dagster.envs.alfworld.games import games_digest
 from agentprm_dagster.envs.alfworld.household import Household
 from agentprm_dagster.envs.alfworld.hypotheses import with_hypothesis
 from agentprm_dagster.envs.alfworld.language import WORDING
+from agentprm_dagster.envs.alfworld.mistaken_places import draw_mistaken_places
 from agentprm_dagster.envs.alfworld.mistakes import draw_mistakes
 from agentprm_dagster.envs.alfworld.playable import PlayableGame, StockGame
 from agentprm_dagster.envs.alfworld.progress import progress
@@ -56,6 +57,12 @@ class Alfworld:
     def mistakes(self, first_observation: str, turns: Sequence[Turn], rng: random.Random) -> Iterator[tuple[str, str]]:
         """Mistakes for a demonstrator to recover from."""
         return draw_mistakes(first_observation, turns, rng)
+
+    def mistaken_places(
+        self, first_observation: str, turns: Sequence[Turn], rng: random.Random
+    ) -> Iterator[tuple[str, str]]:
+        """Mistakes about places for a demonstrator to recover from."""
+        return draw_mistaken_places(first_observation, turns, rng)
 
     def without_search(self, actions: Sequence[str], share: float, rng: random.Random) -> list[str]:
         """The commands without idle ones, and without some visits to places where nothing was done."""

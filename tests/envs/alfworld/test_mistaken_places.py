@@ -1,0 +1,57 @@
+"""Mistakes about places: where they lead, that nothing happens, and that the expert goes on."""
+
+import random
+
+import pytest
+
+from agentprm_dagster.envs.alfworld.kind import KIND
+from agentprm_dagster.envs.alfworld.mistaken_places import draw_mistaken_places
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.episodes.records import Turn
+from agentprm_dagster.rollouts.demonstrations import demonstrate
+
+ROOM = "You see a desk 1, a shelf 2, a shelf 1, and a safe 1.\n\nYour task is to: put a hot apple in shelf."
+ARRIVED = Turn("", "", "You arrive at desk 1. On the desk 1, you see a pen 1.", "")
+
+
+def drawn(*turns: Turn) -> list[list[tuple[str, str]]]:
+    return [list(draw_mistaken_places(ROOM, turns, random.Random(seed))) for seed in range(400)]
+
+
+def test_nowhere_nothing_can_be_mistaken() -> None:
+    assert drawn() == [[]] * 400
+
+
+def test_where_one_is_one_more_of_a_type_and_what_the_room_does_not_have() -> None:
+    firsts = [mistakes[0] for mistakes in drawn(ARRIVED)]
+    assert {reason for reason, _ in firsts} == {"I look for a apple."}
+    places = [action.removeprefix("go to ") for _, action in firsts]
+    assert {"desk 1", "desk 2", "shelf 3", "safe 2"} <= set(places)
+    assert not {"shelf 1", "shelf 2", "safe 1"} & set(places), "one can go there"
+    others = [place for place in places if place.split()[0] not in ("desk", "shelf", "safe")]
+    assert 100 < len(others) < 170
+    assert {"fridge 1", "toilet 1", "bed 2"} <= set(others)
+    assert 100 < places.count("desk 1") < 170
+
+
+def test_who_insists_does_so_about_the_same_place() -> None:
+    lengths = [len(mistakes) for mistakes in drawn(ARRIVED)]
+    assert 160 < lengths.count(1) < 240
+    for mistakes in drawn(ARRIVED):
+        place = mistakes[0][1].removeprefix("go to ")
+        assert {action for _, action in mistakes} <= {f"{verb} {place}" for verb in ("go to", "examine", "open")}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_expert_goes_on_as_if_nothing_had_happened(household_games: list[PlayableGame], seed: int) -> None:
+    mistaken = 0
+    for game in household_games:
+        plain, erring = (
+            demonstrate(game, KIND, episode_id="e", expert="handcoded", max_steps=200, seed=seed, place_noise=share)
+            for share in (0.0, 0.3)
+        )
+        mistakes = [turn for turn in erring.turns if not turn.admissible]
+        mistaken += len(mistakes)
+        assert {turn.observation for turn in mistakes} <= {"Nothing happens."}
+        assert [turn for turn in erring.turns if turn.admissible] == list(plain.turns)
+    assert mistaken > 12
