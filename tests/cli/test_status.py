@@ -24,7 +24,7 @@ def row(told: str, name: str) -> list[str]:
 
 
 def test_nothing_is_there(home: Path) -> None:
-    assert row(call().stdout, "smoke") == ["", "", "", "", "15"]
+    assert row(call().stdout, "smoke") == ["", "", "", "", "21"]
     assert not home.exists()
 
 
