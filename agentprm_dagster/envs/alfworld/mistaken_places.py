@@ -32,7 +32,8 @@ def draw_mistaken_places(
     here = Progress(parse_task(first_observation), turns).place
     if here is None:
         return
-    place = rng.choice([here, _one_more(first_observation, rng), _of_another_type(first_observation, rng)])
+    listed = _listed(first_observation) or [here.split()[0]]
+    place = rng.choice([here, _one_more(listed, rng), _of_another_type(listed, rng)])
     action = f"go to {place}"
     yield explain(first_observation, turns, action), action
     while rng.random() < _INSISTS:
@@ -41,17 +42,16 @@ def draw_mistaken_places(
 
 
 def _listed(first_observation: str) -> list[str]:
-    """The types of the room's places, one of each place."""
+    """The types of the room's places, one of each place; none where a game begins at one of them."""
     room, _, _ = first_observation.partition("Your task is to")
     return _LISTED.findall(room)
 
 
-def _one_more(first_observation: str, rng: random.Random) -> str:
-    listed = _listed(first_observation)
+def _one_more(listed: list[str], rng: random.Random) -> str:
     kind = rng.choice(listed)
     return f"{kind} {listed.count(kind) + 1}"
 
 
-def _of_another_type(first_observation: str, rng: random.Random) -> str:
-    others = sorted(set(_TYPES) - set(_listed(first_observation)))
+def _of_another_type(listed: list[str], rng: random.Random) -> str:
+    others = sorted(set(_TYPES) - set(listed))
     return f"{rng.choice(others)} {rng.choice(_BESIDE)}"
