@@ -37,7 +37,7 @@ def test_where_one_is_one_more_of_a_type_and_what_the_room_does_not_have() -> No
 def test_a_room_that_is_not_listed_is_known_by_where_one_is() -> None:
     first = "You are facing the desk 1.\n\nYour task is to: put a hot apple in shelf."
     firsts = {next(draw_mistaken_places(first, [ARRIVED], random.Random(seed)))[1] for seed in range(100)}
-    assert {"go to desk 1", "go to desk 2", "go to fridge 1"} <= firsts
+    assert {"go to desk 1", "go to desk 2"} < firsts
 
 
 def test_who_insists_does_so_about_the_same_place() -> None:
