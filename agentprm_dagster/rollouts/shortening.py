@@ -34,7 +34,8 @@ def shortened(
 
     Args:
         games: of all episodes.
-        most: what is left out of each copy is a share drawn uniformly between 0 and this (`LeavesOutSearch`).
+        most: the largest share of the search that a copy leaves out (`LeavesOutSearch`): `most` (1 - u²) with u drawn
+            uniformly between 0 and 1, so that more is left out of most copies than of a few.
         action_noise, place_noise: see `rollouts.demonstrations.Demonstration`; mistakes of the episode are left out.
 
     Raises:
@@ -58,7 +59,7 @@ def shortened(
             name = f"{episode.episode_id}~{number}"
             rng = random.Random(f"{seed} {name}")
             done = [turn.action for turn in episode.turns if turn.admissible]
-            actions = kind.without_search(done, rng.uniform(0, most), rng)
+            actions = kind.without_search(done, most * (1 - rng.random() ** 2), rng)
             copy = _played(begin(by_id[episode.game], seed=f"{seed} mistakes {name}"), actions, kind, name)
             won += [copy] if copy.won else []
         shorter += won or [episode]

@@ -1,13 +1,15 @@
 """The demonstrator's REASON: one sentence, by rule, from what the episode has shown so far and never from more.
 
 The experts give commands only. The sentence names what the command is for: the object still looked for, the object
-held and what must still be done to it, the place it goes to.
+held and what must still be done to it, the place it goes to. Behind a command that could not be done it begins with
+what that means: a small policy that does not say so gives the same command for ever.
 """
 
 import re
 from collections.abc import Sequence
 
-from agentprm_dagster.envs.alfworld.tasks import Task, parse_task
+from agentprm_dagster.envs.alfworld.tasks import MARK, Task, parse_task
+from agentprm_dagster.envs.alfworld.wording import NOTHING_HAPPENS
 from agentprm_dagster.episodes.records import Turn
 
 PREPARATION = {
@@ -76,7 +78,22 @@ class Progress:
 
 
 def explain(first_observation: str, turns: Sequence[Turn], action: str) -> str:
-    """Why a demonstrator gives `action` after `turns`: one sentence without a line break."""
+    """Why a demonstrator gives `action` after `turns`, in short sentences without a line break."""
+    return _failed(first_observation, turns) + _why(first_observation, turns, action)
+
+
+def _failed(first_observation: str, turns: Sequence[Turn]) -> str:
+    """What it means that the last command could not be done; nothing where it could."""
+    if not turns or turns[-1].observation != NOTHING_HAPPENS:
+        return ""
+    command = turns[-1].action
+    place, listed = command.removeprefix("go to "), _LISTED.findall(first_observation.partition(MARK)[0])
+    if place == command or not listed:
+        return "Nothing happened. "
+    return f"The {place} is at hand. " if place in listed else f"There is no {place}. "
+
+
+def _why(first_observation: str, turns: Sequence[Turn], action: str) -> str:
     progress = Progress(parse_task(first_observation), turns)
     verb, *words = action.split()
     if verb == "take":
@@ -89,7 +106,11 @@ def explain(first_observation: str, turns: Sequence[Turn], action: str) -> str:
 
 
 def notice(first_observation: str, turns: Sequence[Turn]) -> str:
-    """What a demonstrator would have in mind after `turns`, whatever is done next: one sentence."""
+    """What a demonstrator would have in mind after `turns`, whatever is done next."""
+    return _failed(first_observation, turns) + _noticed(first_observation, turns)
+
+
+def _noticed(first_observation: str, turns: Sequence[Turn]) -> str:
     progress = Progress(parse_task(first_observation), turns)
     if progress.held is None and progress.found:
         return f"Here is {progress.found[0]}."

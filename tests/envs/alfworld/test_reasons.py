@@ -61,6 +61,25 @@ def test_every_sentence_by_hand(task: str, observations: list[str], action: str,
     assert explain(first(task), turns(*observations), action) == reason
 
 
+@pytest.mark.parametrize(
+    ("opening", "command", "meaning"),
+    [
+        (first("put a apple in shelf"), "go to shelf 1", "The shelf 1 is at hand."),
+        (first("put a apple in shelf"), "go to shelf 2", "There is no shelf 2."),
+        (first("put a apple in shelf"), "open shelf 1", "Nothing happened."),
+        (first("put a apple in shelf"), "take apple 1 from desk 1", "Nothing happened."),
+        ("Your task is to: put a apple in shelf.", "go to shelf 1", "Nothing happened."),
+    ],
+)
+def test_what_it_means_that_nothing_happened(opening: str, command: str, meaning: str) -> None:
+    history = [Turn(reason="", action=command, observation="Nothing happens.", response="")]
+    assert explain(opening, history, "go to desk 1") == f"{meaning} I look for a apple."
+    assert explain(opening, history, "take apple 1 from desk 1") == f"{meaning} Here is apple 1."
+    assert notice(opening, history) == f"{meaning} I look for a apple."
+    later = [*history, *turns("You arrive at desk 1. On the desk 1, you see nothing.")]
+    assert explain(opening, later, "go to shelf 1") == "I look for a apple.", "it is told once"
+
+
 def test_reasons_are_one_line_and_are_what_the_answer_says(demonstrations: list[Episode]) -> None:
     for turn in (turn for episode in demonstrations for turn in episode.turns):
         assert turn.reason
@@ -118,7 +137,7 @@ def test_what_lies_here_is_what_the_engine_knows(household_games: list[PlayableG
             "I look for a apple.",
         ),
         (["In it, you see a apple 1.", "You close the safe 1."], "I look for a apple."),
-        (["On the desk 1, you see a apple 1.", "Nothing happens."], "Here is apple 1."),
+        (["On the desk 1, you see a apple 1.", "Nothing happens."], "Nothing happened. Here is apple 1."),
         (["On the desk 1, you see a apple 1.", TAKE], "I bring apple 1 to a shelf."),
         (["On the shelf 1, you see nothing.", TAKE, MOVED], "I look for a apple."),
         ([TAKE, ELSEWHERE], "Here is apple 1."),
