@@ -15,6 +15,7 @@ KINDS = {
     "trl": "agentprm_dagster.improvement.trl",
     "rft": "agentprm_dagster.improvement.rft",
     "outcome_dpo": "agentprm_dagster.improvement.outcome_dpo",
+    "implicit_dpo": "agentprm_dagster.improvement.implicit_dpo",
     "grpo": "agentprm_dagster.improvement.grpo",
 }
 """The module of each kind."""

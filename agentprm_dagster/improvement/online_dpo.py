@@ -30,7 +30,7 @@ from agentprm_dagster.improvement.branched_states import policy_prefixes
 from agentprm_dagster.improvement.consequences import Consequences
 from agentprm_dagster.improvement.dpo_settings import Settings
 from agentprm_dagster.improvement.history import History
-from agentprm_dagster.improvement.judging import Judge
+from agentprm_dagster.improvement.judging import ImplicitJudge, ImplicitReward, Judge, Judging
 from agentprm_dagster.improvement.panel import Panel, Watched, build_panel
 from agentprm_dagster.improvement.rationalisation import Rationalised
 from agentprm_dagster.improvement.rationalised_answers import RationalisedAnswers
@@ -52,7 +52,7 @@ from agentprm_dagster.training.snapshots import Stateful
 
 def improve_policy(
     policy: Path,
-    prm: Path,
+    reward: Path | ImplicitReward,
     episodes: Sequence[Episode],
     games: Mapping[str, Task],
     environment: EnvironmentKind,
@@ -69,6 +69,7 @@ def improve_policy(
     """Improves the behaviour policy on the states of its own whole episodes and writes the checkpoint to `out`.
 
     Args:
+        reward: the checkpoint of a reward model, or a policy that says as much.
         games: those that the episodes come from, by id; they are played where candidates are ranked by reply, and those
             of `watched` by the panel.
         centred: whether the reward model knows values up to what their state adds.
@@ -80,7 +81,7 @@ def improve_policy(
     model = checkpoints.policy_to_train(policy)
     place(model, job.compute)
     reference = frozen_copy(model) if has_adapter(model) else checkpoints.load_policy(policy, dtype=dtype)
-    critic = checkpoints.load_prm(prm, dtype=checkpoints.stored_dtype(prm))
+    critic = _critic(reward)
     chat = Chat(tokenizer, environment.wording)
     prefixes, panel = policy_prefixes(chat, episodes, dialogue), None
     with training_threads(model):
@@ -91,8 +92,10 @@ def improve_policy(
         reference.requires_grad_(False)
         place_trained(model, job.compute, dtype)
         consequences = Consequences(chat, games) if settings.rank_by == "reply" else None
-        judge = Judge(critic.eval(), chat, consequences, centred=centred)
-        if watched:
+        judge: Judging = Judge(critic.eval(), chat, consequences, centred=centred)
+        if isinstance(reward, ImplicitReward):
+            judge = ImplicitJudge(critic, reference, chat, reward.beta)
+        if watched and isinstance(judge, Judge):
             panel = build_panel(model, reference, judge, watched, games, settings, dialogue=dialogue, job=job)
         with_hypothesis = environment.with_hypothesis if isinstance(environment, DrawsHypotheses) else None
         history = improve(
@@ -109,10 +112,16 @@ def improve_policy(
     return panel.added_to(report, kept, out) if panel else report
 
 
+def _critic(reward: Path | ImplicitReward) -> PreTrainedModel:
+    if isinstance(reward, ImplicitReward):
+        return checkpoints.load_policy(reward.policy, dtype=checkpoints.stored_dtype(reward.policy))
+    return checkpoints.load_prm(reward, dtype=checkpoints.stored_dtype(reward))
+
+
 def improve(
     model: PreTrainedModel,
     reference: PreTrainedModel,
-    judge: Judge,
+    judge: Judging,
     chat: Chat,
     prefixes: Sequence[EpisodeTokens],
     settings: Settings,
@@ -165,7 +174,7 @@ def improvement_work(
     model: PreTrainedModel,
     shard: int,
     reference: PreTrainedModel,
-    judge: Judge,
+    judge: Judging,
     chat: Chat,
     settings: Settings,
     longest: int,

@@ -1,7 +1,7 @@
 """Offline DPO on whole episodes of one game, won against lost (`improvement.trajectory_dpo`): no PRM is read."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.improvement.inputs import Inputs
@@ -9,6 +9,9 @@ from agentprm_dagster.improvement.settings import FromRollouts
 from agentprm_dagster.section import AtOnce, Positive, PositiveFloat
 
 if TYPE_CHECKING:
+    from agentprm_dagster.episodes.dialogue import Format
+    from agentprm_dagster.improvement.stored import Start
+    from agentprm_dagster.improvement.stored_training import Done
     from agentprm_dagster.launch.job import Job
 
 
@@ -33,39 +36,60 @@ class Settings(FromRollouts):
         return 2 * self.batch_pairs
 
 
+class Preferring(NamedTuple):
+    """A policy that was trained to prefer won episodes."""
+
+    start: "Start"
+    """Its `model`, and the policy that it was."""
+    pairs: int
+    tokens: int
+    """Of one pass over the pairs."""
+    done: "Done"
+
+
 def improve(inputs: Inputs, settings: Any, out: Path, job: "Job") -> StageReport:
     """See `improvement.kinds.ImprovementKind`; goes on from where an earlier attempt has saved.
 
     Raises:
         TrainingError: in no game two episodes had different outcomes.
     """
-    from agentprm_dagster.improvement.episode_pairs import episode_pairs
-    from agentprm_dagster.improvement.stored import Tokens, begin, finish  # loads torch, as below
-    from agentprm_dagster.improvement.stored_training import tokens_in, train_on_examples
-    from agentprm_dagster.improvement.trajectory_dpo import examples, trajectory_work
+    from agentprm_dagster.improvement.stored import Tokens, finish  # loads torch, as below
     from agentprm_dagster.reports.improvement_report import Learnt
-    from agentprm_dagster.training.loop import TrainingError
 
     how: Settings = settings.improvement
-    pairs = episode_pairs(inputs.episodes, how.per_game, job.seed)
-    if not pairs:
-        raise TrainingError(
-            f"improvement.kind: outcome_dpo compares a won and a lost episode of one game, and among "
-            f"{len(inputs.episodes)} there are no two such: play more of each game (rollouts.per_game, "
-            "rollouts.branch_states)"
-        )
-    start = begin(inputs, job)
-    read = examples(start, pairs, settings.dialogue.format, job.compute.micro_batch_tokens)
-    done = train_on_examples(start, read, how, how.batch_pairs, job, trajectory_work, how.beta)
-    tokens = tokens_in(read)
+    learnt = prefer_won(inputs, how, settings.dialogue.format, job)
     return finish(
-        start,
+        learnt.start,
         inputs,
         settings,
         out,
-        done.history,
-        planned=done.planned,
-        learnt=Learnt(len(pairs), "pairs of episodes", "no game was both won and lost"),
-        tokens=Tokens(how.epochs * tokens, besides=tokens),
+        learnt.done.history,
+        planned=learnt.done.planned,
+        learnt=Learnt(learnt.pairs, "pairs of episodes", "no game was both won and lost"),
+        tokens=Tokens(how.epochs * learnt.tokens, besides=learnt.tokens),
         job=job,
     )
+
+
+def prefer_won(inputs: Inputs, how: Settings, dialogue: "Format", job: "Job") -> Preferring:
+    """Trains pi_(i-1) to prefer the won episodes of each game to the lost ones; nothing is written.
+
+    Raises:
+        TrainingError: in no game two episodes had different outcomes.
+    """
+    from agentprm_dagster.improvement.episode_pairs import episode_pairs
+    from agentprm_dagster.improvement.stored import begin  # loads torch, as below
+    from agentprm_dagster.improvement.stored_training import tokens_in, train_on_examples
+    from agentprm_dagster.improvement.trajectory_dpo import examples, trajectory_work
+    from agentprm_dagster.training.loop import TrainingError
+
+    pairs = episode_pairs(inputs.episodes, how.per_game, job.seed)
+    if not pairs:
+        raise TrainingError(
+            f"DPO on episodes compares a won and a lost episode of one game, and among {len(inputs.episodes)} "
+            "there are no two such: play more of each game (rollouts.per_game, rollouts.branch_states)"
+        )
+    start = begin(inputs, job)
+    read = examples(start, pairs, dialogue, job.compute.micro_batch_tokens)
+    done = train_on_examples(start, read, how, how.batch_pairs, job, trajectory_work, how.beta)
+    return Preferring(start, len(pairs), tokens_in(read), done)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from math import ceil
 from typing import Any, Literal
 
+from agentprm_dagster.improvement.implicit_dpo import Settings as ImplicitDpo
 from agentprm_dagster.improvement.settings import FromRollouts
 from agentprm_dagster.planning.memory import OptimizerName, Step, peak
 from agentprm_dagster.planning.setup import Setup, Stage
@@ -73,7 +74,14 @@ def _head_step(setup: Setup, talk: Dialogues, batch_tokens: int, optimizer: Opti
 def improved_policy(setup: Setup) -> Stage:
     """Policy improvement, against a PRM or on the rollouts as they are."""
     settings: Any = setup.experiment.improvement
-    return _on_rollouts(setup, settings) if isinstance(settings, FromRollouts) else _against_reward(setup, settings)
+    if isinstance(settings, FromRollouts):
+        return _on_rollouts(setup, settings)
+    against = _against_reward(setup, settings)
+    if not isinstance(settings, ImplicitDpo):
+        return against
+    first = _on_rollouts(setup, settings.implicit)
+    trained, read, seconds = (getattr(first, name) + getattr(against, name) for name in ("trained", "read", "seconds"))
+    return replace(against, trained=trained, read=read, seconds=seconds)
 
 
 def _on_rollouts(setup: Setup, settings: FromRollouts) -> Stage:

@@ -152,6 +152,20 @@ def test_a_baseline_takes_the_place_of_online_dpo(base: str, study: str) -> None
     assert (taken.optimizer, taken.learning_rate) == (before.optimizer, before.learning_rate)
 
 
+@pytest.mark.parametrize("base", ["quickstart", "alfworld"])
+def test_an_implicit_reward_takes_the_place_of_the_prm_alone(base: str) -> None:
+    (name,) = compose(base, ["implicit_dpo"])
+    taken, before = (load_experiment(each).improvement.model_dump() for each in (name, base))
+    assert (taken.pop("kind"), taken.pop("reward"), taken.pop("implicit")["kind"]) == (
+        "implicit_dpo",
+        None,
+        "outcome_dpo",
+    )
+    assert taken == {key: value for key, value in before.items() if key not in ("kind", "reward")}
+    with pytest.raises(ExperimentError, match="a panel watches a reward model, of which there is none"):
+        compose(base, ["implicit_dpo"], ["improvement.panel.every=4"])
+
+
 def test_another_kind_keeps_what_it_knows_of_a_section_that_names_none() -> None:
     (name,) = compose("quickstart", ["grpo"], ["targets.kind=shaped", "improvement.omega=2"])
     experiment: Any = load_experiment(name)

@@ -46,16 +46,16 @@ def test_what_asks_a_reward_model_says_that_there_is_none(home: Path) -> None:
 
 @pytest.mark.slow
 def test_all_kinds_learn_from_the_same_rollouts(home: Path) -> None:
-    for more in ((), ("--with", "outcome_dpo"), ("--with", "grpo")):
+    for more in ((), ("--with", "outcome_dpo"), ("--with", "implicit_dpo"), ("--with", "grpo")):
         ran = call(home, "run", "smoke", "--iterations", "1", *more)
         assert ran.returncode == 0, ran.stderr
     store = ArtifactStore(home / "artifacts")
     policies = [
         store.current(name, "improved_policy", 1)
-        for name in ("smoke", "smoke__rft", "smoke__outcome_dpo", "smoke__grpo")
+        for name in ("smoke", "smoke__rft", "smoke__outcome_dpo", "smoke__implicit_dpo", "smoke__grpo")
     ]
     read = {tuple(each.version.digest for each in made.manifest.inputs if each.role == "rollouts") for made in policies}
     assert len(read) == 1
-    assert len({made.digest for made in policies}) == 4
+    assert len({made.digest for made in policies}) == 5
     compared = call(home, "compare", "smoke", "smoke__grpo", "--json")
     assert compared.returncode == 0, compared.stderr

@@ -43,6 +43,14 @@ def test_without_a_reward_model_none_is_planned(study: str) -> None:
     assert judged["tokens_drawn"] * 5 == planned("quickstart")["eval_report"]["tokens_drawn"], "no Best-of-4"
 
 
+def test_an_implicit_reward_is_trained_in_the_same_stage() -> None:
+    stages = planned("quickstart", "--with", "implicit_dpo")
+    assert list(stages) == ["demonstrations", "initial_policy", "rollouts", "improved_policy", "eval_report"]
+    parts = [planned("quickstart", *more)["improved_policy"] for more in ((), ("--with", "outcome_dpo"))]
+    for name in ("tokens_trained", "tokens_read"):
+        assert stages["improved_policy"][name] == pytest.approx(sum(part[name] for part in parts))
+
+
 def test_shorter_copies_are_counted() -> None:
     once = planned("quickstart")["initial_policy"]["tokens_trained"]
     thrice = planned("quickstart", "--set", "demonstrations.shorter_copies=3")["initial_policy"]["tokens_trained"]
