@@ -20,6 +20,8 @@ class Scored(StrEnum):
     PRM = "prm"
     INVERSE_PRM = "inverse_prm"
     COMMITTEE = "prm_committee"
+    IMPLICIT = "improved_policy"
+    """Its implicit reward, log pi_i - log pi_(i-1)."""
 
 
 @oracle_app.command("play")
@@ -54,7 +56,7 @@ def score_prms(
     ],
     assets: Annotated[
         list[Scored] | None,
-        typer.Option("--asset", help="Which model; may be repeated."),
+        typer.Option("--asset", help="Which model, or a policy's log pi_i - log pi_(i-1); may be repeated."),
     ] = None,
     oracle: Annotated[
         str | None,

@@ -14,6 +14,7 @@ from agentprm_dagster.config import Experiment
 from agentprm_dagster.config.catalog import ExperimentError, load_compute, load_experiment, require_experiment
 from agentprm_dagster.config.kinds import AnyEngine
 from agentprm_dagster.envs.kinds import kind_of
+from agentprm_dagster.improvement.implicit_dpo import REWARD as IMPLICIT
 from agentprm_dagster.oracle.page import COLUMNS, WHOLE, markdown, rows
 from agentprm_dagster.oracle.scoring import Score, score, split_half
 from agentprm_dagster.oracle.tables import ASSET, Oracle, read_oracle
@@ -21,6 +22,9 @@ from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.artifacts import ArtifactsResource
+
+POLICY = "improved_policy"
+"""The asset whose implicit reward is judged."""
 
 LEAST = 5
 """Columns of the table that stay however narrow the terminal is."""
@@ -118,14 +122,14 @@ def _baselines(oracle: Oracle, seed: int) -> Iterator[Score]:
 def _scored(
     store: ArtifactStore, made: Artifact, oracle: Oracle, settings: Experiment, engine: AnyEngine, seed: int
 ) -> Score:
-    said = _said(made, oracle, settings, engine)
+    said = (_log_ratio if made.version.asset == POLICY else _said)(store, made, oracle, settings, engine)
     of = load_experiment(made.version.experiment)
-    of_returns = made.version.asset != "inverse_prm" and of.prm.loss == "absolute" and of.targets.of_returns
+    returns = made.version.asset in ("prm", "prm_committee") and of.prm.loss == "absolute" and of.targets.of_returns
     name = f"{made.version.experiment}/{made.version.asset}[{made.version.iteration}]"
-    return score(oracle, said, name, probability=of_returns, seed=seed, trained_on=_trained_on(store, made))
+    return score(oracle, said, name, probability=returns, seed=seed, trained_on=_trained_on(store, made))
 
 
-def _said(made: Artifact, oracle: Oracle, settings: Experiment, engine: AnyEngine) -> np.ndarray:
+def _said(_: ArtifactStore, made: Artifact, oracle: Oracle, settings: Experiment, engine: AnyEngine) -> np.ndarray:
     """What a model says of every answer, in [0, 1]; of a committee the mean of its members."""
     from agentprm_dagster.oracle.reading import read_logits  # loads torch
 
@@ -133,6 +137,19 @@ def _said(made: Artifact, oracle: Oracle, settings: Experiment, engine: AnyEngin
     members = sorted(made.path.glob("member_*")) or [made.path]
     logits = [read_logits(member, oracle, wording, dialogue, engine) for member in members]
     return np.mean([1 / (1 + np.exp(-each)) for each in logits], axis=0)
+
+
+def _log_ratio(
+    store: ArtifactStore, made: Artifact, oracle: Oracle, settings: Experiment, engine: AnyEngine
+) -> np.ndarray:
+    """The implicit reward: log pi_i - log pi_(i-1) of every answer, or that of the policy which pi_i was ranked by."""
+    from agentprm_dagster.oracle.reading import read_log_probs  # loads torch
+
+    wording, dialogue = kind_of(settings.environment.kind).wording, settings.dialogue.format
+    (before,) = [store.resolve(each).path for each in made.manifest.inputs if each.role == "behaviour_policy"]
+    after = ranked_by if (ranked_by := made.path / IMPLICIT).is_dir() else made.path
+    log_p = [read_log_probs(policy, oracle, wording, dialogue, engine) for policy in (after, before)]
+    return log_p[0] - log_p[1]
 
 
 def _trained_on(store: ArtifactStore, made: Artifact) -> list[str]:

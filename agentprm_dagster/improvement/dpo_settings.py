@@ -41,10 +41,9 @@ class Panel(Section):
         return self
 
 
-class Settings(AgainstReward):
-    """Online DPO, which reads an episode once for all its states and answers."""
+class OnlineDpo(AgainstReward):
+    """Online DPO, which reads an episode once for all its states and answers, whatever ranks these."""
 
-    kind: Literal["dpo"] = "dpo"
     candidates: Drawn = 8
     """Actions sampled by the current policy at each state (n)."""
     steered: Probability = 0.0
@@ -102,3 +101,9 @@ class Settings(AgainstReward):
                 f"explore {experiment.explored}, one of them held out: lower it, or raise environment.train or "
                 "rollouts.games"
             )
+
+
+class Settings(OnlineDpo):
+    """Online DPO against a reward model."""
+
+    kind: Literal["dpo"] = "dpo"

@@ -1,7 +1,7 @@
 """Online DPO against an implicit reward: what a policy prefers that has learnt from outcomes, and no PRM.
 
 First pi_(i-1) is trained by DPO on won and lost episodes (`improvement.outcome_dpo`). What it says of an answer beside
-pi_(i-1), beta (log pi_phi - log pi_(i-1)), is the answer's reward in Online DPO (`improvement.online_dpo`), which begins
+pi_(i-1), beta (log pi_phi - log pi_(i-1)), is the answer's reward in Online DPO (`improvement.online_dpo`). That begins
 at pi_(i-1): an iteration of iStar (arXiv 2509.19199), which trains both by turns.
 """
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from agentprm_dagster.envs.base import explain_in
 from agentprm_dagster.episodes.stage import StageReport
-from agentprm_dagster.improvement import dpo_settings, outcome_dpo
+from agentprm_dagster.improvement import outcome_dpo
+from agentprm_dagster.improvement.dpo_settings import OnlineDpo
 from agentprm_dagster.improvement.inputs import Inputs
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ REWARD = "implicit_reward"
 """Where the policy lies that says what answers are worth, beside the improved one."""
 
 
-class Settings(dpo_settings.Settings):
+class Settings(OnlineDpo):
     """Those of Online DPO, and of the policy that ranks its answers."""
 
     kind: Literal["implicit_dpo"] = "implicit_dpo"
-    reward: None = None
+    reward: None = None  # type: ignore[assignment]  # it is trained here, and no asset
     rank_by: Literal["answer"] = "answer"
     implicit: outcome_dpo.Settings = outcome_dpo.Settings()
 

@@ -28,7 +28,7 @@ from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.branched_states import policy_prefixes
 from agentprm_dagster.improvement.consequences import Consequences
-from agentprm_dagster.improvement.dpo_settings import Settings
+from agentprm_dagster.improvement.dpo_settings import OnlineDpo
 from agentprm_dagster.improvement.history import History
 from agentprm_dagster.improvement.judging import ImplicitJudge, ImplicitReward, Judge, Judging
 from agentprm_dagster.improvement.panel import Panel, Watched, build_panel
@@ -56,7 +56,7 @@ def improve_policy(
     episodes: Sequence[Episode],
     games: Mapping[str, Task],
     environment: EnvironmentKind,
-    settings: Settings,
+    settings: OnlineDpo,
     out: Path,
     *,
     dialogue: Format,
@@ -124,7 +124,7 @@ def improve(
     judge: Judging,
     chat: Chat,
     prefixes: Sequence[EpisodeTokens],
-    settings: Settings,
+    settings: OnlineDpo,
     dialogue: Format = "append",
     rationalised: Rationalised | None = None,
     panel: Panel | None = None,
@@ -176,7 +176,7 @@ def improvement_work(
     reference: PreTrainedModel,
     judge: Judging,
     chat: Chat,
-    settings: Settings,
+    settings: OnlineDpo,
     longest: int,
     seed: int,
     dialogue: Format = "append",
@@ -263,7 +263,7 @@ def improvement_piece(
     reference: PreTrainedModel,
     trees: CandidateTrees,
     judged: tuple[torch.Tensor, int],
-    settings: Settings,
+    settings: OnlineDpo,
     *,
     banned: Sequence[int],
     sampled: int,
@@ -287,7 +287,7 @@ def terms_of(
     reference: PreTrainedModel,
     trees: CandidateTrees,
     values: torch.Tensor,
-    settings: Settings,
+    settings: OnlineDpo,
     *,
     banned: Sequence[int] = (),
 ) -> tuple[Terms, Numbers]:
@@ -297,7 +297,7 @@ def terms_of(
     return improvement_terms(trees.answers, compared, values, **how)
 
 
-def _batch_size(settings: Settings, dialogue: Format) -> tuple[int, int]:
+def _batch_size(settings: OnlineDpo, dialogue: Format) -> tuple[int, int]:
     """Prefixes of a step, an episode's or one state's where turns restate the history, and most states of each."""
     if dialogue == "restated":
         return settings.most_states_per_step, 1

@@ -24,7 +24,7 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor, StageReport
 from agentprm_dagster.episodes.tokens import EpisodeTokens
 from agentprm_dagster.improvement.branched_states import policy_prefixes, some_states
-from agentprm_dagster.improvement.dpo_settings import Settings
+from agentprm_dagster.improvement.dpo_settings import OnlineDpo
 from agentprm_dagster.improvement.judging import Judge, advantages
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.ranks import is_first
@@ -76,7 +76,7 @@ class Panel:
         games: Sequence[Task],
         prefixes: Sequence[EpisodeTokens],
         watched: Watched,
-        settings: Settings,
+        settings: OnlineDpo,
         *,
         dialogue: Format,
         job: Job,
@@ -211,7 +211,7 @@ def build_panel(
     judge: Judge,
     watched: Watched,
     games: Mapping[str, Task],
-    settings: Settings,
+    settings: OnlineDpo,
     *,
     dialogue: Format,
     job: Job,

@@ -232,10 +232,17 @@ def test_a_prm_is_scored_by_near_exact_values(home: Path, tmp_path: Path) -> Non
     assert (made.manifest.metrics["states"], made.manifest.metrics["continuations"]) == (6, 72)
     assert call(home, "oracle", "play", "smoke", "-i", "0", *asked).returncode == 0
     assert len(list(store.versions(made.version.partition))) == 1, "what was asked for again is found"
-    scored = call(home, "oracle", "score", "smoke:1", "--out", str(tmp_path / "scores.md"), "--json")
+    assets = ("--asset", "prm", "--asset", "improved_policy")
+    scored = call(home, "oracle", "score", "smoke:1", *assets, "--out", str(tmp_path / "scores.md"), "--json")
     assert scored.returncode == 0, scored.stderr
     names = [each["name"] for each in json.loads(scored.stdout)["scores"]]
-    assert names == ["constant", "log pi of the policy", "oracle, half by half", "smoke/prm[1]"]
+    assert names == [
+        "constant",
+        "log pi of the policy",
+        "oracle, half by half",
+        "smoke/prm[1]",
+        "smoke/improved_policy[1]",
+    ]
     assert "| phase early | smoke/prm[1] | 2 |" in (tmp_path / "scores.md").read_text(encoding="utf-8")
     lineage = call(home, "lineage", "smoke", "oracle", "-i", "0")
     assert "smoke/initial_policy[0]" in lineage.stdout
