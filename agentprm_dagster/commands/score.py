@@ -26,6 +26,8 @@ class Asked:
     max_new_tokens: int | None
     best_of: int
     model: str | None
+    settings: tuple[str, ...]
+    """`llm.KEY=VALUE` each: how a server is asked, and what it may cost."""
     engine: Literal["household", "stock"]
     processes: int
     training: tuple[float, str] | None
@@ -54,6 +56,14 @@ def score(
     max_new_tokens: Annotated[int | None, typer.Option(min=1, max=2**20, help="Tokens of an answer.")] = None,
     best_of: Annotated[int, typer.Option(min=1, max=4096, help="N of Best-of-N by the iteration's PRM.")] = 1,
     model: Annotated[str | None, typer.Option(help="Its name at the server.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="llm.KEY=VALUE",
+            help="Change one setting of a model behind a server, as llm.concurrency or llm.budget_tokens; repeatable.",
+        ),
+    ] = None,
     engine: Annotated[Literal["household", "stock"], typer.Option(help="Fast engine or stock engine.")] = "household",
     processes: Annotated[int, typer.Option(min=0, max=1024, help="That play; 0: as many as there are cores.")] = 0,
     name: Annotated[str | None, typer.Option(help="What the card calls it.")] = None,
@@ -91,6 +101,7 @@ def score(
         max_new_tokens=max_new_tokens,
         best_of=best_of,
         model=model,
+        settings=tuple(settings or ()),
         engine=engine,
         processes=processes,
         training=_training(training_hours, trained_on),

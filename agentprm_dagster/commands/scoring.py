@@ -7,12 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import typer
+from pydantic import JsonValue
 from rich.markup import escape
 
 from agentprm_dagster.bundles.findings import exit_code
 from agentprm_dagster.commands.score import Asked
 from agentprm_dagster.commands.tables import print_table
 from agentprm_dagster.config.catalog import load_compute, require_experiment
+from agentprm_dagster.config.compose import composed
+from agentprm_dagster.config.problems import shortened
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.episodes.visible import one_line
 from agentprm_dagster.scoring.against import against as compared
@@ -26,6 +29,9 @@ from agentprm_dagster.scoring.scored import Wanted, scored
 from agentprm_dagster.scoring.words import tables
 from agentprm_dagster.stages.available import require
 from agentprm_dagster.stages.monitor import StageMonitor, progress_bars
+
+_OPTIONS = {"llm.temperature": "--temperature", "llm.max_new_tokens": "--max-new-tokens", "llm.evaluate": "no such"}
+"""Settings of a served model that a score has another word for."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +76,7 @@ def _scored(agents: Sequence[str], asked: Asked, name: str | None, out: Path | N
             temperature=asked.temperature,
             max_new_tokens=asked.max_new_tokens,
             best_of=asked.best_of,
+            llm=_served(asked.settings),
         ),
         model=asked.model,
         engine=asked.engine,
@@ -79,6 +86,18 @@ def _scored(agents: Sequence[str], asked: Asked, name: str | None, out: Path | N
     )
     with progress_bars():
         return scored(agents, wanted, StageMonitor("score", _log.debug, SilentMonitor()), name=name, out=out)
+
+
+def _served(settings: Sequence[str]) -> dict[str, JsonValue]:
+    """The settings of a served model that were given, checked as those of an experiment are."""
+    keys = [text.partition("=")[0] for text in settings]
+    if wrong := [key for key in keys if not key.startswith("llm.") or key in _OPTIONS]:
+        told = "; ".join(f"{key}: use {_OPTIONS[key]}" if key in _OPTIONS else key for key in wrong)
+        raise typer.BadParameter(
+            f"--set: expected settings of a model behind a server, as in llm.concurrency=16; got {shortened(told)}"
+        )
+    names = {key.split(".")[1] for key in keys}
+    return composed("smoke", settings=settings).llm.model_dump(mode="json", include=names) if names else {}
 
 
 def _print_card(card: Card) -> None:

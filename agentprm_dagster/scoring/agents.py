@@ -76,13 +76,15 @@ def find_agents(named: Sequence[str], panel: Panel, wishes: Wishes, engine: AnyE
 def _find(
     agent: str, panel: Panel, wishes: Wishes, engine: AnyEngine, model: str | None
 ) -> tuple[Player, EvaluationProtocol]:
+    if agent.startswith(("http://", "https://")):
+        return served_player(agent, model, panel.environment, wishes)
+    if wishes.llm:
+        raise ScoreError(f"{agent} is behind no server: leave --set llm.{next(iter(wishes.llm))} out")
     if found := POLICY.fullmatch(agent):
         player, protocol = policy_player(found["experiment"], int(found["iteration"]), wishes, engine, panel.cap)
         if player.how.environment != panel.environment:
             raise ScoreError(f"{agent} plays {player.how.environment}, and the panel's games are {panel.environment}'s")
         return player, protocol
-    if agent.startswith(("http://", "https://")):
-        return served_player(agent, model, panel.environment, wishes)
     if Path(agent).is_dir():
         return checkpoint_player(Path(agent), panel.environment, wishes, engine, panel.cap)
     if wishes != Wishes():

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from agentprm_dagster.provenance.canonical import digest_of
 from agentprm_dagster.scoring.errors import ScoreError
@@ -35,11 +35,13 @@ class EvaluationProtocol(Section):
     """Answers of which a reward model chose one."""
     seeds: Annotated[Distinct[NotNegative], Field(min_length=1)] = (0,)
     """Of sampling."""
+    request: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further fields of every request to a server."""
 
     @property
     def digest(self) -> str:
-        """sha256 over all of it."""
-        return digest_of(self.model_dump(mode="json"))
+        """sha256 over all of it; a request without further fields has none, as cards were made before it could have."""
+        return digest_of(self.model_dump(mode="json", exclude=set() if self.request else {"request"}))
 
 
 class Made(Section):

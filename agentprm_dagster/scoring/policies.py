@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
+from pydantic import Field, JsonValue
+
 from agentprm_dagster.config import Rollouts
 from agentprm_dagster.config.catalog import load_experiment
 from agentprm_dagster.config.kinds import AnyEngine
@@ -39,6 +41,8 @@ class Wishes(Section):
     temperature: float | None = None
     max_new_tokens: int | None = None
     best_of: int = 1
+    llm: dict[str, JsonValue] = Field(default_factory=dict)
+    """Settings of a model behind a server (`Llm`), but for those above."""
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ class ServedPlayer:
     def _journal(self, seed: int, text: str) -> Path:
         """Of this model, prompt and seed, whatever games are played: a question names its game."""
         key = [self.model.name, self.model.host, text, self.settings.temperature, self.settings.max_new_tokens, seed]
+        key += [self.settings.request] if self.settings.request else []
         return journals_folder() / f"score-llm-{digest_of(key)[:16]}.jsonl"
 
 
@@ -91,6 +92,7 @@ def served_player(
     settings = Llm(
         temperature=0.3 if wishes.temperature is None else wishes.temperature,
         max_new_tokens=wishes.max_new_tokens or usual,
+        **wishes.llm,  # validated where it was read
     )
     record = AgentRecord(name=name, kind="served", details={"server": served.host, "environment": environment})
     player = ServedPlayer(record, served, settings, environment, prompt)
@@ -99,5 +101,6 @@ def served_player(
         text=asking(prompt, kind_of(environment).wording).text,
         temperature=settings.temperature,
         max_new_tokens=settings.max_new_tokens,
+        request=settings.request,
     )
     return player, protocol

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from agentprm_dagster import cli
+from agentprm_dagster.config.catalog import ExperimentError
 from agentprm_dagster.scoring.card import Card, read_card
 from agentprm_dagster.scoring.errors import ScoreError
 from agentprm_dagster.scoring.files import write_card
@@ -89,10 +90,19 @@ def test_cards_are_compared_and_tabled(written: Path, handcoded: Card, tmp_path:
         ("--out", "card.txt"),
         ("--panel", "nothing"),
         ("--training-hours", "3"),
+        ("--set", "rollouts.slots=4"),
+        ("--set", "llm.temperature=1"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(wrong: tuple[str, str]) -> None:
     assert call("expert:walkthrough", *wrong).exit_code == 2
+
+
+@pytest.mark.parametrize("wrong", ["llm.concurrency", "llm.budget_tokens=0", "llm.budget=3"])
+def test_settings_of_a_server_are_checked_as_an_experiments_are(wrong: str) -> None:
+    done = call("http://127.0.0.1:1/v1", "--model", "it", "--panel", "smoke", "--set", wrong)
+    assert isinstance(done.exception, ExperimentError)
+    assert wrong.partition("=")[0] in str(done.exception)
 
 
 def test_wishes_that_an_agent_does_not_heed_are_refused() -> None:

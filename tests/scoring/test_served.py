@@ -71,6 +71,30 @@ def test_every_seed_is_asked_for_itself_and_greedy_seeds_are_refused() -> None:
     assert len(card.runs) == 2
 
 
+def test_what_it_may_cost_and_how_it_is_asked(tmp_path: Path) -> None:
+    with proxy_before(lambda question: completion(LOOK)) as server:
+
+        def asked(temperature: float | None = None, **llm: Any) -> Card:
+            wishes = Wishes(temperature=temperature, llm=llm)
+            wanted = Wanted(panel="smoke", caps=(3,), limit=GAMES, wishes=wishes, model="it")
+            return scored([server.url], wanted, SilentMonitor())
+
+        asked(temperature=1.0)
+        longest = max(len(message["content"]) for each in server.questions for message in each["messages"])
+        server.questions.clear()
+        with pytest.raises(ScoreError, match="budget"):
+            asked(budget_tokens=longest + 256 + 150, concurrency=1)  # for one answer of 110 tokens, or two
+        assert 0 < len(server.questions) < GAMES * 3
+        plain = asked(concurrency=3)
+        assert len(server.questions) == GAMES * 3, "what was paid for is kept"
+        hard = asked(request={"reasoning_effort": "high"})
+        assert [question.get("reasoning_effort") for question in server.questions] == [None] * 6 + ["high"] * 6
+    assert hard.protocol.request == {"reasoning_effort": "high"}
+    assert hard.protocol_digest != plain.protocol_digest
+    with pytest.raises(ScoreError, match="behind no server: leave --set llm"):
+        scored(["expert:handcoded"], Wanted(panel="smoke", wishes=Wishes(llm={"timeout": 5})), SilentMonitor())
+
+
 def test_a_failing_server_makes_no_card() -> None:
     with proxy_before(lambda question: 401) as server, pytest.raises(ScoreError, match="refused the key"):
         play(server.url, 2)
