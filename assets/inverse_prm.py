@@ -3,6 +3,7 @@
 import dagster as dg
 
 from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
+from agentprm_dagster.programs.hacking import SETTINGS as HACKING
 from agentprm_dagster.programs.inverse_prm import ROLLOUTS, train
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.failures import in_own_words
@@ -29,11 +30,8 @@ def inverse_prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg
         "dialogue",
         "inverse_prm",
         "rollouts.temperature",
-        "rollouts.max_new_tokens",
         "targets.held_out_games",
         "gates.max_prm_loss",
-        "gates.hackable",
-        "gates.max_hackable",
-        "gates.hack_margin",
+        *HACKING,
     )
     return stage.train(train)

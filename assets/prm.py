@@ -4,6 +4,7 @@ import dagster as dg
 
 from agentprm_dagster.engine.base_model import base_identity
 from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
+from agentprm_dagster.programs.hacking import SETTINGS as HACKING
 from agentprm_dagster.programs.prm import train
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.failures import in_own_words
@@ -28,12 +29,9 @@ def prm(context: dg.AssetExecutionContext, stages: StagesResource) -> dg.Materia
         "dialogue",
         "prm",
         "improvement.rank_by",
-        "rollouts.max_new_tokens",
         "gates.max_prm_loss",
         "gates.min_ordering_accuracy",
-        "gates.hackable",
-        "gates.max_hackable",
-        "gates.hack_margin",
+        *HACKING,
     )
     base = stage.settings("model").model if settings.prm.init == "base" else None
     if settings.prm.init == "previous" and stage.iteration > FIRST:

@@ -4,6 +4,7 @@ import dagster as dg
 
 from agentprm_dagster.engine.base_model import base_identity
 from agentprm_dagster.iterations import ITERATIONS, MACHINE
+from agentprm_dagster.programs.hacking import SETTINGS as HACKING
 from agentprm_dagster.programs.prm_committee import train
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.failures import in_own_words
@@ -13,7 +14,7 @@ from agentprm_dagster.stages.materialization import gates
 @dg.asset(
     partitions_def=ITERATIONS,
     deps=["behaviour_policy", "rollouts", "mc_value_targets"],
-    check_specs=gates("prm_committee", "better_than_constant"),
+    check_specs=gates("prm_committee", "better_than_constant", "not_hackable"),
     pool=MACHINE,
     kinds={"reward_model", "huggingface"},
 )
@@ -22,7 +23,7 @@ def prm_committee(context: dg.AssetExecutionContext, stages: StagesResource) -> 
     """`improvement.panel.committee` PRMs, each trained on its own share of the games; all are judged on the same."""
     stage = stages.stage(context)
     settings = stage.settings(
-        "dialogue", "prm", "improvement.panel.committee", "improvement.rank_by", "gates.max_prm_loss"
+        "dialogue", "prm", "improvement.panel.committee", "improvement.rank_by", "gates.max_prm_loss", *HACKING
     )
     base = stage.settings("model").model if settings.prm.init == "base" else None
     stage.behaviour_policy()

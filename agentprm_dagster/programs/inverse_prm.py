@@ -1,12 +1,12 @@
 """Trains the process reward model learnt from demonstrations: the paper's Eqs. 6 to 10."""
 
-from agentprm_dagster.algorithm.hackability import Hacking
 from agentprm_dagster.algorithm.held_out import hold_out
 from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.episodes.unrewarded import without_outcomes
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.request import Request
+from agentprm_dagster.programs.hacking import hacking
 
 ROLLOUTS = "rollouts_"
 """What the role of an iteration's rollouts begins with; its number follows."""
@@ -53,13 +53,7 @@ def train(request: Request, job: Job) -> StageReport:
         unknown,
         read_episodes(inputs["demonstrations"]),
         dialogue,
-        Hacking(
-            margin=settings.gates.hack_margin,
-            most=settings.gates.max_hackable,
-            severity=settings.gates.hackable,
-            max_new_tokens=settings.rollouts.max_new_tokens,
-            relative=True,
-        ),
+        hacking(settings, relative=True),
         budget=how.batch_tokens,
         trained_tokens=report.metrics["tokens"],
         seed=request.seed,

@@ -1,10 +1,10 @@
 """Trains the process reward model: the paper's Eq. 2."""
 
-from agentprm_dagster.algorithm.hackability import Hacking
 from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.request import Request
+from agentprm_dagster.programs.hacking import hacking
 
 
 def train(request: Request, job: Job) -> StageReport:
@@ -27,12 +27,6 @@ def train(request: Request, job: Job) -> StageReport:
         rank_by=settings.improvement.rank_by,
         base=settings.model if settings.prm.init == "base" else None,
         previous=inputs.get("previous_prm"),
-        hacking=Hacking(
-            margin=gates.hack_margin,
-            most=gates.max_hackable,
-            severity=gates.hackable,
-            max_new_tokens=settings.rollouts.max_new_tokens,
-            relative=settings.prm.loss == "relative",
-        ),
+        hacking=hacking(settings, relative=settings.prm.loss == "relative"),
         job=job,
     )

@@ -129,6 +129,7 @@ def test_improvement_is_watched_by_a_panel_with_a_committee(watched: ArtifactSto
     assert improved.manifest.metrics["panel_success_last"] == measured[-1]["success"]
     committee = watched.current("watched", "prm_committee", 1)
     assert sorted(path.name for path in committee.path.glob("member_*")) == ["member_0", "member_1"]
+    assert [gate.name for gate in committee.manifest.gates] == ["better_than_constant", "not_hackable"]
     assert {read.asset for read in improved.manifest.inputs} >= {"prm", "prm_committee", "mc_value_targets"}
 
 
