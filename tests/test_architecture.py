@@ -141,6 +141,7 @@ def test_what_dagster_loads_imports_nothing_heavy(folder: str) -> None:
 
 
 TRAINS = {"algorithm", "engine", "episodes", "launch", "processor", "reports", "training"}
+JUDGES = TRAINS | {"programs.hacking"}
 PLAYS = {"agents", "engine", "envs", "episodes", "reports", "resources", "rollouts"}
 IN_PROCESSES = PLAYS | {"launch"}
 ASKS = PLAYS | {"masking"}
@@ -151,10 +152,10 @@ REACH = {
     "eval_report": IN_PROCESSES | {"algorithm", "stages"},
     "improved_policy": {"envs", "episodes", "improvement", "launch.job", "resources"},
     "initial_policy": (TRAINS - {"reports"}) | {"envs", "resources", "rollouts"},
-    "inverse_prm": TRAINS,
+    "inverse_prm": JUDGES,
     "mc_value_targets": {"episodes", "reports", "algorithm", "targets", "envs", "resources"},
-    "prm": TRAINS,
-    "prm_committee": TRAINS,
+    "prm": JUDGES,
+    "prm_committee": JUDGES,
     "promotion": {"algorithm", "episodes", "reports", "stages"},
     "react_report": ASKS | {"algorithm"},
     "reference_value": TRAINS,

@@ -181,6 +181,13 @@ class LeavesOutSearch(Protocol):
         It could be done in the episode, before something was left out.
         """
 
+    def left_to_do(self, first_observation: str, turns: Sequence[Turn], plan: Sequence[str]) -> list[str] | None:
+        """What is left of a plan where somebody else has played `turns`; None where the plan does not say.
+
+        Args:
+            plan: what `without_search` has left of a won episode of the same task.
+        """
+
 
 @runtime_checkable
 class DrawsHypotheses(Protocol):

@@ -16,6 +16,7 @@ KINDS = {
     "rft": "agentprm_dagster.improvement.rft",
     "outcome_dpo": "agentprm_dagster.improvement.outcome_dpo",
     "implicit_dpo": "agentprm_dagster.improvement.implicit_dpo",
+    "dagger": "agentprm_dagster.improvement.dagger",
     "grpo": "agentprm_dagster.improvement.grpo",
 }
 """The module of each kind."""

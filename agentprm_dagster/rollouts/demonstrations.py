@@ -76,8 +76,23 @@ class Demonstration:
                     self._play(reason, mistake)
         self._play(self._explain(self._first.text, self._turns, action), action)
 
-    def episode(self, episode_id: str) -> Episode:
-        """What was played so far."""
+    def repeat(self, turns: Sequence[Turn]) -> None:
+        """Plays what somebody else has said and done.
+
+        Raises:
+            RuntimeError: the game replies otherwise than it did then.
+        """
+        for turn in turns:
+            self.observation = self._environment.step(turn.action)
+            if self.observation.text != turn.observation:
+                raise RuntimeError(
+                    f"{self._game.id}: {turn.action!r} was replied {turn.observation!r}, and is replied "
+                    f"{self.observation.text!r} now"
+                )
+            self._turns.append(turn)
+
+    def episode(self, episode_id: str, start: int = 0) -> Episode:
+        """What was played so far; its own turns begin at `start`."""
         last, game = self.observation, self._game
         truncated = not last.done or last.truncated
         return Episode(
@@ -87,6 +102,7 @@ class Demonstration:
             self._first.text,
             tuple(self._turns),
             reward=last.reward,
+            start=start,
             truncated=truncated,
         )
 

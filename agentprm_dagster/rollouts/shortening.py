@@ -60,7 +60,7 @@ def shortened(
             rng = random.Random(f"{seed} {name}")
             done = [turn.action for turn in episode.turns if turn.admissible]
             actions = kind.without_search(done, most * (1 - rng.random() ** 2), rng)
-            copy = _played(begin(by_id[episode.game], seed=f"{seed} mistakes {name}"), actions, kind, name)
+            copy = play_plan(begin(by_id[episode.game], seed=f"{seed} mistakes {name}"), actions, kind, name)
             won += [copy] if copy.won else []
         shorter += won or [episode]
         if i % 200 == 199 or i == len(episodes) - 1:
@@ -68,8 +68,13 @@ def shortened(
     return shorter
 
 
-def _played(play: Demonstration, actions: Sequence[str], kind: LeavesOutSearch, episode_id: str) -> Episode:
-    """Ends where an action cannot be done and nothing does as well: what comes after would be about something else."""
+def play_plan(
+    play: Demonstration, actions: Sequence[str], kind: LeavesOutSearch, episode_id: str, start: int = 0
+) -> Episode:
+    """Ends where an action cannot be done and nothing does as well: what comes after would be about something else.
+
+    The episode's own turns begin at `start`.
+    """
     for action in actions:
         instead = [action] if play.observation.admits(action) else kind.instead(action, play.observation)
         if instead is None:
@@ -77,4 +82,4 @@ def _played(play: Demonstration, actions: Sequence[str], kind: LeavesOutSearch, 
         for each in instead:
             if not play.over:
                 play.do(each)
-    return play.episode(episode_id)
+    return play.episode(episode_id, start)

@@ -2,6 +2,7 @@
 
 import re
 import stat
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +144,13 @@ def test_every_setting_has_a_name_that_dagster_takes(key: str, value: object) ->
     Experiment(name=f"smoke__{_part(key, value)}"[:100])
 
 
-@pytest.mark.parametrize("base", ["quickstart", "alfworld", "textworld", "smollm2", "smoke"])
-@pytest.mark.parametrize("study", ["rft", "outcome_dpo", "grpo"])
+@pytest.mark.parametrize(
+    ("base", "study"),
+    [
+        *product(("quickstart", "alfworld", "textworld", "smollm2", "smoke"), ("rft", "outcome_dpo", "grpo")),
+        *product(("quickstart", "alfworld", "smoke"), ("dagger",)),
+    ],
+)
 def test_a_baseline_takes_the_place_of_online_dpo(base: str, study: str) -> None:
     (name,) = compose(base, [study])
     taken, before = load_experiment(name).improvement, load_experiment(base).improvement

@@ -33,13 +33,13 @@ def test_every_experiment_can_be_planned(name: str) -> None:
     assert ("inverse_prm" in stages) == (name == "inverse_3b") != ("prm" in stages)
 
 
-@pytest.mark.parametrize("study", ["rft", "outcome_dpo", "grpo"])
+@pytest.mark.parametrize("study", ["rft", "outcome_dpo", "dagger", "grpo"])
 def test_without_a_reward_model_none_is_planned(study: str) -> None:
     stages = planned("quickstart", "--with", study)
     assert list(stages) == ["demonstrations", "initial_policy", "rollouts", "improved_policy", "eval_report"]
     improved, judged = stages["improved_policy"], stages["eval_report"]
     assert improved["tokens_trained"] > 0
-    assert (improved["tokens_read"] > 0) == (study != "rft")
+    assert (improved["tokens_read"] > 0) == (study not in ("rft", "dagger"))
     assert judged["tokens_drawn"] * 5 == planned("quickstart")["eval_report"]["tokens_drawn"], "no Best-of-4"
 
 

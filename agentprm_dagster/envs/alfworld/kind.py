@@ -17,6 +17,7 @@ from agentprm_dagster.envs.alfworld.random_play import play_at_random
 from agentprm_dagster.envs.alfworld.reasons import explain
 from agentprm_dagster.envs.alfworld.search import instead, without_search
 from agentprm_dagster.envs.alfworld.settings import Settings
+from agentprm_dagster.envs.alfworld.takeover import left_to_do
 from agentprm_dagster.envs.alfworld.task_set import HELD_OUT, AlfworldTasks
 from agentprm_dagster.envs.alfworld.tasks import SHORT_NAMES
 from agentprm_dagster.envs.base import Task, TaskRef
@@ -71,6 +72,10 @@ class Alfworld:
     def instead(self, command: str, observation: Observation) -> list[str] | None:
         """What to do about a place that is at hand or open already."""
         return instead(command, observation)
+
+    def left_to_do(self, first_observation: str, turns: Sequence[Turn], plan: Sequence[str]) -> list[str] | None:
+        """The rest of a plan, done with the object that is held."""
+        return left_to_do(first_observation, turns, plan)
 
     def with_hypothesis(self, first_observation: str, rng: random.Random) -> str:
         """The first observation with the place to look at first."""

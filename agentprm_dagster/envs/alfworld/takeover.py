@@ -1,0 +1,61 @@
+"""What is left to do of a plan that wins a game, when somebody else has begun to play it."""
+
+from collections.abc import Iterator, Sequence
+
+from agentprm_dagster.envs.alfworld.reasons import PREPARATION, Progress
+from agentprm_dagster.envs.alfworld.tasks import parse_task
+from agentprm_dagster.episodes.records import Turn
+
+_ENDS_A_PART = frozenset({"move", "put", "use"})
+
+
+def left_to_do(first_observation: str, turns: Sequence[Turn], plan: Sequence[str]) -> list[str] | None:
+    """The rest of the plan's commands behind `turns`; None where the plan does not say what to do there.
+
+    An object of the task's type that is held takes the place of the plan's own, whether or not it is prepared already;
+    where two are to be placed and one is, one more is. Nothing is said where another object is held, or where one that
+    the task is about lies here, which may not be the plan's.
+
+    Args:
+        plan: `search.without_search` of a won episode of the same game, with all search left out.
+    """
+    progress = Progress(parse_task(first_observation), turns)
+    parts = list(_parts(plan))
+    if progress.placed and len(parts) > 1:
+        parts = [part for part in parts if _taken(part) not in progress.placed][:1]
+    if progress.held is None:
+        return [command for part in parts for command in part] if parts and not progress.found else None
+    if not progress.holds_target or not parts:
+        return None
+    # The plan's part about the held object itself, if there is one, else its first.
+    own = next((part for part in parts if _taken(part) == progress.held), parts[0])
+    others = [command for part in parts if part is not own for command in part]
+    return [*_with_held(own, progress), *others]
+
+
+def _parts(plan: Sequence[str]) -> Iterator[list[str]]:
+    """The plan, one part an object: from going to where it is to what is done with it last."""
+    part: list[str] = []
+    for command in plan:
+        part.append(command)
+        if command.split()[0] in _ENDS_A_PART:
+            yield part
+            part = []
+
+
+def _taken(part: Sequence[str]) -> str | None:
+    """The object that a part of a plan is about."""
+    return next((" ".join(command.split()[1:3]) for command in part if command.startswith("take ")), None)
+
+
+def _with_held(part: Sequence[str], progress: Progress) -> list[str]:
+    """What a part has behind taking its object, done with the one that is held."""
+    held, taken = progress.held, _taken(part)
+    if held is None or taken is None:
+        return []
+    after = next(i for i, command in enumerate(part) if command.startswith("take ")) + 1
+    preparation = PREPARATION.get(progress.task.task_type)
+    if preparation and held in progress.prepared:
+        done = [i for i, command in enumerate(part) if command.startswith(f"{preparation} ")]
+        after = done[0] + 1 if done else after
+    return [command.replace(f" {taken} ", f" {held} ") for command in part[after:]]

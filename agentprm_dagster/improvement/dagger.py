@@ -1,0 +1,145 @@
+"""DAgger (Ross et al. 2011, arXiv 1011.0686): the policy imitates what the expert does where the policy has gone.
+
+The expert plays the games of the rollouts by itself; what is left of its way, without search, is played behind turns of
+the policy's own whole episodes (`rollouts.corrections`) and learnt. No PRM is read.
+"""
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from agentprm_dagster.envs.base import LeavesOutSearch
+from agentprm_dagster.envs.kinds import kind_of
+from agentprm_dagster.episodes.records import Episode
+from agentprm_dagster.episodes.stage import StageReport
+from agentprm_dagster.improvement.inputs import Inputs
+from agentprm_dagster.improvement.settings import FromRollouts
+from agentprm_dagster.rollouts.corrections import corrections
+from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
+from agentprm_dagster.rollouts.shortening import shortened
+from agentprm_dagster.section import Positive, Weight
+
+if TYPE_CHECKING:
+    from agentprm_dagster.launch.job import Job
+
+
+class Settings(FromRollouts):
+    """Supervised fine-tuning on an expert's corrections of the policy's episodes."""
+
+    kind: Literal["dagger"] = "dagger"
+    states_per_episode: Positive = 2
+    """Turns of a whole episode behind which the expert's plan takes over; twice as many of a lost one."""
+    demonstrated: Weight = 0.5
+    """How many demonstrations without some of their search are learnt beside each correction, as `demonstrations` says;
+    of a game at most one."""
+    batch_episodes: Positive = 8
+    weight_decay: Weight = 0.01
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """See the base; the expert is that of the demonstrations."""
+        return (*super().sections, "demonstrations")
+
+    @property
+    def compares(self) -> bool:
+        """See the base."""
+        return False
+
+    @property
+    def conversations_per_game(self) -> int:
+        """See the base."""
+        return 2 * self.states_per_episode + 1
+
+    @property
+    def conversations_per_step(self) -> int:
+        """See the base."""
+        return self.batch_episodes
+
+    def check(self, experiment: Any) -> None:
+        """See the base."""
+        kind = kind_of(experiment.environment.kind)
+        if not isinstance(kind, LeavesOutSearch):
+            raise ValueError(f"improvement.kind: dagger: {kind.name} does not know what is left of an expert's plan")
+        if experiment.demonstrations.expert == "llm":
+            raise ValueError("improvement.kind: dagger asks the environment's own expert, and expert: llm is none")
+
+
+def improve(inputs: Inputs, settings: Any, out: Path, job: "Job") -> StageReport:
+    """See `improvement.kinds.ImprovementKind`; goes on from where an earlier attempt has saved.
+
+    Raises:
+        TrainingError: there is nothing that the expert could correct.
+    """
+    from agentprm_dagster.config import Sft
+    from agentprm_dagster.improvement.stored import Tokens, begin, finish  # loads torch, as below
+    from agentprm_dagster.reports.improvement_report import Learnt
+    from agentprm_dagster.training.loop import TrainingError
+    from agentprm_dagster.training.sft import sft_rows, tokens_in, train_on
+
+    how: Settings = settings.improvement
+    corrected, demonstrated = _learnt(inputs, settings, job)
+    if not corrected:
+        raise TrainingError(
+            f"improvement.kind: dagger learns from the expert's plans in the policy's episodes, and in none of "
+            f"{len(inputs.episodes)} one won: explore more games (rollouts.games), or raise demonstrations.max_steps"
+        )
+    start = begin(inputs, job)
+    rows = sft_rows([*corrected, *demonstrated], start.chat, settings.dialogue.format)
+    same = ("epochs", "optimizer", "learning_rate", "batch_episodes", "weight_decay")
+    training = train_on(start.model, rows, Sft(**how.model_dump(include=set(same))), job, start.dtype)
+    return finish(
+        start,
+        inputs,
+        settings,
+        out,
+        [{"loss": loss} for loss in training.losses if loss is not None],
+        planned=training.plan.steps,
+        learnt=Learnt(len(corrected), "corrections", "the expert's plans win nowhere"),
+        tokens=Tokens(how.epochs * tokens_in(rows)),
+        job=job,
+    )
+
+
+def _learnt(inputs: Inputs, settings: Any, job: "Job") -> tuple[list[Episode], list[Episode]]:
+    """The corrections, and the demonstrations beside them."""
+    how, shows, kind = settings.improvement, settings.demonstrations, inputs.environment
+    whole = [episode for episode in inputs.episodes if episode.parent is None]
+    games = [inputs.games[name] for name in dict.fromkeys(episode.game for episode in whole)]
+    keep = settings.dialogue.format == "restated"
+    shown = collect_demonstrations(
+        games,
+        kind,
+        expert=shows.expert or kind.experts[0],
+        episodes=len(games),
+        max_steps=shows.max_steps,
+        seed=job.seed,
+        monitor=job.monitor,
+        keep_candidates=keep,
+    )
+    won = [episode for episode in shown if episode.won]
+    corrected = corrections(
+        whole,
+        inputs.games,
+        {episode.game: episode for episode in won},
+        kind,
+        states=how.states_per_episode,
+        more_steps=shows.max_steps,
+        seed=job.seed,
+        monitor=job.monitor,
+        keep_candidates=keep,
+    )
+    some = random.Random(job.seed).sample(won, min(len(won), round(how.demonstrated * len(corrected))))
+    copies = shortened(
+        some,
+        games,
+        kind,
+        copies=1,
+        most=shows.left_out,
+        max_steps=shows.max_steps,
+        seed=job.seed,
+        monitor=job.monitor,
+        action_noise=shows.action_noise,
+        place_noise=shows.place_noise,
+        keep_candidates=keep,
+    )
+    return corrected, copies

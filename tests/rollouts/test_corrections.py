@@ -1,0 +1,163 @@
+"""An expert's plan behind turns of somebody else's episode."""
+
+from dataclasses import replace
+
+import pytest
+
+from agentprm_dagster.envs.alfworld.kind import KIND
+from agentprm_dagster.envs.alfworld.playable import PlayableGame
+from agentprm_dagster.envs.alfworld.random_play import play_at_random
+from agentprm_dagster.envs.alfworld.takeover import left_to_do
+from agentprm_dagster.envs.textworld.kind import KIND as TEXTWORLD
+from agentprm_dagster.episodes.records import Episode, Turn
+from agentprm_dagster.episodes.stage import SilentMonitor
+from agentprm_dagster.rollouts.corrections import corrections
+from agentprm_dagster.rollouts.demonstrations import Demonstration, collect_demonstrations
+
+PLAN = [
+    "go to desk 1",
+    "take apple 2 from desk 1",
+    "go to fridge 1",
+    "open fridge 1",
+    "cool apple 2 with fridge 1",
+    "go to shelf 1",
+    "move apple 2 to shelf 1",
+]
+TWO = [
+    "go to desk 1",
+    "take apple 2 from desk 1",
+    "go to shelf 1",
+    "move apple 2 to shelf 1",
+    "go to bed 1",
+    "take apple 3 from bed 1",
+    "go to shelf 1",
+    "move apple 3 to shelf 1",
+]
+SEEN = "You arrive at bed 1. On the bed 1, you see a apple 1."
+TAKEN = "You pick up the apple 1 from the bed 1."
+COOLED = "You cool the apple 1 using the fridge 1."
+OTHER = "You pick up the pen 1 from the bed 1."
+
+
+def first(task: str) -> str:
+    return f"You are in a room with a desk 1, a fridge 1, a bed 1, and a shelf 1.\n\nYour task is to: {task}."
+
+
+def turns(*observations: str) -> list[Turn]:
+    return [Turn(reason="", action="", observation=observation, response="") for observation in observations]
+
+
+@pytest.mark.parametrize(
+    ("task", "plan", "observations", "left"),
+    [
+        ("put a cool apple in shelf", PLAN, ["You arrive at bed 1. On the bed 1, you see nothing."], PLAN),
+        ("put a cool apple in shelf", PLAN, [SEEN], None),
+        ("put a cool apple in shelf", PLAN, [OTHER], None),
+        ("put a cool apple in shelf", PLAN, [SEEN, TAKEN], [each.replace("apple 2", "apple 1") for each in PLAN[2:]]),
+        ("put a cool apple in shelf", PLAN, [SEEN, TAKEN, COOLED], ["go to shelf 1", "move apple 1 to shelf 1"]),
+        ("put two apple in shelf", TWO, [], TWO),
+        ("put two apple in shelf", TWO, ["You move the apple 2 to the shelf 1."], TWO[4:]),
+        ("put two apple in shelf", TWO, ["You move the apple 3 to the shelf 1."], TWO[:4]),
+        ("put two apple in shelf", TWO, ["You move the apple 1 to the shelf 1."], TWO[:4]),
+        (
+            "put two apple in shelf",
+            TWO,
+            ["You pick up the apple 3 from the bed 1."],
+            [*TWO[6:], *TWO[:4]],
+        ),
+        ("put a cool apple in shelf", [], [], None),
+    ],
+)
+def test_what_is_left_of_a_plan_by_hand(
+    task: str, plan: list[str], observations: list[str], left: list[str] | None
+) -> None:
+    assert left_to_do(first(task), turns(*observations), plan) == left
+
+
+@pytest.fixture(scope="module")
+def strayed(household_games: list[PlayableGame]) -> list[Episode]:
+    """By somebody who does anything."""
+    return [
+        play_at_random(game, episode_id=f"{game.id}#s{i}", max_steps=20, mistakes=0.2, seed=i)
+        for game in household_games
+        for i in range(3)
+    ]
+
+
+@pytest.fixture(scope="module")
+def shown(household_games: list[PlayableGame]) -> dict[str, Episode]:
+    count = len(household_games)
+    episodes = collect_demonstrations(
+        household_games,
+        KIND,
+        expert="handcoded_corrected",
+        episodes=count,
+        max_steps=50,
+        seed=0,
+        monitor=SilentMonitor(),
+    )
+    return {episode.game: episode for episode in episodes if episode.won}
+
+
+def corrected(
+    episodes: list[Episode], games: list[PlayableGame], shown: dict[str, Episode], states: int = 3
+) -> list[Episode]:
+    return corrections(
+        episodes,
+        {game.id: game for game in games},
+        shown,
+        KIND,
+        states=states,
+        more_steps=30,
+        seed=0,
+        monitor=SilentMonitor(),
+    )
+
+
+def test_corrections_win_from_where_the_policy_was(
+    strayed: list[Episode], household_games: list[PlayableGame], shown: dict[str, Episode]
+) -> None:
+    found = corrected(strayed, household_games, shown)
+    assert len(found) > len(strayed)
+    by_id, games = {each.episode_id: each for each in strayed}, {game.id: game for game in household_games}
+    for episode in found:
+        assert episode.won
+        name, _, turn = episode.episode_id.rpartition("@")
+        assert episode.start == int(turn)
+        assert episode.turns[: episode.start] == by_id[name].turns[: episode.start]
+        environment = games[episode.game].environment()
+        environment.reset()
+        replies = [environment.step(turn.action) for turn in episode.turns]
+        assert [reply.text for reply in replies] == [turn.observation for turn in episode.turns]
+        assert replies[-1].won
+        assert len(episode.own_turns) <= 14, "without search"
+    assert corrected(strayed, household_games, shown) == found
+
+
+def test_only_games_that_the_expert_wins_are_corrected(
+    strayed: list[Episode], household_games: list[PlayableGame], shown: dict[str, Episode]
+) -> None:
+    one = next(iter(shown))
+    assert {each.game for each in corrected(strayed, household_games, {one: shown[one]})} == {one}
+    assert not corrected(strayed, household_games, {})
+
+
+def test_lost_episodes_are_corrected_twice_as_often(
+    strayed: list[Episode], household_games: list[PlayableGame], shown: dict[str, Episode]
+) -> None:
+    lost = [replace(each, reward=0.0) for each in strayed]
+    won = [replace(each, reward=1.0) for each in strayed]
+    once, twice = (len(corrected(each, household_games, shown, 2)) for each in (won, lost))
+    assert 1.5 * once < twice <= 2.5 * once
+
+
+def test_another_reply_is_refused(strayed: list[Episode], household_games: list[PlayableGame]) -> None:
+    episode = strayed[0]
+    play = Demonstration(household_games[0], KIND, max_steps=9, seed=0)
+    with pytest.raises(RuntimeError, match="is replied"):
+        play.repeat([replace(episode.turns[0], observation="Something else.")])
+
+
+def test_who_does_not_know_what_is_left_is_refused() -> None:
+    with pytest.raises(TypeError, match="textworld"):
+        corrections([], {}, {}, TEXTWORLD, states=1, more_steps=1, seed=0, monitor=SilentMonitor())
