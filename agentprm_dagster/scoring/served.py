@@ -89,11 +89,11 @@ def served_player(
         raise ScoreError(f"{error}") from None
     prompt: PromptName = wishes.prompt or "paper"
     usual = LONG_ANSWER if prompt == "verl-agent" else 256
-    settings = Llm(
-        temperature=0.3 if wishes.temperature is None else wishes.temperature,
-        max_new_tokens=wishes.max_new_tokens or usual,
-        **wishes.llm,  # validated where it was read
-    )
+    asked = {
+        "temperature": 0.3 if wishes.temperature is None else wishes.temperature,
+        "max_new_tokens": wishes.max_new_tokens or usual,
+    }
+    settings = Llm.model_validate({**asked, **wishes.llm})
     record = AgentRecord(name=name, kind="served", details={"server": served.host, "environment": environment})
     player = ServedPlayer(record, served, settings, environment, prompt)
     protocol = EvaluationProtocol(
