@@ -65,7 +65,14 @@ class ServedPlayer:
 
     def _journal(self, seed: int, text: str) -> Path:
         """Of this model, prompt and seed, whatever games are played: a question names its game."""
-        key = [self.model.name, self.model.host, text, self.settings.temperature, self.settings.max_new_tokens, seed]
+        key: list[object] = [
+            self.model.name,
+            self.model.host,
+            text,
+            self.settings.temperature,
+            self.settings.max_new_tokens,
+            seed,
+        ]
         key += [self.settings.request] if self.settings.request else []
         return journals_folder() / f"score-llm-{digest_of(key)[:16]}.jsonl"
 
