@@ -66,6 +66,11 @@ class Demonstration:
         """Whether the game has ended or its steps are used up."""
         return self.observation.done or len(self._turns) >= self._max_steps
 
+    @property
+    def refused(self) -> str | None:
+        """The last command, if it could not be done."""
+        return self._turns[-1].action if self._turns and not self._turns[-1].admissible else None
+
     def do(self, action: str) -> None:
         """Plays a command, perhaps after a mistake."""
         for share, draw in self._mistakes:

@@ -79,6 +79,8 @@ def play_plan(
         instead = [action] if play.observation.admits(action) else kind.instead(action, play.observation)
         if instead is None:
             break
+        if instead and instead[0] == play.refused:  # nobody tries that again
+            instead = instead[1:]
         for each in instead:
             if not play.over:
                 play.do(each)

@@ -1,9 +1,12 @@
 """An expert's plan behind turns of somebody else's episode."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from agentprm_dagster.envs.alfworld.games import find_games
+from agentprm_dagster.envs.alfworld.generate import generate_games
 from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.alfworld.random_play import play_at_random
@@ -13,6 +16,7 @@ from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.rollouts.corrections import corrections
 from agentprm_dagster.rollouts.demonstrations import Demonstration, collect_demonstrations
+from agentprm_dagster.rollouts.shortening import play_plan, shortened
 
 PLAN = [
     "go to desk 1",
@@ -161,3 +165,32 @@ def test_another_reply_is_refused(strayed: list[Episode], household_games: list[
 def test_who_does_not_know_what_is_left_is_refused() -> None:
     with pytest.raises(TypeError, match="textworld"):
         corrections([], {}, {}, TEXTWORLD, states=1, more_steps=1, seed=0, monitor=SilentMonitor())
+
+
+def test_what_was_just_refused_is_not_tried_again(tmp_path: Path) -> None:
+    generate_games(tmp_path, seed=0, counts={"train": 40}, size="medium")
+    games = [PlayableGame(ref) for ref in find_games(tmp_path, "train")]
+    shown = collect_demonstrations(
+        games, KIND, expert="handcoded_corrected", episodes=40, max_steps=50, seed=0, monitor=SilentMonitor()
+    )
+    asked = {"copies": 3, "most": 0.3, "max_steps": 50, "seed": 0, "monitor": SilentMonitor()}
+    stuck = []
+    for episode in shortened(shown, games, KIND, **asked):
+        refused = [t for t, turn in enumerate(episode.turns) if not turn.admissible]
+        if refused:
+            stuck.append(replace(episode, turns=episode.turns[: refused[0] + 1], reward=0.0))
+    assert stuck
+    by_id, plans = {game.id: game for game in games}, {episode.game: episode for episode in shown if episode.won}
+    followed = 0
+    for episode in stuck:
+        command = episode.turns[-1].action
+        place = command.removeprefix("go to ")
+        play = Demonstration(by_id[episode.game], KIND, max_steps=50, seed=0)
+        play.repeat(episode.turns)
+        assert play.refused == command
+        done = [turn.action for turn in plans[episode.game].turns if turn.admissible]
+        if command in done:
+            went = play_plan(play, done[done.index(command) :], KIND, "e", start=len(episode.turns))
+            assert went.own_turns[0].action in (f"open {place}", f"examine {place}")
+            followed += 1
+    assert followed
