@@ -15,6 +15,7 @@ from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations, in_turn
+from agentprm_dagster.rollouts.listing import listing
 from agentprm_dagster.rollouts.rollout import Start
 from agentprm_dagster.rollouts.shortening import shortened
 from agentprm_dagster.stages.failures import in_own_words
@@ -78,6 +79,8 @@ def demonstrations(
                 keep_candidates=asked.dialogue.format == "restated",
             )
             took = shortening_numbers(episodes)
+        if settings.lists:
+            episodes = listing(episodes, kind)
         write_episodes(episodes, out)
         report = with_answers_gate(report, episodes, max_parse_failures=most_failures, asked=usage)
         return replace(report, metrics={**report.metrics, **took})

@@ -40,7 +40,7 @@ def initial_policy(
     if origin:
         return _taken_over(stage, stage.read("improved_policy", origin.iteration, BRANCHED_FROM, origin.experiment))
     stage.read("demonstrations")
-    settings = stage.settings("dialogue", "model", "pretraining", "sft")
+    settings = stage.settings("dialogue", "model", "pretraining", "sft", "demonstrations.lists")
     drawn = (stage.environment, stage.experiment_seed, settings.pretraining.episodes, stage.seed)
     games = tasks.demonstrated(*drawn) if settings.pretraining.episodes else ()
     return stage.train(train, games=games, identity=base_identity(settings.model), then=partial(stage.announce, FIRST))

@@ -47,13 +47,22 @@ class Demonstrations(Section):
     """With how many copies each won demonstration is replaced that leave out search which found nothing, as is known in
     hindsight; 0 keeps it as it is, as the paper does."""
     left_out: Probability = 0.9
-    """The most that a copy leaves out; its share is drawn uniformly between 0 and this."""
+    """The most that a copy leaves out; its share is between 0 and this, large ones more often."""
+    lists: bool = False
+    """Whether the reasons for a search list the places that were not looked into yet, also in random play and in what
+    an expert corrects (`improvement.kind: dagger`). Answers are longer then: `rollouts.max_new_tokens`."""
 
     @model_validator(mode="after")
     def llm_errs_by_itself(self) -> Self:
         for name in ("action_noise", "place_noise"):
             if self.expert == "llm" and (noise := getattr(self, name)):
                 raise ValueError(f"{name} is added to what a rule says, and expert: llm needs {name}: 0; got {noise}")
+        return self
+
+    @model_validator(mode="after")
+    def a_rule_lists(self) -> Self:
+        if self.expert == "llm" and self.lists:
+            raise ValueError("lists are worded by a rule, and expert: llm words its reasons itself: set lists: false")
         return self
 
     @model_validator(mode="after")

@@ -18,7 +18,13 @@ from agentprm_dagster.config.models import InversePrm, Prm, Sft, WorldModel
 from agentprm_dagster.config.when import Origin, Promotion, Schedule
 from agentprm_dagster.engine.served.settings import Llm
 from agentprm_dagster.engine.settings import Model
-from agentprm_dagster.envs.base import DrawsMistakenPlaces, DrawsMistakes, DrawsRandomEpisodes, LeavesOutSearch
+from agentprm_dagster.envs.base import (
+    DrawsMistakenPlaces,
+    DrawsMistakes,
+    DrawsRandomEpisodes,
+    LeavesOutSearch,
+    ListsWhatIsLeft,
+)
 from agentprm_dagster.envs.kinds import kind_of, settings_class
 from agentprm_dagster.episodes.dialogue import Wording
 from agentprm_dagster.improvement.kinds import improvement_kind
@@ -221,6 +227,8 @@ class Experiment(Section):
             raise ValueError(
                 f"demonstrations.shorter_copies: {kind.name} does not know which commands found nothing: set it to 0"
             )
+        if self.demonstrations.lists and not isinstance(kind, ListsWhatIsLeft):
+            raise ValueError(f"demonstrations.lists: {kind.name} does not know where one has looked: set it to false")
         if self.pretraining.hindsight and not isinstance(kind, DrawsRandomEpisodes):
             raise ValueError(f"pretraining.hindsight: {kind.name} tells no episode under another task: set it to false")
         return self

@@ -190,6 +190,14 @@ class LeavesOutSearch(Protocol):
 
 
 @runtime_checkable
+class ListsWhatIsLeft(Protocol):
+    """An environment whose demonstrator can list, in its reasons, where it has not looked yet."""
+
+    def with_lists(self, episode: Episode) -> Episode:
+        """The episode with such reasons in its own turns, whose reasons were those of `Explains`."""
+
+
+@runtime_checkable
 class DrawsHypotheses(Protocol):
     """An environment that can name a hypothesis to act on (steered exploration)."""
 

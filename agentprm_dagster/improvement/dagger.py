@@ -14,8 +14,9 @@ from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.improvement.inputs import Inputs
 from agentprm_dagster.improvement.settings import FromRollouts
-from agentprm_dagster.rollouts.corrections import corrections
+from agentprm_dagster.rollouts.corrections import REFUSED, corrections
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
+from agentprm_dagster.rollouts.listing import listing
 from agentprm_dagster.rollouts.shortening import shortened
 from agentprm_dagster.section import Positive, Weight
 
@@ -28,7 +29,9 @@ class Settings(FromRollouts):
 
     kind: Literal["dagger"] = "dagger"
     states_per_episode: Positive = 2
-    """Turns of a whole episode behind which the expert's plan takes over; twice as many of a lost one."""
+    """Turns of a won episode behind which the expert's plan takes over, drawn uniformly."""
+    states_of_lost: Positive = 4
+    """The same of a lost one. Besides, it takes over behind the first two commands of an episode that were refused."""
     demonstrated: Weight = 0.5
     """How many demonstrations without some of their search are learnt beside each correction, as `demonstrations` says;
     of a game at most one."""
@@ -48,7 +51,7 @@ class Settings(FromRollouts):
     @property
     def conversations_per_game(self) -> int:
         """See the base."""
-        return 2 * self.states_per_episode + 1
+        return self.states_of_lost + REFUSED + 1
 
     @property
     def conversations_per_step(self) -> int:
@@ -123,6 +126,7 @@ def _learnt(inputs: Inputs, settings: Any, job: "Job") -> tuple[list[Episode], l
         {episode.game: episode for episode in won},
         kind,
         states=how.states_per_episode,
+        states_of_lost=how.states_of_lost,
         more_steps=shows.max_steps,
         seed=job.seed,
         monitor=job.monitor,
@@ -142,4 +146,6 @@ def _learnt(inputs: Inputs, settings: Any, job: "Job") -> tuple[list[Episode], l
         place_noise=shows.place_noise,
         keep_candidates=keep,
     )
+    if shows.lists:
+        return listing(corrected, kind), listing(copies, kind)
     return corrected, copies

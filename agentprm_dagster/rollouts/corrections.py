@@ -14,6 +14,9 @@ from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.rollouts.demonstrations import Demonstration
 from agentprm_dagster.rollouts.shortening import play_plan
 
+REFUSED = 2
+"""Behind so many of an episode's refused commands the plan takes over: a policy that repeats one is lost there."""
+
 
 def corrections(
     episodes: Sequence[Episode],
@@ -22,6 +25,7 @@ def corrections(
     kind: EnvironmentKind,
     *,
     states: int,
+    states_of_lost: int,
     more_steps: int,
     seed: int,
     monitor: Monitor,
@@ -33,7 +37,8 @@ def corrections(
         episodes: of the policy; those of games that are not in `shown` are passed over.
         games: by id.
         shown: a won episode of an expert, by the game's id.
-        states: turns of an episode behind which the plan takes over, drawn uniformly; twice as many of a lost one.
+        states: turns of a won episode behind which the plan takes over, drawn uniformly; `states_of_lost` of a lost
+            one. It takes over behind the first commands that were refused as well.
         more_steps: most commands of the plan.
 
     Raises:
@@ -44,12 +49,10 @@ def corrections(
     found = []
     for i, episode in enumerate(episodes):
         rng = random.Random(f"{seed} {episode.episode_id}")
-        turns = range(1, len(episode.turns))
-        drawn = rng.sample(turns, min(states if episode.won else 2 * states, len(turns)))
         if episode.game in shown:
             done = [turn.action for turn in shown[episode.game].turns if turn.admissible]
             plan = kind.without_search(done, 1.0, rng)
-            for t in sorted(drawn):
+            for t in _places(episode, states if episode.won else states_of_lost, rng):
                 left = kind.left_to_do(episode.first_observation, episode.turns[:t], plan)
                 play = Demonstration(
                     games[episode.game], kind, max_steps=t + more_steps, seed=seed, keep_candidates=keep_candidates
@@ -61,3 +64,10 @@ def corrections(
         if i % 200 == 199 or i == len(episodes) - 1:
             monitor.progress(i + 1, len(episodes), "episodes corrected")
     return found
+
+
+def _places(episode: Episode, states: int, rng: random.Random) -> list[int]:
+    """The turns before which the plan takes over."""
+    turns = range(1, len(episode.turns))
+    refused = [t for t in turns if not episode.turns[t - 1].admissible]
+    return sorted({*rng.sample(turns, min(states, len(turns))), *refused[:REFUSED]})

@@ -112,6 +112,7 @@ def corrected(
         shown,
         KIND,
         states=states,
+        states_of_lost=2 * states,
         more_steps=30,
         seed=0,
         monitor=SilentMonitor(),
@@ -146,13 +147,21 @@ def test_only_games_that_the_expert_wins_are_corrected(
     assert not corrected(strayed, household_games, {})
 
 
-def test_lost_episodes_are_corrected_twice_as_often(
+def test_lost_episodes_are_corrected_more_often_and_behind_refused_commands(
     strayed: list[Episode], household_games: list[PlayableGame], shown: dict[str, Episode]
 ) -> None:
-    lost = [replace(each, reward=0.0) for each in strayed]
-    won = [replace(each, reward=1.0) for each in strayed]
-    once, twice = (len(corrected(each, household_games, shown, 2)) for each in (won, lost))
+    calm = [
+        play_at_random(game, episode_id=f"{game.id}#c", max_steps=20, mistakes=0.0, seed=i)
+        for i, game in enumerate(household_games)
+    ]
+    once, twice = (
+        len(corrected([replace(each, reward=reward) for each in calm], household_games, shown, 2))
+        for reward in (1.0, 0.0)
+    )
     assert 1.5 * once < twice <= 2.5 * once
+    few = corrected([replace(each, reward=1.0) for each in strayed], household_games, shown, 1)
+    behind = [episode for episode in few if not episode.turns[episode.start - 1].admissible]
+    assert len(behind) > len(strayed) / 2, "of commands a fifth is refused"
 
 
 def test_another_reply_is_refused(strayed: list[Episode], household_games: list[PlayableGame]) -> None:
@@ -164,7 +173,7 @@ def test_another_reply_is_refused(strayed: list[Episode], household_games: list[
 
 def test_who_does_not_know_what_is_left_is_refused() -> None:
     with pytest.raises(TypeError, match="textworld"):
-        corrections([], {}, {}, TEXTWORLD, states=1, more_steps=1, seed=0, monitor=SilentMonitor())
+        corrections([], {}, {}, TEXTWORLD, states=1, states_of_lost=1, more_steps=1, seed=0, monitor=SilentMonitor())
 
 
 def test_what_was_just_refused_is_not_tried_again(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from agentprm_dagster.envs.alfworld.games import games_digest
 from agentprm_dagster.envs.alfworld.household import Household
 from agentprm_dagster.envs.alfworld.hypotheses import with_hypothesis
 from agentprm_dagster.envs.alfworld.language import WORDING
+from agentprm_dagster.envs.alfworld.lists import with_lists
 from agentprm_dagster.envs.alfworld.mistaken_places import draw_mistaken_places
 from agentprm_dagster.envs.alfworld.mistakes import draw_mistakes
 from agentprm_dagster.envs.alfworld.playable import PlayableGame, StockGame
@@ -76,6 +77,10 @@ class Alfworld:
     def left_to_do(self, first_observation: str, turns: Sequence[Turn], plan: Sequence[str]) -> list[str] | None:
         """The rest of a plan, done with the object that is held."""
         return left_to_do(first_observation, turns, plan)
+
+    def with_lists(self, episode: Episode) -> Episode:
+        """The places into which was not looked, in the reasons for a search."""
+        return with_lists(episode)
 
     def with_hypothesis(self, first_observation: str, rng: random.Random) -> str:
         """The first observation with the place to look at first."""

@@ -87,10 +87,15 @@ def _failed(first_observation: str, turns: Sequence[Turn]) -> str:
     if not turns or turns[-1].observation != NOTHING_HAPPENS:
         return ""
     command = turns[-1].action
-    place, listed = command.removeprefix("go to "), _LISTED.findall(first_observation.partition(MARK)[0])
-    if place == command or not listed:
+    place, places = command.removeprefix("go to "), listed(first_observation)
+    if place == command or not places:
         return "Nothing happened. "
-    return f"The {place} is at hand. " if place in listed else f"There is no {place}. "
+    return f"The {place} is at hand. " if place in places else f"There is no {place}. "
+
+
+def listed(first_observation: str) -> list[str]:
+    """The places that a room is said to have; none where a game begins at one of them."""
+    return _LISTED.findall(first_observation.partition(MARK)[0])
 
 
 def _why(first_observation: str, turns: Sequence[Turn], action: str) -> str:

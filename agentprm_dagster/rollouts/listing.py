@@ -1,0 +1,17 @@
+"""Episodes whose reasons list where nobody has looked yet (`demonstrations.lists`)."""
+
+from collections.abc import Iterable
+
+from agentprm_dagster.envs.base import EnvironmentKind, ListsWhatIsLeft
+from agentprm_dagster.episodes.records import Episode
+
+
+def listing(episodes: Iterable[Episode], kind: EnvironmentKind) -> list[Episode]:
+    """The episodes with lists in the reasons of their own turns.
+
+    Raises:
+        TypeError: the kind of environment does not know where one has looked.
+    """
+    if not isinstance(kind, ListsWhatIsLeft):
+        raise TypeError(f"expected a kind of environment that knows where one has looked, got {kind.name}")
+    return [kind.with_lists(episode) for episode in episodes]
