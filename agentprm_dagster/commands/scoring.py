@@ -30,8 +30,12 @@ from agentprm_dagster.scoring.words import tables
 from agentprm_dagster.stages.available import require
 from agentprm_dagster.stages.monitor import StageMonitor, progress_bars
 
-_OPTIONS = {"llm.temperature": "--temperature", "llm.max_new_tokens": "--max-new-tokens", "llm.evaluate": "no such"}
-"""Settings of a served model that a score has another word for."""
+_OTHERWISE = {
+    "llm.temperature": "use --temperature",
+    "llm.max_new_tokens": "use --max-new-tokens",
+    "llm.evaluate": "an experiment's alone",
+}
+"""Settings of a served model that a score does not take here, and why."""
 
 _log = logging.getLogger(__name__)
 
@@ -91,8 +95,8 @@ def _scored(agents: Sequence[str], asked: Asked, name: str | None, out: Path | N
 def _served(settings: Sequence[str]) -> dict[str, JsonValue]:
     """The settings of a served model that were given, checked as those of an experiment are."""
     keys = [text.partition("=")[0] for text in settings]
-    if wrong := [key for key in keys if not key.startswith("llm.") or key in _OPTIONS]:
-        told = "; ".join(f"{key}: use {_OPTIONS[key]}" if key in _OPTIONS else key for key in wrong)
+    if wrong := [key for key in keys if not key.startswith("llm.") or key in _OTHERWISE]:
+        told = "; ".join(f"{key}: {_OTHERWISE[key]}" if key in _OTHERWISE else key for key in wrong)
         raise typer.BadParameter(
             f"--set: expected settings of a model behind a server, as in llm.concurrency=16; got {shortened(told)}"
         )
