@@ -3,11 +3,11 @@
 import dagster as dg
 
 from agentprm_dagster.iterations import FIRST, ITERATIONS, MACHINE
-from agentprm_dagster.programs.hacking import SETTINGS as HACKING
 from agentprm_dagster.programs.inverse_prm import ROLLOUTS, train
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
+from agentprm_dagster.training.hacking import SETTINGS as HACKING
 
 
 @dg.asset(

@@ -4,11 +4,11 @@ import dagster as dg
 
 from agentprm_dagster.engine.base_model import base_identity
 from agentprm_dagster.iterations import ITERATIONS, MACHINE
-from agentprm_dagster.programs.hacking import SETTINGS as HACKING
 from agentprm_dagster.programs.prm_committee import train
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
+from agentprm_dagster.training.hacking import SETTINGS as HACKING
 
 
 @dg.asset(

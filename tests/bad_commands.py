@@ -33,7 +33,7 @@ USAGE: dict[tuple[str, ...], str] = {
     ("run", "smoke", "--iterations", HUGE): "--iterations",
     ("run", "smoke", "--iterations"): "requires an argument",
     ("run", "smoke", "--nosuch"): "No such option: --nosuch",
-    ("run", "smoke", "--with", "nosuch"): "--with: no study 'nosuch'; there are: append, few_rollouts",
+    ("run", "smoke", "--with", "nosuch"): "--with: no study 'nosuch'; there are: append, dagger, few_rollouts",
     ("run", "smoke", "--with", "../smoke"): "no study '../smoke'",
     ("run", "smoke", "--with", ""): "no study ''",
     ("run", "smoke", "--with", LONG): "no study 'aaaa",

@@ -141,7 +141,6 @@ def test_what_dagster_loads_imports_nothing_heavy(folder: str) -> None:
 
 
 TRAINS = {"algorithm", "engine", "episodes", "launch", "processor", "reports", "training"}
-JUDGES = TRAINS | {"programs.hacking"}
 PLAYS = {"agents", "engine", "envs", "episodes", "reports", "resources", "rollouts"}
 IN_PROCESSES = PLAYS | {"launch"}
 ASKS = PLAYS | {"masking"}
@@ -152,10 +151,10 @@ REACH = {
     "eval_report": IN_PROCESSES | {"algorithm", "stages"},
     "improved_policy": {"envs", "episodes", "improvement", "launch.job", "resources"},
     "initial_policy": (TRAINS - {"reports"}) | {"envs", "resources", "rollouts"},
-    "inverse_prm": JUDGES,
+    "inverse_prm": TRAINS,
     "mc_value_targets": {"episodes", "reports", "algorithm", "targets", "envs", "resources"},
-    "prm": JUDGES,
-    "prm_committee": JUDGES,
+    "prm": TRAINS,
+    "prm_committee": TRAINS,
     "promotion": {"algorithm", "episodes", "reports", "stages"},
     "react_report": ASKS | {"algorithm"},
     "reference_value": TRAINS,

@@ -6,7 +6,7 @@ from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.episodes.unrewarded import without_outcomes
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.request import Request
-from agentprm_dagster.programs.hacking import hacking
+from agentprm_dagster.training.hacking import hacking
 
 ROLLOUTS = "rollouts_"
 """What the role of an iteration's rollouts begins with; its number follows."""

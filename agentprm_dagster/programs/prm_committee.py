@@ -7,7 +7,7 @@ from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.request import Request
-from agentprm_dagster.programs.hacking import hacking
+from agentprm_dagster.training.hacking import hacking
 
 
 def train(request: Request, job: Job) -> StageReport:

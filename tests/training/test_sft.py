@@ -56,14 +56,14 @@ def test_what_is_learnt_is_exactly_the_answers(
             assert label in (-100, token)
 
 
-def test_mistakes_are_read_but_not_learnt(
-    tokenizer: PreTrainedTokenizerFast, household_games: list[PlayableGame]
-) -> None:
+def test_mistakes_are_read_but_not_learnt(household_games: list[PlayableGame]) -> None:
     episode = demonstrate(
         household_games[0], KIND, episode_id="e", expert="walkthrough", max_steps=30, seed=0, action_noise=0.5
     )
     meant = [turn for turn in episode.turns if turn.admissible]
     assert 0 < len(meant) < len(episode.turns)
+    said = WORDING.conversation(episode.first_observation, episode.turns)
+    tokenizer = build_tokenizer(message["content"] for message in said)
     (row,) = sft_rows([episode], Chat(tokenizer, WORDING))
     assert tokenizer.decode([label for label in row.labels if label != -100]) == "".join(
         f"{turn.response}<|end|>" for turn in meant

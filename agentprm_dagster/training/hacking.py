@@ -1,4 +1,4 @@
-"""How the programs that train reward models ask them what answers made to please are worth."""
+"""How those that train reward models ask them what answers made to please are worth."""
 
 from typing import Any
 
