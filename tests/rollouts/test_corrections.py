@@ -182,9 +182,9 @@ def test_what_was_just_refused_is_not_tried_again(tmp_path: Path) -> None:
     shown = collect_demonstrations(
         games, KIND, expert="handcoded_corrected", episodes=40, max_steps=50, seed=0, monitor=SilentMonitor()
     )
-    asked = {"copies": 3, "most": 0.3, "max_steps": 50, "seed": 0, "monitor": SilentMonitor()}
+    copies = shortened(shown, games, KIND, copies=3, most=0.3, max_steps=50, seed=0, monitor=SilentMonitor())
     stuck = []
-    for episode in shortened(shown, games, KIND, **asked):
+    for episode in copies:
         refused = [t for t, turn in enumerate(episode.turns) if not turn.admissible]
         if refused:
             stuck.append(replace(episode, turns=episode.turns[: refused[0] + 1], reward=0.0))
