@@ -12,8 +12,8 @@ from agentprm_dagster.envs.base import LeavesOutSearch
 from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import StageReport
+from agentprm_dagster.improvement.imitating import Imitation, imitate
 from agentprm_dagster.improvement.inputs import Inputs
-from agentprm_dagster.improvement.settings import FromRollouts
 from agentprm_dagster.rollouts.corrections import REFUSED, corrections
 from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
 from agentprm_dagster.rollouts.listing import listing
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agentprm_dagster.launch.job import Job
 
 
-class Settings(FromRollouts):
+class Settings(Imitation):
     """Supervised fine-tuning on an expert's corrections of the policy's episodes."""
 
     kind: Literal["dagger"] = "dagger"
@@ -35,8 +35,6 @@ class Settings(FromRollouts):
     demonstrated: Weight = 0.5
     """How many demonstrations without some of their search are learnt beside each correction, as `demonstrations` says;
     of a game at most one."""
-    batch_episodes: Positive = 8
-    weight_decay: Weight = 0.01
 
     @property
     def sections(self) -> tuple[str, ...]:
@@ -44,19 +42,9 @@ class Settings(FromRollouts):
         return (*super().sections, "demonstrations")
 
     @property
-    def compares(self) -> bool:
-        """See the base."""
-        return False
-
-    @property
     def conversations_per_game(self) -> int:
         """See the base."""
         return self.states_of_lost + REFUSED + 1
-
-    @property
-    def conversations_per_step(self) -> int:
-        """See the base."""
-        return self.batch_episodes
 
     def check(self, experiment: Any) -> None:
         """See the base."""
@@ -73,34 +61,17 @@ def improve(inputs: Inputs, settings: Any, out: Path, job: "Job") -> StageReport
     Raises:
         TrainingError: there is nothing that the expert could correct.
     """
-    from agentprm_dagster.config import Sft
-    from agentprm_dagster.improvement.stored import Tokens, begin, finish  # loads torch, as below
     from agentprm_dagster.reports.improvement_report import Learnt
-    from agentprm_dagster.training.loop import TrainingError
-    from agentprm_dagster.training.sft import sft_rows, tokens_in, train_on
+    from agentprm_dagster.training.loop import TrainingError  # loads torch
 
-    how: Settings = settings.improvement
     corrected, demonstrated = _learnt(inputs, settings, job)
     if not corrected:
         raise TrainingError(
             f"improvement.kind: dagger learns from the expert's plans in the policy's episodes, and in none of "
             f"{len(inputs.episodes)} one won: explore more games (rollouts.games), or raise demonstrations.max_steps"
         )
-    start = begin(inputs, job)
-    rows = sft_rows([*corrected, *demonstrated], start.chat, settings.dialogue.format)
-    same = ("epochs", "optimizer", "learning_rate", "batch_episodes", "weight_decay")
-    training = train_on(start.model, rows, Sft(**how.model_dump(include=set(same))), job, start.dtype)
-    return finish(
-        start,
-        inputs,
-        settings,
-        out,
-        [{"loss": loss} for loss in training.losses if loss is not None],
-        planned=training.plan.steps,
-        learnt=Learnt(len(corrected), "corrections", "the expert's plans win nowhere"),
-        tokens=Tokens(how.epochs * tokens_in(rows)),
-        job=job,
-    )
+    learnt = Learnt(len(corrected), "corrections", "the expert's plans win nowhere")
+    return imitate(inputs, settings, out, job, [*corrected, *demonstrated], learnt)
 
 
 def _learnt(inputs: Inputs, settings: Any, job: "Job") -> tuple[list[Episode], list[Episode]]:
