@@ -122,14 +122,17 @@ def _baselines(oracle: Oracle, seed: int) -> Iterator[Score]:
 def _scored(
     store: ArtifactStore, made: Artifact, oracle: Oracle, settings: Experiment, engine: AnyEngine, seed: int
 ) -> Score:
-    said = (_log_ratio if made.version.asset == POLICY else _said)(store, made, oracle, settings, engine)
+    if made.version.asset == POLICY:
+        said = _log_ratio(store, made, oracle, settings, engine)
+    else:
+        said = _said(made, oracle, settings, engine)
     of = load_experiment(made.version.experiment)
     returns = made.version.asset in ("prm", "prm_committee") and of.prm.loss == "absolute" and of.targets.of_returns
     name = f"{made.version.experiment}/{made.version.asset}[{made.version.iteration}]"
     return score(oracle, said, name, probability=returns, seed=seed, trained_on=_trained_on(store, made))
 
 
-def _said(_: ArtifactStore, made: Artifact, oracle: Oracle, settings: Experiment, engine: AnyEngine) -> np.ndarray:
+def _said(made: Artifact, oracle: Oracle, settings: Experiment, engine: AnyEngine) -> np.ndarray:
     """What a model says of every answer, in [0, 1]; of a committee the mean of its members."""
     from agentprm_dagster.oracle.reading import read_logits  # loads torch
 
@@ -142,7 +145,9 @@ def _said(_: ArtifactStore, made: Artifact, oracle: Oracle, settings: Experiment
 def _log_ratio(
     store: ArtifactStore, made: Artifact, oracle: Oracle, settings: Experiment, engine: AnyEngine
 ) -> np.ndarray:
-    """The implicit reward: log pi_i - log pi_(i-1) of every answer, or that of the policy which pi_i was ranked by."""
+    """The implicit reward of every answer (A,), in nats: log pi_i - log pi_(i-1), or log pi_phi - log pi_(i-1) of the
+    policy that pi_i's answers were ranked by (`improvement.implicit_dpo`).
+    """
     from agentprm_dagster.oracle.reading import read_log_probs  # loads torch
 
     wording, dialogue = kind_of(settings.environment.kind).wording, settings.dialogue.format

@@ -143,7 +143,7 @@ class Explains(Protocol):
     """An environment whose demonstrator can say why, by rule, from what the episode has shown so far."""
 
     def explain(self, first_observation: str, turns: Sequence[Turn], action: str) -> str:
-        """Why a demonstrator gives `action` after `turns`: one sentence without a line break."""
+        """Why a demonstrator gives `action` after `turns`, in short sentences without a line break."""
 
 
 @runtime_checkable

@@ -54,11 +54,13 @@ def corrections(
             plan = kind.without_search(done, 1.0, rng)
             for t in _places(episode, states if episode.won else states_of_lost, rng):
                 left = kind.left_to_do(episode.first_observation, episode.turns[:t], plan)
+                if not left:
+                    continue
                 play = Demonstration(
                     games[episode.game], kind, max_steps=t + more_steps, seed=seed, keep_candidates=keep_candidates
                 )
                 play.repeat(episode.turns[:t])
-                if left and not play.over:
+                if not play.over:
                     corrected = play_plan(play, left, kind, f"{episode.episode_id}@{t}", start=t)
                     found += [corrected] if corrected.won else []
         if i % 200 == 199 or i == len(episodes) - 1:

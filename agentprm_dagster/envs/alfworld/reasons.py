@@ -1,6 +1,6 @@
-"""The demonstrator's REASON: one sentence, by rule, from what the episode has shown so far and never from more.
+"""The demonstrator's REASON: short sentences, by rule, from what the episode has shown so far and never from more.
 
-The experts give commands only. The sentence names what the command is for: the object still looked for, the object
+The experts give commands only. The reason names what the command is for: the object still looked for, the object
 held and what must still be done to it, the place it goes to. Behind a command that could not be done it begins with
 what that means: a small policy that does not say so gives the same command for ever.
 """
