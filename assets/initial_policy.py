@@ -12,6 +12,7 @@ from agentprm_dagster.iterations import FIRST, MACHINE
 from agentprm_dagster.programs.initial_policy import train
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.errors import ArtifactError
+from agentprm_dagster.provenance.learnt_games import learnt_games, learnt_in_words
 from agentprm_dagster.resources.stages import Stage, StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
 from agentprm_dagster.stages.failures import in_own_words
@@ -38,12 +39,26 @@ def initial_policy(
     stage = stages.stage(context)
     origin = stage.unrecorded("origin").origin
     if origin:
-        return _taken_over(stage, stage.read("improved_policy", origin.iteration, BRANCHED_FROM, origin.experiment))
+        policy = stage.read("improved_policy", origin.iteration, BRANCHED_FROM, origin.experiment)
+        _refuse_learnt(stage, policy, tasks)
+        return _taken_over(stage, policy)
     stage.read("demonstrations")
     settings = stage.settings("dialogue", "model", "pretraining", "sft", "demonstrations.lists")
     drawn = (stage.environment, stage.experiment_seed, settings.pretraining.episodes, stage.seed)
     games = tasks.demonstrated(*drawn) if settings.pretraining.episodes else ()
     return stage.train(train, games=games, identity=base_identity(settings.model), then=partial(stage.announce, FIRST))
+
+
+def _refuse_learnt(stage: Stage, policy: Artifact, tasks: TasksResource) -> None:
+    """ArtifactError where the policy has learnt from games that this experiment judges policies in."""
+    judging, learnt = stage.unrecorded("evaluation").evaluation, learnt_games(stage.store, policy)
+    for split in judging.splits:
+        games = tasks.split(stage.environment, stage.experiment_seed, split, judging.games)
+        if found := learnt_in_words([game.id for game in games], learnt):
+            raise ArtifactError(
+                f"{policy.version} has learnt from games of {split}, {found}: name in `from` an experiment that holds "
+                "out the same games"
+            )
 
 
 def _taken_over(stage: Stage, policy: Artifact) -> dg.MaterializeResult:

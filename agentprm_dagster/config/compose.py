@@ -51,8 +51,8 @@ def compose(
     if not (studies or settings or seeds):
         return [base]
     own, parts = _laid_over(base, studies, settings)
-    usual = checked(base, resolved(own, _WHERE), _WHERE).seed
-    return [_seeded(own, parts, seed, usual) for seed in seeds or (usual,)]
+    usual = checked(base, resolved(own, _WHERE), _WHERE)
+    return [_seeded(own, parts, seed, usual) for seed in seeds or (usual.seed,)]
 
 
 def composed(base: str, studies: Sequence[str] = (), settings: Sequence[str] = ()) -> Experiment:
@@ -122,10 +122,16 @@ def _digest(value: object) -> str:
     return f"x{sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
-def _seeded(own: Settings, parts: Sequence[str], seed: int, usual: int) -> str:
-    """The experiment's name with a seed, `usual` being the one that it has without; it is kept in the home."""
-    if seed != usual:
+def _seeded(own: Settings, parts: Sequence[str], seed: int, usual: Experiment) -> str:
+    """The experiment's name with a seed, `usual` being what it is without; it is kept in the home.
+
+    Where it branches `from` another, it does so from that one with the same seed.
+    """
+    if seed != usual.seed:
         own, parts = Settings({"seed": seed}, {}).over(own), [*parts, f"seed_{seed}"]
+        if origin := usual.origin:
+            (begins_from,) = compose(origin.experiment, seeds=[seed])
+            own = _setting("from.experiment", begins_from, _WHERE).over(own)
     name = "__".join(parts)
     if len(name) > MOST_LETTERS:
         name = f"{name[: MOST_LETTERS - 11].rstrip('_')}__{_digest(parts)}"

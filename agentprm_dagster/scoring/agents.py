@@ -16,6 +16,7 @@ from agentprm_dagster.scoring.policies import (
     Wishes,
     checkpoint_player,
     policy_player,
+    refuse_learnt,
     training_of,
 )
 from agentprm_dagster.scoring.served import ServedPlayer, served_player
@@ -55,7 +56,8 @@ def find_agents(named: Sequence[str], panel: Panel, wishes: Wishes, engine: AnyE
     """Who plays.
 
     Raises:
-        ScoreError: an agent is none of `FORMS`, or several are not one agent under several seeds.
+        ScoreError: an agent is none of `FORMS`, has learnt from the panel's games, or several are not one agent under
+            several seeds.
         ExperimentError, ArtifactError, CheckpointError: what is named is not there.
     """
     found = [_find(each, panel, wishes, engine, model) for each in named]
@@ -84,6 +86,7 @@ def _find(
         player, protocol = policy_player(found["experiment"], int(found["iteration"]), wishes, engine, panel.cap)
         if player.how.environment != panel.environment:
             raise ScoreError(f"{agent} plays {player.how.environment}, and the panel's games are {panel.environment}'s")
+        refuse_learnt(found["experiment"], int(found["iteration"]), panel)
         return player, protocol
     if Path(agent).is_dir():
         return checkpoint_player(Path(agent), panel.environment, wishes, engine, panel.cap)

@@ -17,12 +17,14 @@ from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.iterations import FIRST
 from agentprm_dagster.launch.play import Choice, Play
+from agentprm_dagster.provenance.learnt_games import learnt_games, learnt_in_words
 from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.rollouts.collect import whole_episodes
 from agentprm_dagster.rollouts.rollout import play
 from agentprm_dagster.scoring.card import EvaluationProtocol, Training
 from agentprm_dagster.scoring.errors import ScoreError
+from agentprm_dagster.scoring.panel import Panel
 from agentprm_dagster.scoring.players import AgentRecord, Played
 from agentprm_dagster.scoring.prompts import FORMATS, PromptName, WrittenAnew, asking
 from agentprm_dagster.section import Section
@@ -126,6 +128,19 @@ def policy_player(
         embedded=settings.model.name == "embedded" and engine.kind == "embedded",
     )
     return player, _protocol(player, wishes.best_of)
+
+
+def refuse_learnt(experiment: str, iteration: int, panel: Panel) -> None:
+    """ScoreError where a policy has learnt from games of the panel."""
+    store = ArtifactsResource().store()
+    policy = store.current(experiment, "improved_policy" if iteration else "initial_policy", iteration)
+    learnt = learnt_games(store, policy)
+    for split, games in panel.splits.items():
+        if found := learnt_in_words([game.id for game in games], learnt):
+            raise ScoreError(
+                f"{policy.version} has learnt from games of {split}, {found}: choose with --panel an experiment that "
+                "holds out the same games as it"
+            )
 
 
 def checkpoint_player(

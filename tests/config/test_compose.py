@@ -38,6 +38,18 @@ def test_the_name_tells_base_studies_settings_and_seed() -> None:
     assert experiment.prm == quickstart.prm
 
 
+def test_a_branch_begins_from_its_origin_with_the_same_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTPRM_EXPERIMENTS", str(tmp_path))
+    written = "extends: quickstart\nfrom: {experiment: quickstart, iteration: 2}\n"
+    (tmp_path / "branch.yaml").write_text(written, encoding="utf-8")
+    composed = compose("branch", (), ["improvement.beta=0.3"], [0, 5])
+    origins = [load_experiment(name).origin for name in composed]
+    assert [(origin.experiment, origin.iteration) for origin in origins if origin] == [
+        ("quickstart", 2), ("quickstart__seed_5", 2)
+    ]  # fmt: skip
+    assert load_experiment("quickstart__seed_5").seed == 5
+
+
 @pytest.mark.parametrize("base", ["quickstart", "alfworld"])
 @pytest.mark.parametrize("study", [name for name in study_files() if name not in ("tripwire", "append", "lora")])
 def test_every_study_goes_over_either_base(base: str, study: str) -> None:

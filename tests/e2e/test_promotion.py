@@ -1,5 +1,6 @@
 """Promotion in the loop: `agentprm run` and `agentprm promote` with the toy."""
 
+import re
 from pathlib import Path
 
 import dagster as dg
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 from agentprm_dagster.cli import app
 from agentprm_dagster.commands.run import run_experiment
+from agentprm_dagster.home import games_folder
 from agentprm_dagster.provenance.lineage import with_ancestors
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.artifacts import ArtifactsResource
@@ -115,3 +117,25 @@ def test_another_dialogue_is_refused(strict: ArtifactStore, tmp_path: Path) -> N
     assert answer.exit_code == 1
     assert "set `dialogue` to the same" in answer.output
     assert not strict.has("branch", "initial_policy", 0)
+
+
+def test_a_policy_that_learnt_from_games_to_judge_in_is_refused(
+    strict: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "toy", "")
+    run_experiment("toy", 1)
+    (root,) = {path.parents[4] for path in games_folder().glob("**/train/*/*/game.tw-pddl")}
+    monkeypatch.setenv("ALFWORLD_DATA", str(root))
+    real = "{source: alfworld, train: null, valid_seen: null, valid_unseen: 0, held_out_rooms: 0.3}"
+    own = f"extends: toy\nfrom: {{experiment: toy, iteration: 1}}\nenvironment: {real}\nrollouts: {{games: null}}\n"
+    (tmp_path / "experiments" / "judged.yaml").write_text(f"{own}evaluation: {{splits: train_held_out}}\n")
+    answer = CliRunner().invoke(app, ["run", "judged", "--iterations", "1"])
+    assert answer.exit_code == 1
+    words = " ".join(answer.output.split())
+    assert re.search(
+        r"has learnt from games of train_held_out, \d of the \d games to be judged in, among them train/", words
+    )
+    assert not strict.has("judged", "initial_policy", 0)
+    (tmp_path / "experiments" / "seen.yaml").write_text(f"{own}evaluation: {{splits: valid_seen}}\n")
+    run_experiment("seen", 1)
+    assert strict.has("seen", "initial_policy", 0)

@@ -81,6 +81,25 @@ def test_policies_are_scored_and_their_cards_checked(home: Path, tmp_path: Path)
     assert json.loads(chosen.stdout)["agents"][0]["digests"].keys() == {"policy", "prm"}
 
 
+def test_a_policy_is_not_scored_in_games_that_it_learnt_from(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root,) = (home / "games").iterdir()
+    monkeypatch.setenv("ALFWORLD_DATA", str(root))
+    monkeypatch.setenv("AGENTPRM_EXPERIMENTS", str(tmp_path))
+    real = "{source: alfworld, size: small, train: null, valid_seen: null, valid_unseen: 0, held_out_rooms: 0.3}"
+    other = f"extends: smoke\nenvironment: {real}\nrollouts: {{games: null}}\nevaluation: {{splits: train_held_out}}\n"
+    (tmp_path / "other.yaml").write_text(other, encoding="utf-8")
+    asked = ("--panel", "other", "--caps", "6", "--processes", "1")
+    refused = call(home, "score", "smoke:pi_0", *asked, "--split", "train_held_out")
+    assert refused.returncode == 1
+    words = " ".join(refused.stderr.split())
+    assert re.search(
+        r"smoke/initial_policy\[0\] \w+ has learnt from games of train_held_out, (\d) of the \1 games", words
+    )
+    assert call(home, "score", "smoke:pi_0", *asked, "--split", "valid_seen").returncode == 0
+
+
 def test_episodes_can_be_watched(home: Path, tmp_path: Path) -> None:
     replayed = call(home, "watch", "smoke", "-i", "1", "--surprising")
     assert replayed.returncode == 0, replayed.stderr

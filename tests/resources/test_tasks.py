@@ -38,6 +38,9 @@ def test_held_out_rooms_are_never_trained_on(games: TasksResource) -> None:
         patch.setenv("ALFWORLD_DATA", str(root))
         train: Any = games.train(real, 0)
         held_out: Any = games.split(real, 0, "train_held_out", None)
+        assert games.split(real, 1, "train_held_out", None) == held_out, "the same whatever the seed"
+        others = [games.split(real.model_copy(update={"held_out_seed": i}), 0, "train_held_out", None) for i in (1, 2)]
+    assert {held_out} != {*others}
     assert len(train) + len(held_out) == 24
     assert held_out
     assert not {game.room for game in train} & {game.room for game in held_out}

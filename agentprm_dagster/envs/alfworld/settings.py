@@ -30,6 +30,8 @@ class Settings(EnvironmentSettings):
     """Games in rooms that training never uses. Generated ones may be looked at; ALFWorld's own are the final exam."""
     held_out_rooms: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the training rooms set apart as the out-of-distribution split `train_held_out` (real games)."""
+    held_out_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Which rooms these are: the same for every seed of an experiment, so that all are judged in the same games."""
 
     @property
     def counts(self) -> Mapping[str, int | None]:

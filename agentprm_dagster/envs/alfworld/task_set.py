@@ -64,7 +64,7 @@ class AlfworldTasks:
         games = self._found("train")
         if not self.settings.held_out_rooms:
             return games, ()
-        return hold_out_rooms(games, self.settings.held_out_rooms, self.seed)
+        return hold_out_rooms(games, self.settings.held_out_rooms, self.settings.held_out_seed)
 
     def _found(self, split: Split) -> tuple[GameRef, ...]:
         """The games of a split. Those that others made are looked into first: one may end a stage after hours."""
