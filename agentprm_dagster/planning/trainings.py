@@ -15,14 +15,17 @@ SHAPE_STEP = 32
 
 
 def initial_policy(setup: Setup) -> Stage:
-    """SFT on the demonstrations."""
+    """Random play that a model from scratch reads, then SFT on the demonstrations; nothing where it is another's."""
+    if setup.experiment.origin:
+        return Stage(name="initial_policy", seconds=0)
     settings, shown, talk = setup.experiment.sft, setup.experiment.demonstrations, setup.talk()
     turns = setup.expert_turns
     longest = _padded(talk.longest(shown.max_steps))
     answers = 1 if talk.dialogue == "restated" else shown.max_steps
     step = _step(setup, "policy", longest, settings.batch_episodes, settings.optimizer)
     step = replace(step, learnt=ceil(step.rows * answers * talk.answer))
-    tokens = settings.epochs * setup.demonstrations * talk.episode(turns)
+    random, tokens = setup.experiment.pretraining, settings.epochs * setup.demonstrations * talk.episode(turns)
+    tokens += random.epochs * random.episodes * talk.episode(random.max_steps)
     return _training("initial_policy", setup, step, tokens)
 
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from agentprm_dagster import cli
-from agentprm_dagster.config.catalog import experiment_files
+from agentprm_dagster.config.catalog import experiment_files, load_experiment
 from agentprm_dagster.planning.assumptions import ABOUT, AssumptionError, assume
 from agentprm_dagster.planning.tokens import Dialogues
 
@@ -30,7 +30,8 @@ def planned(*arguments: object) -> dict[str, dict[str, Any]]:
 def test_every_experiment_can_be_planned(name: str) -> None:
     stages = planned(name)
     assert next(iter(stages)) == "demonstrations" and list(stages)[-1] == "eval_report"
-    assert ("inverse_prm" in stages) == (name == "inverse_3b") != ("prm" in stages)
+    reward = load_experiment(name).improvement.reward
+    assert {"prm", "inverse_prm"} & stages.keys() == ({reward} if reward else set())
 
 
 @pytest.mark.parametrize("study", ["rft", "outcome_dpo", "dagger", "grpo"])
@@ -51,9 +52,23 @@ def test_an_implicit_reward_is_trained_in_the_same_stage() -> None:
         assert stages["improved_policy"][name] == pytest.approx(sum(part[name] for part in parts))
 
 
+def test_random_play_is_counted() -> None:
+    changes = ({}, {"pretraining.episodes": 0}, {"pretraining.epochs": 4})
+    settings = [[part for name, value in each.items() for part in ("--set", f"{name}={value}")] for each in changes]
+    usual, without, more = (planned("quickstart", *each)["initial_policy"]["tokens_trained"] for each in settings)
+    epochs = load_experiment("quickstart").pretraining.epochs
+    assert 0 < without < usual
+    assert more - without == pytest.approx(4 / epochs * (usual - without))
+
+
+def test_a_branch_trains_no_policy_of_its_own() -> None:
+    assert planned("alfworld_best_prm")["initial_policy"]["tokens_trained"] == 0
+
+
 def test_shorter_copies_are_counted() -> None:
-    once = planned("quickstart")["initial_policy"]["tokens_trained"]
-    thrice = planned("quickstart", "--set", "demonstrations.shorter_copies=3")["initial_policy"]["tokens_trained"]
+    plain = ("quickstart", "--set", "pretraining.episodes=0")
+    once = planned(*plain)["initial_policy"]["tokens_trained"]
+    thrice = planned(*plain, "--set", "demonstrations.shorter_copies=3")["initial_policy"]["tokens_trained"]
     assert thrice == pytest.approx(3 * once)
 
 
