@@ -41,7 +41,8 @@ class Demonstrations(Section):
     action_noise: Probability = 0.0
     """Share of the expert's turns before which a mistake is made for it to recover from; 0 is the paper's."""
     place_noise: Probability = 0.0
-    """The same for mistakes about places: going where one is, or to a place that is not there."""
+    """The same for mistakes about places: going where one is, or to a place that is not there. Behind a place that
+    cannot be gone to because it is at hand, the expert looks into it first."""
 
     shorter_copies: Annotated[int, Field(ge=0, le=100)] = 0
     """With how many copies each won demonstration is replaced that leave out search which found nothing, as is known in

@@ -16,6 +16,7 @@ from agentprm_dagster.envs.base import (
     DrawsMistakes,
     EnvironmentKind,
     ExpertGaveUp,
+    LeavesOutSearch,
     Task,
     explain_in,
 )
@@ -46,7 +47,7 @@ class Demonstration:
         place_noise: float = 0.0,
         keep_candidates: bool = False,
     ) -> None:
-        self._game, self._max_steps = game, max_steps
+        self._game, self._kind, self._max_steps = game, kind, max_steps
         self._keep_candidates = keep_candidates
         self._rng = random.Random(seed)
         self._mistakes: list[tuple[float, DrawMistakes]] = []
@@ -72,14 +73,23 @@ class Demonstration:
         return self._turns[-1].action if self._turns and not self._turns[-1].admissible else None
 
     def do(self, action: str) -> None:
-        """Plays a command, perhaps after a mistake."""
+        """Plays a command, perhaps after a mistake; where one has tried to go to what is at hand, looks there first."""
         for share, draw in self._mistakes:
             if self._rng.random() < share:
                 for reason, mistake in draw(self._first.text, tuple(self._turns), self._rng):
                     if self.observation.admits(mistake) or len(self._turns) >= self._max_steps - 1:
                         break
                     self._play(reason, mistake)
-        self._play(self._explain(self._first.text, self._turns, action), action)
+        for each in self._after_refusal(action):
+            if not self.over:
+                self._play(self._explain(self._first.text, self._turns, each), each)
+
+    def _after_refusal(self, action: str) -> list[str]:
+        """What is done in place of `action`, behind a command that could not be done because a place is at hand."""
+        if not (self.refused and isinstance(self._kind, LeavesOutSearch)):
+            return [action]
+        _, *then = self._kind.instead(self.refused, self.observation) or [""]
+        return then if action == self.refused and then else [*then, *([] if action in then else [action])]
 
     def repeat(self, turns: Sequence[Turn]) -> None:
         """Plays what somebody else has said and done.

@@ -37,6 +37,8 @@ TWO = [
     "go to shelf 1",
     "move apple 3 to shelf 1",
 ]
+APPLE_1 = [each.replace("apple 2", "apple 1") for each in PLAN[2:]]
+BED = "You arrive at bed 1. On the bed 1, you see nothing."
 SEEN = "You arrive at bed 1. On the bed 1, you see a apple 1."
 TAKEN = "You pick up the apple 1 from the bed 1."
 COOLED = "You cool the apple 1 using the fridge 1."
@@ -54,10 +56,17 @@ def turns(*observations: str) -> list[Turn]:
 @pytest.mark.parametrize(
     ("task", "plan", "observations", "left"),
     [
-        ("put a cool apple in shelf", PLAN, ["You arrive at bed 1. On the bed 1, you see nothing."], PLAN),
-        ("put a cool apple in shelf", PLAN, [SEEN], None),
+        ("put a cool apple in shelf", PLAN, [BED], PLAN),
+        ("put a cool apple in shelf", PLAN, [SEEN], ["take apple 1 from bed 1", *APPLE_1]),
         ("put a cool apple in shelf", PLAN, [OTHER], None),
-        ("put a cool apple in shelf", PLAN, [SEEN, TAKEN], [each.replace("apple 2", "apple 1") for each in PLAN[2:]]),
+        ("put a cool apple in shelf", PLAN, [BED, OTHER], ["move pen 1 to bed 1", *PLAN]),
+        (
+            "put a cool apple in shelf",
+            PLAN,
+            [SEEN, OTHER],
+            ["move pen 1 to bed 1", "take apple 1 from bed 1", *APPLE_1],
+        ),
+        ("put a cool apple in shelf", PLAN, [SEEN, TAKEN], APPLE_1),
         ("put a cool apple in shelf", PLAN, [SEEN, TAKEN, COOLED], ["go to shelf 1", "move apple 1 to shelf 1"]),
         ("put two apple in shelf", TWO, [], TWO),
         ("put two apple in shelf", TWO, ["You move the apple 2 to the shelf 1."], TWO[4:]),
@@ -176,7 +185,7 @@ def test_who_does_not_know_what_is_left_is_refused() -> None:
         corrections([], {}, {}, TEXTWORLD, states=1, states_of_lost=1, more_steps=1, seed=0, monitor=SilentMonitor())
 
 
-def test_what_was_just_refused_is_not_tried_again(tmp_path: Path) -> None:
+def test_what_is_at_hand_is_looked_into_and_what_was_just_refused_not_tried_again(tmp_path: Path) -> None:
     generate_games(tmp_path, seed=0, counts={"train": 40}, size="medium")
     games = [PlayableGame(ref) for ref in find_games(tmp_path, "train")]
     shown = collect_demonstrations(
@@ -189,17 +198,14 @@ def test_what_was_just_refused_is_not_tried_again(tmp_path: Path) -> None:
         if refused:
             stuck.append(replace(episode, turns=episode.turns[: refused[0] + 1], reward=0.0))
     assert stuck
-    by_id, plans = {game.id: game for game in games}, {episode.game: episode for episode in shown if episode.won}
-    followed = 0
+    by_id = {game.id: game for game in games}
     for episode in stuck:
         command = episode.turns[-1].action
         place = command.removeprefix("go to ")
-        play = Demonstration(by_id[episode.game], KIND, max_steps=50, seed=0)
-        play.repeat(episode.turns)
-        assert play.refused == command
-        done = [turn.action for turn in plans[episode.game].turns if turn.admissible]
-        if command in done:
-            went = play_plan(play, done[done.index(command) :], KIND, "e", start=len(episode.turns))
-            assert went.own_turns[0].action in (f"open {place}", f"examine {place}")
-            followed += 1
-    assert followed
+        for plan in ([command], [f"examine {place}"], ["look"]):
+            play = Demonstration(by_id[episode.game], KIND, max_steps=50, seed=0)
+            play.repeat(episode.turns)
+            assert play.refused == command
+            went = play_plan(play, plan, KIND, "e", start=len(episode.turns))
+            assert [turn.action for turn in went.own_turns] == [f"examine {place}", *(["look"] * (plan == ["look"]))]
+            assert went.own_turns[0].reason == f"The {place} is at hand."

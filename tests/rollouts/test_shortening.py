@@ -98,7 +98,7 @@ def test_a_closed_place_is_left_out_more_often(share: float) -> None:
 @pytest.mark.parametrize(
     ("command", "admitted", "done"),
     [
-        ("go to cabinet 2", ("open cabinet 2", "examine cabinet 2"), ["go to cabinet 2"]),
+        ("go to cabinet 2", ("open cabinet 2", "examine cabinet 2"), ["go to cabinet 2", "examine cabinet 2"]),
         ("go to shelf 2", ("examine shelf 2",), ["go to shelf 2", "examine shelf 2"]),
         ("go to shelf 2", ("examine shelf 3",), None),
         ("open cabinet 2", ("close cabinet 2",), []),
@@ -124,8 +124,7 @@ def test_who_imitates_a_copy_sees_that_a_place_at_hand_cannot_be_gone_to(tmp_pat
     for turn, then in tried:
         place = turn.action.removeprefix("go to ")
         assert turn.observation == "Nothing happens."
-        assert then.action in (f"open {place}", f"examine {place}")
-        assert then.reason.startswith(f"The {place} is at hand. ")
+        assert (then.action, then.reason) == (f"examine {place}", f"The {place} is at hand.")
 
 
 def test_copies_win_their_game_in_fewer_actions(searched: list[Episode], household_games: list[PlayableGame]) -> None:

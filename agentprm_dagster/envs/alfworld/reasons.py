@@ -79,7 +79,14 @@ class Progress:
 
 def explain(first_observation: str, turns: Sequence[Turn], action: str) -> str:
     """Why a demonstrator gives `action` after `turns`, in short sentences without a line break."""
-    return _failed(first_observation, turns) + _why(first_observation, turns, action)
+    failed = _failed(first_observation, turns)
+    if failed == _at_hand(action.removeprefix("examine ")):  # which says all: it is looked into
+        return failed.rstrip()
+    return failed + _why(first_observation, turns, action)
+
+
+def _at_hand(place: str) -> str:
+    return f"The {place} is at hand. "
 
 
 def _failed(first_observation: str, turns: Sequence[Turn]) -> str:
@@ -90,7 +97,7 @@ def _failed(first_observation: str, turns: Sequence[Turn]) -> str:
     place, places = command.removeprefix("go to "), listed(first_observation)
     if place == command or not places:
         return "Nothing happened. "
-    return f"The {place} is at hand. " if place in places else f"There is no {place}. "
+    return _at_hand(place) if place in places else f"There is no {place}. "
 
 
 def listed(first_observation: str) -> list[str]:

@@ -33,8 +33,6 @@ def instead(command: str, observation: Observation) -> list[str] | None:
     verb, place = command.split(" ", 1)[0], command.removeprefix("go to ").removeprefix("open ")
     if verb == "open" and observation.admits(f"close {place}"):
         return []
-    if verb == "go" and observation.admits(f"open {place}"):
-        return [command]
     if verb == "go" and observation.admits(f"examine {place}"):
         return [command, f"examine {place}"]
     return None

@@ -12,9 +12,9 @@ _ENDS_A_PART = frozenset({"move", "put", "use"})
 def left_to_do(first_observation: str, turns: Sequence[Turn], plan: Sequence[str]) -> list[str] | None:
     """The rest of the plan's commands behind `turns`; None where the plan does not say what to do there.
 
-    An object of the task's type that is held takes the place of the plan's own, whether or not it is prepared already;
-    where two are to be placed and one is, one more is. Nothing is said where another object is held, or where one that
-    the task is about lies here, which may not be the plan's.
+    An object of the task's type that is held, or else one that lies here, takes the place of the plan's own, whether or
+    not it is prepared already; where two are to be placed and one is, one more is. Any other object that is held is put
+    down first, where one is.
 
     Args:
         plan: `search.without_search` of a won episode of the same game, with all search left out.
@@ -23,14 +23,22 @@ def left_to_do(first_observation: str, turns: Sequence[Turn], plan: Sequence[str
     parts = list(_parts(plan))
     if progress.placed and len(parts) > 1:
         parts = [part for part in parts if _taken(part) not in progress.placed][:1]
-    if progress.held is None:
-        return [command for part in parts for command in part] if parts and not progress.found else None
-    if not progress.holds_target or not parts:
+    if not parts:
         return None
-    # The plan's part about the held object itself, if there is one, else its first.
-    own = next((part for part in parts if _taken(part) == progress.held), parts[0])
+    before, held = [], progress.held
+    if held is not None and not progress.holds_target:
+        if progress.place is None:
+            return None
+        before, held = [f"move {held} to {progress.place}"], None
+    if held is None and progress.found:
+        held = progress.found[0]
+        before.append(f"take {held} from {progress.place}")
+    if held is None:
+        return [*before, *(command for part in parts for command in part)]
+    # The plan's part about this very object, if there is one, else its first.
+    own = next((part for part in parts if _taken(part) == held), parts[0])
     others = [command for part in parts if part is not own for command in part]
-    return [*_with_held(own, progress), *others]
+    return [*before, *_with_held(own, held, progress), *others]
 
 
 def _parts(plan: Sequence[str]) -> Iterator[list[str]]:
@@ -48,10 +56,10 @@ def _taken(part: Sequence[str]) -> str | None:
     return next((" ".join(command.split()[1:3]) for command in part if command.startswith("take ")), None)
 
 
-def _with_held(part: Sequence[str], progress: Progress) -> list[str]:
+def _with_held(part: Sequence[str], held: str, progress: Progress) -> list[str]:
     """What a part has behind taking its object, done with the one that is held."""
-    held, taken = progress.held, _taken(part)
-    if held is None or taken is None:
+    taken = _taken(part)
+    if taken is None:
         return []
     after = next(i for i, command in enumerate(part) if command.startswith("take ")) + 1
     preparation = PREPARATION.get(progress.task.task_type)

@@ -49,7 +49,7 @@ def test_who_insists_does_so_about_the_same_place() -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_the_expert_goes_on_as_if_nothing_had_happened(household_games: list[PlayableGame], seed: int) -> None:
+def test_the_expert_looks_at_what_is_at_hand_and_goes_on(household_games: list[PlayableGame], seed: int) -> None:
     mistaken = 0
     for game in household_games:
         plain, erring = (
@@ -59,6 +59,16 @@ def test_the_expert_goes_on_as_if_nothing_had_happened(household_games: list[Pla
         mistakes = [turn for turn in erring.turns if not turn.admissible]
         mistaken += len(mistakes)
         assert {turn.observation for turn in mistakes} <= {"Nothing happens."}
-        done = [(turn.action, turn.observation) for turn in erring.turns if turn.admissible]
+        looked = [t for t, turn in enumerate(erring.turns) if turn.reason.endswith("is at hand.")]
+        for t, turn in enumerate(erring.turns[1:], 1):
+            place = erring.turns[t - 1].action.removeprefix("go to ")
+            refused = turn.admissible and turn.observation != erring.turns[t - 1].observation == "Nothing happens."
+            assert (t in looked) == (refused and f"a {place}" in erring.first_observation)
+            assert t not in looked or turn.action == f"examine {place}"
+        done = [
+            (turn.action, turn.observation)
+            for t, turn in enumerate(erring.turns)
+            if turn.admissible and t not in looked
+        ]
         assert done == [(turn.action, turn.observation) for turn in plain.turns]
     assert mistaken > 12

@@ -76,6 +76,8 @@ def test_what_it_means_that_nothing_happened(opening: str, command: str, meaning
     assert explain(opening, history, "go to desk 1") == f"{meaning} I look for a apple."
     assert explain(opening, history, "take apple 1 from desk 1") == f"{meaning} Here is apple 1."
     assert notice(opening, history) == f"{meaning} I look for a apple."
+    looks = "" if meaning.endswith("is at hand.") else " I look for a apple."
+    assert explain(opening, history, "examine shelf 1") == f"{meaning}{looks}"
     later = [*history, *turns("You arrive at desk 1. On the desk 1, you see nothing.")]
     assert explain(opening, later, "go to shelf 1") == "I look for a apple.", "it is told once"
 
