@@ -42,7 +42,7 @@ class Demonstrations(Section):
     """Share of the expert's turns before which a mistake is made for it to recover from; 0 is the paper's."""
     place_noise: Probability = 0.0
     """The same for mistakes about places: going where one is, or to a place that is not there. Behind a place that
-    cannot be gone to because it is at hand, the expert looks into it first."""
+    cannot be gone to the expert looks into it, since it may be at hand."""
 
     shorter_copies: Annotated[int, Field(ge=0, le=100)] = 0
     """With how many copies each won demonstration is replaced that leave out search which found nothing, as is known in
@@ -50,7 +50,7 @@ class Demonstrations(Section):
     left_out: Probability = 0.9
     """The most that a copy leaves out; its share is between 0 and this, large ones more often."""
     lists: bool = False
-    """Whether the reasons for a search list the places that were not looked into yet, also in random play and in what
+    """Whether the reasons for a search list the places that were looked into, also in random play and in what
     an expert corrects (`improvement.kind: dagger`). Answers are longer then: `rollouts.max_new_tokens`."""
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ from agentprm_dagster.envs.base import (
     DrawsMistakes,
     DrawsRandomEpisodes,
     LeavesOutSearch,
-    ListsWhatIsLeft,
+    ListsWhatWasSeen,
 )
 from agentprm_dagster.envs.kinds import kind_of, settings_class
 from agentprm_dagster.episodes.dialogue import Wording
@@ -227,7 +227,7 @@ class Experiment(Section):
             raise ValueError(
                 f"demonstrations.shorter_copies: {kind.name} does not know which commands found nothing: set it to 0"
             )
-        if self.demonstrations.lists and not isinstance(kind, ListsWhatIsLeft):
+        if self.demonstrations.lists and not isinstance(kind, ListsWhatWasSeen):
             raise ValueError(f"demonstrations.lists: {kind.name} does not know where one has looked: set it to false")
         if self.pretraining.hindsight and not isinstance(kind, DrawsRandomEpisodes):
             raise ValueError(f"pretraining.hindsight: {kind.name} tells no episode under another task: set it to false")

@@ -181,6 +181,9 @@ class LeavesOutSearch(Protocol):
         It could be done in the episode, before something was left out.
         """
 
+    def after_refusal(self, command: str) -> list[str]:
+        """What to do behind a command that could not be done, before anything else."""
+
     def left_to_do(self, first_observation: str, turns: Sequence[Turn], plan: Sequence[str]) -> list[str] | None:
         """What is left of a plan where somebody else has played `turns`; None where the plan does not say.
 
@@ -190,8 +193,8 @@ class LeavesOutSearch(Protocol):
 
 
 @runtime_checkable
-class ListsWhatIsLeft(Protocol):
-    """An environment whose demonstrator can list, in its reasons, where it has not looked yet."""
+class ListsWhatWasSeen(Protocol):
+    """An environment whose demonstrator can list, in its reasons, where it has looked."""
 
     def with_lists(self, episode: Episode) -> Episode:
         """The episode with such reasons in its own turns, whose reasons were those of `Explains`."""

@@ -85,11 +85,11 @@ class Demonstration:
                 self._play(self._explain(self._first.text, self._turns, each), each)
 
     def _after_refusal(self, action: str) -> list[str]:
-        """What is done in place of `action`, behind a command that could not be done because a place is at hand."""
+        """`action`, and before it what is done behind a command that could not be done; once, where they are one."""
         if not (self.refused and isinstance(self._kind, LeavesOutSearch)):
             return [action]
-        _, *then = self._kind.instead(self.refused, self.observation) or [""]
-        return then if action == self.refused and then else [*then, *([] if action in then else [action])]
+        then = self._kind.after_refusal(self.refused)
+        return then if then and action in (self.refused, *then) else [*then, action]
 
     def repeat(self, turns: Sequence[Turn]) -> None:
         """Plays what somebody else has said and done.

@@ -1,8 +1,8 @@
-"""Episodes whose reasons list where nobody has looked yet (`demonstrations.lists`)."""
+"""Episodes whose reasons list where one has looked (`demonstrations.lists`)."""
 
 from collections.abc import Iterable
 
-from agentprm_dagster.envs.base import EnvironmentKind, ListsWhatIsLeft
+from agentprm_dagster.envs.base import EnvironmentKind, ListsWhatWasSeen
 from agentprm_dagster.episodes.records import Episode
 
 
@@ -12,6 +12,6 @@ def listing(episodes: Iterable[Episode], kind: EnvironmentKind) -> list[Episode]
     Raises:
         TypeError: the kind of environment does not know where one has looked.
     """
-    if not isinstance(kind, ListsWhatIsLeft):
+    if not isinstance(kind, ListsWhatWasSeen):
         raise TypeError(f"expected a kind of environment that knows where one has looked, got {kind.name}")
     return [kind.with_lists(episode) for episode in episodes]

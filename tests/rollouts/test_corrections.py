@@ -208,4 +208,4 @@ def test_what_is_at_hand_is_looked_into_and_what_was_just_refused_not_tried_agai
             assert play.refused == command
             went = play_plan(play, plan, KIND, "e", start=len(episode.turns))
             assert [turn.action for turn in went.own_turns] == [f"examine {place}", *(["look"] * (plan == ["look"]))]
-            assert went.own_turns[0].reason == f"The {place} is at hand."
+            assert went.own_turns[0].reason == f"The {place} may be at hand."

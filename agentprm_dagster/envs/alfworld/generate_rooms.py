@@ -112,7 +112,7 @@ def _choose_furniture(choice: Mapping[str, Furniture], count: int, rng: random.R
 
 def _choose_spots(types: Sequence[str], shared: float, rng: random.Random) -> tuple[list[str], str]:
     """A spot for every receptacle, and one more to start from."""
-    columns = rng.sample(range(-16, 33), len(types) + 1)
+    columns = rng.sample(range(-16, max(33, len(types) - 15)), len(types) + 1)
     fresh = [_escape(f"loc|{x}|{rng.randint(-16, 16)}|{rng.randrange(4)}|{rng.choice(_TILTS)}") for x in columns]
     spots: list[str] = []
     for i, type_ in enumerate(types):

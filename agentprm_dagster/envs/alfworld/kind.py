@@ -16,7 +16,7 @@ from agentprm_dagster.envs.alfworld.progress import progress
 from agentprm_dagster.envs.alfworld.published import published
 from agentprm_dagster.envs.alfworld.random_play import play_at_random
 from agentprm_dagster.envs.alfworld.reasons import explain
-from agentprm_dagster.envs.alfworld.search import instead, without_search
+from agentprm_dagster.envs.alfworld.search import after_refusal, instead, without_search
 from agentprm_dagster.envs.alfworld.settings import Settings
 from agentprm_dagster.envs.alfworld.takeover import left_to_do
 from agentprm_dagster.envs.alfworld.task_set import HELD_OUT, AlfworldTasks
@@ -74,12 +74,16 @@ class Alfworld:
         """What to do about a place that is at hand or open already."""
         return instead(command, observation)
 
+    def after_refusal(self, command: str) -> list[str]:
+        """Looking into a place that cannot be gone to: it may be at hand."""
+        return after_refusal(command)
+
     def left_to_do(self, first_observation: str, turns: Sequence[Turn], plan: Sequence[str]) -> list[str] | None:
         """The rest of a plan, done with the object that is held."""
         return left_to_do(first_observation, turns, plan)
 
     def with_lists(self, episode: Episode) -> Episode:
-        """The places into which was not looked, in the reasons for a search."""
+        """The places into which was looked, in the reasons for a search."""
         return with_lists(episode)
 
     def with_hypothesis(self, first_observation: str, rng: random.Random) -> str:

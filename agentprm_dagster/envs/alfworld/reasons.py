@@ -8,7 +8,7 @@ what that means: a small policy that does not say so gives the same command for 
 import re
 from collections.abc import Sequence
 
-from agentprm_dagster.envs.alfworld.tasks import MARK, Task, parse_task
+from agentprm_dagster.envs.alfworld.tasks import Task, parse_task
 from agentprm_dagster.envs.alfworld.wording import NOTHING_HAPPENS
 from agentprm_dagster.episodes.records import Turn
 
@@ -79,30 +79,23 @@ class Progress:
 
 def explain(first_observation: str, turns: Sequence[Turn], action: str) -> str:
     """Why a demonstrator gives `action` after `turns`, in short sentences without a line break."""
-    failed = _failed(first_observation, turns)
-    if failed == _at_hand(action.removeprefix("examine ")):  # which says all: it is looked into
+    failed = _failed(turns)
+    if failed == _may_be_at_hand(action.removeprefix("examine ")):  # which says all: it is looked into
         return failed.rstrip()
     return failed + _why(first_observation, turns, action)
 
 
-def _at_hand(place: str) -> str:
-    return f"The {place} is at hand. "
-
-
-def _failed(first_observation: str, turns: Sequence[Turn]) -> str:
-    """What it means that the last command could not be done; nothing where it could."""
+def _failed(turns: Sequence[Turn]) -> str:
+    """What it may mean that the last command could not be done; nothing where it could."""
     if not turns or turns[-1].observation != NOTHING_HAPPENS:
         return ""
     command = turns[-1].action
-    place, places = command.removeprefix("go to "), listed(first_observation)
-    if place == command or not places:
-        return "Nothing happened. "
-    return _at_hand(place) if place in places else f"There is no {place}. "
+    place = command.removeprefix("go to ")
+    return "Nothing happened. " if place == command else _may_be_at_hand(place)
 
 
-def listed(first_observation: str) -> list[str]:
-    """The places that a room is said to have; none where a game begins at one of them."""
-    return _LISTED.findall(first_observation.partition(MARK)[0])
+def _may_be_at_hand(place: str) -> str:
+    return f"The {place} may be at hand. "
 
 
 def _why(first_observation: str, turns: Sequence[Turn], action: str) -> str:
@@ -119,7 +112,7 @@ def _why(first_observation: str, turns: Sequence[Turn], action: str) -> str:
 
 def notice(first_observation: str, turns: Sequence[Turn]) -> str:
     """What a demonstrator would have in mind after `turns`, whatever is done next."""
-    return _failed(first_observation, turns) + _noticed(first_observation, turns)
+    return _failed(turns) + _noticed(first_observation, turns)
 
 
 def _noticed(first_observation: str, turns: Sequence[Turn]) -> str:

@@ -38,6 +38,12 @@ def instead(command: str, observation: Observation) -> list[str] | None:
     return None
 
 
+def after_refusal(command: str) -> list[str]:
+    """What to do behind a command that could not be done: who cannot go to a place looks into it."""
+    place = command.removeprefix("go to ")
+    return [] if place == command else [f"examine {place}"]
+
+
 def _verb(action: str) -> str:
     return action.partition(" ")[0]
 

@@ -182,9 +182,12 @@ def test_every_game_of_varied_rooms_has_one_of_its_own() -> None:
     assert len({room.receptacles for room in rooms}) == len(rooms)
     assert {len(room.of_type("Bed")) for room in rooms} == {1, 2, 3}
     assert {len(room.of_type("Desk")) for room in rooms} == {1, 2, 3}
-    assert max(len(room.of_type("Drawer")) for room in rooms) == 16
-    kitchens = [furnish(1, "varied", 0, f"train {index}") for index in range(50)]
+    kitchens = [furnish(1, "varied", 0, f"train {index}") for index in range(400)]
     assert {len(room.of_type("Fridge")) for room in kitchens} == {1}
+    longest = {name: max(len(room.of_type(name)) for room in kitchens) for name in ("Cabinet", "Drawer", "Shelf")}
+    assert longest["Cabinet"] >= 27, "as the longest real rows"
+    assert longest["Drawer"] >= 24
+    assert longest["Shelf"] >= 14
     assert furnish(301, "full", 0, "train 0") == furnish(301, "full", 0, "train 1")
 
 

@@ -64,11 +64,11 @@ def test_every_sentence_by_hand(task: str, observations: list[str], action: str,
 @pytest.mark.parametrize(
     ("opening", "command", "meaning"),
     [
-        (first("put a apple in shelf"), "go to shelf 1", "The shelf 1 is at hand."),
-        (first("put a apple in shelf"), "go to shelf 2", "There is no shelf 2."),
+        (first("put a apple in shelf"), "go to shelf 1", "The shelf 1 may be at hand."),
+        (first("put a apple in shelf"), "go to shelf 2", "The shelf 2 may be at hand."),
         (first("put a apple in shelf"), "open shelf 1", "Nothing happened."),
         (first("put a apple in shelf"), "take apple 1 from desk 1", "Nothing happened."),
-        ("Your task is to: put a apple in shelf.", "go to shelf 1", "Nothing happened."),
+        ("Your task is to: put a apple in shelf.", "go to shelf 1", "The shelf 1 may be at hand."),
     ],
 )
 def test_what_it_means_that_nothing_happened(opening: str, command: str, meaning: str) -> None:
@@ -76,8 +76,8 @@ def test_what_it_means_that_nothing_happened(opening: str, command: str, meaning
     assert explain(opening, history, "go to desk 1") == f"{meaning} I look for a apple."
     assert explain(opening, history, "take apple 1 from desk 1") == f"{meaning} Here is apple 1."
     assert notice(opening, history) == f"{meaning} I look for a apple."
-    looks = "" if meaning.endswith("is at hand.") else " I look for a apple."
-    assert explain(opening, history, "examine shelf 1") == f"{meaning}{looks}"
+    place = command.removeprefix("go to ")
+    assert explain(opening, history, f"examine {place}") == meaning + " I look for a apple." * (place == command)
     later = [*history, *turns("You arrive at desk 1. On the desk 1, you see nothing.")]
     assert explain(opening, later, "go to shelf 1") == "I look for a apple.", "it is told once"
 
