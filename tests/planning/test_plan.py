@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,8 +62,11 @@ def test_random_play_is_counted() -> None:
     assert more - without == pytest.approx(4 / epochs * (usual - without))
 
 
-def test_a_branch_trains_no_policy_of_its_own() -> None:
-    assert planned("alfworld_best_prm")["initial_policy"]["tokens_trained"] == 0
+def test_a_branch_trains_no_policy_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTPRM_EXPERIMENTS", str(tmp_path))
+    (tmp_path / "branch.yaml").write_text("extends: quickstart\nfrom: {experiment: quickstart, iteration: 1}\n")
+    assert planned("branch")["initial_policy"]["tokens_trained"] == 0
+    assert planned("branch")["prm"] == planned("quickstart")["prm"]
 
 
 def test_shorter_copies_are_counted() -> None:
