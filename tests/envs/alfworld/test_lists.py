@@ -66,6 +66,15 @@ def test_what_an_episode_has_inherited_stays() -> None:
     assert reasons == [*(reason for reason, _, _ in PLAYED[:4]), *LISTED[4:]]
 
 
+def test_anothers_last_list_is_gone_on_with() -> None:
+    episode = played(start=4)
+    said = "I look for a second pen. Seen: bed 1 drawer 1 bed 1."
+    turns = [replace(turn, reason=said) if t == 3 else turn for t, turn in enumerate(episode.turns)]
+    reasons = [turn.reason for turn in with_lists(replace(episode, turns=tuple(turns))).turns]
+    assert reasons[3:5] == [said, "The desk 1 may be at hand. I look for a pen. Seen: bed 1 drawer 1 bed 1."]
+    assert reasons[7] == "I look for a second pen. Seen: bed 1 drawer 1 bed 1 drawer 2 desk 1."
+
+
 def test_lists_are_what_the_engine_has_shown(household_games: list[PlayableGame]) -> None:
     told = 0
     for i, game in enumerate(household_games):
