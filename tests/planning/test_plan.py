@@ -54,7 +54,7 @@ def test_an_implicit_reward_is_trained_in_the_same_stage() -> None:
 
 
 def test_random_play_is_counted() -> None:
-    changes = ({}, {"pretraining.episodes": 0}, {"pretraining.epochs": 4})
+    changes: tuple[dict[str, int], ...] = ({}, {"pretraining.episodes": 0}, {"pretraining.epochs": 4})
     settings = [[part for name, value in each.items() for part in ("--set", f"{name}={value}")] for each in changes]
     usual, without, more = (planned("quickstart", *each)["initial_policy"]["tokens_trained"] for each in settings)
     epochs = load_experiment("quickstart").pretraining.epochs
