@@ -39,9 +39,8 @@ def changes(experiment: Experiment) -> list[Difference]:
 
 def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[Difference]:
     for name in dict.fromkeys([*one, *other]):
-        sections = (side for side in (one, other) if name not in side)
-        if any(key.startswith(f"{name}.") for side in sections for key in side):
-            continue  # no section on one side, told by the settings of the other's
+        if any(key.startswith(f"{name}.") for key in [*one, *other]):
+            continue  # a section that is null on one side: the settings on the other tell it
         if one.get(name, NOT_THERE) != other.get(name, NOT_THERE):
             yield Difference(name, one.get(name, NOT_THERE), other.get(name, NOT_THERE))
 

@@ -1,7 +1,8 @@
 """Expert episodes: what pi_0 is fine-tuned on, and what InversePRM takes for good.
 
 The expert gives commands; the REASON beside each is a sentence made by rule from what the episode has shown so far.
-Mistakes may be mixed in (`envs.base.DrawsMistakes`) for the expert to recover from; they alone are not admissible.
+Mistakes may be mixed in (`envs.base.DrawsMistakes`) for the expert to recover from. They, and looking into a
+place that the room turns out not to have, are all that is not admissible.
 """
 
 import random
@@ -73,7 +74,7 @@ class Demonstration:
         return self._turns[-1].action if self._turns and not self._turns[-1].admissible else None
 
     def do(self, action: str) -> None:
-        """Plays a command, perhaps after a mistake; where one has tried to go to what is at hand, looks there first."""
+        """Plays a command, perhaps after a mistake; first what is done behind a refused one (`LeavesOutSearch`)."""
         for share, draw in self._mistakes:
             if self._rng.random() < share:
                 for reason, mistake in draw(self._first.text, tuple(self._turns), self._rng):

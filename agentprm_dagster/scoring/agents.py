@@ -16,7 +16,6 @@ from agentprm_dagster.scoring.policies import (
     Wishes,
     checkpoint_player,
     policy_player,
-    refuse_learnt,
     training_of,
 )
 from agentprm_dagster.scoring.served import ServedPlayer, served_player
@@ -83,10 +82,9 @@ def _find(
     if wishes.llm:
         raise ScoreError(f"{agent} is behind no server: leave --set llm.{next(iter(wishes.llm))} out")
     if found := POLICY.fullmatch(agent):
-        player, protocol = policy_player(found["experiment"], int(found["iteration"]), wishes, engine, panel.cap)
+        player, protocol = policy_player(found["experiment"], int(found["iteration"]), wishes, engine, panel)
         if player.how.environment != panel.environment:
             raise ScoreError(f"{agent} plays {player.how.environment}, and the panel's games are {panel.environment}'s")
-        refuse_learnt(found["experiment"], int(found["iteration"]), panel)
         return player, protocol
     if Path(agent).is_dir():
         return checkpoint_player(Path(agent), panel.environment, wishes, engine, panel.cap)

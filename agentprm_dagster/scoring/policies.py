@@ -17,8 +17,10 @@ from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.stage import Monitor
 from agentprm_dagster.iterations import FIRST
 from agentprm_dagster.launch.play import Choice, Play
+from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.learnt_games import learnt_games, learnt_in_words
 from agentprm_dagster.provenance.lineage import with_ancestors
+from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.rollouts.collect import whole_episodes
 from agentprm_dagster.rollouts.rollout import play
@@ -89,16 +91,17 @@ class PolicyPlayer:
 
 
 def policy_player(
-    experiment: str, iteration: int, wishes: Wishes, engine: AnyEngine, max_steps: int
+    experiment: str, iteration: int, wishes: Wishes, engine: AnyEngine, panel: Panel
 ) -> tuple[PolicyPlayer, EvaluationProtocol]:
     """pi_i of an experiment, or with `best_of` its PRM choosing; and how it is asked.
 
     Raises:
         ExperimentError, ArtifactError: there is no such experiment, or it has not made that.
-        ScoreError: the PRM has not learnt such a prompt.
+        ScoreError: the PRM has not learnt such a prompt, or the policy has learnt from games of the panel.
     """
     settings, store = load_experiment(experiment), ArtifactsResource().store()
     policy = store.current(experiment, "improved_policy" if iteration else "initial_policy", iteration)
+    _refuse_learnt(store, policy, panel)
     own = FORMATS[settings.dialogue.format]
     choice, digests = None, {"policy": policy.digest}
     if wishes.best_of > 1:
@@ -110,7 +113,7 @@ def policy_player(
         choice = Choice(reward, judge.path, wishes.best_of, settings.evaluation.best_of_prior)
         digests["prm"] = judge.digest
     prompt = wishes.prompt or own
-    how = _asked(once(settings, max_steps, choice), wishes)
+    how = _asked(once(settings, panel.cap, choice), wishes)
     if prompt != own and wishes.max_new_tokens is None:
         how = how.model_copy(update={"max_new_tokens": _usual_tokens(prompt)})
     kind = settings.environment.kind
@@ -130,10 +133,8 @@ def policy_player(
     return player, _protocol(player, wishes.best_of)
 
 
-def refuse_learnt(experiment: str, iteration: int, panel: Panel) -> None:
+def _refuse_learnt(store: ArtifactStore, policy: Artifact, panel: Panel) -> None:
     """ScoreError where a policy has learnt from games of the panel."""
-    store = ArtifactsResource().store()
-    policy = store.current(experiment, "improved_policy" if iteration else "initial_policy", iteration)
     learnt = learnt_games(store, policy)
     for split, games in panel.splits.items():
         if found := learnt_in_words([game.id for game in games], learnt):

@@ -2,7 +2,7 @@
 
 The experts give commands only. The reason names what the command is for: the object still looked for, the object
 held and what must still be done to it, the place it goes to. Behind a command that could not be done it begins with
-what that means: a small policy that does not say so gives the same command for ever.
+what that may mean: a small policy that does not say so gives the same command for ever.
 """
 
 import re
