@@ -1,6 +1,7 @@
 """What the expert shows."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -10,14 +11,13 @@ from agentprm_dagster.episodes.tables import write_episodes
 from agentprm_dagster.episodes.usage import Asked
 from agentprm_dagster.iterations import MACHINE
 from agentprm_dagster.reports.answers import with_answers_gate
-from agentprm_dagster.reports.demonstrations_report import demonstrations_report, shortening_numbers
+from agentprm_dagster.reports.demonstrations_report import copies_numbers, demonstrations_report
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
-from agentprm_dagster.rollouts.demonstrations import collect_demonstrations, in_turn
-from agentprm_dagster.rollouts.listing import listing
+from agentprm_dagster.rollouts.demonstrations import Demonstration, collect_demonstrations, in_turn
+from agentprm_dagster.rollouts.likeliest_first import likeliest_first
 from agentprm_dagster.rollouts.rollout import Start
-from agentprm_dagster.rollouts.shortening import shortened
 from agentprm_dagster.stages.failures import in_own_words
 from agentprm_dagster.stages.materialization import gates
 
@@ -45,6 +45,15 @@ def demonstrations(
     most_failures = stage.settings().gates.max_parse_failures if player else 0.0
 
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
+        keep_candidates = asked.dialogue.format == "restated"
+        begin = partial(
+            Demonstration,
+            kind=kind,
+            max_steps=settings.max_steps,
+            action_noise=settings.action_noise,
+            place_noise=settings.place_noise,
+            keep_candidates=keep_candidates,
+        )
         opened, took, usage = tasks.open(games), {}, Asked()
         if player:
             starts = [Start(*each) for each in in_turn(opened, settings.episodes)]
@@ -61,26 +70,14 @@ def demonstrations(
                 action_noise=settings.action_noise,
                 place_noise=settings.place_noise,
                 monitor=monitor,
-                keep_candidates=asked.dialogue.format == "restated",
+                keep_candidates=keep_candidates,
             )
         report = demonstrations_report(episodes, min_success=asked.gates.min_demonstration_success)
-        if settings.shorter_copies:
-            episodes = shortened(
-                episodes,
-                opened,
-                kind,
-                copies=settings.shorter_copies,
-                most=settings.left_out,
-                max_steps=settings.max_steps,
-                action_noise=settings.action_noise,
-                place_noise=settings.place_noise,
-                seed=stage.seed,
-                monitor=monitor,
-                keep_candidates=asked.dialogue.format == "restated",
+        if settings.likeliest_first:
+            episodes = likeliest_first(
+                episodes, opened, kind, begin, copies=settings.likeliest_first, seed=stage.seed, monitor=monitor
             )
-            took = shortening_numbers(episodes)
-        if settings.lists:
-            episodes = listing(episodes, kind)
+            took = copies_numbers(episodes)
         write_episodes(episodes, out)
         report = with_answers_gate(report, episodes, max_parse_failures=most_failures, asked=usage)
         return replace(report, metrics={**report.metrics, **took})

@@ -43,7 +43,7 @@ def initial_policy(
         _refuse_learnt(stage, policy, tasks)
         return _taken_over(stage, policy)
     stage.read("demonstrations")
-    settings = stage.settings("dialogue", "model", "pretraining", "sft", "demonstrations.lists")
+    settings = stage.settings("dialogue", "model", "pretraining", "sft")
     drawn = (stage.environment, stage.experiment_seed, settings.pretraining.episodes, stage.seed)
     games = tasks.demonstrated(*drawn) if settings.pretraining.episodes else ()
     return stage.train(train, games=games, identity=base_identity(settings.model), then=partial(stage.announce, FIRST))

@@ -44,14 +44,9 @@ class Demonstrations(Section):
     """The same for mistakes about places: going where one is, or to a place that is not there. Behind a place that
     cannot be gone to the expert looks into it, since it may be at hand."""
 
-    shorter_copies: Annotated[int, Field(ge=0, le=100)] = 0
-    """With how many copies each won demonstration is replaced that leave out search which found nothing, as is known in
-    hindsight; 0 keeps it as it is, as the paper does."""
-    left_out: Probability = 0.9
-    """The most that a copy leaves out; its share is between 0 and this, large ones more often."""
-    lists: bool = False
-    """Whether the reasons for a search list the places that were looked into, also in random play and in what
-    an expert corrects (`improvement.kind: dagger`). Answers are longer then: `rollouts.max_new_tokens`."""
+    likeliest_first: Annotated[int, Field(ge=0, le=100)] = 0
+    """With how many copies each won demonstration is replaced that look into the likeliest places first, as the
+    demonstrations together tell; 0 keeps it as it is, as the paper does."""
 
     @model_validator(mode="after")
     def llm_errs_by_itself(self) -> Self:
@@ -61,17 +56,11 @@ class Demonstrations(Section):
         return self
 
     @model_validator(mode="after")
-    def a_rule_lists(self) -> Self:
-        if self.expert == "llm" and self.lists:
-            raise ValueError("lists are worded by a rule, and expert: llm words its reasons itself: set lists: false")
-        return self
-
-    @model_validator(mode="after")
-    def a_rule_is_shortened(self) -> Self:
-        if self.expert == "llm" and self.shorter_copies:
+    def a_rule_looks_first(self) -> Self:
+        if self.expert == "llm" and self.likeliest_first:
             raise ValueError(
-                f"shorter_copies has its reasons worded by a rule, and expert: llm needs shorter_copies: 0; got "
-                f"{self.shorter_copies}"
+                f"likeliest_first has its reasons worded by a rule, and expert: llm needs likeliest_first: 0; got "
+                f"{self.likeliest_first}"
             )
         return self
 

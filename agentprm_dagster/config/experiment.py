@@ -22,8 +22,7 @@ from agentprm_dagster.envs.base import (
     DrawsMistakenPlaces,
     DrawsMistakes,
     DrawsRandomEpisodes,
-    LeavesOutSearch,
-    ListsWhatWasSeen,
+    OrdersSearch,
 )
 from agentprm_dagster.envs.kinds import kind_of, settings_class
 from agentprm_dagster.episodes.dialogue import Wording
@@ -223,12 +222,8 @@ class Experiment(Section):
             raise ValueError(f"demonstrations.action_noise: {kind.name} knows no mistakes to make: set it to 0")
         if self.demonstrations.place_noise and not isinstance(kind, DrawsMistakenPlaces):
             raise ValueError(f"demonstrations.place_noise: {kind.name} knows no places to be mistaken: set it to 0")
-        if self.demonstrations.shorter_copies and not isinstance(kind, LeavesOutSearch):
-            raise ValueError(
-                f"demonstrations.shorter_copies: {kind.name} does not know which commands found nothing: set it to 0"
-            )
-        if self.demonstrations.lists and not isinstance(kind, ListsWhatWasSeen):
-            raise ValueError(f"demonstrations.lists: {kind.name} does not know where one has looked: set it to false")
+        if self.demonstrations.likeliest_first and not isinstance(kind, OrdersSearch):
+            raise ValueError(f"demonstrations.likeliest_first: {kind.name} knows no order: set it to 0")
         if self.pretraining.hindsight and not isinstance(kind, DrawsRandomEpisodes):
             raise ValueError(f"pretraining.hindsight: {kind.name} tells no episode under another task: set it to false")
         return self

@@ -164,40 +164,36 @@ class DrawsMistakenPlaces(Protocol):
         """Mistakes (reason, action) to make one after the other behind `turns`; none where there is none to make."""
 
 
-@runtime_checkable
-class LeavesOutSearch(Protocol):
-    """An environment that knows, in hindsight, which commands of a won episode found nothing."""
+class SearchOrder(Protocol):
+    """Where a demonstrator looks first, learnt from an expert's episodes."""
 
-    def without_search(self, actions: Sequence[str], share: float, rng: random.Random) -> list[str]:
-        """The commands that are left; about a `share`, in [0, 1], of what found nothing is left out.
+    def next_commands(self, first_observation: str, turns: Sequence[Turn], plan: Sequence[str]) -> list[str]:
+        """What to do next, perhaps more than one command; none where nothing is left to do.
 
         Args:
-            actions: of a won episode, each of them admissible. What is left need not win.
+            turns: anybody's.
+            plan: of the same task (`OrdersSearch.plan`). It says what is done with what is found.
+        """
+
+
+@runtime_checkable
+class OrdersSearch(Protocol):
+    """An environment whose demonstrator can look for something in an order of its own."""
+
+    def search_order(self, won: Sequence[Episode]) -> SearchOrder:
+        """The order that an expert's won episodes tell."""
+
+    def plan(self, actions: Sequence[str]) -> list[str]:
+        """What is left of a won episode's commands, each of them admissible, without those that found nothing.
+
+        What is left need not win.
         """
 
     def instead(self, command: str, observation: Observation) -> list[str] | None:
-        """What to do in place of a command that `observation` does not admit; None where nothing does as well.
-
-        It could be done in the episode, before something was left out.
-        """
+        """What to do in place of a command that `observation` does not admit; None where nothing does as well."""
 
     def after_refusal(self, command: str) -> list[str]:
         """What to do behind a command that could not be done, before anything else."""
-
-    def left_to_do(self, first_observation: str, turns: Sequence[Turn], plan: Sequence[str]) -> list[str] | None:
-        """What is left of a plan where somebody else has played `turns`; None where the plan does not say.
-
-        Args:
-            plan: what `without_search` has left of a won episode of the same task.
-        """
-
-
-@runtime_checkable
-class ListsWhatWasSeen(Protocol):
-    """An environment whose demonstrator can list, in its reasons, where it has looked."""
-
-    def with_lists(self, episode: Episode) -> Episode:
-        """The episode with such reasons in its own turns, whose reasons were those of `Explains`."""
 
 
 @runtime_checkable

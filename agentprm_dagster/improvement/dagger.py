@@ -1,23 +1,23 @@
 """DAgger (Ross et al. 2011, arXiv 1011.0686): the policy imitates what the expert does where the policy has gone.
 
-The expert plays the games of the rollouts by itself; what is left of its way, without search, is played behind turns of
-the policy's own whole episodes (`rollouts.corrections`) and learnt. No PRM is read.
+The expert plays the games of the rollouts by itself. Then it takes over behind turns of the policy's own whole episodes
+(`rollouts.corrections`), and what it does there is learnt. No PRM is read.
 """
 
 import random
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from agentprm_dagster.envs.base import LeavesOutSearch
+from agentprm_dagster.envs.base import OrdersSearch
 from agentprm_dagster.envs.kinds import kind_of
 from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.improvement.imitating import Imitation, imitate
 from agentprm_dagster.improvement.inputs import Inputs
 from agentprm_dagster.rollouts.corrections import REFUSED, corrections
-from agentprm_dagster.rollouts.demonstrations import collect_demonstrations
-from agentprm_dagster.rollouts.listing import listing
-from agentprm_dagster.rollouts.shortening import shortened
+from agentprm_dagster.rollouts.demonstrations import Demonstration, collect_demonstrations
+from agentprm_dagster.rollouts.likeliest_first import likeliest_first
 from agentprm_dagster.section import Positive, Weight
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ class Settings(Imitation):
 
     kind: Literal["dagger"] = "dagger"
     states_per_episode: Positive = 2
-    """Turns of a won episode behind which the expert's plan takes over, drawn uniformly."""
+    """Turns of a won episode behind which the expert takes over, drawn uniformly."""
     states_of_lost: Positive = 4
     """The same of a lost one. Besides, it takes over behind the first two commands of an episode that were refused."""
     demonstrated: Weight = 0.5
-    """How many demonstrations without some of their search are learnt beside each correction, as `demonstrations` says;
-    of a game at most one."""
+    """How many demonstrations that look into the likeliest places first are learnt beside each correction; of a game at
+    most one."""
 
     @property
     def sections(self) -> tuple[str, ...]:
@@ -49,8 +49,8 @@ class Settings(Imitation):
     def check(self, experiment: Any) -> None:
         """See the base."""
         kind = kind_of(experiment.environment.kind)
-        if not isinstance(kind, LeavesOutSearch):
-            raise ValueError(f"improvement.kind: dagger: {kind.name} does not know what is left of an expert's plan")
+        if not isinstance(kind, OrdersSearch):
+            raise ValueError(f"improvement.kind: dagger: {kind.name} does not know where to look first")
         if experiment.demonstrations.expert == "llm":
             raise ValueError("improvement.kind: dagger asks the environment's own expert, and expert: llm is none")
 
@@ -67,10 +67,10 @@ def improve(inputs: Inputs, settings: Any, out: Path, job: "Job") -> StageReport
     corrected, demonstrated = _learnt(inputs, settings, job)
     if not corrected:
         raise TrainingError(
-            f"improvement.kind: dagger learns from the expert's plans in the policy's episodes, and in none of "
+            f"improvement.kind: dagger learns from what the expert does in the policy's episodes, and in none of "
             f"{len(inputs.episodes)} one won: explore more games (rollouts.games), or raise demonstrations.max_steps"
         )
-    learnt = Learnt(len(corrected), "corrections", "the expert's plans win nowhere")
+    learnt = Learnt(len(corrected), "corrections", "the expert wins nowhere")
     return imitate(inputs, settings, out, job, [*corrected, *demonstrated], learnt)
 
 
@@ -104,19 +104,12 @@ def _learnt(inputs: Inputs, settings: Any, job: "Job") -> tuple[list[Episode], l
         keep_candidates=keep,
     )
     some = random.Random(job.seed).sample(won, min(len(won), round(how.demonstrated * len(corrected))))
-    copies = shortened(
-        some,
-        games,
-        kind,
-        copies=1,
-        most=shows.left_out,
+    begin = partial(
+        Demonstration,
+        kind=kind,
         max_steps=shows.max_steps,
-        seed=job.seed,
-        monitor=job.monitor,
         action_noise=shows.action_noise,
         place_noise=shows.place_noise,
         keep_candidates=keep,
     )
-    if shows.lists:
-        return listing(corrected, kind), listing(copies, kind)
-    return corrected, copies
+    return corrected, likeliest_first(some, games, kind, begin, copies=1, seed=job.seed, monitor=job.monitor)

@@ -60,9 +60,9 @@ class Setup:
 
     @property
     def demonstrations(self) -> int:
-        """Episodes that are learnt from, where all are won; of shorter copies, as many as there may be."""
+        """Episodes that are learnt from, where all are won; of copies, as many as there may be."""
         shown = self.experiment.demonstrations
-        return shown.episodes * max(shown.shorter_copies, 1)
+        return shown.episodes * max(shown.likeliest_first, 1)
 
     @property
     def expert_turns(self) -> float:

@@ -9,7 +9,6 @@ from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.episodes.tables import read_episodes
 from agentprm_dagster.launch.job import Job
 from agentprm_dagster.launch.request import Request
-from agentprm_dagster.rollouts.listing import listing
 from agentprm_dagster.rollouts.random_play import play_at_random
 from agentprm_dagster.stages.base_models import require_exact_base
 
@@ -39,7 +38,7 @@ def train(request: Request, job: Job) -> StageReport:
 def _random_play(request: Request) -> list[Episode]:
     how, kind = request.settings.pretraining, request.kind
     random_episode = kind.random_episode if isinstance(kind, DrawsRandomEpisodes) else partial(play_at_random, kind)
-    episodes = [
+    return [
         random_episode(
             task,
             episode_id=f"{task.id}#w{i}",
@@ -50,4 +49,3 @@ def _random_play(request: Request) -> list[Episode]:
         )
         for i, task in enumerate(islice(cycle(request.open_tasks()), how.episodes))
     ]
-    return listing(episodes, kind) if request.settings.demonstrations.lists else episodes

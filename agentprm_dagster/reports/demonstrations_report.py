@@ -29,10 +29,10 @@ def demonstrations_report(episodes: Sequence[Episode], *, min_success: float) ->
     return StageReport(metrics, (gate,), _preview(won[:1], metrics))
 
 
-def shortening_numbers(episodes: Sequence[Episode]) -> dict[str, float]:
-    """How many won episodes there are once search was left out, and how long they are."""
+def copies_numbers(episodes: Sequence[Episode]) -> dict[str, float]:
+    """How many won copies there are, and how long they are."""
     won = [len(episode.turns) for episode in episodes if episode.won]
-    return {"shorter_copies": len(won), "mean_actions_shorter": sum(won) / len(won)} if won else {}
+    return {"copies": len(won), "mean_actions_of_copies": sum(won) / len(won)} if won else {}
 
 
 def _preview(sample: Sequence[Episode], metrics: dict[str, float]) -> str:

@@ -17,7 +17,7 @@ from agentprm_dagster.envs.base import (
     DrawsMistakes,
     EnvironmentKind,
     ExpertGaveUp,
-    LeavesOutSearch,
+    OrdersSearch,
     Task,
     explain_in,
 )
@@ -73,8 +73,18 @@ class Demonstration:
         """The last command, if it could not be done."""
         return self._turns[-1].action if self._turns and not self._turns[-1].admissible else None
 
+    @property
+    def first_observation(self) -> str:
+        """What was observed before any command."""
+        return self._first.text
+
+    @property
+    def turns(self) -> Sequence[Turn]:
+        """What was said and done so far."""
+        return self._turns
+
     def do(self, action: str) -> None:
-        """Plays a command, perhaps after a mistake; first what is done behind a refused one (`LeavesOutSearch`)."""
+        """Plays a command, perhaps after a mistake; first what is done behind a refused one (`OrdersSearch`)."""
         for share, draw in self._mistakes:
             if self._rng.random() < share:
                 for reason, mistake in draw(self._first.text, tuple(self._turns), self._rng):
@@ -87,7 +97,7 @@ class Demonstration:
 
     def _after_refusal(self, action: str) -> list[str]:
         """`action`, and before it what is done behind a command that could not be done; once, where they are one."""
-        if not (self.refused and isinstance(self._kind, LeavesOutSearch)):
+        if not (self.refused and isinstance(self._kind, OrdersSearch)):
             return [action]
         then = self._kind.after_refusal(self.refused)
         return then if then and action in (self.refused, *then) else [*then, action]

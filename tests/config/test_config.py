@@ -177,8 +177,7 @@ def test_shipped_experiments_play_all_real_games() -> None:
         ("llm: {request: {model: other, seed: 1}}", r"request names model, which the other settings"),
         ("demonstrations: {expert: llm, action_noise: 0.1}", r"expert: llm needs action_noise: 0; got 0\.1"),
         ("demonstrations: {expert: llm, place_noise: 0.1}", r"expert: llm needs place_noise: 0; got 0\.1"),
-        ("demonstrations: {expert: llm, lists: true}", r"lists are worded by a rule"),
-        ("demonstrations: {expert: llm, shorter_copies: 2}", r"expert: llm needs shorter_copies: 0; got 2"),
+        ("demonstrations: {expert: llm, likeliest_first: 2}", r"expert: llm needs likeliest_first: 0; got 2"),
         (
             "improvement: {reward: inverse_prm, rank_by: reply}",
             r"rank_by: reply needs values behind replies; .*: prm has",
@@ -198,8 +197,7 @@ def test_what_a_reward_model_cannot_do_is_refused(tmp_path: Path, settings: str,
     ("setting", "needed"),
     [
         ("place_noise: 0.1", r"place_noise: textworld knows no places to be mistaken: set it to 0"),
-        ("lists: true", r"lists: textworld does not know where one has looked: set it to false"),
-        ("shorter_copies: 2", r"shorter_copies: textworld does not know which commands found nothing: set it to 0"),
+        ("likeliest_first: 2", r"likeliest_first: textworld knows no order: set it to 0"),
     ],
 )
 def test_what_an_environment_cannot_do_is_refused(tmp_path: Path, setting: str, needed: str) -> None:

@@ -106,7 +106,7 @@ def test_where_the_expert_wins_nothing_it_says_so(inputs: Inputs, tmp_path: Path
 
 
 def test_who_cannot_correct_is_refused() -> None:
-    with pytest.raises(ExperimentError, match="textworld does not know what is left of an expert's plan"):
+    with pytest.raises(ExperimentError, match="textworld does not know where to look first"):
         composed("textworld", ["dagger"])
     with pytest.raises(ExperimentError, match="dagger asks the environment's own expert"):
         composed("smoke", ["dagger"], ["demonstrations.expert=llm"])

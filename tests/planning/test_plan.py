@@ -69,10 +69,10 @@ def test_a_branch_trains_no_policy_of_its_own(tmp_path: Path, monkeypatch: pytes
     assert planned("branch")["prm"] == planned("quickstart")["prm"]
 
 
-def test_shorter_copies_are_counted() -> None:
+def test_copies_are_counted() -> None:
     plain = ("quickstart", "--set", "pretraining.episodes=0")
     once = planned(*plain)["initial_policy"]["tokens_trained"]
-    thrice = planned(*plain, "--set", "demonstrations.shorter_copies=3")["initial_policy"]["tokens_trained"]
+    thrice = planned(*plain, "--set", "demonstrations.likeliest_first=3")["initial_policy"]["tokens_trained"]
     assert thrice == pytest.approx(3 * once)
 
 

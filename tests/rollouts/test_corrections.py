@@ -1,12 +1,9 @@
 """An expert's plan behind turns of somebody else's episode."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from agentprm_dagster.envs.alfworld.games import find_games
-from agentprm_dagster.envs.alfworld.generate import generate_games
 from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.alfworld.random_play import play_at_random
@@ -16,7 +13,6 @@ from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.rollouts.corrections import corrections
 from agentprm_dagster.rollouts.demonstrations import Demonstration, collect_demonstrations
-from agentprm_dagster.rollouts.shortening import play_plan, shortened
 
 PLAN = [
     "go to desk 1",
@@ -27,6 +23,7 @@ PLAN = [
     "go to shelf 1",
     "move apple 2 to shelf 1",
 ]
+WITH_PEN = ["go to bed 1", "take pen 1 from bed 1", "move pen 1 to bed 1", *PLAN]
 TWO = [
     "go to desk 1",
     "take apple 2 from desk 1",
@@ -42,6 +39,7 @@ BED = "You arrive at bed 1. On the bed 1, you see nothing."
 SEEN = "You arrive at bed 1. On the bed 1, you see a apple 1."
 TAKEN = "You pick up the apple 1 from the bed 1."
 COOLED = "You cool the apple 1 using the fridge 1."
+AT_HAND = "On the desk 2, you see a apple 1."
 OTHER = "You pick up the pen 1 from the bed 1."
 
 
@@ -59,6 +57,8 @@ def turns(*observations: str) -> list[Turn]:
         ("put a cool apple in shelf", PLAN, [BED], PLAN),
         ("put a cool apple in shelf", PLAN, [SEEN], ["take apple 1 from bed 1", *APPLE_1]),
         ("put a cool apple in shelf", PLAN, [OTHER], None),
+        ("put a cool apple in shelf", WITH_PEN, [BED], PLAN),
+        ("put a cool apple in shelf", PLAN, [BED, AT_HAND], ["take apple 1 from desk 2", *APPLE_1]),
         ("put a cool apple in shelf", PLAN, [BED, OTHER], ["move pen 1 to bed 1", *PLAN]),
         (
             "put a cool apple in shelf",
@@ -183,29 +183,3 @@ def test_another_reply_is_refused(strayed: list[Episode], household_games: list[
 def test_who_does_not_know_what_is_left_is_refused() -> None:
     with pytest.raises(TypeError, match="textworld"):
         corrections([], {}, {}, TEXTWORLD, states=1, states_of_lost=1, more_steps=1, seed=0, monitor=SilentMonitor())
-
-
-def test_what_is_at_hand_is_looked_into_and_what_was_just_refused_not_tried_again(tmp_path: Path) -> None:
-    generate_games(tmp_path, seed=0, counts={"train": 40}, size="medium")
-    games = [PlayableGame(ref) for ref in find_games(tmp_path, "train")]
-    shown = collect_demonstrations(
-        games, KIND, expert="handcoded_corrected", episodes=40, max_steps=50, seed=0, monitor=SilentMonitor()
-    )
-    copies = shortened(shown, games, KIND, copies=3, most=0.3, max_steps=50, seed=0, monitor=SilentMonitor())
-    stuck = []
-    for episode in copies:
-        refused = [t for t, turn in enumerate(episode.turns) if not turn.admissible]
-        if refused:
-            stuck.append(replace(episode, turns=episode.turns[: refused[0] + 1], reward=0.0))
-    assert stuck
-    by_id = {game.id: game for game in games}
-    for episode in stuck:
-        command = episode.turns[-1].action
-        place = command.removeprefix("go to ")
-        for plan in ([command], [f"examine {place}"], ["look"]):
-            play = Demonstration(by_id[episode.game], KIND, max_steps=50, seed=0)
-            play.repeat(episode.turns)
-            assert play.refused == command
-            went = play_plan(play, plan, KIND, "e", start=len(episode.turns))
-            assert [turn.action for turn in went.own_turns] == [f"examine {place}", *(["look"] * (plan == ["look"]))]
-            assert went.own_turns[0].reason == f"The {place} may be at hand."

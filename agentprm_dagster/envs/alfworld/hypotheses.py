@@ -5,15 +5,12 @@ sentence in a demonstrator's words that names one of the room's receptacles.
 """
 
 import random
-import re
 
-from agentprm_dagster.envs.alfworld.tasks import MARK
-
-_LISTED = re.compile(r"\ban? (\w+ \d+)")
+from agentprm_dagster.envs.alfworld.tasks import MARK, places
 
 
 def with_hypothesis(first_observation: str, rng: random.Random) -> str:
     """The first observation with a hypothesis before its task; as it is where it lists no receptacles."""
     room, mark, task = first_observation.rpartition(MARK)
-    listed = _LISTED.findall(room)
+    listed = places(first_observation)
     return f"{room.rstrip()} I look at {rng.choice(listed)}.\n\n{mark}{task}" if listed else first_observation

@@ -8,7 +8,6 @@ from agentprm_dagster.envs.alfworld.games import games_digest
 from agentprm_dagster.envs.alfworld.household import Household
 from agentprm_dagster.envs.alfworld.hypotheses import with_hypothesis
 from agentprm_dagster.envs.alfworld.language import WORDING
-from agentprm_dagster.envs.alfworld.lists import with_lists
 from agentprm_dagster.envs.alfworld.mistaken_places import draw_mistaken_places
 from agentprm_dagster.envs.alfworld.mistakes import draw_mistakes
 from agentprm_dagster.envs.alfworld.playable import PlayableGame, StockGame
@@ -17,8 +16,8 @@ from agentprm_dagster.envs.alfworld.published import published
 from agentprm_dagster.envs.alfworld.random_play import play_at_random
 from agentprm_dagster.envs.alfworld.reasons import explain
 from agentprm_dagster.envs.alfworld.search import after_refusal, instead, without_search
+from agentprm_dagster.envs.alfworld.search_order import SearchOrder
 from agentprm_dagster.envs.alfworld.settings import Settings
-from agentprm_dagster.envs.alfworld.takeover import left_to_do
 from agentprm_dagster.envs.alfworld.task_set import HELD_OUT, AlfworldTasks
 from agentprm_dagster.envs.alfworld.tasks import SHORT_NAMES
 from agentprm_dagster.envs.base import Task, TaskRef
@@ -66,25 +65,21 @@ class Alfworld:
         """Mistakes about places for a demonstrator to recover from."""
         return draw_mistaken_places(first_observation, turns, rng)
 
-    def without_search(self, actions: Sequence[str], share: float, rng: random.Random) -> list[str]:
-        """The commands without idle ones, and without some visits to places where nothing was done."""
-        return without_search(actions, share, rng)
+    def search_order(self, won: Sequence[Episode]) -> SearchOrder:
+        """The likeliest places first."""
+        return SearchOrder(won)
+
+    def plan(self, actions: Sequence[str]) -> list[str]:
+        """The visits to places where something was done."""
+        return without_search(actions)
 
     def instead(self, command: str, observation: Observation) -> list[str] | None:
-        """What to do about a place that is at hand or open already."""
+        """What to do about a place that is at hand, open already, closed, or elsewhere."""
         return instead(command, observation)
 
     def after_refusal(self, command: str) -> list[str]:
         """Looking into a place that cannot be gone to: it may be at hand."""
         return after_refusal(command)
-
-    def left_to_do(self, first_observation: str, turns: Sequence[Turn], plan: Sequence[str]) -> list[str] | None:
-        """The rest of a plan, done with the object that is held."""
-        return left_to_do(first_observation, turns, plan)
-
-    def with_lists(self, episode: Episode) -> Episode:
-        """The places into which was looked, in the reasons for a search."""
-        return with_lists(episode)
 
     def with_hypothesis(self, first_observation: str, rng: random.Random) -> str:
         """The first observation with the place to look at first."""

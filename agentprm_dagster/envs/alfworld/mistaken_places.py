@@ -5,16 +5,14 @@ that it stands at already. Nothing happens, and a small one that has never seen 
 """
 
 import random
-import re
 from collections.abc import Iterator, Sequence
 
 from agentprm_dagster.envs.alfworld.generate_tables import FURNITURE
 from agentprm_dagster.envs.alfworld.reasons import Progress, explain
-from agentprm_dagster.envs.alfworld.tasks import parse_task
+from agentprm_dagster.envs.alfworld.tasks import parse_task, places
 from agentprm_dagster.episodes.records import Turn
 
 _TYPES = sorted({name.lower() for kinds in FURNITURE.values() for name in kinds})
-_LISTED = re.compile(r"\ban? (\w+) \d+")
 _INSISTS = 0.5
 """How often another mistake about the same place follows."""
 _BESIDE = (1, 1, 1, 2, 3)
@@ -32,19 +30,13 @@ def draw_mistaken_places(
     here = Progress(parse_task(first_observation), turns).place
     if here is None:
         return
-    listed = _listed(first_observation) or [here.split()[0]]
+    listed = [each.split()[0] for each in places(first_observation) or [here]]
     place = rng.choice([here, _one_more(listed, rng), _of_another_type(listed, rng)])
     action = f"go to {place}"
     yield explain(first_observation, turns, action), action
     while rng.random() < _INSISTS:
         action = f"{rng.choice(['go to', 'examine', 'open'])} {place}"
         yield explain(first_observation, turns, action), action
-
-
-def _listed(first_observation: str) -> list[str]:
-    """The types of the room's places, one of each place; none where a game begins at one of them."""
-    room, _, _ = first_observation.partition("Your task is to")
-    return _LISTED.findall(room)
 
 
 def _one_more(listed: list[str], rng: random.Random) -> str:

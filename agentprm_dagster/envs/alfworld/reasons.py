@@ -18,22 +18,29 @@ PREPARATION = {
     "pick_cool_then_place_in_recep": "cool",
 }
 _TAKEN = re.compile(r"You pick up the (\w+ \d+) from the")
-_MOVED = re.compile(r"You move the (\w+ \d+) to the (\w+) \d+")
+_MOVED = re.compile(r"You move the (\w+ \d+) to the (\w+ \d+)")
 _PREPARED = re.compile(r"You (clean|heat|cool) the (\w+ \d+) using the")
 _ARRIVED = re.compile(r"You arrive at (\w+ \d+)")
-_SEEN = re.compile(r"(?:On the \w+ \d+|In it), you see (.*)")
+_SEEN = re.compile(r"(?:On the (\w+ \d+)|The (\w+ \d+) is open\. In it), you see (.*)")
+_CLOSED = re.compile(r"(?:You close the|The) (\w+ \d+)(?: is closed)?\.$")
 _LISTED = re.compile(r"\ban? (\w+ \d+)")
 
 
 class Progress:
-    """What the turns so far show: where one is, what is held, what was done to it, what is in its place."""
+    """What the turns so far show: where one is, what lies where, what is held, what was done to it."""
 
     def __init__(self, task: Task, turns: Sequence[Turn]) -> None:
         self.task = task
         self.place: str | None = None
         """The receptacle last arrived at."""
-        self.here: set[str] = set()
-        """The objects seen to lie there."""
+        self.lies: dict[str, str] = {}
+        """The objects that were seen, and the receptacle where each lies."""
+        self.seen: dict[str, None] = {}
+        """The receptacles that were seen into, in their order."""
+        self.closed: set[str] = set()
+        """Those that are closed where one is."""
+        self._open_here: set[str] = set()
+        """Those seen into since one arrived: several may share a spot."""
         self.held: str | None = None
         self.prepared: set[str] = set()
         self.placed: set[str] = set()
@@ -42,22 +49,34 @@ class Progress:
 
     def _read(self, observation: str) -> None:
         if match := _ARRIVED.match(observation):
-            self.place, self.here = match[1], set()
+            self.place, self.closed, self._open_here = match[1], set(), set()
         if match := _SEEN.search(observation):
-            self.here.update(_LISTED.findall(match[1]))
+            self._see(match[1] or match[2], _LISTED.findall(match[3]))
         if match := _TAKEN.match(observation):
             self.held = match[1]
-            self.here.discard(match[1])
+            self.lies.pop(match[1], None)
             self.placed.discard(match[1])
         elif match := _MOVED.match(observation):
-            self.held = None
-            self.here.add(match[1])
-            if match[2] == self.task.receptacle and match[1].split()[0] == self.task.object:
-                self.placed.add(match[1])
+            self._put_down(match[1], match[2])
         elif match := _PREPARED.match(observation):
             self._prepare(match[1], match[2])
-        elif observation.startswith("You close"):
-            self.here = set()
+        elif match := _CLOSED.search(observation):
+            self.closed.add(match[1])
+            self._open_here.discard(match[1])
+
+    def _see(self, place: str, objects: Sequence[str]) -> None:
+        self.lies = {each: where for each, where in self.lies.items() if where != place}
+        self.lies.update(dict.fromkeys(objects, place))
+        self.seen[place] = None
+        self.closed.discard(place)
+        self._open_here.add(place)
+
+    def _put_down(self, name: str, place: str) -> None:
+        self.held = None
+        self.lies[name] = place
+        self._open_here.add(place)
+        if place.split()[0] == self.task.receptacle and self.is_target(name):
+            self.placed.add(name)
 
     def _prepare(self, verb: str, name: str) -> None:
         if verb == PREPARATION.get(self.task.task_type):
@@ -66,23 +85,44 @@ class Progress:
     @property
     def holds_target(self) -> bool:
         """Whether the object held is of the type the task is about."""
-        return self.held is not None and self._is_target(self.held)
+        return self.held is not None and self.is_target(self.held)
+
+    @property
+    def here(self) -> set[str]:
+        """The objects seen to lie where one is."""
+        return {each for each, where in self.lies.items() if where in self._open_here}
 
     @property
     def found(self) -> list[str]:
         """The objects here that the task is about and that are not in their place yet."""
-        return sorted(name for name in self.here - self.placed if self._is_target(name))
+        return sorted(name for name in self.here - self.placed if self.is_target(name))
 
-    def _is_target(self, name: str) -> bool:
+    def is_target(self, name: str) -> bool:
+        """Whether an object is of the type the task is about."""
         return name.split()[0] == self.task.object
 
 
 def explain(first_observation: str, turns: Sequence[Turn], action: str) -> str:
     """Why a demonstrator gives `action` after `turns`, in short sentences without a line break."""
+    progress = Progress(parse_task(first_observation), turns)
+    verb, *words = action.split()
+    taking = " ".join(words[:2]) if verb == "take" else None
     failed = _failed(turns)
-    if failed == _may_be_at_hand(action.removeprefix("examine ")):  # which says all: it is looked into
-        return failed.rstrip()
-    return failed + _why(first_observation, turns, action)
+    # That a place may be at hand says all about looking into it.
+    why = "" if failed == _may_be_at_hand(action.removeprefix("examine ")) else _why(progress, action)
+    return _in_words(failed, why, _remembered(progress, taking))
+
+
+def notice(first_observation: str, turns: Sequence[Turn]) -> str:
+    """What a demonstrator would have in mind after `turns`, whatever is done next."""
+    progress = Progress(parse_task(first_observation), turns)
+    taking = progress.found[0] if progress.held is None and progress.found else None
+    what = f"Here is {taking}." if taking else _purpose(progress)
+    return _in_words(_failed(turns), what, _remembered(progress, taking))
+
+
+def _in_words(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
 
 
 def _failed(turns: Sequence[Turn]) -> str:
@@ -91,15 +131,14 @@ def _failed(turns: Sequence[Turn]) -> str:
         return ""
     command = turns[-1].action
     place = command.removeprefix("go to ")
-    return "Nothing happened. " if place == command else _may_be_at_hand(place)
+    return "Nothing happened." if place == command else _may_be_at_hand(place)
 
 
 def _may_be_at_hand(place: str) -> str:
-    return f"The {place} may be at hand. "
+    return f"The {place} may be at hand."
 
 
-def _why(first_observation: str, turns: Sequence[Turn], action: str) -> str:
-    progress = Progress(parse_task(first_observation), turns)
+def _why(progress: Progress, action: str) -> str:
     verb, *words = action.split()
     if verb == "take":
         return f"Here is {words[0]} {words[1]}."
@@ -110,16 +149,21 @@ def _why(first_observation: str, turns: Sequence[Turn], action: str) -> str:
     return _purpose(progress)
 
 
-def notice(first_observation: str, turns: Sequence[Turn]) -> str:
-    """What a demonstrator would have in mind after `turns`, whatever is done next."""
-    return _failed(turns) + _noticed(first_observation, turns)
+def _remembered(progress: Progress, taking: str | None) -> str:
+    """Where something was seen that will be needed behind what is in hand, or `taking`; nothing where none was.
 
-
-def _noticed(first_observation: str, turns: Sequence[Turn]) -> str:
-    progress = Progress(parse_task(first_observation), turns)
-    if progress.held is None and progress.found:
-        return f"Here is {progress.found[0]}."
-    return _purpose(progress)
+    Said again in every reason it is never far back.
+    """
+    task, wanted = progress.task, None
+    if task.task_type == "look_at_obj_in_light":
+        wanted = task.receptacle
+    elif task.task_type == "pick_two_obj_and_place":
+        in_hand = progress.holds_target or (taking is not None and progress.is_target(taking))
+        wanted = task.object if len(progress.placed) + in_hand < 2 else None
+    known = sorted(
+        name for name in progress.lies if name.split()[0] == wanted and name != taking and name not in progress.placed
+    )
+    return f"A {wanted} is at {progress.lies[known[0]]}." if known else ""
 
 
 def _purpose(progress: Progress) -> str:

@@ -1,47 +1,47 @@
 """Which commands of a won episode found nothing, known in hindsight."""
 
-import random
 from collections.abc import Iterable, Sequence
 
 from agentprm_dagster.episodes.records import Observation
 
 _DOES = frozenset({"take", "move", "put", "clean", "heat", "cool", "use", "slice"})
 """What changes where things are and how they are."""
+_AT_A_PLACE = frozenset({"open", "take", "move", "put", "clean", "heat", "cool"})
+"""What is done at the place that it names."""
 _IDLE = frozenset({"close", "look", "inventory", "examine", "help"})
 """What no goal needs, and what tells nothing that is not told anyhow."""
 
 
-def without_search(actions: Iterable[str], share: float, rng: random.Random) -> list[str]:
-    """The commands without idle ones, and without some visits to places where nothing was done.
-
-    Args:
-        actions: what was done, each of it admissible.
-        share: chance of each command of such a visit to be left out, and with it the whole visit: closed places, which
-            take two, are left out more often.
-    """
+def without_search(actions: Iterable[str]) -> list[str]:
+    """The commands without idle ones, and without visits to places where nothing was done; each of them admissible."""
     visits = _visits(action for action in actions if _verb(action) not in _IDLE)
-    kept = [visit for visit in visits if _did_something(visit) or rng.random() < (1 - share) ** len(visit)]
-    return _without_returns(kept)
+    return _without_returns(visit for visit in visits if _did_something(visit))
 
 
 def instead(command: str, observation: Observation) -> list[str] | None:
-    """What to do in place of a command that cannot be done, because a place is at hand or open already.
+    """What to do in place of a command that cannot be done: a place is at hand, open already, closed, or elsewhere.
 
     Several places may share a spot, and nobody can go from one to another of them. Who does not know that tries, sees
     that nothing happens, and looks there all the same.
     """
-    verb, place = command.split(" ", 1)[0], command.removeprefix("go to ").removeprefix("open ")
+    verb, place = command.split(" ", 1)[0], _place_of(command)
     if verb == "open" and observation.admits(f"close {place}"):
         return []
-    if verb == "go" and observation.admits(f"examine {place}"):
-        return [command, f"examine {place}"]
-    return None
+    if verb == "go":
+        return [command, f"examine {place}"] if observation.admits(f"examine {place}") else None
+    before = [f"open {place}", f"go to {place}"] if verb in _AT_A_PLACE else []
+    return next(([each, command] for each in before if observation.admits(each)), None)
 
 
 def after_refusal(command: str) -> list[str]:
     """What to do behind a command that could not be done: who cannot go to a place looks into it."""
     place = command.removeprefix("go to ")
     return [] if place == command else [f"examine {place}"]
+
+
+def _place_of(command: str) -> str:
+    """The place that a command names last, with its number."""
+    return " ".join(command.split()[-2:])
 
 
 def _verb(action: str) -> str:

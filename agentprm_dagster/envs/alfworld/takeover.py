@@ -1,6 +1,6 @@
 """What is left to do of a plan that wins a game, when somebody else has begun to play it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from agentprm_dagster.envs.alfworld.reasons import PREPARATION, Progress
 from agentprm_dagster.envs.alfworld.tasks import parse_task
@@ -14,13 +14,13 @@ def left_to_do(first_observation: str, turns: Sequence[Turn], plan: Sequence[str
 
     An object of the task's type that is held, or else one that lies here, takes the place of the plan's own, whether or
     not it is prepared already; where two are to be placed and one is, one more is. Any other object that is held is put
-    down first, where one is.
+    down first, where one is. What the plan does with other objects is left out.
 
     Args:
         plan: `search.without_search` of a won episode of the same game, with all search left out.
     """
     progress = Progress(parse_task(first_observation), turns)
-    parts = list(_parts(plan))
+    parts = [part for part in _parts(plan) if (taken := _taken(part)) and progress.is_target(taken)]
     if progress.placed and len(parts) > 1:
         parts = [part for part in parts if _taken(part) not in progress.placed][:1]
     if not parts:
@@ -32,7 +32,7 @@ def left_to_do(first_observation: str, turns: Sequence[Turn], plan: Sequence[str
         before, held = [f"move {held} to {progress.place}"], None
     if held is None and progress.found:
         held = progress.found[0]
-        before.append(f"take {held} from {progress.place}")
+        before.append(f"take {held} from {progress.lies[held]}")
     if held is None:
         return [*before, *(command for part in parts for command in part)]
     # The plan's part about this very object, if there is one, else its first.
@@ -41,7 +41,12 @@ def left_to_do(first_observation: str, turns: Sequence[Turn], plan: Sequence[str
     return [*before, *_with_held(own, held, progress), *others]
 
 
-def _parts(plan: Sequence[str]) -> Iterator[list[str]]:
+def next_part(plan: Sequence[str]) -> list[str]:
+    """The plan's commands up to the one that ends its first part."""
+    return next(_parts(plan), list(plan))
+
+
+def _parts(plan: Iterable[str]) -> Iterator[list[str]]:
     """The plan, one part an object: from going to where it is to what is done with it last."""
     part: list[str] = []
     for command in plan:

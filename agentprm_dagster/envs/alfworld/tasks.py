@@ -29,6 +29,7 @@ SHORT_NAMES: Mapping[str, str] = {
 """What tables call them."""
 
 MARK = "Your task is to: "
+_PLACE = re.compile(r"\ban? (\w+ \d+)")
 
 
 class TaskError(ValueError):
@@ -70,6 +71,12 @@ def task_sentence(first_observation: str) -> str:
     if not mark:
         raise TaskError(f"expected a first observation with {MARK!r} in it, got {first_observation[:200]!r}")
     return sentence.strip().rstrip(".")
+
+
+def places(first_observation: str) -> list[str]:
+    """The receptacles that the first observation lists; none where a game begins at one of them."""
+    room, _, _ = first_observation.partition(MARK)
+    return _PLACE.findall(room)
 
 
 def parse_task(first_observation: str) -> Task:

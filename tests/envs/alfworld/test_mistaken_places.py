@@ -1,6 +1,7 @@
 """Mistakes about places: where they lead, that nothing happens, and that the expert goes on."""
 
 import random
+import re
 
 import pytest
 
@@ -11,6 +12,7 @@ from agentprm_dagster.episodes.records import Turn
 from agentprm_dagster.rollouts.demonstrations import demonstrate
 
 ROOM = "You see a desk 1, a shelf 2, a shelf 1, and a safe 1.\n\nYour task is to: put a hot apple in shelf."
+LOOKS = re.compile(r"The \w+ \d+ may be at hand\.(?: A \w+ is at \w+ \d+\.)?")
 ARRIVED = Turn("", "", "You arrive at desk 1. On the desk 1, you see a pen 1.", "")
 
 
@@ -56,7 +58,7 @@ def test_the_expert_looks_at_what_is_at_hand_and_goes_on(household_games: list[P
             demonstrate(game, KIND, episode_id="e", expert="handcoded", max_steps=200, seed=seed, place_noise=share)
             for share in (0.0, 0.3)
         )
-        looked = {t for t, turn in enumerate(erring.turns) if turn.reason.endswith("may be at hand.")}
+        looked = {t for t, turn in enumerate(erring.turns) if LOOKS.fullmatch(turn.reason)}
         mistakes = {t for t, turn in enumerate(erring.turns) if not turn.admissible} - looked
         mistaken += len(mistakes)
         assert {erring.turns[t].observation for t in mistakes} <= {"Nothing happens."}
