@@ -45,19 +45,19 @@ def corrections(
     Raises:
         TypeError: the kind of environment knows no order to look into places.
     """
-    kind = in_order(kind)
-    order = kind.search_order(list(shown.values()))
+    searched = in_order(kind)
+    order = searched.search_order(list(shown.values()))
     found = []
     for i, episode in enumerate(episodes):
         rng = random.Random(f"{seed} {episode.episode_id}")
         if episode.game in shown:
-            plan = plan_of(shown[episode.game], kind)
+            plan = plan_of(shown[episode.game], searched)
             for t in _places(episode, states if episode.won else states_of_lost, rng):
                 play = Demonstration(
                     games[episode.game], kind, max_steps=t + more_steps, seed=seed, keep_candidates=keep_candidates
                 )
                 play.repeat(episode.turns[:t])
-                corrected = play_in_order(play, plan, order, kind, f"{episode.episode_id}@{t}", start=t)
+                corrected = play_in_order(play, plan, order, searched, f"{episode.episode_id}@{t}", start=t)
                 found += [corrected] if corrected.won else []
         if i % 200 == 199 or i == len(episodes) - 1:
             monitor.progress(i + 1, len(episodes), "episodes corrected")

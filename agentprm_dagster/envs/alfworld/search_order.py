@@ -75,13 +75,17 @@ class SearchOrder:
             for kind in (place.split()[0] for place in places(episode.first_observation)):
                 if kind != _emptied(task):
                     self._places.update([(wanted, kind), (kind,)])
+        where = ""
         for turn in episode.turns:
             if arrived := _ARRIVED.match(turn.observation):
-                kind = arrived[1]
-                self._arrivals[kind] += 1
-                self._closed[kind] += "is closed." in turn.observation
-            elif wanted := _found_by(turn, task):
-                self._found.update([(wanted, kind), (kind,)])
+                where = arrived[1]
+                self._arrivals[where] += 1
+                self._closed[where] += "is closed." in turn.observation
+            elif found := _found_by(turn, task):
+                # Of what shares a spot with the place arrived at, a command to take says the place.
+                kind = turn.action.split()[-2] if " from " in turn.action else where
+                if kind != _emptied(task):
+                    self._found.update([(found, kind), (kind,)])
 
 
 def _emptied(task: Task) -> str | None:
