@@ -42,9 +42,10 @@ def copied(
     copies: int = 1,
     seed: int = 0,
     kind: EnvironmentKind = KIND,
-    **noise: float,
+    action_noise: float = 0.0,
+    place_noise: float = 0.0,
 ) -> list[Episode]:
-    begin = partial(Demonstration, kind=KIND, max_steps=80, **noise)
+    begin = partial(Demonstration, kind=KIND, max_steps=80, action_noise=action_noise, place_noise=place_noise)
     return likeliest_first(episodes, games, kind, begin, copies=copies, seed=seed, monitor=SilentMonitor())
 
 
