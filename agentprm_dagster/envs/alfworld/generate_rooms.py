@@ -22,6 +22,12 @@ from agentprm_dagster.envs.alfworld.generate_tables import (
 _REACH_CM = 400
 _TILTS = (-30, 0, 30, 45, 60)
 _OPENABLE = frozenset({"Cabinet", "Drawer", "Fridge", "Microwave", "Safe"})
+_SOMETIMES_OPEN = ("Cabinet", "Drawer")
+"""Of these a varied room may have some that cannot be closed. In ALFWorld's games, 150 of `train`, 40% of the rooms with
+cabinets have such ones, 13% of all cabinets; 31% of those with drawers, 18% of all drawers."""
+_ROOMS_WITH_OPEN = 0.4
+_MOST_OPEN = 0.8
+"""The largest share of a type in such a room."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,8 @@ class Receptacle:
     """What the game calls it: "countertop 1"."""
     location: str
     """PDDL identifier of the spot it is reached from; several receptacles may share one."""
-
-    @property
-    def openable(self) -> bool:
-        """Whether it must be opened before anything can be taken out or put in; it starts closed."""
-        return self.type in _OPENABLE
+    openable: bool
+    """Whether it must be opened before anything can be taken out or put in; it starts closed."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,10 @@ def furnish(number: int, size: Size, seed: int, game: str = "") -> Room:
     ids = make_ids(types, rng)
     names = game_names(zip(types, ids, strict=True))
     spots, start = _choose_spots(types, SHARED_SPOT[size], rng)
-    receptacles = (Receptacle(*each) for each in zip(types, ids, map(names.__getitem__, ids), spots, strict=True))
+    doors = _choose_doors(types, rng) if size == "varied" else [type_ in _OPENABLE for type_ in types]
+    receptacles = (
+        Receptacle(*each) for each in zip(types, ids, map(names.__getitem__, ids), spots, doors, strict=True)
+    )
     return Room(number, kind, tuple(receptacles), start)
 
 
@@ -119,6 +125,12 @@ def _choose_spots(types: Sequence[str], shared: float, rng: random.Random) -> tu
         beside = i > 0 and types[i - 1] == type_ and rng.random() < shared
         spots.append(spots[-1] if beside else fresh[i])
     return spots, fresh[-1]
+
+
+def _choose_doors(types: Sequence[str], rng: random.Random) -> list[bool]:
+    """Which receptacles can be opened and closed."""
+    open_ = {type_: rng.uniform(0, _MOST_OPEN) for type_ in _SOMETIMES_OPEN if rng.random() < _ROOMS_WITH_OPEN}
+    return [type_ in _OPENABLE and rng.random() >= open_.get(type_, 0.0) for type_ in types]
 
 
 def _thor_id(type_: str, x: float, rng: random.Random) -> str:

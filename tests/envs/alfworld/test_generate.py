@@ -275,3 +275,13 @@ def test_the_stock_engine_collects_the_games_and_wins_them_by_the_walkthrough(
             won = infos["won"][0]
         assert won
     env.close()
+
+
+def test_of_cabinets_and_drawers_in_varied_rooms_some_cannot_be_closed() -> None:
+    kitchens = [furnish(1, "varied", 0, str(game)) for game in range(400)]
+    for type_, others in (("Cabinet", "Fridge"), ("Drawer", "Microwave")):
+        doors = [[each.openable for each in room.of_type(type_)] for room in kitchens if room.of_type(type_)]
+        assert 0.05 < sum(not door for each in doors for door in each) / sum(map(len, doors)) < 0.25
+        assert 0.2 < sum(not all(each) for each in doors) / len(doors) < 0.45
+        assert all(each.openable for room in kitchens for each in room.of_type(others))
+    assert all(each.openable for each in furnish(1, "medium", 0).of_type("Cabinet"))
