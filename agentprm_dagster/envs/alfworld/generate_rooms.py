@@ -23,7 +23,7 @@ _REACH_CM = 400
 _TILTS = (-30, 0, 30, 45, 60)
 _OPENABLE = frozenset({"Cabinet", "Drawer", "Fridge", "Microwave", "Safe"})
 _SOMETIMES_OPEN = ("Cabinet", "Drawer")
-"""Of these a varied room may have some that cannot be closed. In ALFWorld's games, 150 of `train`, 40% of the rooms with
+"""Of these a varied room may have some that cannot be closed. In 150 games of ALFWorld's `train` 40% of the rooms with
 cabinets have such ones, 13% of all cabinets; 31% of those with drawers, 18% of all drawers."""
 _ROOMS_WITH_OPEN = 0.4
 _MOST_OPEN = 0.8
