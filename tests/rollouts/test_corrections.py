@@ -7,84 +7,11 @@ import pytest
 from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
 from agentprm_dagster.envs.alfworld.random_play import play_at_random
-from agentprm_dagster.envs.alfworld.takeover import left_to_do
 from agentprm_dagster.envs.textworld.kind import KIND as TEXTWORLD
-from agentprm_dagster.episodes.records import Episode, Turn
+from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.episodes.stage import SilentMonitor
 from agentprm_dagster.rollouts.corrections import corrections
 from agentprm_dagster.rollouts.demonstrations import Demonstration, collect_demonstrations
-
-PLAN = [
-    "go to desk 1",
-    "take apple 2 from desk 1",
-    "go to fridge 1",
-    "open fridge 1",
-    "cool apple 2 with fridge 1",
-    "go to shelf 1",
-    "move apple 2 to shelf 1",
-]
-WITH_PEN = ["go to bed 1", "take pen 1 from bed 1", "move pen 1 to bed 1", *PLAN]
-TWO = [
-    "go to desk 1",
-    "take apple 2 from desk 1",
-    "go to shelf 1",
-    "move apple 2 to shelf 1",
-    "go to bed 1",
-    "take apple 3 from bed 1",
-    "go to shelf 1",
-    "move apple 3 to shelf 1",
-]
-APPLE_1 = [each.replace("apple 2", "apple 1") for each in PLAN[2:]]
-BED = "You arrive at bed 1. On the bed 1, you see nothing."
-SEEN = "You arrive at bed 1. On the bed 1, you see a apple 1."
-TAKEN = "You pick up the apple 1 from the bed 1."
-COOLED = "You cool the apple 1 using the fridge 1."
-AT_HAND = "On the desk 2, you see a apple 1."
-OTHER = "You pick up the pen 1 from the bed 1."
-
-
-def first(task: str) -> str:
-    return f"You are in a room with a desk 1, a fridge 1, a bed 1, and a shelf 1.\n\nYour task is to: {task}."
-
-
-def turns(*observations: str) -> list[Turn]:
-    return [Turn(reason="", action="", observation=observation, response="") for observation in observations]
-
-
-@pytest.mark.parametrize(
-    ("task", "plan", "observations", "left"),
-    [
-        ("put a cool apple in shelf", PLAN, [BED], PLAN),
-        ("put a cool apple in shelf", PLAN, [SEEN], ["take apple 1 from bed 1", *APPLE_1]),
-        ("put a cool apple in shelf", PLAN, [OTHER], None),
-        ("put a cool apple in shelf", WITH_PEN, [BED], PLAN),
-        ("put a cool apple in shelf", PLAN, [BED, AT_HAND], ["take apple 1 from desk 2", *APPLE_1]),
-        ("put a cool apple in shelf", PLAN, [BED, OTHER], ["move pen 1 to bed 1", *PLAN]),
-        (
-            "put a cool apple in shelf",
-            PLAN,
-            [SEEN, OTHER],
-            ["move pen 1 to bed 1", "take apple 1 from bed 1", *APPLE_1],
-        ),
-        ("put a cool apple in shelf", PLAN, [SEEN, TAKEN], APPLE_1),
-        ("put a cool apple in shelf", PLAN, [SEEN, TAKEN, COOLED], ["go to shelf 1", "move apple 1 to shelf 1"]),
-        ("put two apple in shelf", TWO, [], TWO),
-        ("put two apple in shelf", TWO, ["You move the apple 2 to the shelf 1."], TWO[4:]),
-        ("put two apple in shelf", TWO, ["You move the apple 3 to the shelf 1."], TWO[:4]),
-        ("put two apple in shelf", TWO, ["You move the apple 1 to the shelf 1."], TWO[:4]),
-        (
-            "put two apple in shelf",
-            TWO,
-            ["You pick up the apple 3 from the bed 1."],
-            [*TWO[6:], *TWO[:4]],
-        ),
-        ("put a cool apple in shelf", [], [], None),
-    ],
-)
-def test_what_is_left_of_a_plan_by_hand(
-    task: str, plan: list[str], observations: list[str], left: list[str] | None
-) -> None:
-    assert left_to_do(first(task), turns(*observations), plan) == left
 
 
 @pytest.fixture(scope="module")

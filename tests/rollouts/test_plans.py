@@ -1,4 +1,4 @@
-"""Plans: what is left of a won episode, and what is done where a command of it cannot be."""
+"""Plans: played by somebody who knows the game."""
 
 from dataclasses import replace
 
@@ -6,59 +6,9 @@ import pytest
 
 from agentprm_dagster.envs.alfworld.kind import KIND
 from agentprm_dagster.envs.alfworld.playable import PlayableGame
-from agentprm_dagster.envs.alfworld.search import instead, without_search
-from agentprm_dagster.episodes.records import Episode, Observation
+from agentprm_dagster.episodes.records import Episode
 from agentprm_dagster.rollouts.demonstrations import Demonstration, demonstrate
 from agentprm_dagster.rollouts.plans import do_planned, plan_of
-
-SEARCH = [
-    "look",
-    "go to desk 1",
-    "go to drawer 1",
-    "open drawer 1",
-    "close drawer 1",
-    "go to fridge 1",
-    "open fridge 1",
-    "take apple 1 from fridge 1",
-    "close fridge 1",
-    "go to shelf 1",
-    "go to fridge 1",
-    "cool apple 1 with fridge 1",
-    "go to shelf 2",
-    "move apple 1 to shelf 2",
-]
-
-
-def test_all_that_found_nothing_is_left_out() -> None:
-    assert without_search(SEARCH) == [
-        "go to fridge 1",
-        "open fridge 1",
-        "take apple 1 from fridge 1",
-        "cool apple 1 with fridge 1",  # without going there again, where it still is
-        "go to shelf 2",
-        "move apple 1 to shelf 2",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("command", "admitted", "done"),
-    [
-        ("go to cabinet 2", ("open cabinet 2", "examine cabinet 2"), ["go to cabinet 2", "examine cabinet 2"]),
-        ("go to shelf 2", ("examine shelf 2",), ["go to shelf 2", "examine shelf 2"]),
-        ("go to shelf 2", ("examine shelf 3",), None),
-        ("open cabinet 2", ("close cabinet 2",), []),
-        ("open cabinet 2", ("close cabinet 3",), None),
-        ("open cabinet 2", ("go to cabinet 2",), ["go to cabinet 2", "open cabinet 2"]),
-        ("take mug 1 from cabinet 2", ("open cabinet 2",), ["open cabinet 2", "take mug 1 from cabinet 2"]),
-        ("move mug 1 to cabinet 2", ("open cabinet 2",), ["open cabinet 2", "move mug 1 to cabinet 2"]),
-        ("move mug 1 to cabinet 2", ("go to cabinet 2",), ["go to cabinet 2", "move mug 1 to cabinet 2"]),
-        ("heat mug 1 with microwave 1", ("go to microwave 1",), ["go to microwave 1", "heat mug 1 with microwave 1"]),
-        ("heat mug 1 with microwave 1", ("go to fridge 1",), None),
-        ("use desklamp 1", ("go to desk 1",), None),
-    ],
-)
-def test_what_is_done_instead(command: str, admitted: tuple[str, ...], done: list[str] | None) -> None:
-    assert instead(command, Observation("", admitted, 0.0, done=False)) == done
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from agentprm_dagster.envs.alfworld.hypotheses import with_hypothesis
 from agentprm_dagster.envs.alfworld.language import WORDING
 from agentprm_dagster.envs.alfworld.mistaken_places import draw_mistaken_places
 from agentprm_dagster.envs.alfworld.mistakes import draw_mistakes
+from agentprm_dagster.envs.alfworld.plan import after_refusal, instead, without_search
 from agentprm_dagster.envs.alfworld.playable import PlayableGame, StockGame
 from agentprm_dagster.envs.alfworld.progress import progress
 from agentprm_dagster.envs.alfworld.published import published
 from agentprm_dagster.envs.alfworld.random_play import play_at_random
 from agentprm_dagster.envs.alfworld.reasons import explain
-from agentprm_dagster.envs.alfworld.search import after_refusal, instead, without_search
 from agentprm_dagster.envs.alfworld.search_order import SearchOrder
 from agentprm_dagster.envs.alfworld.settings import Settings
 from agentprm_dagster.envs.alfworld.task_set import HELD_OUT, AlfworldTasks

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 
+from agentprm_dagster.envs.alfworld.plan import with_held
 from agentprm_dagster.envs.alfworld.reasons import Progress
-from agentprm_dagster.envs.alfworld.takeover import left_to_do, next_part
 from agentprm_dagster.envs.alfworld.tasks import Task, parse_task, places
 from agentprm_dagster.episodes.records import Episode, Turn
 
@@ -38,13 +38,13 @@ class SearchOrder:
         """What to do next; none where nothing is left to do, or to look into.
 
         Args:
-            plan: `search.without_search` of a won episode of the same game, with all search left out. It says what is
+            plan: `plan.without_search` of a won episode of the same game, with all search left out. It says what is
                 done with what is found.
         """
         progress = Progress(parse_task(first_observation), turns)
         wanted = _looked_for(progress)
         if wanted is None:
-            return next_part(left_to_do(first_observation, turns, plan) or [])
+            return with_held(progress, plan)
         if here := _of_type(progress.here - progress.placed, wanted):
             return [f"use {here[0]}" if progress.held else f"take {here[0]} from {progress.lies[here[0]]}"]
         if progress.closed:

@@ -1,7 +1,8 @@
-"""Which commands of a won episode found nothing, known in hindsight."""
+"""Plans: what a won episode did, without what found nothing, and how another player of the game follows one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from agentprm_dagster.envs.alfworld.reasons import PREPARATION, Progress
 from agentprm_dagster.episodes.records import Observation
 
 _DOES = frozenset({"take", "move", "put", "clean", "heat", "cool", "use", "slice"})
@@ -10,12 +11,35 @@ _AT_A_PLACE = frozenset({"open", "take", "move", "put", "clean", "heat", "cool"}
 """What is done at the place that it names."""
 _IDLE = frozenset({"close", "look", "inventory", "examine", "help"})
 """What no goal needs, and what tells nothing that is not told anyhow."""
+_ENDS_A_PART = frozenset({"move", "put", "use"})
+"""What is done last with an object."""
 
 
 def without_search(actions: Iterable[str]) -> list[str]:
     """The commands without idle ones, and without visits to places where nothing was done; each of them admissible."""
     visits = _visits(action for action in actions if _verb(action) not in _IDLE)
     return _without_returns(visit for visit in visits if _did_something(visit))
+
+
+def with_held(progress: Progress, plan: Iterable[str]) -> list[str]:
+    """What is done next with what is held; nothing where the plan does not say.
+
+    An object of the task's type takes the place of the plan's own, from where it is prepared if it is prepared already.
+    Any other one is put down where one is.
+
+    Args:
+        plan: `without_search` of a won episode of the same game.
+    """
+    held = progress.held
+    if held is None or not progress.holds_target:
+        return [f"move {held} to {progress.place}"] if held and progress.place else []
+    parts = {taken: part for part in _parts(plan) if (taken := _taken(part)) and progress.is_target(taken)}
+    for placed in progress.placed & parts.keys() - {held}:
+        if len(parts) > 1:
+            del parts[placed]
+    # The plan's part about this very object, if there is one, else its first.
+    taken, part = (held, parts[held]) if held in parts else next(iter(parts.items()), ("", []))
+    return [command.replace(f" {taken} ", f" {held} ") for command in _behind(part, progress)]
 
 
 def instead(command: str, observation: Observation) -> list[str] | None:
@@ -37,6 +61,30 @@ def after_refusal(command: str) -> list[str]:
     """What to do behind a command that could not be done: who cannot go to a place looks into it."""
     place = command.removeprefix("go to ")
     return [] if place == command else [f"examine {place}"]
+
+
+def _parts(plan: Iterable[str]) -> Iterator[list[str]]:
+    """The plan, one part an object: from going to where it is to what is done with it last."""
+    part: list[str] = []
+    for command in plan:
+        part.append(command)
+        if _verb(command) in _ENDS_A_PART:
+            yield part
+            part = []
+
+
+def _taken(part: Sequence[str]) -> str | None:
+    """The object that a part is about."""
+    return next((" ".join(command.split()[1:3]) for command in part if _verb(command) == "take"), None)
+
+
+def _behind(part: Sequence[str], progress: Progress) -> Sequence[str]:
+    """What is left of a part once its object is taken, or prepared."""
+    done = "take"
+    if progress.held in progress.prepared:
+        done = PREPARATION[progress.task.task_type]
+    at = (i for i, command in enumerate(part, start=1) if _verb(command) == done)
+    return part[next(at, len(part)) :]
 
 
 def _place_of(command: str) -> str:
