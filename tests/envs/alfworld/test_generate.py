@@ -285,3 +285,14 @@ def test_of_cabinets_and_drawers_in_varied_rooms_some_cannot_be_closed() -> None
         assert 0.2 < sum(not all(each) for each in doors) / len(doors) < 0.45
         assert all(each.openable for room in kitchens for each in room.of_type(others))
     assert all(each.openable for each in furnish(1, "medium", 0).of_type("Cabinet"))
+
+
+def test_varied_rooms_now_and_then_hold_four_or_five_of_a_kind() -> None:
+    counts: Counter[int] = Counter()
+    for game in range(300):
+        scene = draw_scene(
+            furnish(1, "varied", 0, str(game)), "pick_and_place_simple", "varied", random.Random(f"scene {game}")
+        )
+        counts.update(Counter(item.type for item in scene.items).values())
+    assert max(counts) == 5
+    assert 0.01 < (counts[4] + counts[5]) / sum(counts.values()) < 0.06
