@@ -50,7 +50,7 @@ def test_the_version() -> None:
     ("typed", "completed"),
     [
         ("agentprm report q", "quickstart"),
-        ("agentprm compare smoke al", "alfworld"),
+        ("agentprm compare smoke tex", "textworld"),
         ("agentprm lineage smoke mc_", "mc_value_targets"),
         ("agentprm run smoke --with ste", "steered"),
     ],

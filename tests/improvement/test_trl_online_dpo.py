@@ -36,7 +36,7 @@ def chat(taught_folder: Path) -> Chat:
 def prm(taught_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("prm")
     model = checkpoints.prm_from_policy(taught_folder, seed=2)
-    torch.nn.init.normal_(model.score.weight, std=1.0, generator=torch.Generator().manual_seed(2))
+    torch.nn.init.normal_(model.score.weight, std=0.3, generator=torch.Generator().manual_seed(2))
     checkpoints.save(model, checkpoints.load_tokenizer(taught_folder), folder)
     return folder
 

@@ -150,7 +150,8 @@ def test_greedy_lanes_agree(model: PreTrainedModel) -> None:
 @torch.no_grad()
 def test_an_idle_lane_answers_nothing(model: PreTrainedModel) -> None:
     cache, hidden = fed(model)
-    sampler = Sampler(cache, model.get_output_embeddings(), end=END, banned=BANNED)
+    # An end that no policy gives: a lane that is not idle says something.
+    sampler = Sampler(cache, model.get_output_embeddings(), end=BANNED[0], banned=[END])
     idle = torch.tensor([[True, False], [False, False], [True, True]])
     sampled = sampler.draw(
         list(PREFIXES),
