@@ -108,15 +108,15 @@ def test_an_answer_is_worth_its_log_ratio_beside_the_others(taught_folder: Path,
 @pytest.mark.parametrize("dialogue", ["append", pytest.param("restated", marks=pytest.mark.slow)])
 def test_it_runs_and_says_what_it_read(inputs: Inputs, tmp_path: Path, dialogue: Format) -> None:
     report = improved(inputs, out := tmp_path / "out", dialogue=dialogue)
-    assert {gate.name: gate.passed for gate in report.gates} == {
-        "policy_finite": True,
-        "kl_budget": True,
-        "pairs_to_learn_from": dialogue == "append",  # in the other form this policy answers nothing readable
-    }
+    gates = {gate.name: gate.passed for gate in report.gates}
+    # In the other form this policy may answer nothing readable; then it stays as it is.
+    learnt = gates.pop("pairs_to_learn_from")
+    assert gates == {"policy_finite": True, "kl_budget": True}
+    assert learnt or dialogue == "restated"
     assert report.metrics["implicit_reward_pairs"] > 0
     assert report.metrics["implicit_reward_margin"] > 0
     assert report.metrics["tokens"] > report.metrics["trained_tokens"] > 0
-    assert same(out, inputs.policy) == (dialogue == "restated")
+    assert same(out, inputs.policy) != learnt
     assert not same(out / implicit_dpo.REWARD, inputs.policy)
     assert not same(out / implicit_dpo.REWARD, out)
 
