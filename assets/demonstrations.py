@@ -1,7 +1,6 @@
 """What the expert shows."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -15,7 +14,7 @@ from agentprm_dagster.reports.demonstrations_report import copies_numbers, demon
 from agentprm_dagster.resources.llm import LlmResource
 from agentprm_dagster.resources.stages import StagesResource
 from agentprm_dagster.resources.tasks import TasksResource
-from agentprm_dagster.rollouts.demonstrations import Demonstration, collect_demonstrations, in_turn
+from agentprm_dagster.rollouts.demonstrations import collect_demonstrations, demonstrator, in_turn
 from agentprm_dagster.rollouts.likeliest_first import likeliest_first
 from agentprm_dagster.rollouts.rollout import Start
 from agentprm_dagster.stages.failures import in_own_words
@@ -46,14 +45,6 @@ def demonstrations(
 
     def collect(out: Path, monitor: Monitor, resume: Resume) -> StageReport:
         keep_candidates = asked.dialogue.format == "restated"
-        begin = partial(
-            Demonstration,
-            kind=kind,
-            max_steps=settings.max_steps,
-            action_noise=settings.action_noise,
-            place_noise=settings.place_noise,
-            keep_candidates=keep_candidates,
-        )
         opened, took, usage = tasks.open(games), {}, Asked()
         if player:
             starts = [Start(*each) for each in in_turn(opened, settings.episodes)]
@@ -74,6 +65,7 @@ def demonstrations(
             )
         report = demonstrations_report(episodes, min_success=asked.gates.min_demonstration_success)
         if settings.likeliest_first:
+            begin = demonstrator(kind, settings, keep_candidates=keep_candidates)
             episodes = likeliest_first(
                 episodes, opened, kind, begin, copies=settings.likeliest_first, seed=stage.seed, monitor=monitor
             )

@@ -5,7 +5,6 @@ The expert plays the games of the rollouts by itself. Then it takes over behind 
 """
 
 import random
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +15,7 @@ from agentprm_dagster.episodes.stage import StageReport
 from agentprm_dagster.improvement.imitating import Imitation, imitate
 from agentprm_dagster.improvement.inputs import Inputs
 from agentprm_dagster.rollouts.corrections import REFUSED, corrections
-from agentprm_dagster.rollouts.demonstrations import Demonstration, collect_demonstrations
+from agentprm_dagster.rollouts.demonstrations import collect_demonstrations, demonstrator
 from agentprm_dagster.rollouts.likeliest_first import likeliest_first
 from agentprm_dagster.section import Positive, Weight
 
@@ -104,12 +103,5 @@ def _learnt(inputs: Inputs, settings: Any, job: "Job") -> tuple[list[Episode], l
         keep_candidates=keep,
     )
     some = random.Random(job.seed).sample(won, min(len(won), round(how.demonstrated * len(corrected))))
-    begin = partial(
-        Demonstration,
-        kind=kind,
-        max_steps=shows.max_steps,
-        action_noise=shows.action_noise,
-        place_noise=shows.place_noise,
-        keep_candidates=keep,
-    )
+    begin = demonstrator(kind, shows, keep_candidates=keep)
     return corrected, likeliest_first(some, games, kind, begin, copies=1, seed=job.seed, monitor=job.monitor)

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import cycle, islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from agentprm_dagster.envs.base import (
     Demonstrable,
@@ -24,6 +24,9 @@ from agentprm_dagster.envs.base import (
 from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import Monitor
+
+if TYPE_CHECKING:  # which loads kinds of improvement, and they this
+    from agentprm_dagster.config import Demonstrations
 
 G = TypeVar("G", bound=Task)
 DrawMistakes = Callable[[str, Sequence[Turn], random.Random], Iterator[tuple[str, str]]]
@@ -144,6 +147,20 @@ class Demonstration:
         )
         self._turns.append(turn)
         self.observation = after
+
+
+def demonstrator(
+    kind: EnvironmentKind, how: "Demonstrations", *, keep_candidates: bool
+) -> Callable[..., Demonstration]:
+    """`Demonstration` of a game and a `seed`, as long as `how` says and with as many mistakes."""
+    return partial(
+        Demonstration,
+        kind=kind,
+        max_steps=how.max_steps,
+        action_noise=how.action_noise,
+        place_noise=how.place_noise,
+        keep_candidates=keep_candidates,
+    )
 
 
 def demonstrate(
