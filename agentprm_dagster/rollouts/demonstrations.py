@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 from agentprm_dagster.envs.base import (
     Demonstrable,
@@ -25,12 +25,20 @@ from agentprm_dagster.episodes.dialogue import write_answer
 from agentprm_dagster.episodes.records import Episode, Turn
 from agentprm_dagster.episodes.stage import Monitor
 
-if TYPE_CHECKING:  # which loads kinds of improvement, and they this
-    from agentprm_dagster.config import Demonstrations
-
 G = TypeVar("G", bound=Task)
 DrawMistakes = Callable[[str, Sequence[Turn], random.Random], Iterator[tuple[str, str]]]
 """See `envs.base.DrawsMistakes`."""
+
+
+class HowShown(Protocol):
+    """What of the settings of demonstrations says how a game is played."""
+
+    @property
+    def max_steps(self) -> int: ...
+    @property
+    def action_noise(self) -> float: ...
+    @property
+    def place_noise(self) -> float: ...
 
 
 class Demonstration:
@@ -149,9 +157,7 @@ class Demonstration:
         self.observation = after
 
 
-def demonstrator(
-    kind: EnvironmentKind, how: "Demonstrations", *, keep_candidates: bool
-) -> Callable[..., Demonstration]:
+def demonstrator(kind: EnvironmentKind, how: HowShown, *, keep_candidates: bool) -> Callable[..., Demonstration]:
     """`Demonstration` of a game and a `seed`, as long as `how` says and with as many mistakes."""
     return partial(
         Demonstration,
