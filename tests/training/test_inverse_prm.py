@@ -244,7 +244,7 @@ def test_it_learns_to_tell_the_expert_without_reading_an_outcome(
     )
     assert told.expert.any()
     assert not told.expert.all()
-    assert told.rewards[told.expert].mean() > 0.25 > 0 > told.rewards[~told.expert].mean()
+    assert told.rewards[told.expert].mean() > 0.4 > 0 > told.rewards[~told.expert].mean()
     turns = [
         (turn, expert)
         for side, expert in ((demonstrations, True), (learners, False))

@@ -40,6 +40,9 @@ def _make_alike(embeddings: torch.Tensor, tokenizer: PreTrainedTokenizerFast) ->
 
     To a model each is a token of its own: that they are all mugs it would have to learn for each of them, and never
     learns of one that no episode holds. All keep their length on average.
+
+    Args:
+        embeddings: (V, H), a row a token; changed in place.
     """
     words = {token: _WORD.fullmatch(token) for token in sorted(tokenizer.get_vocab())}
     numbered = {found[1] for found in words.values() if found and found[2]}
