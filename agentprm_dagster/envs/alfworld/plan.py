@@ -34,7 +34,7 @@ def with_held(progress: Progress, plan: Iterable[str]) -> list[str]:
     if held is None or not progress.holds_target:
         return [f"move {held} to {progress.place}"] if held and progress.place else []
     parts = {taken: part for part in _parts(plan) if (taken := _taken(part)) and progress.is_target(taken)}
-    for placed in progress.placed & parts.keys() - {held}:
+    for placed in sorted(progress.placed & parts.keys() - {held}):
         if len(parts) > 1:
             del parts[placed]
     # The plan's part about this very object, if there is one, else its first.
@@ -80,11 +80,10 @@ def _taken(part: Sequence[str]) -> str | None:
 
 def _behind(part: Sequence[str], progress: Progress) -> Sequence[str]:
     """What is left of a part once its object is taken, or prepared."""
-    done = "take"
+    done = {"take"}
     if progress.held in progress.prepared:
-        done = PREPARATION[progress.task.task_type]
-    at = (i for i, command in enumerate(part, start=1) if _verb(command) == done)
-    return part[next(at, len(part)) :]
+        done.add(PREPARATION[progress.task.task_type])
+    return part[max((i for i, command in enumerate(part, start=1) if _verb(command) in done), default=0) :]
 
 
 def _place_of(command: str) -> str:

@@ -90,6 +90,7 @@ COOL, PUT_TWO = "put a cool apple in shelf", "put two apple in shelf"
         (COOL, PLAN, [TAKEN], [each.replace("apple 2", "apple 1") for each in PLAN[2:]]),
         (COOL, WITH_PEN, [TAKEN], [each.replace("apple 2", "apple 1") for each in PLAN[2:]]),
         (COOL, PLAN, [TAKEN, COOLED], ["go to shelf 1", "move apple 1 to shelf 1"]),
+        (COOL, [*PLAN[:2], *PLAN[5:]], [TAKEN, COOLED], ["go to shelf 1", "move apple 1 to shelf 1"]),
         (COOL, PLAN, [BED, OTHER], ["move pen 1 to bed 1"]),
         (COOL, PLAN, [OTHER], []),
         (COOL, PLAN, [BED], []),
@@ -98,6 +99,12 @@ COOL, PUT_TWO = "put a cool apple in shelf", "put two apple in shelf"
         (PUT_TWO, TWO, ["You pick up the apple 3 from the bed 1."], TWO[6:]),
         (PUT_TWO, TWO, [TAKEN], ["go to shelf 1", "move apple 1 to shelf 1"]),
         (PUT_TWO, TWO, ["You move the apple 2 to the shelf 1.", TAKEN], ["go to shelf 2", "move apple 1 to shelf 2"]),
+        (
+            PUT_TWO,
+            TWO,
+            ["You move the apple 3 to the shelf 2.", "You move the apple 2 to the shelf 1.", TAKEN],
+            ["go to shelf 2", "move apple 1 to shelf 2"],
+        ),
         (PUT_TWO, TWO, ["You move the apple 3 to the shelf 2.", TAKEN], ["go to shelf 1", "move apple 1 to shelf 1"]),
     ],
 )
