@@ -10,13 +10,14 @@ from agentprm_dagster.scoring.card import EvaluationProtocol, Training
 from agentprm_dagster.scoring.errors import ScoreError
 from agentprm_dagster.scoring.own import own_player
 from agentprm_dagster.scoring.panel import Panel
-from agentprm_dagster.scoring.players import Player, expert_player
+from agentprm_dagster.scoring.players import AgentKind, Player, expert_player
 from agentprm_dagster.scoring.policies import (
     PolicyPlayer,
     Wishes,
     checkpoint_player,
     policy_player,
     training_of,
+    way_of_policy,
 )
 from agentprm_dagster.scoring.served import ServedPlayer, served_player
 
@@ -61,17 +62,26 @@ def find_agents(named: Sequence[str], panel: Panel, wishes: Wishes, engine: AnyE
     """
     found = [_find(each, panel, wishes, engine, model) for each in named]
     protocols = {protocol.digest for _, protocol in found}
-    kinds = {(player.record.kind, player.record.parameters) for player, _ in found}
-    if len(protocols) > 1 or len(kinds) > 1:
+    origins = [_origin(each, player) for each, (player, _) in zip(named, found, strict=True)]
+    if len(protocols) > 1 or any(origin != origins[0] for origin in origins):
         raise ScoreError(
             f"expected several agents to be one that was trained under several seeds, got {', '.join(named)}, which "
-            "differ in kind, size or how they are asked: score each by itself and compare with --against"
+            "differ in kind, settings, code, size or how they are asked: score each by itself, and compare --against"
         )
     if len(set(named)) < len(named):
         raise ScoreError(f"expected each agent once, got {', '.join(named)}")
-    first = POLICY.fullmatch(named[0])
-    training = training_of(first["experiment"], int(first["iteration"])) if first else None
-    return Agents(tuple(player for player, _ in found), found[0][1], training)
+    policies = [(found["experiment"], int(found["iteration"])) for found in map(POLICY.fullmatch, named) if found]
+    return Agents(tuple(player for player, _ in found), found[0][1], training_of(policies) if policies else None)
+
+
+def _origin(agent: str, player: Player) -> tuple[AgentKind, object]:
+    """What an agent shares with itself under another seed.
+
+    Of a policy that is not its size: where a vocabulary is made from a seed's texts, it has a size of its own.
+    """
+    if found := POLICY.fullmatch(agent):
+        return player.record.kind, way_of_policy(found["experiment"], int(found["iteration"]))
+    return player.record.kind, player.record.parameters
 
 
 def _find(

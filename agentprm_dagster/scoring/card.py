@@ -56,7 +56,7 @@ class Made(Section):
 
 
 class Training(Section):
-    """What training the agent took; of several, the first of them."""
+    """What training the agent took; of several, their mean."""
 
     hours: Annotated[float, Field(ge=0)]
     processor: str

@@ -20,6 +20,7 @@ from agentprm_dagster.launch.play import Choice, Play
 from agentprm_dagster.provenance.artifact import Artifact
 from agentprm_dagster.provenance.learnt_games import learnt_games, learnt_in_words
 from agentprm_dagster.provenance.lineage import with_ancestors
+from agentprm_dagster.provenance.manifest import Version
 from agentprm_dagster.provenance.store import ArtifactStore
 from agentprm_dagster.resources.artifacts import ArtifactsResource
 from agentprm_dagster.rollouts.collect import whole_episodes
@@ -30,6 +31,7 @@ from agentprm_dagster.scoring.panel import Panel
 from agentprm_dagster.scoring.players import AgentRecord, Played
 from agentprm_dagster.scoring.prompts import FORMATS, PromptName, WrittenAnew, asking
 from agentprm_dagster.section import Section
+from agentprm_dagster.stages.seeds import way
 from agentprm_dagster.stages.trials import once
 
 LONG_ANSWER = 512
@@ -239,12 +241,22 @@ def parameters_in(folder: Path) -> int:
     return count
 
 
-def training_of(experiment: str, iteration: int) -> Training:
-    """What everything took that a policy was made from, itself included, each artifact once."""
+def training_of(policies: Sequence[tuple[str, int]]) -> Training:
+    """What everything took that policies were made from, themselves included, each artifact once; a mean over them."""
+    seconds, processors = 0.0, set[str]()
+    for experiment, iteration in policies:
+        made = {each.digest: each.manifest for each in with_ancestors(*_policy(experiment, iteration))}.values()
+        seconds += sum(each.seconds for each in made)
+        processors |= {each.environment.get("gpu") or each.environment.get("processor", "unknown") for each in made}
+    hours = seconds / len(policies) / 3600
+    return Training(hours=round(hours, 4), processor="; ".join(sorted(processors)), stated=False)
+
+
+def way_of_policy(experiment: str, iteration: int) -> dict[tuple[str, int], tuple[object, ...]]:
+    """How a policy and all that it was made from were made; alike where only the seed is another."""
+    return way(*_policy(experiment, iteration))
+
+
+def _policy(experiment: str, iteration: int) -> tuple[ArtifactStore, Version]:
     store = ArtifactsResource().store()
-    version = store.head(experiment, "improved_policy" if iteration else "initial_policy", iteration)
-    made = {each.digest: each.manifest for each in with_ancestors(store, version)}.values()
-    processors = sorted({each.environment.get("gpu") or each.environment.get("processor", "unknown") for each in made})
-    return Training(
-        hours=round(sum(each.seconds for each in made) / 3600, 4), processor="; ".join(processors), stated=False
-    )
+    return store, store.head(experiment, "improved_policy" if iteration else "initial_policy", iteration)

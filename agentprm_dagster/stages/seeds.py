@@ -23,14 +23,14 @@ def of_other_seeds(store: ArtifactStore, experiment: str, reports: Sequence[Arti
     Everything that they were made from had the same settings and the same code. Of several experiments with one seed
     the first by name counts. Only manifests are read; what has none that can be read does not count.
     """
-    wanted = {report.manifest.iteration: _way(store, report.version) for report in reports}
+    wanted = {report.manifest.iteration: way(store, report.version) for report in reports}
     seeds = {seed_of(report) for report in reports}
     found: list[Version] = []
     for other in (name for name in sorted(store.experiments()) if name != experiment):
         alike = [
             version
             for version in _current(store, other)
-            if version.iteration in wanted and _way(store, version) == wanted[version.iteration]
+            if version.iteration in wanted and way(store, version) == wanted[version.iteration]
         ]
         if alike and (seed := seed_of(store.read(store.root / alike[0].place))) not in seeds:
             seeds.add(seed)
@@ -72,15 +72,18 @@ def _current(store: ArtifactStore, experiment: str) -> list[Version]:
         return []
 
 
-def _way(store: ArtifactStore, report: Version) -> dict[tuple[str, int], tuple[Any, ...]]:
-    """How it and all that it was made from were made: settings and code by asset and iteration, seeds left out."""
+def way(store: ArtifactStore, version: Version) -> dict[tuple[str, int], tuple[Any, ...]]:
+    """How it and all that it was made from were made: settings and code by asset and iteration, seeds left out.
+
+    What was made in the same way is one thing under several seeds.
+    """
     return {
         (made.version.asset, made.version.iteration): (
             dict(_settings(made)),
             made.manifest.code.version,
             made.manifest.code.source,
         )
-        for made in with_ancestors(store, report)
+        for made in with_ancestors(store, version)
     }
 
 

@@ -12,6 +12,7 @@ from agentprm_dagster.commands.run import failures, run_iteration
 from agentprm_dagster.iterations import add_iterations
 from agentprm_dagster.provenance.manifest import Manifest
 from agentprm_dagster.resources.artifacts import ArtifactsResource
+from agentprm_dagster.scoring.policies import training_of, way_of_policy
 from agentprm_dagster.stages.evaluations import current_rows
 from toy import toy_definitions
 
@@ -58,6 +59,19 @@ def test_experiments_are_compared_over_the_seeds_that_both_have(
         assert found["mean"] == pytest.approx((one + line["rate"]) / 2)
     print_comparison("low", "toy", as_json=False)
     assert "toy, seeds 0, 1" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_policy_is_known_under_another_seed(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    for name, text in {"toy_1": "seed: 1", "low": LOWER}.items():
+        (tmp_path / "experiments" / f"{name}.yaml").write_text(f"extends: toy\n{text}\n")
+    run(instance, "toy", "toy_1", "low")
+    assert way_of_policy("toy", 1) == way_of_policy("toy_1", 1)
+    assert way_of_policy("toy", 0) == way_of_policy("low", 0), "what pi_0 is made from has no targets"
+    assert way_of_policy("toy", 1) != way_of_policy("low", 1)
+    assert way_of_policy("toy", 1) != way_of_policy("toy", 0)
+    hours = [training_of([(name, 1)]).hours for name in ("toy", "toy_1")]
+    assert training_of([("toy", 1), ("toy_1", 1)]).hours == pytest.approx(sum(hours) / 2, abs=1e-4)
 
 
 @pytest.mark.usefixtures("toy")
