@@ -70,7 +70,7 @@ def find_agents(named: Sequence[str], panel: Panel, wishes: Wishes, engine: AnyE
         )
     if len(set(named)) < len(named):
         raise ScoreError(f"expected each agent once, got {', '.join(named)}")
-    policies = [(found["experiment"], int(found["iteration"])) for found in map(POLICY.fullmatch, named) if found]
+    policies = [(policy["experiment"], int(policy["iteration"])) for policy in map(POLICY.fullmatch, named) if policy]
     return Agents(tuple(player for player, _ in found), found[0][1], training_of(policies) if policies else None)
 
 
